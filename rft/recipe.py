@@ -1,0 +1,214 @@
+"""The Recipe: everything that decides a run, typed, with documented defaults.
+
+Field docstrings are the help text of `rft check` and of docs/recipe.md.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rft.types import Sampling, VideoSampling
+
+PATCH_PIXELS = 28 * 28
+"""Pixels behind one visual token of Qwen2.5-VL in one frame of a frame pair."""
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataRecipe(Section):
+    train: tuple[Path, ...]
+    """JSONL files of training rows."""
+    eval: tuple[Path, ...] = ()
+    """JSONL files of held-out rows."""
+    video_root: Path | None = None
+    """Folder that relative video paths start from; default: the folder of the JSONL file."""
+    max_bad_share: float = Field(0.01, ge=0, le=1)
+    """Share of rows whose video may fail to decode before the run stops."""
+
+
+class VideoRecipe(Section):
+    fps: float = Field(2.0, gt=0)
+    """Frames sampled per second of video."""
+    min_frames: int = Field(4, ge=2)
+    max_frames: int = Field(768, ge=2)
+    min_pixels: int = Field(16 * PATCH_PIXELS, gt=0)
+    """Least pixels of a frame."""
+    max_pixels: int = Field(768 * PATCH_PIXELS, gt=0)
+    """Most pixels of a frame."""
+    total_pixels: int = Field(3584 * PATCH_PIXELS, gt=0)
+    """Pixel budget of a clip; divides by the number of frame pairs."""
+    decoder: Literal["pyav", "torchcodec"] = "pyav"
+    decode_timeout_s: float = Field(60.0, gt=0)
+    """A clip that takes longer to decode counts as damaged."""
+    cache_dir: Path | None = None
+    """Where decoded clips are kept; default: `clips` inside the run folder."""
+    cache_gib: float = Field(20.0, gt=0)
+    """Size at which the least recently used clips are dropped."""
+
+    def sampling(self) -> VideoSampling:
+        return VideoSampling(
+            self.fps, self.min_frames, self.max_frames, self.min_pixels, self.max_pixels, self.total_pixels
+        )
+
+
+class RewardRecipe(Section):
+    weight: float = 1.0
+    args: dict[str, Any] = {}
+    """Keyword arguments of the reward function."""
+
+
+class TaskRecipe(Section):
+    think: bool = True
+    """Ask for reasoning in <think> tags before the answer."""
+    rewards: dict[str, float | RewardRecipe] | None = None
+    """Reward name -> weight, or {weight, args}; default: the task's own rewards."""
+
+
+class ScoringRecipe(Section):
+    reward_timeout_s: float = Field(5.0, gt=0)
+    """Longest time one reward may take over one group."""
+    on_reward_error: Literal["stop", "drop"] = "stop"
+    """A reward that raises, hangs or returns no number in [0, 1]: stop the run, or drop the completion and count it."""
+    truncated: Literal["score", "zero", "drop"] = "score"
+    """Completions cut at max_completion_length: scored as they are, rewarded 0, or left out of the update."""
+    overlong_buffer: int = Field(0, ge=0)
+    """DAPO's soft length penalty: tokens before the limit over which it grows; 0: off."""
+    overlong_penalty: float = Field(1.0, ge=0)
+    """Largest amount that the length penalty subtracts."""
+
+
+class SamplingRecipe(Section):
+    num_generations: int = Field(8, ge=2)
+    """G, completions per prompt."""
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    """0: no limit."""
+    max_completion_length: int = Field(1024, ge=1)
+    """Tokens."""
+
+    def sampling(self) -> Sampling:
+        return Sampling(self.num_generations, self.temperature, self.top_p, self.top_k, self.max_completion_length)
+
+
+class RolloutRecipe(Section):
+    num_workers: int = Field(1, ge=1)
+    """vLLM engines, each a Ray actor."""
+    gpus_per_worker: int = Field(1, ge=1)
+    """Tensor-parallel size of an engine, where there are GPUs."""
+    threads_per_worker: int | None = Field(None, ge=1)
+    """CPU threads of an engine, where there are no GPUs; default: all cores."""
+    max_model_len: int = Field(8192, ge=16)
+    """Longest prompt plus completion, in tokens."""
+    max_num_seqs: int = Field(64, ge=1)
+    """Sequences an engine decodes together."""
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    kv_cache_gib: float = Field(1.0, gt=0)
+    """Key-value cache of an engine on the CPU."""
+    max_restarts: int = Field(2, ge=0)
+    """Dead workers replaced before the run stops."""
+    probe_tolerance: float = Field(0.05, gt=0)
+    """Largest mean difference of the probe's log-probabilities between learner and engine after a weight load."""
+
+
+class AlgorithmRecipe(Section):
+    loss_type: str = "grpo"
+    """A name of LOSSES (`rft list losses`)."""
+    epsilon: float = Field(0.2, ge=0)
+    """Clip range of the probability ratio below 1, and above where epsilon_high is not set."""
+    epsilon_high: float | None = Field(None, ge=0)
+    beta: float = Field(0.0, ge=0)
+    """Weight of the k3 KL term to the frozen reference; 0: no reference is loaded."""
+    scale_rewards: Literal["group", "none"] = "group"
+    """Divide a group's centred rewards by their standard deviation, or not."""
+    num_iterations: int = Field(1, ge=1)
+    """Optimizer updates per batch of rollouts."""
+    max_resamples: int = Field(0, ge=0)
+    """Further prompts drawn in a step to replace groups without signal; 0: such groups are only left out."""
+
+
+class LoraRecipe(Section):
+    r: int = Field(16, ge=1)
+    lora_alpha: int = Field(32, ge=1)
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class LearnerRecipe(Section):
+    learning_rate: float = Field(1e-6, gt=0)
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "linear"
+    """After warm-up: constant, or falling to min_lr_ratio at the last step."""
+    warmup_steps: int = Field(0, ge=0)
+    min_lr_ratio: float = Field(0.0, ge=0, le=1)
+    weight_decay: float = Field(0.0, ge=0)
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    num_ranks: int = Field(1, ge=1)
+    """Learner processes; more than one shards parameters and optimizer (FSDP2)."""
+    max_tokens_per_forward: int = Field(16384, ge=1)
+    """Packed tokens of the groups that share one forward pass; a larger group runs alone."""
+    logprob_chunk: int = Field(1024, ge=1)
+    """Tokens whose logits exist at one time."""
+    gradient_checkpointing: bool = False
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of the policy in learner and engine."""
+    freeze_vision: bool = False
+    """Keep the vision tower as it is."""
+    lora: LoraRecipe | None = None
+    """Train low-rank adapters instead of all weights."""
+
+
+class ColdStartRecipe(Section):
+    data: tuple[Path, ...]
+    """JSONL files of rows; the completion is the row's `demonstration`, or its target written out."""
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(1e-5, gt=0)
+    rows_per_step: int = Field(16, ge=1)
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+
+
+class EvalRecipe(Section):
+    every: int = Field(0, ge=0)
+    """Steps between evaluations during training; 0: only before and after."""
+    max_rows: int | None = Field(None, ge=1)
+    """Rows used during training (the first ones); before and after use all."""
+    num_samples: int = Field(1, ge=0)
+    """Completions per row at the recipe's temperature; 0: only greedy."""
+
+
+class Recipe(Section):
+    model: str
+    """A Hugging Face model folder or hub name; weights, processor and chat template come from it."""
+    tasks: dict[str, TaskRecipe]
+    """Task name -> how it is asked and rewarded; rows of other tasks are errors."""
+    data: DataRecipe
+    steps: int = Field(ge=1)
+    """GRPO steps of the whole run."""
+    prompts_per_step: int = Field(8, ge=1)
+    """P, groups per step."""
+    system_prompt: str | None = None
+    """Replaces the chat template's default system message."""
+    video: VideoRecipe = VideoRecipe()
+    scoring: ScoringRecipe = ScoringRecipe()
+    sampling: SamplingRecipe = SamplingRecipe()
+    rollout: RolloutRecipe = RolloutRecipe()
+    algorithm: AlgorithmRecipe = AlgorithmRecipe()
+    learner: LearnerRecipe = LearnerRecipe()
+    cold_start: ColdStartRecipe | None = None
+    """A supervised stage before GRPO."""
+    eval: EvalRecipe = EvalRecipe()
+    save_every: int = Field(100, ge=1)
+    """Steps between checkpoints; the last step and an interrupt save one too."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """Most recent checkpoints kept."""
+    seed: int = 0
+    run_dir: Path | None = None
+    """Default: runs/<recipe name>."""

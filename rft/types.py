@@ -1,0 +1,131 @@
+"""The values that flow through one training step. Frozen: a stage returns a new type, nothing is filled in later.
+
+Letters: P prompts per step, G completions per prompt, T tokens of a completion, F frames of a clip.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rewards.types import Score, Target
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSampling:
+    """How frames are chosen and sized, by the rules of qwen-vl-utils."""
+
+    fps: float
+    min_frames: int
+    max_frames: int
+    min_pixels: int
+    """Least pixels of a frame."""
+    max_pixels: int
+    """Most pixels of a frame."""
+    total_pixels: int
+    """Most pixels of a clip's frame pairs together; long clips get smaller frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A clip and all that decides its frames."""
+
+    path: Path
+    """A video file, or a folder of frames in name order."""
+    sampling: VideoSampling
+    start_s: float | None = None
+    """Where the clip begins in the file; None: at its start. Times in targets count from here."""
+    end_s: float | None = None
+    source_fps: float | None = None
+    """Frames per second of a folder of frames; a file states its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the policy is asked about one clip, and the truth."""
+
+    prompt_id: str
+    task: str
+    text: str
+    video: Video
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How completions are drawn."""
+
+    num_generations: int
+    temperature: float
+    top_p: float
+    top_k: int
+    """0: no limit."""
+    max_completion_length: int
+    """Tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the policy wrote, as the rollout engine returned it."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    """[T], the end token included."""
+    logprobs: tuple[float, ...]
+    """[T], of the sampled tokens, under the distribution they were drawn from."""
+    num_prompt_tokens: int
+    finish_reason: FinishReason
+    policy_version: int
+    """Optimizer updates behind the policy that wrote it."""
+
+    def __post_init__(self) -> None:
+        if len(self.token_ids) != len(self.logprobs):
+            raise ValueError(f"{len(self.token_ids)} tokens but {len(self.logprobs)} log-probabilities")
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A scored completion."""
+
+    completion: Completion
+    scores: dict[str, Score]
+    """By reward name; empty where the completion could not be judged."""
+    reward: float
+    """Sum of weight * value, after what scoring does to truncated or failed completions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The G rollouts of one prompt."""
+
+    prompt: Prompt
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSample:
+    """One completion the learner learns from."""
+
+    prompt: Prompt
+    completion: Completion
+    advantage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A fixed text whose log-probabilities tell whether an engine holds the weights it should."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """[len(token_ids) - 1], of each token after the first, under the learner's policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRef:
+    """Where the weights of one policy version lie."""
+
+    policy_version: int
+    tensors: object
+    """A Ray object reference to a dict of name -> CPU tensor, in the names of the saved model."""
+    probe: Probe = field(repr=False)
