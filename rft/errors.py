@@ -23,3 +23,7 @@ class RewardError(RftError):
 
 class CheckpointError(RftError):
     """A checkpoint or run folder that cannot be written or read."""
+
+
+class Interrupted(Exception):
+    """The user asked the run to stop while it was sampling."""
