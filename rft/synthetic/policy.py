@@ -1,0 +1,143 @@
+"""A tiny Qwen2.5-VL policy with random weights, as a Hugging Face folder: for the quickstart and for tests."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, pre_tokenizers
+from transformers import (
+    GenerationConfig,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+)
+
+from rft.synthetic.wording import tokenizer_texts
+
+FRAME_PIXELS = 56 * 56
+"""Pixels of a frame the folder's own processor works at: two by two visual tokens per frame pair."""
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+
+TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<glue>", "</glue>")
+"""Plain text to a reader, one token each: short completions make the quickstart quick."""
+
+CHAT_TEMPLATE = """\
+{%- if messages[0].role != 'system' -%}
+{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' -}}
+{%- if message.content is string -%}
+{{- message.content -}}
+{%- else -%}
+{%- for part in message.content -%}
+{%- if part.type == 'video' -%}
+{{- '<|vision_start|><|video_pad|><|vision_end|>' -}}
+{%- elif part.type == 'image' -%}
+{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
+{%- else -%}
+{{- part.text -}}
+{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- endif -%}
+"""
+
+
+def build_policy(directory: Path, seed: int = 0) -> None:
+    """Writes the policy to `directory`: about a million random weights, tokenizer, processor, chat template.
+
+    The same seed gives the same weights; the tokenizer does not depend on it. The class is the one of the real
+    Qwen2.5-VL models, so whatever loads those loads this.
+    """
+    tokenizer = build_tokenizer(tokenizer_texts())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(_config(tokenizer))
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True, temperature=1.0
+    )
+    size = {"shortest_edge": FRAME_PIXELS, "longest_edge": FRAME_PIXELS}
+    processor = Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=size),
+        video_processor=Qwen2VLVideoProcessor(size=size, cap_pixels_per_frame=False),
+        tokenizer=tokenizer,
+        chat_template=CHAT_TEMPLATE,
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory)
+    processor.save_pretrained(directory)
+
+
+def build_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
+    """A byte-level BPE tokenizer of Qwen2's kind: digits stand alone, and every word of `texts` is one token."""
+    tokenizer: Qwen2Tokenizer = Qwen2Tokenizer().train_new_from_iterator(
+        texts,
+        vocab_size=4096,
+        min_frequency=2,
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        new_special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS],
+    )
+    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    tokenizer.eos_token = "<|im_end|>"
+    tokenizer.pad_token = "<|endoftext|>"
+    return tokenizer
+
+
+def _config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
+    def token_id(token: str) -> int:
+        index = tokenizer.convert_tokens_to_ids(token)
+        assert isinstance(index, int)
+        return index
+
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 128,
+        "intermediate_size": 320,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [8, 4, 4]},
+        "bos_token_id": token_id("<|endoftext|>"),
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "tie_word_embeddings": True,
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 96,
+        "out_hidden_size": 128,
+        "intermediate_size": 192,
+        "num_heads": 3,
+        "fullatt_block_indexes": [0],
+        "tokens_per_second": 2,
+    }
+    return Qwen2_5_VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=token_id("<|image_pad|>"),
+        video_token_id=token_id("<|video_pad|>"),
+        vision_start_token_id=token_id("<|vision_start|>"),
+        vision_end_token_id=token_id("<|vision_end|>"),
+        tie_word_embeddings=True,
+        dtype="float32",
+    )
