@@ -1,12 +1,12 @@
 """The Recipe: everything that decides a run, typed, with documented defaults.
 
-Field docstrings are the help text of `rft check` and of docs/recipe.md.
+Field docstrings are the text of docs/recipe.md. Relative paths start at the current directory.
 """
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rft.types import Sampling, VideoSampling
 
@@ -17,7 +17,7 @@ PATCH_PIXELS = 28 * 28
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class DataRecipe(Section):
@@ -58,14 +58,20 @@ class VideoRecipe(Section):
 
 class RewardRecipe(Section):
     weight: float = 1.0
+    """A plain number in place of this section is the weight."""
     args: dict[str, Any] = {}
     """Keyword arguments of the reward function."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weight_alone(cls, value: object) -> object:
+        return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class TaskRecipe(Section):
     think: bool = True
     """Ask for reasoning in <think> tags before the answer."""
-    rewards: dict[str, float | RewardRecipe] | None = None
+    rewards: dict[str, RewardRecipe] | None = None
     """Reward name -> weight, or {weight, args}; default: the task's own rewards."""
 
 

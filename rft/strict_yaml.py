@@ -1,0 +1,128 @@
+"""YAML as people read it: scalars by the YAML 1.2 core schema, a key written twice is an error.
+
+PyYAML alone reads `1e-6` as text, `1:30` as 90 and `no` as false, and keeps the last of two equal keys silently.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+KeyPath = tuple[str, ...]
+"""Keys and list positions from the top of a document, all as text."""
+
+_INT = re.compile(r"[-+]?[0-9]+$")
+_BASED_INT = re.compile(r"0o[0-7]+$|0x[0-9a-fA-F]+$")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
+_CONSTANTS: Mapping[str, object] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to repair in a document."""
+
+    key: str
+    """Dotted key; empty where the document as a whole is meant."""
+    where: str
+    """"line 7" or "command line"; empty where unknown."""
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.key} ({self.where})" if self.key and self.where else self.key or self.where
+        return f"{place}: {self.message}" if place else self.message
+
+
+@dataclass(slots=True)
+class Document:
+    """What a YAML text says, where each key stands, and what is wrong with it."""
+
+    data: object = None
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    """Line of each key, from 1."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+class _Composer(yaml.SafeLoader):
+    """Builds nodes only; an alias would make one value stand in two places."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+def parse_scalar(text: str) -> object:
+    """The value of an unquoted scalar: None, bool, int, float or the text itself."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INT.match(text):
+        return int(text)
+    if _BASED_INT.match(text):
+        return int(text, 0)
+    if _FLOAT.match(text):
+        return float(text)
+    if _INFINITE.match(text):
+        return float(text.replace(".", "", 1))
+    return text
+
+
+def parse_yaml(text: str) -> Document:
+    """Never raises on bad YAML: the problems say what is wrong and where."""
+    document = Document()
+    try:
+        node = _compose(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        document.problems.append(Problem("", f"line {mark.line + 1}" if mark else "", f"not YAML: {error.problem}."))
+        return document
+    except yaml.YAMLError as error:
+        document.problems.append(Problem("", "", f"not YAML: {' '.join(str(error).split())}."))
+        return document
+    if node is not None:
+        document.data = _value(node, (), document)
+    return document
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = _Composer(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
+def _value(node: yaml.Node, path: KeyPath, document: Document) -> object:
+    line = node.start_mark.line + 1
+    document.lines.setdefault(path, line)
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, document)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, (*path, str(index)), document) for index, item in enumerate(node.value)]
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return parse_scalar(node.value) if plain else node.value
+
+
+def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            document.problems.append(Problem(".".join(path), f"line {line}", "a key must be plain text."))
+            continue
+        key_path = (*path, str(key_node.value))
+        if key_node.value in values:
+            message = f"written twice, on lines {document.lines[key_path]} and {line}. Keep one."
+            document.problems.append(Problem(".".join(key_path), "", message))
+            continue
+        document.lines[key_path] = line
+        values[key_node.value] = _value(value_node, key_path, document)
+    return values
