@@ -1,0 +1,106 @@
+"""Draws clips of coloured shapes that come, move and go over a textured background; writes them as H.264 files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+SIDE = 56
+"""Pixels of a frame's width and height."""
+
+RGB = {"red": (225, 45, 45), "green": (35, 200, 65), "blue": (50, 80, 235), "yellow": (240, 220, 50)}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape that moves on a straight line while it is visible. Positions are centres in [0, 1]."""
+
+    colour: str
+    kind: str
+    radius: float
+    """Half its width and height, as a share of the frame."""
+    start: tuple[float, float]
+    end: tuple[float, float]
+    visible_s: tuple[float, float]
+    """From when (included) to when (excluded) it is drawn."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.kind}"
+
+    def centre(self, time_s: float) -> tuple[float, float]:
+        """Where it is at a time; before and after it is visible, where it appears and disappears."""
+        begin, end = self.visible_s
+        share = min(1.0, max(0.0, (time_s - begin) / (end - begin)))
+        (x0, y0), (x1, y1) = self.start, self.end
+        return x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that decides a clip's pixels."""
+
+    shapes: tuple[Shape, ...]
+    """Drawn in this order: a later one hides an earlier one."""
+    fps: Fraction
+    duration_s: float
+    texture_seed: int
+
+    @property
+    def frame_times(self) -> tuple[float, ...]:
+        return tuple(float(i / self.fps) for i in range(round(self.duration_s * self.fps)))
+
+
+def draw(scene: Scene, times_s: Sequence[float]) -> Pixels:
+    """The frames at these times: uint8 [F, SIDE, SIDE, 3]."""
+    frames = np.repeat(_texture(scene.texture_seed)[None], len(times_s), axis=0)
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE] + 0.5
+    for shape in scene.shapes:
+        radius = shape.radius * SIDE
+        for frame, time_s in zip(frames, times_s, strict=True):
+            if shape.visible_s[0] <= time_s < shape.visible_s[1]:
+                x, y = shape.centre(time_s)
+                frame[_inside(shape.kind, columns - x * SIDE, rows - y * SIDE, radius)] = RGB[shape.colour]
+    return frames
+
+
+def write_clip(scene: Scene, path: Path) -> None:
+    """Encodes the scene's frames as an H.264 mp4 file with its frame rate."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=scene.fps, options={"preset": "ultrafast", "crf": "18"})
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p"
+        stream.thread_count = 1
+        for pixels in draw(scene, scene.frame_times):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _inside(kind: str, dx: NDArray[np.float64], dy: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
+    """Which pixels, given their distance to the centre, a shape covers."""
+    match kind:
+        case "circle":
+            return dx**2 + dy**2 <= radius**2
+        case "square":
+            return np.maximum(abs(dx), abs(dy)) <= radius
+        case "triangle":
+            return (dy <= radius) & (2 * abs(dx) <= dy + radius)
+    raise ValueError(f"no shape called {kind!r}")
+
+
+def _texture(seed: int) -> Pixels:
+    """A grey background: a ramp, stripes and grain, still through the clip. [SIDE, SIDE, 3]"""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    angle, stripe_angle = random.uniform(0, 2 * np.pi, 2)
+    ramp = np.cos(angle) * columns + np.sin(angle) * rows
+    stripes = np.sin(2 * np.pi * random.uniform(1, 4) * (np.cos(stripe_angle) * columns + np.sin(stripe_angle) * rows))
+    grain = random.normal(0, 1, (SIDE, SIDE))
+    grey = random.uniform(90, 150) + 25 * ramp + 10 * stripes + 6 * grain
+    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
