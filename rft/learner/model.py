@@ -1,0 +1,127 @@
+"""The policy: loading it, and the log-probabilities it gives to completions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+from rft.errors import DataError
+from rft.learner.attention import batch_vision_windows, packed_attention
+from rft.learner.packing import PackedBatch
+from rft.recipe import LoraRecipe
+
+
+def load_policy(
+    model_dir: str | Path,
+    dtype: torch.dtype,
+    *,
+    device: torch.device | str = "cpu",
+    gradient_checkpointing: bool = False,
+    freeze_vision: bool = False,
+) -> PreTrainedModel:
+    """The model of a Hugging Face folder in training mode, its vision windows batched.
+
+    Raises DataError where the folder holds no model that reads images or videos.
+    """
+    try:
+        model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+            model_dir, dtype=dtype, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(f"{model_dir}: no vision-language model can be loaded from here: {error}") from error
+    batch_vision_windows(model)
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if freeze_vision:
+        model.model.visual.requires_grad_(False)
+    return model.to(device).train()
+
+
+def add_lora(model: PreTrainedModel, lora: LoraRecipe, seed: int) -> LoraConfig:
+    """Put trainable adapters (float32) into the language model and freeze the rest; returns their PEFT config."""
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        target_modules=list(lora.target_modules),
+        exclude_modules=r".*\.visual\..*",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
+    return config
+
+
+def lora_layers(model: nn.Module) -> dict[str, LoraLayer]:
+    """Module name -> layer with an adapter."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    logprobs: Tensor
+    """[M], of the batch's completion tokens, in packed order."""
+    entropies: Tensor
+    """[M], in nats, of the distributions they were drawn from; without gradient."""
+
+
+class Policy(nn.Module):
+    """A model with the sampling distribution around it: everything that needs the weights happens in `forward`."""
+
+    def __init__(self, model: PreTrainedModel, *, temperature: float, banned: Iterable[int], chunk: int) -> None:
+        """`banned`: token ids that are never sampled. `chunk`: tokens whose logits exist at one time."""
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+        self.chunk = chunk
+        self.banned = tuple(sorted(set(banned)))
+        text: Any = model.config.get_text_config()
+        self.layer_types = frozenset(getattr(text, "layer_types", None) or ("full_attention",))
+        self.window = getattr(text, "sliding_window", None)
+
+    def forward(self, batch: PackedBatch, *, as_sampled: bool = True) -> TokenLogprobs:
+        """Log-probabilities of the batch's completion tokens.
+
+        `as_sampled`: under logits / temperature with banned tokens left out, as the engine samples;
+        False: under the bare logits.
+        """
+        video = {}
+        if batch.pixel_values_videos is not None:
+            video = {"pixel_values_videos": batch.pixel_values_videos, "video_grid_thw": batch.video_grid_thw}
+        hidden = self.model.model(
+            input_ids=batch.token_ids,
+            position_ids=batch.position_ids,
+            attention_mask=packed_attention(batch.segments, batch.indices, self.layer_types, self.window),
+            use_cache=False,
+            **video,
+        ).last_hidden_state
+        hidden = hidden.flatten(0, 1)[batch.scored]
+        chunks = list(zip(hidden.split(self.chunk), batch.labels.split(self.chunk), strict=True))
+        if len(chunks) == 1:
+            return TokenLogprobs(*self._chunk_logprobs(*chunks[0], as_sampled))
+        parts = [
+            checkpoint(self._chunk_logprobs, *part, as_sampled, use_reentrant=False, preserve_rng_state=False)
+            for part in chunks
+        ]
+        return TokenLogprobs(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+
+    def _chunk_logprobs(self, hidden: Tensor, labels: Tensor, as_sampled: bool) -> tuple[Tensor, Tensor]:
+        logits = self.model.lm_head(hidden)
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()
+        if as_sampled:
+            logits = logits / self.temperature
+            if self.banned:
+                logits = logits.index_fill(-1, torch.tensor(self.banned, device=logits.device), -torch.inf)
+        logprobs = logits.log_softmax(-1)
+        entropies = torch.special.entr(logprobs.detach().exp()).sum(-1)
+        return logprobs.gather(-1, labels[:, None])[:, 0], entropies
