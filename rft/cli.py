@@ -1,0 +1,136 @@
+"""The `rft` command: arguments in, one call, errors out. Each command imports what it needs when it runs."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rft.errors import Interrupted, RftError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0; 2 for a user's mistake; 130 after Ctrl-C; otherwise what the command returns."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser, commands = _parsers()
+    if not arguments:
+        parser.print_help()
+        return USER_ERROR
+    if arguments[0] in commands:
+        # Options may stand between a recipe and its key=value overrides.
+        args = commands[arguments[0]].parse_intermixed_args(arguments[1:])
+    else:
+        args = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int | None] = args.run
+    try:
+        return run(args) or 0
+    except RftError as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+    except (KeyboardInterrupt, Interrupted):
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (`rft list | head`) has gone: there is nobody left to tell.
+        sys.stderr.close()
+        return 1
+
+
+def _check(args: argparse.Namespace) -> int | None:
+    from rft.check import check_file
+
+    print(check_file(args.recipe, args.overrides).text())
+    return None
+
+
+def _train(args: argparse.Namespace) -> int | None:
+    from rft.check import check_file
+
+    checked = check_file(args.recipe, args.overrides, resume=args.resume)
+    from rft.launch import train
+
+    return train(checked.recipe, args.recipe.stem, args.resume)
+
+
+def _eval(args: argparse.Namespace) -> int | None:
+    from rft.check import eval_recipe
+
+    recipe = eval_recipe(
+        args.model, tuple(args.data), args.task, args.recipe, args.video_root, args.num_samples, args.overrides
+    )
+    from rft.launch import evaluate
+
+    return evaluate(recipe, args.json)
+
+
+def _list(args: argparse.Namespace) -> None:
+    from rft.listing import listing
+
+    print(listing(args.what))
+
+
+def _report(args: argparse.Namespace) -> int | None:
+    from rft.report import report
+
+    return report(args.run_dir)
+
+
+def _data(args: argparse.Namespace) -> None:
+    if args.what == "synthetic":
+        from rft.synthetic.rows import write_dataset
+
+        write_dataset(args.directory, seed=args.seed)
+    else:
+        from rft.data.real_clips import write_real_clips
+
+        write_real_clips(args.directory)
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the whole command line, and that of each command."""
+    parser = argparse.ArgumentParser(prog="rft", description="GRPO for video multimodal language models, by recipe.")
+    adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands: dict[str, argparse.ArgumentParser] = {}
+
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        commands[name] = adder.add_parser(name, help=text, description=text)
+        commands[name].set_defaults(run=run)
+        return commands[name]
+
+    check = command("check", _check, "Report every problem of a recipe at once, else print what it would run.")
+    _add_recipe(check)
+    train = command("train", _train, "Train by a recipe.")
+    _add_recipe(train)
+    train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
+    evaluate = command("eval", _eval, "Measure a model folder on rows, greedy and sampled, beside blind baselines.")
+    evaluate.add_argument("model", metavar="MODEL_DIR", help="a Hugging Face model folder, or a checkpoint of a run")
+    evaluate.add_argument(
+        "--data", metavar="FILE", type=Path, action="append", required=True, help="JSONL file of rows; may be repeated"
+    )
+    evaluate.add_argument("--task", help="measure the rows of this task only")
+    evaluate.add_argument("--recipe", metavar="R", type=Path, help="how to ask: default, that of the model's run")
+    evaluate.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
+    evaluate.add_argument("--num-samples", metavar="N", type=int, help="completions per row beside the greedy one")
+    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_overrides(evaluate)
+    listing = command("list", _list, "Show the tasks, rewards, losses and recipes there are.")
+    listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
+    report = command("report", _report, "Sum up a run folder.")
+    report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
+    data = command("data", _data, "Write a data set: clips drawn by this project, or real ones from a wheel.")
+    data.add_argument("what", choices=("synthetic", "real-clips"))
+    data.add_argument("directory", metavar="DIR", type=Path)
+    data.add_argument("--seed", type=int, default=0, help="of the drawn clips")
+    return parser, commands
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", type=Path)
+    _add_overrides(parser)
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    text = "recipe keys to set, such as sampling.num_generations=16"
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help=text)
