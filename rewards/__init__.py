@@ -1,0 +1,37 @@
+"""Judge a text against a target. Standard library only; every reward is in the table below."""
+
+from collections.abc import Callable
+from types import UnionType
+from typing import Union, get_args, get_origin, get_type_hints
+
+from rewards.choice import choice_accuracy
+from rewards.format import answer_format, think_format
+from rewards.grounding import temporal_iou, union_iou
+from rewards.tracking import mean_box_iou
+from rewards.types import Score
+
+RewardFn = Callable[..., Score]
+"""`fn(completion, target, *, keyword...) -> Score`; the keywords are what a recipe may set under `args`."""
+
+REWARDS: dict[str, RewardFn] = {
+    "temporal_iou": temporal_iou,
+    "union_iou": union_iou,
+    "mean_box_iou": mean_box_iou,
+    "choice_accuracy": choice_accuracy,
+    "think_format": think_format,
+    "answer_format": answer_format,
+}
+
+
+def accepted_targets(fn: RewardFn) -> tuple[type, ...]:
+    """The target types that a reward scores, read from the annotation of its `target` parameter.
+
+    Raises TypeError where there is no such annotation.
+    """
+    annotation = get_type_hints(fn).get("target")
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        return get_args(annotation)
+    if isinstance(annotation, type):
+        return (annotation,)
+    name = getattr(fn, "__qualname__", repr(fn))
+    raise TypeError(f"reward {name} does not say what it scores; annotate its parameter, e.g. `target: SpanTarget`")

@@ -1,5 +1,7 @@
-"""What a reward returns, and the targets it judges against."""
+"""What a reward returns, the targets it judges against, and their JSON form."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Span = tuple[float, float]
@@ -7,6 +9,9 @@ Span = tuple[float, float]
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1), normalised to [0, 1], x0 < x1 and y0 < y1."""
+
+LETTERS = "ABCDEFG"
+"""The letters that options can have, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +57,110 @@ class BoxesTarget:
 
 
 Target = SpanTarget | ChoiceTarget | GroundedChoiceTarget | BoxesTarget
+
+TARGET_FORMS: dict[type, str] = {
+    SpanTarget: '{"span": [start_s, end_s]}',
+    ChoiceTarget: '{"choice": "C"}',
+    GroundedChoiceTarget: '{"choice": "C", "spans": [[start_s, end_s], ...]}',
+    BoxesTarget: '{"boxes": [[x0, y0, x1, y1], ...]}',
+}
+"""How each target is written in JSON; also the wording of error messages."""
+
+
+def target_from_dict(data: Mapping[str, object]) -> Target:
+    """The target that a JSON object states (forms: TARGET_FORMS), checked for order and range.
+
+    Raises ValueError naming every problem.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"target {_shown(data)} is not an object; write one of {_forms()}")
+    problems: list[str] = []
+    target: Target
+    keys = set(data)
+    if keys == {"span"}:
+        target = SpanTarget(*_span("span", data["span"], problems))
+    elif keys == {"choice"}:
+        target = ChoiceTarget(_choice(data["choice"], problems))
+    elif keys == {"choice", "spans"}:
+        spans = _items("spans", data["spans"], 1, problems)
+        target = GroundedChoiceTarget(
+            _choice(data["choice"], problems),
+            tuple(_span(f"spans[{i}]", span, problems) for i, span in enumerate(spans)),
+        )
+    elif keys == {"boxes"}:
+        boxes = _items("boxes", data["boxes"], 2, problems)
+        target = BoxesTarget(tuple(_box(f"boxes[{i}]", box, problems) for i, box in enumerate(boxes)))
+    elif not keys:
+        raise ValueError(f"target is empty; write one of {_forms()}")
+    else:
+        raise ValueError(f"target has the keys {', '.join(sorted(map(str, keys)))}; write one of {_forms()}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return target
+
+
+def target_to_dict(target: Target) -> dict[str, object]:
+    """The JSON form of a target; `target_from_dict` reads it back unchanged."""
+    if isinstance(target, SpanTarget):
+        return {"span": [target.start_s, target.end_s]}
+    if isinstance(target, ChoiceTarget):
+        return {"choice": target.choice}
+    if isinstance(target, GroundedChoiceTarget):
+        return {"choice": target.choice, "spans": [list(span) for span in target.spans]}
+    return {"boxes": [list(box) for box in target.boxes]}
+
+
+def _forms() -> str:
+    return ", ".join(TARGET_FORMS.values())
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _items(where: str, value: object, least: int, problems: list[str]) -> list[object]:
+    if isinstance(value, list | tuple) and len(value) >= least:
+        return list(value)
+    problems.append(f"{where}: {_shown(value)} is not a list of at least {least}")
+    return []
+
+
+def _numbers(where: str, value: object, count: int, problems: list[str]) -> tuple[float, ...] | None:
+    if isinstance(value, list | tuple) and len(value) == count:
+        numbers = [float(v) for v in value if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e15]
+        if len(numbers) == count and all(map(math.isfinite, numbers)):
+            return tuple(numbers)
+    problems.append(f"{where}: {_shown(value)} is not a list of {count} finite numbers")
+    return None
+
+
+def _span(where: str, value: object, problems: list[str]) -> Span:
+    numbers = _numbers(where, value, 2, problems)
+    if numbers is None:
+        return (0.0, 0.0)
+    start, end = numbers
+    if start < 0:
+        problems.append(f"{where}: starts at {start} s; times count from 0 at the start of the clip")
+    if end <= start:
+        problems.append(f"{where}: ends at {end} s, not after its start at {start} s; swap them or drop the row")
+    return (start, end)
+
+
+def _box(where: str, value: object, problems: list[str]) -> Box:
+    numbers = _numbers(where, value, 4, problems)
+    if numbers is None:
+        return (0.0, 0.0, 0.0, 0.0)
+    x0, y0, x1, y1 = numbers
+    if min(numbers) < 0 or max(numbers) > 1:
+        problems.append(f"{where}: {_shown(value)} is not in [0, 1]; divide x by the width, y by the height")
+    if x1 <= x0 or y1 <= y0:
+        problems.append(f"{where}: {_shown(value)} is not [left, top, right, bottom] with left < right, top < bottom")
+    return (x0, y0, x1, y1)
+
+
+def _choice(value: object, problems: list[str]) -> str:
+    if isinstance(value, str) and len(value) == 1 and value in LETTERS:
+        return value
+    problems.append(f"choice: {_shown(value)} is not one letter of {LETTERS[0]}..{LETTERS[-1]}; write the letter alone")
+    return LETTERS[0]

@@ -1,0 +1,107 @@
+"""Text -> values. Any text is allowed, nothing raises, and time grows linearly with the text.
+
+Patterns begin where no number runs on from the left and use possessive quantifiers, so that none backtracks.
+Digits are ASCII; numbers with an exponent, a thousands comma or a clock colon are not read.
+"""
+
+import math
+import re
+
+from rewards.types import Box, Span
+
+LONGEST_ANSWER = 20_000
+"""Characters; what is longer is not read as an answer."""
+
+_NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
+_SIGNED = rf"[-+]?+{_NUMBER}"
+_UNIT = r"(?:(?:seconds?+|secs?+|s)\b\s*+)?+"
+_JOIN = r"(?:to\b|and\b|until\b|till\b|-{1,2}+|\u2013|\u2014|~)\s*+"
+_RANGE = re.compile(
+    rf"(?<![\w.:,+-])({_NUMBER})\s*+{_UNIT}{_JOIN}({_NUMBER})(?![0-9]|[.,:][0-9])"
+    rf"(\s*+{_UNIT}{_JOIN}{_NUMBER})?+(?:\s*+(?:seconds?+|secs?+|s)\b)?+(?!\w)",
+    re.IGNORECASE,
+)
+
+
+def _list_of(item: str, least: str) -> re.Pattern[str]:
+    """Items divided by commas or blanks, in outer brackets or without."""
+    items = rf"(?:{item}\s*+(?:,\s*+)?+)"
+    return re.compile(rf"[\[(]\s*+{items}{least}[\])]|{items}++", re.IGNORECASE)
+
+
+_PAIRS = _list_of(rf"[\[(]\s*+{_NUMBER}\s*+{_UNIT},\s*+{_NUMBER}\s*+{_UNIT}[\])]", "*+")
+_FOURS = _list_of(rf"[\[(]\s*+{_SIGNED}\s*+(?:,\s*+{_SIGNED}\s*+){{3}}[\])]", "++")
+_NUMBERS = re.compile(_SIGNED)
+_LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
+_LEADING_LETTER = re.compile(r"[\W_]*+([A-G])\s*+[).:]", re.IGNORECASE)
+_NAMED_LETTER = re.compile(r"(?:answer|option|choice)(?:\s++is\b)?+[\s:(*\"']++([A-G])(?!\w|\s++\w)", re.IGNORECASE)
+_MARKED_LETTER = re.compile(r"(?<!\w)([A-G])(?=[).:])")
+
+
+def tag_text(completion: str, tag: str) -> str | None:
+    """Text of the last closed <tag>, stripped; None without one."""
+    end = completion.rfind(f"</{tag}>")
+    start = completion.rfind(f"<{tag}>", 0, end) if end >= 0 else -1
+    return completion[start + len(tag) + 2 : end].strip() if start >= 0 else None
+
+
+def answer_text(completion: str) -> str | None:
+    """Text of the last closed <answer>, stripped; None without one."""
+    return tag_text(completion, "answer")
+
+
+def parse_span(text: str) -> Span | None:
+    """The last range of seconds in a text, as (start, end) in the order written; None without one.
+
+    Reads "1.5 to 3", "1.5s - 3.0 s", "from 1.5 TO 3 seconds". A chain like "1 to 2 to 3" is not a range.
+    """
+    span = None
+    if len(text) <= LONGEST_ANSWER:
+        for match in _RANGE.finditer(text):
+            start, end = float(match[1]), float(match[2])
+            span = None if match[3] or not math.isfinite(start + end) else (start, end)
+    return span
+
+
+def parse_spans(text: str) -> tuple[Span, ...] | None:
+    """The spans of a list like "[(1.5, 3.0), (7, 9)]", as written; None where the text is no such list.
+
+    Round or square brackets, the outer ones optional; "s" or "seconds" may follow a number. "[]" is the empty list.
+    """
+    text = text.strip()
+    if len(text) > LONGEST_ANSWER or _PAIRS.fullmatch(text) is None:
+        return None
+    numbers = _floats(text)
+    return None if numbers is None else tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def parse_boxes(text: str) -> tuple[Box, ...] | None:
+    """The boxes of a list like "[[0.1, 0.2, 0.3, 0.4], ...]", as written; None where there is no such list.
+
+    Text before the first and after the last bracket is passed over; round brackets and missing outer ones are allowed.
+    """
+    starts = [i for i in (text.find("["), text.find("(")) if i >= 0]
+    if not starts or len(text) > LONGEST_ANSWER:
+        return None
+    text = text[min(starts) : max(text.rfind("]"), text.rfind(")")) + 1]
+    numbers = _floats(text) if _FOURS.fullmatch(text) else None
+    return tuple(zip(numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True)) if numbers else None
+
+
+def parse_choice(text: str) -> str | None:
+    """The one option letter "A".."G" that a text names, as a capital; None where it names none or several.
+
+    Reads "C", "(c)", "C. red", "Answer: C", "the answer is (C)"; a bare letter inside a sentence is a word.
+    """
+    if len(text) > LONGEST_ANSWER:
+        return None
+    first = _LONE_LETTER.fullmatch(text) or _LEADING_LETTER.match(text)
+    named = {first[1].upper()} if first else {letter.upper() for letter in _NAMED_LETTER.findall(text)}
+    named |= set(_MARKED_LETTER.findall(text))
+    return named.pop() if len(named) == 1 else None
+
+
+def _floats(text: str) -> list[float] | None:
+    """All numbers of a text; None if one is too large for a float."""
+    numbers = [float(number) for number in _NUMBERS.findall(text)]
+    return numbers if all(map(math.isfinite, numbers)) else None

@@ -1,0 +1,28 @@
+"""Rewards for answers that are boxes."""
+
+from rewards.geometry import box_iou
+from rewards.parsing import answer_text, parse_boxes
+from rewards.types import BoxesTarget, Score
+
+
+def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = True) -> Score:
+    """Mean IoU of answered and true boxes, pair by pair in time order, in [0, 1].
+
+    Reads the last <answer> as a list of [x0, y0, x1, y1]. Not readable, or not as many boxes as the target: 0.
+    `skip_start` leaves out the start box, which the prompt gives away; False counts it, as VideoChat-R1
+    (arXiv:2504.06958) does.
+    """
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>")
+    boxes = parse_boxes(answer)
+    if boxes is None:
+        return Score(0.0, answer, "no list of [x0, y0, x1, y1] inside <answer>")
+    if len(boxes) != len(target.boxes):
+        return Score(0.0, answer, f"{len(boxes)} boxes, asked for {len(target.boxes)}")
+    first = 1 if skip_start else 0
+    ious = [box_iou(box, truth) for box, truth in zip(boxes[first:], target.boxes[first:], strict=True)]
+    if not ious:
+        return Score(0.0, answer, "no box after the start box to judge")
+    mean = sum(ious) / len(ious)
+    return Score(mean, answer, f"mean IoU {mean:.3f} over {len(ious)} boxes, lowest {min(ious):.3f}")

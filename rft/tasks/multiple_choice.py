@@ -1,0 +1,61 @@
+"""Which option is right: a question and its options in, one letter out."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from rewards.choice import choice_accuracy
+from rewards.types import LETTERS, ChoiceTarget
+from rft.tasks.types import Row, Task, clip_problems, majority, option_lines, option_problems
+
+
+class MultipleChoiceRow(Row):
+    question: str = Field(min_length=1)
+    options: tuple[str, ...] = Field(min_length=2, max_length=len(LETTERS))
+    """Texts of the options in the order A, B, ..."""
+
+
+def _ask(row: MultipleChoiceRow, _target: ChoiceTarget) -> str:
+    return f"{row.question.strip()}\n{option_lines(row.options)}\nGive the letter of the right option."
+
+
+def _check(row: MultipleChoiceRow, target: ChoiceTarget) -> list[str]:
+    return clip_problems(row, {}) + option_problems(row.options, target.choice)
+
+
+def _write(target: ChoiceTarget) -> str:
+    return f"<answer>{target.choice}</answer>"
+
+
+def _judge(completion: str, target: ChoiceTarget) -> dict[str, float]:
+    return {"accuracy": choice_accuracy(completion, target).value}
+
+
+def _baselines(
+    train: Sequence[ChoiceTarget], rows: Sequence[tuple[ChoiceTarget, float | None]]
+) -> dict[str, list[str]]:
+    letter = majority([target.choice for target in train])
+    return {"majority": [_write(ChoiceTarget(letter))] * len(rows)} if letter else {}
+
+
+MULTIPLE_CHOICE = Task(
+    name="multiple_choice",
+    row_type=MultipleChoiceRow,
+    target_type=ChoiceTarget,
+    example=MultipleChoiceRow(
+        id="example",
+        task="multiple_choice",
+        video="garden.mp4",
+        question="What does the boy do after he falls?",
+        options=("He cries", "He gets up", "He runs away"),
+        target={"choice": "B"},
+    ),
+    rewards=(("choice_accuracy", 1.0),),
+    main_metric="accuracy",
+    ask=_ask,
+    form="<answer>letter</answer>",
+    check=_check,
+    write=_write,
+    judge=_judge,
+    baselines=_baselines,
+)

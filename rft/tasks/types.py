@@ -1,0 +1,150 @@
+"""What a task is: how its rows look, what the policy is asked, and how answers are measured."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rewards.format import answer_format, think_format
+from rewards.types import LETTERS, TARGET_FORMS, Target, target_from_dict
+
+THOUGHT = "I look at the clip."
+"""Stands in the think block of a target that is written out."""
+
+
+class Row(BaseModel):
+    """One line of a data file: a clip, a question, the truth. Tasks add the fields of their question."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    id: str = Field(min_length=1)
+    task: str
+    """Name of the task, a key of TASKS."""
+    video: str = Field(min_length=1)
+    """A video file or a folder of frames."""
+    start_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Where the clip begins in the file; default: at its start. Times in the target count from here."""
+    end_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Where the clip ends in the file; default: at its end."""
+    source_fps: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Frames per second of a folder of frames; a file states its own."""
+    duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Length of the whole file, where known: times in the target are checked against it."""
+    target: dict[str, Any]
+    """The truth: {"span": ..}, {"choice": ..}, {"choice": .., "spans": ..} or {"boxes": ..}."""
+    demonstration: str | None = None
+    """Completion for the supervised stage; default: the target written out."""
+
+    @property
+    def clip_s(self) -> float | None:
+        """Length of the clip in seconds, where the row tells it."""
+        end = self.end_s if self.end_s is not None else self.duration_s
+        return None if end is None else end - (self.start_s or 0.0)
+
+
+BaselineFn = Callable[[Sequence[Any], Sequence[tuple[Any, float | None]]], dict[str, list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One kind of question. The callables take the row or target of this task's own type."""
+
+    name: str
+    row_type: type[Row]
+    target_type: type
+    example: Row
+    rewards: tuple[tuple[str, float], ...]
+    """(reward name, weight), without the format rewards."""
+    main_metric: str
+    ask: Callable[[Any, Any], str]
+    """(row, target) -> the question, and in which unit to answer."""
+    form: str
+    """The tags after the thought, with words where the answer goes."""
+    check: Callable[[Any, Any], list[str]]
+    """(row, target) -> what is wrong with the target given the row."""
+    write: Callable[[Any], str]
+    """target -> the tags after the thought, filled in."""
+    judge: Callable[[str, Any], dict[str, float]]
+    """(completion, target) -> metric values of this sample, in [0, 1]."""
+    baselines: BaselineFn
+    """(train targets, [(target, clip seconds or None)]) -> blind completions by baseline name, one per held-out row.
+
+    A baseline that needs lengths or training targets which are not there is left out.
+    """
+
+    def prompt_text(self, row: Row, think: bool) -> str:
+        """What the policy is asked, without the video."""
+        how = (
+            "Think first, then answer, in this form: <think>your thoughts</think>" if think else "Answer in this form: "
+        )
+        return f"{self.ask(row, self.target(row))}\n{how}{self.form}"
+
+    def target(self, row: Row) -> Target:
+        """The truth of a row. Raises ValueError with every problem and what to do."""
+        target = target_from_dict(row.target)
+        if type(target) is not self.target_type:
+            keys = ", ".join(row.target)
+            raise ValueError(f"target has {keys}, but {self.name} needs {TARGET_FORMS[self.target_type]}")
+        problems = self.check(row, target)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return target
+
+    def answer_text(self, target: Target, think: bool, thought: str = THOUGHT) -> str:
+        """The completion that states the target: full score from the task's rewards."""
+        return f"<think>{thought}</think>{self.write(target)}" if think else self.write(target)
+
+    def default_rewards(self, think: bool) -> dict[str, float]:
+        """Weight by reward name, the format reward included."""
+        return {**dict(self.rewards), "think_format" if think else "answer_format": 1.0}
+
+    def measure(self, completion: str, target: Target) -> dict[str, float]:
+        """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions."""
+        well_formed = max(think_format(completion, target).value, answer_format(completion, target).value)
+        return {**self.judge(completion, target), "well_formed": well_formed}
+
+
+def write_number(value: float) -> str:
+    """All decimals of a number and no exponent, so that what is read back is the same float."""
+    return f"{Decimal(repr(float(value))):f}"
+
+
+def recalls(iou: float) -> dict[str, float]:
+    """1 or 0 for each usual threshold."""
+    return {f"R@{threshold}": float(iou >= threshold) for threshold in (0.3, 0.5, 0.7)}
+
+
+def clip_problems(row: Row, ends_s: Mapping[str, float]) -> list[str]:
+    """What is wrong with the clip's limits, and which named times of the target lie outside the clip."""
+    clip_s = row.clip_s
+    if clip_s is None:
+        return []
+    if clip_s <= 0:
+        return [f"the clip ends {-clip_s:g} s before it starts; check start_s, end_s and duration_s"]
+    return [
+        f"{name} ends at {end:g} s, outside the clip of {clip_s:g} s; times count from the clip's start: "
+        "correct the row or drop it"
+        for name, end in ends_s.items()
+        if end > clip_s + 0.05  # rounding of published lengths
+    ]
+
+
+def option_lines(options: Sequence[str]) -> str:
+    """'(A) text' lines; options that carry their own letter are not lettered twice."""
+    return "\n".join(
+        f"({letter}) {option.strip().removeprefix(f'({letter})').strip()}"
+        for letter, option in zip(LETTERS, options, strict=False)
+    )
+
+
+def option_problems(options: Sequence[str], choice: str) -> list[str]:
+    """What is wrong with the options, or with the target's letter among them."""
+    last = LETTERS[len(options) - 1]
+    return [f"choice: {choice} is not among the options A..{last}"] if choice > last else []
+
+
+def majority(choices: Sequence[str]) -> str | None:
+    """The most frequent letter, the first in the alphabet of equals; None without any."""
+    return max(sorted(set(choices)), key=choices.count, default=None)
