@@ -1,0 +1,215 @@
+"""Rows of JSONL files, checked whole, and prompts in a seeded order that can be continued."""
+
+import difflib
+import json
+import random
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from rft.data.frames import ClipError, Frames
+from rft.errors import DataError
+from rft.recipe import Recipe
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+from rft.types import Prompt, Video
+
+NAMED_PROBLEMS = 20
+NAMED_VIDEOS = 5
+
+
+def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[str]) -> tuple[Row, ...]:
+    """The rows of all files, in order, each of its task's own type, with the path of its video resolved.
+
+    Relative videos start from `video_root`, or from the folder of the row's file. Whether a video is there is left
+    to `missing_videos` and to decoding. DataError: every problem, by file and line.
+    """
+    problems: list[str] = []
+    rows: list[Row] = []
+    seen: dict[str, str] = {}
+    for path in paths:
+        for number, line in _lines(path, problems):
+            where = f"{path}:{number}"
+            row = _read_row(line, where, tasks, problems)
+            if row is None:
+                continue
+            if row.id in seen:
+                problems.append(f"{where}: id {row.id!r} is taken by {seen[row.id]}. Ids name rows across all files.")
+                continue
+            seen[row.id] = where
+            video = Path(row.video).expanduser()
+            rows.append(row.model_copy(update={"video": str((video_root or path.parent) / video)}))
+    if not rows and not problems:
+        problems.append(f"{', '.join(str(path) for path in paths) or 'data'}: no rows")
+    if problems:
+        raise DataError(listed(problems, NAMED_PROBLEMS))
+    return tuple(rows)
+
+
+def missing_videos(rows: Sequence[Row]) -> str | None:
+    """Says how many videos are not there and names the first few; None: all are there."""
+    videos = dict.fromkeys(row.video for row in rows)
+    missing = [video for video in videos if not Path(video).exists()]
+    if not missing:
+        return None
+    named = listed([f"  {video}" for video in missing], NAMED_VIDEOS)
+    return f"{len(missing)} of {len(videos)} videos not found. Set data.video_root, or drop their rows.\n{named}"
+
+
+def listed(problems: Sequence[str], num_named: int) -> str:
+    """The first `num_named`, one per line, and the number of the others."""
+    rest = len(problems) - num_named
+    return "\n".join([*problems[:num_named], *([f"... and {rest} more"] if rest > 0 else [])])
+
+
+def _lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}")
+        return
+    except UnicodeDecodeError as error:
+        problems.append(f"{path}: not UTF-8 text, at byte {error.start}")
+        return
+    # Not splitlines: it also splits at characters that JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _read_row(line: str, where: str, tasks: Collection[str], problems: list[str]) -> Row | None:
+    """The row, or None with its problems noted."""
+    try:
+        data = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except ValueError as error:
+        problems.append(f"{where}: {_json_cause(error)}")
+        return None
+    if not isinstance(data, dict):
+        problems.append(f"{where}: a row is a JSON object, not {type(data).__name__}")
+        return None
+    name = data.get("task")
+    if name not in tasks or name not in TASKS:
+        close = difflib.get_close_matches(str(name), tasks, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"The recipe has {', '.join(tasks)}."
+        problems.append(f"{where}: task: {'missing' if name is None else f'unknown task {name!r}'}. {hint}")
+        return None
+    task = TASKS[name]
+    try:
+        row = task.row_type.model_validate(data, strict=False)
+    except ValidationError as error:
+        problems.extend(f"{where}: {_explained(one, task.row_type)}" for one in error.errors())
+        return None
+    try:
+        task.target(row)
+    except ValueError as error:
+        problems.append(f"{where}: target: {error}")
+        return None
+    return row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    doubled = next((key for key in keys if keys.count(key) > 1), None)
+    if doubled is not None:
+        raise ValueError(f"key {doubled!r} is written twice")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number JSON allows")
+
+
+def _json_cause(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at column {error.colno}"
+    return str(error)
+
+
+def _explained(error: Any, row_type: type[Row]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, row_type.model_fields, n=1)
+        return f"{key}: unknown key." + (f" Did you mean {close[0]!r}?" if close else "")
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def to_prompt(row: Row, recipe: Recipe) -> Prompt:
+    """What the policy is asked by `row` under `recipe`."""
+    task = TASKS[row.task]
+    video = Video(Path(row.video), recipe.video.sampling(), row.start_s, row.end_s, row.source_fps)
+    return Prompt(row.id, row.task, task.prompt_text(row, recipe.tasks[row.task].think), video, task.target(row))
+
+
+class Clips(Protocol):
+    """Where decoded clips come from: rft.data.video.ClipCache in a run."""
+
+    def load(self, video: Video) -> Frames: ...
+
+
+@dataclass
+class PromptOrder:
+    """Prompts in a seeded order, a new shuffle each time around, without those whose clip cannot be decoded.
+
+    Seed and position decide what comes next, so a run that sets `position` continues as if it had not stopped.
+    """
+
+    prompts: Sequence[Prompt]
+    seed: int
+    clips: Clips
+    max_bad_share: float
+
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise DataError("data: no prompts")
+        self.position = 0
+        """Places of the order behind us, the bad ones included."""
+        self.bad: dict[str, str] = {}
+        """prompt_id -> why its clip cannot be used, as far as met."""
+        self._shuffled: tuple[int, list[int]] = (-1, [])
+
+    def take(self, n: int) -> tuple[Prompt, ...]:
+        """The next `n` prompts; their clips are decoded. DataError: more bad clips than `max_bad_share` allows."""
+        taken: list[Prompt] = []
+        while len(taken) < n:
+            prompt = self._at(self.position)
+            self.position += 1
+            if self._is_good(prompt):
+                taken.append(prompt)
+        return tuple(taken)
+
+    def counters(self) -> dict[str, float]:
+        return {"data/bad_clips": len(self.bad)}
+
+    def _at(self, position: int) -> Prompt:
+        epoch, place = divmod(position, len(self.prompts))
+        if self._shuffled[0] != epoch:
+            order = list(range(len(self.prompts)))
+            random.Random(f"{self.seed} {epoch}").shuffle(order)
+            self._shuffled = (epoch, order)
+        return self.prompts[self._shuffled[1][place]]
+
+    def _is_good(self, prompt: Prompt) -> bool:
+        if prompt.prompt_id in self.bad:
+            return False
+        try:
+            self.clips.load(prompt.video)
+        except ClipError as error:
+            self.bad[prompt.prompt_id] = str(error)
+            self._check_share()
+            return False
+        return True
+
+    def _check_share(self) -> None:
+        num_bad, total = len(self.bad), len(self.prompts)
+        if num_bad > self.max_bad_share * total or num_bad == total:
+            raise DataError(
+                f"{num_bad} of {total} rows have videos that cannot be used, more than data.max_bad_share "
+                f"{self.max_bad_share:g} allows. Mend them, drop their rows, or raise the share.\n"
+                + listed([f"  {prompt_id}: {reason}" for prompt_id, reason in self.bad.items()], NAMED_PROBLEMS)
+            )

@@ -1,0 +1,271 @@
+"""Readers of video files and folders of frames: where every frame lies in time, and the pixels of those asked for.
+
+Every failure is a ClipError that names the file and the cause.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from rft.data.frames import ClipError, DecoderName
+from rft.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+THREADS_FROM_PIXELS = 320 * 240
+"""Frame size from which starting decoder threads costs less than they save."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIndex:
+    """Where the frames of a source lie in time, found without decoding it."""
+
+    timestamps_s: tuple[float, ...]
+    """In display order, the first at 0."""
+    average_fps: float
+    """As the file states it; 0: it does not."""
+
+
+class FrameSource(Protocol):
+    """A file or folder that frames come from."""
+
+    @property
+    def index(self) -> FrameIndex: ...
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """uint8 [H, W, 3] of each of `indices`, which rise strictly."""
+        ...
+
+
+def open_source(path: Path, source_fps: float | None, decoder: DecoderName) -> FrameSource:
+    """The reader for `path`: a video file, or a folder of images with its `source_fps`."""
+    if path.is_dir():
+        return _Folder(path, source_fps)
+    if not path.exists():
+        raise ClipError(f"{path}: video not found")
+    if not path.is_file():
+        raise ClipError(f"{path}: neither a file nor a folder")
+    if path.stat().st_size == 0:
+        raise ClipError(f"{path}: empty file")
+    return _TorchcodecFile(path) if decoder == "torchcodec" else _VideoFile(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packets:
+    """The video packets of a file, in decode order."""
+
+    pts: tuple[int, ...]
+    is_key: tuple[bool, ...]
+    is_shown: tuple[bool, ...]
+    """False: needed by others, but cut away by the container."""
+    time_base: Fraction
+    average_fps: float
+
+    def shown(self) -> list[int]:
+        """Presentation times of the frames, in display order."""
+        return sorted({pts for pts, is_shown in zip(self.pts, self.is_shown, strict=True) if is_shown})
+
+    def needed(self, wanted: set[int]) -> list[bool]:
+        """Which packets must be decoded to see the frames with the presentation times `wanted`.
+
+        Whole stretches from one key frame to the next. A frame that is stored after a key frame but shown before
+        it leans on the stretch before as well.
+        """
+        bounds = [0, *(i for i, is_key in enumerate(self.is_key) if is_key and i > 0), len(self.pts)]
+        needed = [False] * len(self.pts)
+        before = 0
+        for first, end in itertools.pairwise(bounds):
+            hits = [pts for pts in self.pts[first:end] if pts in wanted]
+            if hits:
+                start = before if min(hits) < self.pts[first] else first
+                needed[start:end] = [True] * (end - start)
+            before = first
+        return needed
+
+
+class _VideoFile:
+    """A video file read with PyAV: once without decoding, for the times; then only what the asked frames need."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.packets = self._scan()
+        shown = self.packets.shown()
+        if not shown:
+            raise ClipError(f"{path}: the video holds no frames")
+        self.index = FrameIndex(
+            tuple(float((pts - shown[0]) * self.packets.time_base) for pts in shown), self.packets.average_fps
+        )
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        shown = self.packets.shown()
+        wanted = iter(indices)
+        index = next(wanted)
+        for frame in self._decode({shown[i] for i in indices}):
+            if frame.pts != shown[index]:
+                continue
+            if frame.is_corrupt:
+                break
+            yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            following = next(wanted, None)
+            if following is None:
+                return
+            index = following
+        raise ClipError(f"{self.path}: damaged, frame {index} of {len(shown)} cannot be decoded")
+
+    def _scan(self) -> _Packets:
+        rows: list[tuple[int, bool, bool]] = []
+        with _opened(self.path) as (container, stream):
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                if packet.pts is None:
+                    raise ClipError(f"{self.path}: frames without times; rewrite it: ffmpeg -i IN -c copy OUT.mp4")
+                rows.append((packet.pts, packet.is_keyframe, not packet.is_discard))
+            self._check_length(container, stream, rows)
+            pts, is_key, is_shown = zip(*rows, strict=True) if rows else ((), (), ())
+            rate = stream.average_rate or stream.guessed_rate or Fraction(0)
+            return _Packets(pts, is_key, is_shown, stream.time_base, float(rate))
+
+    def _check_length(self, container: Any, stream: Any, rows: Sequence[tuple[int, bool, bool]]) -> None:
+        """A file that was cut off still opens where its index is written first: compare with what it promises."""
+        if "mp4" in container.format.name and len(rows) < stream.frames:
+            raise ClipError(f"{self.path}: truncated, holds {len(rows)} of {stream.frames} frames")
+        stated = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+        if stated and rows:
+            hours, minutes, seconds = (float(part) for part in stated.groups())
+            promised_s, found_s = hours * 3600 + minutes * 60 + seconds, float(max(rows)[0] * stream.time_base)
+            if found_s < promised_s - 1:
+                raise ClipError(f"{self.path}: truncated, holds {found_s:.1f} of {promised_s:.1f} s")
+
+    def _decode(self, wanted: set[int]) -> Iterator[Any]:
+        """Decoded frames, in time order, `wanted` among them."""
+        needed = self.packets.needed(wanted)
+        with _opened(self.path) as (container, stream):
+            codec = stream.codec_context
+            codec.thread_type = "AUTO" if codec.width * codec.height >= THREADS_FROM_PIXELS else "NONE"
+            is_running = False
+            for number, packet in enumerate(p for p in container.demux(stream) if p.size):
+                if number < len(needed) and needed[number]:
+                    is_running = True
+                    yield from codec.decode(packet)
+                elif is_running:
+                    is_running = False
+                    yield from codec.decode(None)
+                    codec.flush_buffers()
+            if is_running:
+                yield from codec.decode(None)
+
+
+class _opened:
+    """The container and video stream of a file; what FFmpeg raises meanwhile becomes a ClipError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> tuple[Any, Any]:
+        try:
+            self._container = av.open(str(self._path), options={"fflags": "+genpts"})
+        except (av.error.FFmpegError, OSError) as error:
+            raise ClipError(f"{self._path}: not a readable video: {_cause(error)}") from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise ClipError(f"{self._path}: holds no video stream")
+        return self._container, self._container.streams.video[0]
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._container.close()
+        if isinstance(error, av.error.FFmpegError):
+            raise ClipError(f"{self._path}: damaged: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+class _TorchcodecFile:
+    """A video file whose pixels torchcodec decodes; times come from the same scan as PyAV's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._scanned = _VideoFile(path)
+        self.index = self._scanned.index
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        video_decoder = load_torchcodec()
+        try:
+            decoder = video_decoder(str(self.path), dimension_order="NHWC", num_ffmpeg_threads=1)
+            if len(decoder) != len(self.index.timestamps_s):
+                raise ClipError(
+                    f"{self.path}: torchcodec counts {len(decoder)} frames, the file's packets "
+                    f"{len(self.index.timestamps_s)}; use video.decoder=pyav"
+                )
+            for index in indices:
+                yield decoder.get_frame_at(index).data.numpy()
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ClipError(f"{self.path}: damaged: {str(error).splitlines()[0]}") from error
+
+
+def load_torchcodec() -> Any:
+    """torchcodec's VideoDecoder. DataError: it cannot be loaded here."""
+    try:
+        from torchcodec.decoders import VideoDecoder
+    except (ImportError, RuntimeError, OSError) as error:
+        raise _no_torchcodec(error) from error
+    try:
+        VideoDecoder(b"")
+    except (RuntimeError, ValueError) as error:
+        # The module loads its libraries at first use; with them, no bytes are merely no video.
+        if "libtorchcodec" in str(error):
+            raise _no_torchcodec(error) from error
+    return VideoDecoder
+
+
+def _no_torchcodec(error: Exception) -> DataError:
+    return DataError(
+        f"video.decoder: torchcodec cannot be loaded ({str(error).splitlines()[0]}). "
+        "Install it with FFmpeg's shared libraries, or set video.decoder=pyav."
+    )
+
+
+class _Folder:
+    """A folder of images, one per frame, in name order; numbers in names count by value."""
+
+    def __init__(self, path: Path, source_fps: float | None) -> None:
+        self.path = path
+        if source_fps is None:
+            raise ClipError(f"{path}: a folder of frames needs source_fps in its row")
+        self._files = image_files(path)
+        if not self._files:
+            raise ClipError(f"{path}: folder without {', '.join(IMAGE_SUFFIXES)} files")
+        self.index = FrameIndex(tuple(i / source_fps for i in range(len(self._files))), source_fps)
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        shape = None
+        for index in indices:
+            file = self._files[index]
+            try:
+                with Image.open(file) as image:
+                    frame = np.asarray(image.convert("RGB"))
+            except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+                raise ClipError(f"{file}: damaged image: {error}") from error
+            if shape is not None and frame.shape != shape:
+                raise ClipError(f"{file}: {frame.shape[1]}x{frame.shape[0]}, frames before it {shape[1]}x{shape[0]}")
+            shape = frame.shape
+            yield frame
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder, in name order; numbers in names count by value."""
+
+    def key(path: Path) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+    return sorted((file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), key=key)

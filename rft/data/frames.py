@@ -1,0 +1,95 @@
+"""Frames of a clip, and how they lie on disk."""
+
+import json
+import os
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rft.errors import DataError
+
+DecoderName = Literal["pyav", "torchcodec"]
+
+
+class ClipError(DataError):
+    """One clip that cannot be used: its row is left out of the run's order and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The chosen frames of a clip at their final size, with real timing."""
+
+    pixels: np.ndarray
+    """uint8 [F, H, W, 3], RGB."""
+    timestamps_s: tuple[float, ...]
+    """[F], seconds from the start of the clip, as the file states them."""
+    frame_indices: tuple[int, ...]
+    """[F], in the whole file, from 0."""
+    source_fps: float
+    """Frames per second of the clip, as far as it is cut out of the file."""
+    num_source_frames: int
+    """Frames of the clip, chosen or not."""
+    duration_s: float
+    key: str
+    """Names content and sampling: equal keys mean equal frames."""
+
+    @property
+    def sampled_fps(self) -> float:
+        """Chosen frames per second, as transformers' VideoMetadata.sampled_fps and qwen-vl-utils state it."""
+        return len(self.frame_indices) / self.num_source_frames * self.source_fps
+
+
+def write_frames(frames: Frames, path: Path) -> int:
+    """Write `frames` to `path` in one move, so that no reader meets half a file; returns the size in bytes."""
+    pixels = np.ascontiguousarray(frames.pixels)
+    header = json.dumps(
+        {
+            "shape": pixels.shape,
+            "timestamps_s": frames.timestamps_s,
+            "frame_indices": frames.frame_indices,
+            "source_fps": frames.source_fps,
+            "num_source_frames": frames.num_source_frames,
+            "duration_s": frames.duration_s,
+            "key": frames.key,
+        }
+    ).encode()
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(struct.pack("<Q", len(header)))
+            file.write(header)
+            file.write(pixels.data)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return 8 + len(header) + pixels.nbytes
+
+
+def read_frames(path: Path) -> Frames:
+    """The frames in a file of `write_frames`; the pixels are mapped, not read. ValueError: not such a file."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        if len(start) < 8 or struct.unpack("<Q", start)[0] > size:
+            raise ValueError(f"{path} holds no frames")
+        length = struct.unpack("<Q", start)[0]
+        header = json.loads(file.read(length))
+        shape = tuple(header["shape"])
+        if size != 8 + length + int(np.prod(shape)):
+            raise ValueError(f"{path} is cut short")
+        # Copy-on-write: torch warns of arrays it may not write to.
+        pixels = np.asarray(np.memmap(file, dtype=np.uint8, mode="c", offset=8 + length, shape=shape))
+    return Frames(
+        pixels=pixels,
+        timestamps_s=tuple(header["timestamps_s"]),
+        frame_indices=tuple(header["frame_indices"]),
+        source_fps=header["source_fps"],
+        num_source_frames=header["num_source_frames"],
+        duration_s=header["duration_s"],
+        key=header["key"],
+    )

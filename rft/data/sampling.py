@@ -1,0 +1,59 @@
+"""Which frames of a clip are used, and at what size: the rules of qwen-vl-utils, by its own functions."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torchvision.transforms.functional as transforms  # type: ignore[import-untyped]
+from qwen_vl_utils import vision_process as qwen
+
+from rft.types import VideoSampling
+
+# It warns of every clip with fewer frames than asked for; Frames states what was taken.
+logging.getLogger(qwen.__name__).setLevel(logging.ERROR)
+
+MAX_DRIFT = 0.5
+"""Largest distance of a frame from its even place, in steps, at which a clip still counts as of constant rate."""
+
+
+def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSampling) -> list[int]:
+    """Indices into `timestamps_s`, an even number of them, evenly spread over the clip.
+
+    At a constant rate these are qwen-vl-utils' own; at a variable rate the frames nearest to evenly spaced *times*,
+    because the model counts time by frames. ValueError: the clip has too few frames.
+    """
+    total = len(timestamps_s)
+    wanted = {"fps": sampling.fps, "min_frames": sampling.min_frames, "max_frames": sampling.max_frames}
+    count = qwen.smart_nframes(wanted, total_frames=total, video_fps=fps)
+    times = np.asarray(timestamps_s)
+    even = np.linspace(times[0], times[-1], total)
+    if np.abs(times - even).max() <= MAX_DRIFT * (even[1] - even[0]):
+        indices: list[int] = torch.linspace(0, total - 1, count).round().long().tolist()
+        return indices
+    middles = (times[1:] + times[:-1]) / 2
+    return [int(i) for i in np.searchsorted(middles, np.linspace(times[0], times[-1], count))]
+
+
+def frame_size(height: int, width: int, num_frames: int, sampling: VideoSampling, factor: int) -> tuple[int, int]:
+    """(height, width) of every frame, multiples of `factor`. ValueError: a shape or budget that allows none."""
+    if sampling.max_pixels < sampling.min_pixels:
+        raise ValueError(f"video.max_pixels {sampling.max_pixels} is below video.min_pixels {sampling.min_pixels}")
+    limit = max(
+        min(qwen.VIDEO_MAX_TOKEN_NUM * factor**2, sampling.total_pixels / num_frames * qwen.FRAME_FACTOR),
+        int(sampling.min_pixels * 1.05),
+    )
+    size: tuple[int, int] = qwen.smart_resize(
+        height, width, factor=factor, min_pixels=sampling.min_pixels, max_pixels=min(sampling.max_pixels, limit)
+    )
+    return size
+
+
+def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`frame` uint8 [H, W, 3] at `size`, bicubic with antialiasing, as qwen-vl-utils does it."""
+    if frame.shape[:2] == size:
+        return frame
+    tensor = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
+    resized = transforms.resize(tensor, list(size), interpolation=transforms.InterpolationMode.BICUBIC, antialias=True)
+    result: np.ndarray = resized[0].permute(1, 2, 0).numpy()
+    return result

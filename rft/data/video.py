@@ -1,0 +1,198 @@
+"""The only decoder: Video -> Frames, and the cache that rollout, learner and evaluation share."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rft.data.frames import ClipError, DecoderName, Frames, read_frames, write_frames
+from rft.errors import DataError
+from rft.types import Video
+
+__all__ = ["ClipCache", "ClipError", "Frames", "clip_key", "decode"]
+
+FORMAT = 1
+"""Part of every key: raise it when decoding or sampling changes."""
+
+WHOLE_HASH_BYTES = 8 << 20
+"""Files up to this size are hashed whole; of larger ones a sample, with their time of change."""
+
+HASHED_BLOCKS = 16
+TIME_TOLERANCE_S = 1e-3
+"""Matroska rounds times to milliseconds."""
+
+
+def decode(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
+    """The frames `video` asks for, decoded in this process. `factor`: sizes are its multiples (patch x merge size).
+
+    ClipError: names the file and why it cannot be used.
+    """
+    # Here, because they load torch, which those who only read the cache do not need.
+    from rft.data.decoders import open_source
+    from rft.data.sampling import choose_frames, frame_size, resize
+
+    key = clip_key(video, decoder, factor)
+    source = open_source(video.path, video.source_fps, decoder)
+    times = source.index.timestamps_s
+    start_s = video.start_s or 0.0
+    end_s = times[-1] if video.end_s is None else video.end_s
+    inside = [i for i, t in enumerate(times) if start_s - TIME_TOLERANCE_S <= t <= end_s + TIME_TOLERANCE_S]
+    if len(inside) < 2:
+        cut = "" if video.start_s is None and video.end_s is None else f" between {start_s:g} and {end_s:g} s"
+        raise ClipError(f"{video.path}: {len(inside)} frame(s){cut}, at least 2 are needed")
+    first, last = inside[0], inside[-1]
+    fps = _rate(times[first : last + 1], source.index.average_fps)
+    try:
+        chosen = [first + i for i in choose_frames(times[first : last + 1], fps, video.sampling)]
+        pixels: dict[int, np.ndarray] = {}
+        size = None
+        distinct = sorted(set(chosen))
+        for index, frame in zip(distinct, source.read(distinct), strict=True):
+            size = size or frame_size(frame.shape[0], frame.shape[1], len(chosen), video.sampling, factor)
+            pixels[index] = resize(frame, size)
+    except ValueError as error:
+        raise ClipError(f"{video.path}: {error}") from error
+    return Frames(
+        pixels=np.stack([pixels[i] for i in chosen]),
+        timestamps_s=tuple(times[i] - start_s for i in chosen),
+        frame_indices=tuple(chosen),
+        source_fps=fps,
+        num_source_frames=len(inside),
+        duration_s=len(inside) / fps,
+        key=key,
+    )
+
+
+def _rate(times: tuple[float, ...], stated: float) -> float:
+    """Frames per second: what the file states where its times agree with it, else what the times say."""
+    measured = (len(times) - 1) / (times[-1] - times[0])
+    return stated if abs(stated - measured) <= 0.005 * measured else measured
+
+
+def clip_key(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> str:
+    """Names content and sampling of a clip. ClipError: there is no such file or folder."""
+    try:
+        content = _folder_content(video.path) if video.path.is_dir() else _file_content(video.path)
+    except FileNotFoundError as error:
+        raise ClipError(f"{video.path}: video not found") from error
+    except OSError as error:
+        raise ClipError(f"{video.path}: cannot be read: {error.strerror}") from error
+    choice = (FORMAT, decoder, factor, video.sampling, video.start_s, video.end_s, video.source_fps)
+    return hashlib.blake2b(f"{content} {choice!r}".encode(), digest_size=16).hexdigest()
+
+
+def _file_content(path: Path) -> str:
+    size, changed = path.stat().st_size, path.stat().st_mtime_ns
+    digest = hashlib.blake2b(f"{size}".encode(), digest_size=16)
+    with path.open("rb") as file:
+        if size <= WHOLE_HASH_BYTES:
+            digest.update(file.read())
+        else:
+            digest.update(f"{changed}".encode())
+            for block in range(HASHED_BLOCKS):
+                file.seek((size - 65536) * block // (HASHED_BLOCKS - 1))
+                digest.update(file.read(65536))
+    return digest.hexdigest()
+
+
+def _folder_content(path: Path) -> str:
+    entries = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(path) if e.is_file())
+    return hashlib.blake2b(repr(entries).encode(), digest_size=16).hexdigest()
+
+
+class ClipCache:
+    """Decoded clips in a folder that all processes of a run share; each is decoded once.
+
+    At `max_gib` the least recently used ones go. May be pickled: the copy works on the same folder.
+    """
+
+    def __init__(
+        self, directory: Path, max_gib: float, decoder: DecoderName = "pyav", timeout_s: float = 60.0, factor: int = 28
+    ) -> None:
+        self._args = (directory, max_gib, decoder, timeout_s, factor)
+        self.directory = directory
+        self.decoder = decoder
+        self.factor = factor
+        self.decodes = 0
+        """Clips this object decoded."""
+        self.hits = 0
+        """Clips it found decoded."""
+        self._max_bytes = int(max_gib * 2**30)
+        self._bytes: int | None = None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{directory}: cannot hold decoded clips: {error.strerror}. Set video.cache_dir."
+            ) from error
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ClipCache, self._args
+
+    def load(self, video: Video) -> Frames:
+        """The frames of `video`. ClipError: it cannot be decoded. DataError: the cache cannot be written."""
+        key = clip_key(video, self.decoder, self.factor)
+        path = self.directory / f"{key}.clip"
+        frames = self._find(path)
+        if frames is None:
+            with self._lock(key):
+                frames = self._find(path) or self._decode(video, path)
+        return frames
+
+    def counters(self) -> dict[str, float]:
+        return {"clips/decodes": self.decodes, "clips/hits": self.hits}
+
+    def _find(self, path: Path) -> Frames | None:
+        try:
+            frames = read_frames(path)
+            os.utime(path)
+        except (FileNotFoundError, ValueError):
+            return None
+        self.hits += 1
+        return frames
+
+    def _decode(self, video: Video, path: Path) -> Frames:
+        frames = decode(video, self.decoder, self.factor)
+        self.decodes += 1
+        try:
+            size = write_frames(frames, path)
+            self._make_room(size)
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot write a decoded clip: {error.strerror}. Free space or set video.cache_dir."
+            ) from error
+        return frames
+
+    @contextlib.contextmanager
+    def _lock(self, key: str) -> Iterator[None]:
+        """One process at a time decodes a clip; a few hundred lock files serve all clips."""
+        with (self.directory / f"{key[:2]}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _make_room(self, added: int) -> None:
+        if self._bytes is not None:
+            self._bytes += added
+            if self._bytes <= self._max_bytes:
+                return
+        clips = []
+        for entry in os.scandir(self.directory):
+            with contextlib.suppress(FileNotFoundError):  # another process made room meanwhile
+                stat = entry.stat()
+                if entry.name.endswith(".clip"):
+                    clips.append((stat.st_mtime_ns, stat.st_size, Path(entry.path)))
+                elif entry.name.endswith(".part") and stat.st_mtime < time.time() - 3600:
+                    Path(entry.path).unlink()
+        self._bytes = sum(size for _, size, _ in clips)
+        if self._bytes <= self._max_bytes:
+            return
+        for _, size, path in sorted(clips)[:-1]:
+            if self._bytes <= 0.9 * self._max_bytes:
+                break
+            path.unlink(missing_ok=True)
+            self._bytes -= size
