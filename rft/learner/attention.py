@@ -45,22 +45,23 @@ def windowed_attention(
     `query`, `key`, `value` [1, heads, L, d]; window i spans tokens cu_seq_lens_q[i] to cu_seq_lens_q[i + 1].
     """
     lengths = cu_seq_lens_q.diff()
-    distinct = lengths.unique().tolist()
+    distinct = sorted(set(lengths.tolist()))
     if len(distinct) == 1:
         return _equal_windows(query, key, value, distinct[0], scaling), None
     starts, parts, places = cu_seq_lens_q[:-1].long(), [], []
     for length in distinct:
         offsets = torch.arange(length, device=starts.device)
         place = (starts[lengths == length, None] + offsets).flatten()
-        chosen = (tensor.index_select(2, place) for tensor in (query, key, value))
-        parts.append(_equal_windows(*chosen, length, scaling))
+        chosen = [tensor.index_select(2, place) for tensor in (query, key, value)]
+        parts.append(_equal_windows(chosen[0], chosen[1], chosen[2], length, scaling))
         places.append(place)
     return torch.cat(parts, dim=1).index_select(1, torch.cat(places).argsort()), None
 
 
 def _equal_windows(query: Tensor, key: Tensor, value: Tensor, length: int, scaling: float) -> Tensor:
     def split(tensor: Tensor) -> Tensor:
-        return tensor[0].unflatten(1, (-1, length)).transpose(0, 1)
+        _, num_heads, _, width = tensor.shape
+        return tensor.view(num_heads, -1, length, width).transpose(0, 1)
 
     out = scaled_dot_product_attention(split(query), split(key), split(value), scale=scaling)
     return out.transpose(1, 2).flatten(0, 1)[None]

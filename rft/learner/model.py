@@ -52,7 +52,7 @@ def add_lora(model: PreTrainedModel, lora: LoraRecipe, seed: int) -> LoraConfig:
         target_modules=list(lora.target_modules),
         exclude_modules=r".*\.visual\..*",
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
     for parameter in model.parameters():
@@ -105,7 +105,7 @@ class Policy(nn.Module):
             **video,
         ).last_hidden_state
         hidden = hidden.flatten(0, 1)[batch.scored]
-        chunks = list(zip(hidden.split(self.chunk), batch.labels.split(self.chunk), strict=True))
+        chunks = list(zip(torch.split(hidden, self.chunk), torch.split(batch.labels, self.chunk), strict=True))
         if len(chunks) == 1:
             return TokenLogprobs(*self._chunk_logprobs(*chunks[0], as_sampled))
         parts = [

@@ -109,7 +109,8 @@ def pad_groups(groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:
         return torch.stack(rows, dim=-2)
 
     segments = padded(lambda group: group.segments, PADDING)
-    videos = [group for group in groups if group.pixel_values_videos is not None]
+    pixels = [group.pixel_values_videos for group in groups if group.pixel_values_videos is not None]
+    grids = [group.video_grid_thw for group in groups if group.video_grid_thw is not None]
     return PackedBatch(
         token_ids=padded(lambda group: group.token_ids, pad_id),
         position_ids=padded(lambda group: group.position_ids, 0),
@@ -117,8 +118,8 @@ def pad_groups(groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:
         indices=padded(lambda group: group.indices, 0),
         scored=(segments > 0).flatten().nonzero()[:, 0],
         labels=torch.cat([group.labels for group in groups]),
-        pixel_values_videos=torch.cat([g.pixel_values_videos for g in videos]) if videos else None,
-        video_grid_thw=torch.cat([g.video_grid_thw for g in videos]) if videos else None,
+        pixel_values_videos=torch.cat(pixels) if pixels else None,
+        video_grid_thw=torch.cat(grids) if grids else None,
     )
 
 

@@ -1,0 +1,123 @@
+"""Train samples -> the tensors of the forward passes they share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rft.errors import DataError
+from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length, pad_groups
+from rft.types import Prompt, TrainSample
+
+if TYPE_CHECKING:
+    from rft.data.processor import PromptProcessor
+    from rft.data.video import ClipCache
+
+
+@dataclass(frozen=True, slots=True)
+class SampleGroup:
+    """The samples of one prompt."""
+
+    prompt: Prompt
+    samples: tuple[TrainSample, ...]
+
+    def packed_length(self) -> int:
+        completions = [sample.completion for sample in self.samples]
+        return packed_length(completions[0].num_prompt_tokens, [len(c.token_ids) for c in completions])
+
+    def shortest(self) -> "SampleGroup":
+        """The group with its shortest completion alone."""
+        return replace(self, samples=(min(self.samples, key=lambda sample: len(sample.completion.token_ids)),))
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What one forward pass works on: N completions of up to T tokens."""
+
+    packed: PackedBatch
+    mask: Tensor
+    """[N, T], True at tokens."""
+    advantages: Tensor
+    """[N]"""
+    rollout_logprobs: Tensor
+    """[N, T], 0 outside the mask."""
+    is_filler: bool
+    """Run for the sake of the other ranks only; counts for nothing."""
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        return replace(
+            self,
+            packed=self.packed.to(device),
+            mask=self.mask.to(device),
+            advantages=self.advantages.to(device),
+            rollout_logprobs=self.rollout_logprobs.to(device),
+        )
+
+    def unpack(self, values: Tensor) -> Tensor:
+        """[M] in packed order -> [N, T], 0 outside the mask."""
+        return values.new_zeros(self.mask.shape).masked_scatter(self.mask, values)
+
+
+def group_samples(samples: Sequence[TrainSample]) -> tuple[SampleGroup, ...]:
+    """Groups in the order of their first sample. Samples without a token are left out."""
+    by_prompt: dict[str, list[TrainSample]] = {}
+    for sample in samples:
+        if sample.completion.token_ids:
+            by_prompt.setdefault(sample.prompt.prompt_id, []).append(sample)
+    return tuple(SampleGroup(members[0].prompt, tuple(members)) for members in by_prompt.values())
+
+
+def encode_group(
+    group: SampleGroup, processor: "PromptProcessor", clips: "ClipCache", model: PreTrainedModel
+) -> PackedGroup:
+    """Raises DataError where the prompt is not the one that the completions were sampled from."""
+    inputs = processor.encode(group.prompt, clips.load(group.prompt.video))
+    seen = {sample.completion.num_prompt_tokens for sample in group.samples}
+    if seen != {len(inputs.token_ids)}:
+        raise DataError(
+            f"prompt {group.prompt.prompt_id}: learner built {len(inputs.token_ids)} prompt tokens, rollout used "
+            f"{', '.join(map(str, sorted(seen)))}; both must use rft/data/processor.py with the same model folder."
+        )
+    return pack_group(
+        inputs.token_ids,
+        prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts),
+        [sample.completion.token_ids for sample in group.samples],
+        inputs.pixel_values_videos,
+        inputs.video_grid_thw,
+    )
+
+
+def prompt_positions(
+    model: PreTrainedModel, token_ids: Sequence[int], video_grid_thw: Tensor | None, second_per_grid_ts: object
+) -> Tensor:
+    """[3, P] M-RoPE positions of a prompt, by the model's own rule."""
+    if video_grid_thw is None:
+        return torch.arange(len(token_ids)).expand(3, -1)
+    ids = torch.tensor([token_ids])
+    positions, _ = model.model.get_rope_index(
+        ids,
+        mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
+        video_grid_thw=video_grid_thw,
+        second_per_grid_ts=second_per_grid_ts,
+    )
+    first: Tensor = positions[:, 0]
+    return first
+
+
+def micro_batch(
+    groups: Sequence[SampleGroup], packed: Sequence[PackedGroup], pad_id: int, dtype: torch.dtype, *, is_filler: bool
+) -> MicroBatch:
+    samples = [sample for group in groups for sample in group.samples]
+    lengths = torch.tensor([len(sample.completion.token_ids) for sample in samples])
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    logprobs = torch.tensor([value for sample in samples for value in sample.completion.logprobs], dtype=dtype)
+    return MicroBatch(
+        packed=pad_groups(packed, pad_id),
+        mask=mask,
+        advantages=torch.tensor([sample.advantage for sample in samples], dtype=dtype),
+        rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs),
+        is_filler=is_filler,
+    )

@@ -1,0 +1,296 @@
+"""The learner: train samples in, a new policy out."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from peft import LoraConfig
+from torch import Tensor
+from torch.distributed import is_initialized
+from transformers import PreTrainedModel
+
+from rft.algorithm.loss import LOSSES, LossInputs, k3
+from rft.errors import RolloutError
+from rft.learner.batch import MicroBatch, SampleGroup, encode_group, group_samples, micro_batch
+from rft.learner.model import Policy, add_lora, load_policy, lora_layers
+from rft.learner.packing import pack_group, pad_groups, split_groups
+from rft.learner.schedule import learning_rate
+from rft.learner.sharding import full, init_alone, num_ranks, shard, sum_over_ranks, this_rank
+from rft.learner.weights import (
+    full_weights,
+    load_state,
+    read_json,
+    save_adapter,
+    save_policy,
+    save_state,
+    trainable,
+    write_json,
+)
+from rft.metrics import Clock
+from rft.recipe import Recipe
+from rft.types import Probe, TrainSample
+
+if TYPE_CHECKING:
+    from rft.data.processor import PromptProcessor
+    from rft.data.video import ClipCache
+
+PROBE_TEXT = "<think>A red square moves to the left.</think><answer>1.5 to 3.0</answer>"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Learner:
+    """GRPO on the packed groups of a batch. With several ranks, every method is called on each with equal arguments."""
+
+    def __init__(
+        self,
+        model_dir: str | Path,
+        recipe: Recipe,
+        processor: "PromptProcessor",
+        clips: "ClipCache",
+        total_updates: int,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """`total_updates`: where the learning rate schedule ends. `dtype`: in place of the recipe's.
+
+        Full training in bfloat16 keeps float32 master weights, which a learning rate of 1e-6 needs.
+        Raises DataError where `model_dir` holds no usable model.
+        """
+        self.recipe, self.processor, self.clips = recipe, processor, clips
+        self.total_updates = total_updates
+        self.device = torch.device(device)
+        self.dtype = dtype or DTYPES[recipe.learner.dtype]
+        self.policy_version = 0
+        self._model, self._lora = self._trained_model(model_dir)
+        self._policy = self._with_sampling(self._model)
+        self._reference = self._frozen_reference(model_dir)
+        parameters = list(trainable(self._model).values())
+        learner = recipe.learner
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": learner.weight_decay},
+                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=learner.learning_rate,
+            betas=(learner.adam_beta1, learner.adam_beta2),
+            eps=learner.adam_epsilon,
+            fused=True,
+        )
+
+    def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+        """Train on one batch of rollouts: num_iterations optimizer updates; returns the batch's metrics.
+
+        Sums over the batch are divided once, so the result does not depend on how groups share forwards and ranks.
+        An update without samples, or with a gradient that is not finite, changes nothing and counts as skipped.
+        """
+        groups = group_samples(samples)
+        if not groups:
+            return {"skipped_updates": 1.0}
+        self._check_tokens(samples)
+        clock = Clock()
+        with self._phase(clock, "learner_encode"):
+            batches = self._micro_batches(groups)
+        old_logprobs: list[Tensor] = []
+        metrics: dict[str, float] = {}
+        num_skipped = 0.0
+        for _ in range(self.recipe.algorithm.num_iterations):
+            # The first iteration's gap to the rollouts stays: later ones compare different weights.
+            gaps = {name: value for name, value in metrics.items() if name.startswith("logprob_gap")}
+            sums = self._accumulate(batches, old_logprobs, clock)
+            with self._phase(clock, "learner_optimizer"):
+                metrics = _means(sums) | gaps | self._step(sums["weight"])
+            num_skipped += metrics["skipped_updates"]
+        metrics["skipped_updates"] = num_skipped
+        return metrics | {f"seconds/{name}": seconds for name, seconds in clock.seconds.items()}
+
+    def state_dict_for_rollout(self) -> tuple[dict[str, Tensor], Probe]:
+        """All weights as the saved model names them, on the CPU, and what they say of a fixed text; rank 0's count.
+
+        The probe's log-probabilities are under the bare logits: no temperature, no banned tokens.
+        """
+        token_ids = self.processor.completion_ids(PROBE_TEXT)
+        packed = pack_group(token_ids[:1], torch.zeros(3, 1, dtype=torch.long), [token_ids[1:]])
+        with torch.no_grad():
+            logprobs = self._policy(pad_groups([packed], 0).to(self.device), as_sampled=False).logprobs
+        return full_weights(self._model, self.dtype), Probe(tuple(token_ids), tuple(logprobs.tolist()))
+
+    def save(self, directory: Path) -> None:
+        """Write `policy/` (a Hugging Face folder), the optimizer's state, and with LoRA `adapter/`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        save_policy(self._model, directory / "policy", self.dtype)
+        if self._lora is not None:
+            save_adapter(self._model, self._lora, directory / "adapter")
+        save_state(self._model, self._optimizer, directory)
+        if this_rank() == 0:
+            self.processor.save(directory / "policy")
+            write_json(directory / "learner.json", {"policy_version": self.policy_version})
+
+    def load(self, directory: Path) -> None:
+        """Continue from what `save` wrote. Raises CheckpointError where the folder is damaged or of another model."""
+        self.policy_version = read_json(directory / "learner.json")["policy_version"]
+        load_state(self._model, self._optimizer, directory)
+
+    def _trained_model(self, model_dir: str | Path) -> tuple[PreTrainedModel, LoraConfig | None]:
+        learner = self.recipe.learner
+        master = torch.float32 if self.dtype == torch.bfloat16 and learner.lora is None else self.dtype
+        if master != self.dtype and not is_initialized():
+            init_alone(self.device)
+        model = load_policy(
+            model_dir,
+            master,
+            device="cpu" if is_initialized() else self.device,  # shards are moved as they are cut
+            gradient_checkpointing=learner.gradient_checkpointing,
+            freeze_vision=learner.freeze_vision,
+        )
+        return model, add_lora(model, learner.lora, self.recipe.seed) if learner.lora else None
+
+    def _frozen_reference(self, model_dir: str | Path) -> Policy | None:
+        """None where no KL term asks for one, or where the policy without its adapters is it."""
+        if self.recipe.algorithm.beta == 0 or self._lora is not None:
+            return None
+        device = "cpu" if is_initialized() else self.device
+        return self._with_sampling(load_policy(model_dir, self.dtype, device=device).requires_grad_(False))
+
+    def _with_sampling(self, model: PreTrainedModel) -> Policy:
+        policy = Policy(
+            model,
+            temperature=self.recipe.sampling.temperature,
+            banned=self.processor.banned_token_ids,
+            chunk=self.recipe.learner.logprob_chunk,
+        )
+        if is_initialized():
+            shard(policy, tuple(model._no_split_modules), self.device, self.dtype)
+        return policy
+
+    def _check_tokens(self, samples: Sequence[TrainSample]) -> None:
+        banned = set(self.processor.banned_token_ids)
+        wrong = [s.prompt.prompt_id for s in samples if banned.intersection(s.completion.token_ids)]
+        if wrong:
+            raise RolloutError(
+                f"{len(wrong)} completions hold a token that must never be sampled, such as a vision placeholder "
+                f"(prompts {', '.join(wrong[:3])}). The engine must ban processor.banned_token_ids."
+            )
+
+    def _micro_batches(self, groups: Sequence[SampleGroup]) -> list[MicroBatch]:
+        """This rank's forwards, as many as any other rank has."""
+        plan = split_groups(
+            [group.packed_length() for group in groups], num_ranks(), self.recipe.learner.max_tokens_per_forward
+        )
+        shortest = min(groups, key=SampleGroup.packed_length).shortest()
+        batches = []
+        for places in plan[this_rank()]:
+            chosen = [groups[place] for place in places] or [shortest]
+            packed = [encode_group(group, self.processor, self.clips, self._model) for group in chosen]
+            pad_id = self.processor.eos_token_id
+            batches.append(micro_batch(chosen, packed, pad_id, _loss_dtype(self.dtype), is_filler=not places))
+        return batches
+
+    def _accumulate(self, batches: Sequence[MicroBatch], old_logprobs: list[Tensor], clock: Clock) -> dict[str, float]:
+        """Add the gradients of all forwards; returns sums over the batch, of all ranks.
+
+        `old_logprobs`: per forward; filled in where empty, by the policy as it is now.
+        """
+        sums: dict[str, Tensor] = {}
+        for number, waiting in enumerate(batches):
+            batch = waiting.to(self.device)
+            with self._phase(clock, "learner_forward"):
+                loss, values = self._loss(batch, old_logprobs, number)
+            with self._phase(clock, "learner_backward"):
+                (loss * 0 if batch.is_filler else loss).backward()  # type: ignore[no-untyped-call]
+            for name, value in values.items():
+                counted = torch.as_tensor(value, dtype=torch.float64, device=self.device) * (not batch.is_filler)
+                sums[name] = sums[name] + counted if name in sums else counted
+        totals = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
+        return sum_over_ranks(totals, self.device)
+
+    def _loss(
+        self, batch: MicroBatch, old_logprobs: list[Tensor], number: int
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        algorithm = self.recipe.algorithm
+        scored = self._policy(batch.packed)
+        policy_logprobs = batch.unpack(scored.logprobs)
+        if number == len(old_logprobs):
+            old_logprobs.append(policy_logprobs.detach())
+        output = LOSSES[algorithm.loss_type](
+            LossInputs(
+                policy_logprobs=policy_logprobs,
+                old_logprobs=old_logprobs[number],
+                reference_logprobs=self._reference_logprobs(batch) if algorithm.beta > 0 else None,
+                advantages=batch.advantages,
+                mask=batch.mask,
+                epsilon=algorithm.epsilon,
+                epsilon_high=algorithm.epsilon if algorithm.epsilon_high is None else algorithm.epsilon_high,
+                beta=algorithm.beta,
+                max_completion_length=self.recipe.sampling.max_completion_length,
+            )
+        )
+        rollout, policy = batch.rollout_logprobs[batch.mask], scored.logprobs.detach()
+        gap = (policy - rollout).abs()
+        return output.loss_sum, {
+            "loss": output.loss_sum.detach(),
+            "weight": output.weight,
+            **output.metrics,
+            "entropy": scored.entropies.sum(),
+            "logprob_gap": gap.sum(),
+            "logprob_gap_exp": gap.exp().sum(),
+            "logprob_gap_k3": k3(rollout, policy).sum(),
+            "num_tokens": float(len(policy)),
+            "num_completions": float(len(batch.mask)),
+            "num_groups": float(len(batch.packed.token_ids)),
+            "num_packed_tokens": (batch.packed.segments >= 0).sum(),
+            "num_padded_tokens": float(batch.packed.token_ids.numel()),
+            "num_forwards": 1.0,
+        }
+
+    @torch.no_grad()
+    def _reference_logprobs(self, batch: MicroBatch) -> Tensor:
+        if self._reference is not None:
+            return batch.unpack(self._reference(batch.packed).logprobs)
+        adapters = lora_layers(self._model).values()
+        for layer in adapters:
+            layer.enable_adapters(False)
+        logprobs = batch.unpack(self._policy(batch.packed).logprobs)
+        for layer in adapters:
+            layer.enable_adapters(True)
+        return logprobs
+
+    def _step(self, weight: float) -> dict[str, float]:
+        """One optimizer update with the accumulated gradients; none where their norm is not finite."""
+        parameters = list(trainable(self._model).values())
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(num_ranks() / weight)  # sharding averages over the ranks
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.recipe.learner.max_grad_norm)
+        grad_norm = float(full(norm))
+        rate = learning_rate(self.recipe.learner, self.policy_version, self.total_updates)
+        finite = math.isfinite(grad_norm)
+        if finite:
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            self._optimizer.step()
+            self.policy_version += 1
+        self._optimizer.zero_grad(set_to_none=True)
+        return {"grad_norm": grad_norm, "learning_rate": rate, "skipped_updates": 0.0 if finite else 1.0}
+
+    @contextmanager
+    def _phase(self, clock: Clock, name: str) -> Iterator[None]:
+        with clock.phase(name):
+            yield
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # kernels run on after the call that starts them
+
+
+def _loss_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
+def _means(sums: dict[str, float]) -> dict[str, float]:
+    """Counts stay, the loss is divided by its weight, all else by the number of tokens."""
+    means = {name: value if name.startswith("num_") else value / sums["num_tokens"] for name, value in sums.items()}
+    means["loss"] = sums["loss"] / sums["weight"]
+    del means["weight"]
+    return means

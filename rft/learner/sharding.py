@@ -1,0 +1,78 @@
+"""Several learner processes as one: parameters, gradients and optimizer state sharded over them by FSDP2."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def init_distributed(rank: int, world_size: int, address: str, port: int, device: torch.device) -> None:
+    """Join the learner processes; returns once all `world_size` of them have called it.
+
+    `address` and `port`: where rank 0 listens.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    store = f"tcp://{address}:{port}"
+    dist.init_process_group(_backend(device), init_method=store, rank=rank, world_size=world_size)
+
+
+def init_alone(device: torch.device) -> None:
+    """Make this process a group of one, without any port: sharding over one rank keeps float32 master weights."""
+    dist.init_process_group(_backend(device), store=HashStore(), rank=0, world_size=1)
+
+
+def _backend(device: torch.device) -> str:
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
+def num_ranks() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def this_rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def shard(policy: nn.Module, block_names: Sequence[str], device: torch.device, compute_dtype: torch.dtype) -> None:
+    """Shard `policy` in place, a block (module of a class in `block_names`) at a time.
+
+    Parameters keep their dtype, in which gradients are reduced and the optimizer works; forward and backward compute
+    in `compute_dtype`.
+    """
+    mesh = init_device_mesh(device.type, (num_ranks(),))
+    precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
+    if compute_dtype in (torch.float32, torch.float64):
+        precision = MixedPrecisionPolicy()
+    for module in policy.modules():
+        if type(module).__name__ in block_names:
+            fully_shard(module, mesh=mesh, mp_policy=precision)
+    # The root holds embeddings and head, which the chunked log-probabilities need again in the backward pass.
+    fully_shard(policy, mesh=mesh, mp_policy=precision, reshard_after_forward=False)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a possibly sharded tensor. Every rank must call this, in the same order."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def sharded_like(whole: Tensor, example: Tensor) -> Tensor:
+    """`whole` on the device of `example`, this rank's share of it where `example` is sharded."""
+    moved = whole.to(device=example.device, dtype=example.dtype)
+    if not isinstance(example, DTensor):
+        return moved
+    return distribute_tensor(moved, example.device_mesh, example.placements, src_data_rank=None)
+
+
+def sum_over_ranks(values: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Each value added up over the ranks; the same keys in the same order on each."""
+    if num_ranks() == 1:
+        return values
+    total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return dict(zip(values, total.tolist(), strict=True))

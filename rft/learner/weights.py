@@ -1,0 +1,137 @@
+"""The policy's weights out of the learner and back: for engines, as a Hugging Face folder, and to resume exactly."""
+
+import json
+from pathlib import Path
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from peft import LoraConfig
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.core_model_loading import revert_weight_conversion
+
+from rft.errors import CheckpointError
+from rft.learner.model import lora_layers
+from rft.learner.sharding import full, sharded_like, this_rank
+
+STATE_FILE = "optimizer.safetensors"
+"""Trainable parameters as the optimizer holds them, its moments, and the random state."""
+
+
+def full_weights(model: PreTrainedModel, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Copies of all weights in the names of the saved model, on the CPU, adapters merged; {} on ranks above 0.
+
+    Every rank must call this.
+    """
+    merged = {f"{name}.base_layer.weight": layer for name, layer in lora_layers(model).items()}
+    tied = model.all_tied_weights_keys
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        if name in tied or ".lora_" in name:
+            continue
+        whole = full(tensor)
+        if name in merged:
+            layer = merged[name]
+            up, down = full(layer.lora_B["default"].weight), full(layer.lora_A["default"].weight)
+            whole = whole + (up @ down) * layer.scaling["default"]
+        if this_rank() == 0:
+            copied = whole.detach().to(device="cpu", dtype=dtype, copy=True)
+            weights[name.replace(".base_layer.", ".")] = copied
+    renamed: dict[str, Tensor] = revert_weight_conversion(model, weights)
+    return renamed
+
+
+def save_policy(model: PreTrainedModel, directory: Path, dtype: torch.dtype) -> None:
+    """A Hugging Face folder that from_pretrained and vLLM load, without the processor. Every rank must call this."""
+    weights = full_weights(model, dtype)
+    if this_rank() != 0:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    save_torch_state_dict(weights, directory)
+    config = type(model.config).from_dict(model.config.to_dict())
+    config.dtype = dtype
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(directory)
+    if model.generation_config is not None:
+        model.generation_config.save_pretrained(directory)
+
+
+def save_adapter(model: PreTrainedModel, config: LoraConfig, directory: Path) -> None:
+    """A PEFT folder with the adapters alone. Every rank must call this."""
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        if ".lora_" in name:
+            tensors[f"base_model.model.{name.replace('.default.', '.')}"] = full(tensor).detach().cpu().contiguous()
+    if this_rank() != 0:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, directory / "adapter_model.safetensors")
+    config.save_pretrained(directory)
+
+
+def save_state(model: PreTrainedModel, optimizer: torch.optim.Optimizer, directory: Path) -> None:
+    """All that the next update depends on, apart from frozen weights. Every rank must call this."""
+    tensors = {"random/cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    for name, parameter in trainable(model).items():
+        for key, tensor in {"parameter": parameter, **optimizer.state.get(parameter, {})}.items():
+            whole = full(tensor)
+            if this_rank() == 0:
+                tensors[f"{key}/{name}"] = whole.detach().cpu().contiguous()
+    if this_rank() == 0:
+        save_file(tensors, directory / STATE_FILE)
+
+
+def load_state(model: PreTrainedModel, optimizer: torch.optim.Optimizer, directory: Path) -> None:
+    """Undo `save_state`, on any number of ranks. Raises CheckpointError where the folder fits another model."""
+    path = directory / STATE_FILE
+    parameters = trainable(model)
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            wanted = {f"parameter/{name}" for name in parameters}
+            found = {name for name in names if name.startswith("parameter/")}
+            if wanted != found:
+                raise CheckpointError(_mismatch(path, wanted, found))
+            torch.set_rng_state(file.get_tensor("random/cpu"))
+            if "random/cuda" in names and torch.cuda.is_available():
+                torch.cuda.set_rng_state(file.get_tensor("random/cuda"))
+            for name, parameter in parameters.items():
+                with torch.no_grad():
+                    parameter.copy_(sharded_like(file.get_tensor(f"parameter/{name}"), parameter))
+                if f"step/{name}" in names:
+                    moments = ("exp_avg", "exp_avg_sq")
+                    state = {key: sharded_like(file.get_tensor(f"{key}/{name}"), parameter) for key in moments}
+                    state["step"] = file.get_tensor(f"step/{name}").to(parameter.device)
+                    optimizer.state[parameter] = state
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}. Resume from another checkpoint.") from error
+
+
+def trainable(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _mismatch(path: Path, wanted: set[str], found: set[str]) -> str:
+    missing, unknown = sorted(wanted - found), sorted(found - wanted)
+    return (
+        f"{path}: holds the weights of another model or training mode: {len(missing)} are missing "
+        f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])}). "
+        "Resume with the model, learner.lora and learner.freeze_vision of the run that wrote it."
+    )
+
+
+def write_json(path: Path, values: dict[str, int]) -> None:
+    path.write_text(json.dumps(values), encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, int]:
+    """Raises CheckpointError where `path` is missing or damaged."""
+    try:
+        values: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}. Resume from another checkpoint.") from error
+    return values
