@@ -93,6 +93,8 @@ class Rollout:
     """By reward name; empty where the completion could not be judged."""
     reward: float
     """Sum of weight * value, after what scoring does to truncated or failed completions."""
+    problem: str = ""
+    """Why the update leaves it out, beginning with "failed:", "truncated:" or the reward's name; empty where it counts."""
 
 
 @dataclass(frozen=True, slots=True)

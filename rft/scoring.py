@@ -1,0 +1,179 @@
+"""Completions of a group -> rewards -> what the learner learns from. Every completion left out is counted here."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from rewards import REWARDS, RewardFn
+from rewards.types import Score
+from rft.algorithm.advantage import advantages
+from rft.errors import RewardError
+from rft.recipe import Recipe, ScoringRecipe
+from rft.reward_worker import RewardWorker, shared_worker
+from rft.tasks import TASKS
+from rft.types import Completion, Group, Prompt, Rollout, TrainSample
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedReward:
+    """One reward of a task, as a recipe sets it."""
+
+    name: str
+    fn: RewardFn
+    weight: float
+    args: Mapping[str, Any]
+
+
+def task_rewards(task: str, recipe: Recipe, rewards: Mapping[str, RewardFn] = REWARDS) -> tuple[WeightedReward, ...]:
+    """The recipe's rewards of a task, or the task's own. Raises RewardError for names not in the table."""
+    if task not in recipe.tasks:
+        raise RewardError(f"task {task} is not in the recipe; add it under `tasks`, or drop its rows")
+    asked = recipe.tasks[task]
+    chosen = asked.rewards if asked.rewards is not None else TASKS[task].default_rewards(asked.think)
+    unknown = [name for name in chosen if name not in rewards]
+    if unknown:
+        hints = [f"{name} (near: {', '.join(get_close_matches(name, rewards)) or 'nothing'})" for name in unknown]
+        raise RewardError(f"task {task}: no reward named {', '.join(hints)}; see REWARDS in rewards/__init__.py")
+    return tuple(
+        WeightedReward(name, rewards[name], float(entry), {})
+        if isinstance(entry, int | float)
+        else WeightedReward(name, rewards[name], entry.weight, entry.args)
+        for name, entry in chosen.items()
+    )
+
+
+def score_group(
+    prompt: Prompt,
+    completions: Sequence[Completion],
+    recipe: Recipe,
+    rewards: Mapping[str, RewardFn] = REWARDS,
+    worker: RewardWorker | None = None,
+) -> Group:
+    """The completions with their scores and rewards, in the order given.
+
+    Failed completions are not judged. Raises RewardError where a reward raises, hangs or returns no number in [0, 1]
+    and the recipe says `on_reward_error: stop`; with `drop` such a completion carries the problem instead.
+    """
+    worker = worker or shared_worker()
+    judged = [i for i, completion in enumerate(completions) if completion.finish_reason != "error"]
+    texts = [completions[i].text for i in judged]
+    chosen = task_rewards(prompt.task, recipe, rewards)
+    scores: dict[int, dict[str, Score]] = {i: {} for i in judged}
+    problems: dict[int, str] = {}
+    for reward in chosen:
+        outcomes = worker.judge(reward.fn, texts, prompt.target, reward.args, recipe.scoring.reward_timeout_s)
+        for i, outcome in zip(judged, outcomes, strict=True):
+            if isinstance(outcome, Score):
+                scores[i][reward.name] = outcome
+            else:
+                problems.setdefault(i, f"{reward.name}: {outcome}")
+        if problems and recipe.scoring.on_reward_error == "stop":
+            i, problem = next(iter(problems.items()))
+            raise RewardError(
+                f"prompt {prompt.prompt_id}, completion {i}: reward {problem}. "
+                "Repair the reward, or set scoring.on_reward_error=drop to leave such completions out."
+            )
+    weights = {reward.name: reward.weight for reward in chosen}
+    rollouts = [
+        _rollout(completion, scores.get(i, {}), problems.get(i, ""), weights, recipe)
+        for i, completion in enumerate(completions)
+    ]
+    return Group(prompt, tuple(rollouts))
+
+
+def _rollout(
+    completion: Completion, scores: dict[str, Score], problem: str, weights: Mapping[str, float], recipe: Recipe
+) -> Rollout:
+    """All that happens to completions that failed, were cut off or ran long."""
+    limit = recipe.sampling.max_completion_length
+    if completion.finish_reason == "error":
+        return Rollout(completion, {}, 0.0, "failed: the engine returned no whole completion")
+    if problem:
+        return Rollout(completion, {}, 0.0, problem)
+    reward = sum(weights[name] * score.value for name, score in scores.items())
+    if completion.finish_reason == "length":
+        if recipe.scoring.truncated == "drop":
+            return Rollout(completion, scores, reward, f"truncated: cut at {limit} tokens")
+        if recipe.scoring.truncated == "zero":
+            reward = 0.0
+    return Rollout(completion, scores, reward - overlong_penalty(len(completion.token_ids), limit, recipe.scoring))
+
+
+def overlong_penalty(num_tokens: int, limit: int, scoring: ScoringRecipe) -> float:
+    """DAPO's soft penalty (arXiv:2503.14476): 0 up to `limit - overlong_buffer` tokens, the full one at `limit`."""
+    if scoring.overlong_buffer == 0:
+        return 0.0
+    excess = num_tokens - (limit - scoring.overlong_buffer)
+    return scoring.overlong_penalty * min(1.0, max(0.0, excess / scoring.overlong_buffer))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCounts:
+    """What became of one task's groups and completions."""
+
+    num_groups: int
+    num_without_signal: int
+    """Groups whose completions that count all earned the same."""
+    num_completions: int
+    dropped: dict[str, int]
+    """Completions left out by kind: "failed", "truncated", or the name of the reward that could not judge them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBatch:
+    """What the learner is given, and the count of what it is not."""
+
+    samples: tuple[TrainSample, ...]
+    counts: dict[str, TaskCounts]
+    """By task."""
+
+    @property
+    def num_groups(self) -> int:
+        return sum(counts.num_groups for counts in self.counts.values())
+
+    @property
+    def num_with_signal(self) -> int:
+        """Groups that the samples come from."""
+        return self.num_groups - sum(counts.num_without_signal for counts in self.counts.values())
+
+    def metrics(self) -> dict[str, float]:
+        """Counts of this step, in all and by task."""
+        found = {
+            "num_groups": float(self.num_groups),
+            "num_groups_without_signal": float(self.num_groups - self.num_with_signal),
+            "num_samples": float(len(self.samples)),
+        }
+        dropped: Counter[str] = Counter()
+        for task, counts in self.counts.items():
+            found[f"num_groups_without_signal/{task}"] = float(counts.num_without_signal)
+            dropped.update(counts.dropped)
+        found["num_dropped"] = float(dropped.total())
+        return found | {f"num_dropped/{kind}": float(number) for kind, number in sorted(dropped.items())}
+
+
+def train_samples(groups: Sequence[Group], recipe: Recipe) -> TrainBatch:
+    """The completions of all groups with signal, with advantages over those that count."""
+    samples: list[TrainSample] = []
+    silent: Counter[str] = Counter()
+    dropped: dict[str, Counter[str]] = {group.prompt.task: Counter() for group in groups}
+    for group in groups:
+        task = group.prompt.task
+        counting = [rollout for rollout in group.rollouts if not rollout.problem]
+        dropped[task].update(rollout.problem.partition(":")[0] for rollout in group.rollouts if rollout.problem)
+        values = advantages([rollout.reward for rollout in counting], recipe.algorithm.scale_rewards)
+        if not any(values):
+            silent[task] += 1
+            continue
+        samples += [TrainSample(group.prompt, r.completion, value) for r, value in zip(counting, values, strict=True)]
+    counts = {
+        task: TaskCounts(
+            num_groups=sum(group.prompt.task == task for group in groups),
+            num_without_signal=silent[task],
+            num_completions=sum(len(group.rollouts) for group in groups if group.prompt.task == task),
+            dropped=dict(kinds),
+        )
+        for task, kinds in dropped.items()
+    }
+    return TrainBatch(tuple(samples), counts)
