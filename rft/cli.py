@@ -55,14 +55,14 @@ def _train(args: argparse.Namespace) -> int | None:
 
 
 def _eval(args: argparse.Namespace) -> int | None:
-    from rft.check import eval_recipe
+    from rft.eval_recipe import eval_recipe
 
     recipe = eval_recipe(
-        args.model, tuple(args.data), args.task, args.recipe, args.video_root, args.num_samples, args.overrides
+        args.model, tuple(args.data), args.recipe, args.video_root, args.num_samples, tuple(args.overrides)
     )
     from rft.launch import evaluate
 
-    return evaluate(recipe, args.json)
+    return evaluate(recipe, args.task, args.json)
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -71,10 +71,10 @@ def _list(args: argparse.Namespace) -> None:
     print(listing(args.what))
 
 
-def _report(args: argparse.Namespace) -> int | None:
+def _report(args: argparse.Namespace) -> None:
     from rft.report import report
 
-    return report(args.run_dir)
+    print(report(args.run_dir))
 
 
 def _data(args: argparse.Namespace) -> None:

@@ -35,7 +35,9 @@ class VideoRecipe(Section):
     fps: float = Field(2.0, gt=0)
     """Frames sampled per second of video."""
     min_frames: int = Field(4, ge=2)
+    """Frames of a short clip, even where its length times fps is less."""
     max_frames: int = Field(768, ge=2)
+    """Frames of a long clip, even where its length times fps is more."""
     min_pixels: int = Field(16 * PATCH_PIXELS, gt=0)
     """Least pixels of a frame."""
     max_pixels: int = Field(768 * PATCH_PIXELS, gt=0)
@@ -43,6 +45,7 @@ class VideoRecipe(Section):
     total_pixels: int = Field(3584 * PATCH_PIXELS, gt=0)
     """Pixel budget of a clip; divides by the number of frame pairs."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
+    """What reads video files; torchcodec needs FFmpeg on the system."""
     decode_timeout_s: float = Field(60.0, gt=0)
     """A clip that takes longer to decode counts as damaged."""
     cache_dir: Path | None = None
@@ -92,11 +95,13 @@ class SamplingRecipe(Section):
     num_generations: int = Field(8, ge=2)
     """G, completions per prompt."""
     temperature: float = Field(1.0, gt=0)
+    """Divides the logits before sampling."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Share of the probability that is sampled from, the likeliest tokens first; 1: all."""
     top_k: int = Field(0, ge=0)
-    """0: no limit."""
+    """Number of likeliest tokens that are sampled from; 0: no limit."""
     max_completion_length: int = Field(1024, ge=1)
-    """Tokens."""
+    """Tokens at which a completion is cut."""
 
     def sampling(self) -> Sampling:
         return Sampling(self.num_generations, self.temperature, self.top_p, self.top_k, self.max_completion_length)
@@ -114,6 +119,7 @@ class RolloutRecipe(Section):
     max_num_seqs: int = Field(64, ge=1)
     """Sequences an engine decodes together."""
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    """Share of a GPU that its engine takes."""
     kv_cache_gib: float = Field(1.0, gt=0)
     """Key-value cache of an engine on the CPU."""
     max_restarts: int = Field(2, ge=0)
@@ -128,6 +134,7 @@ class AlgorithmRecipe(Section):
     epsilon: float = Field(0.2, ge=0)
     """Clip range of the probability ratio below 1, and above where epsilon_high is not set."""
     epsilon_high: float | None = Field(None, ge=0)
+    """Clip range above 1; default: epsilon."""
     beta: float = Field(0.0, ge=0)
     """Weight of the k3 KL term to the frozen reference; 0: no reference is loaded."""
     scale_rewards: Literal["group", "none"] = "group"
@@ -140,21 +147,32 @@ class AlgorithmRecipe(Section):
 
 class LoraRecipe(Section):
     r: int = Field(16, ge=1)
+    """Rank of the adapters."""
     lora_alpha: int = Field(32, ge=1)
+    """The adapters count lora_alpha / r times."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Names of the linear layers that get adapters."""
 
 
 class LearnerRecipe(Section):
     learning_rate: float = Field(1e-6, gt=0)
+    """Highest learning rate of the run."""
     lr_scheduler_type: Literal["constant", "linear", "cosine"] = "linear"
     """After warm-up: constant, or falling to min_lr_ratio at the last step."""
     warmup_steps: int = Field(0, ge=0)
+    """Updates over which the learning rate rises from 0."""
     min_lr_ratio: float = Field(0.0, ge=0, le=1)
+    """Last learning rate over the highest."""
     weight_decay: float = Field(0.0, ge=0)
+    """AdamW's."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of AdamW's mean of gradients."""
     adam_beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay of AdamW's mean of squared gradients."""
     adam_epsilon: float = Field(1e-8, gt=0)
+    """Keeps AdamW from dividing by 0."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """Norm that larger gradients are scaled down to."""
     num_ranks: int = Field(1, ge=1)
     """Learner processes; more than one shards parameters and optimizer (FSDP2)."""
     max_tokens_per_forward: int = Field(16384, ge=1)
@@ -162,6 +180,7 @@ class LearnerRecipe(Section):
     logprob_chunk: int = Field(1024, ge=1)
     """Tokens whose logits exist at one time."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, more time."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of the policy in learner and engine."""
     freeze_vision: bool = False
@@ -174,11 +193,17 @@ class ColdStartRecipe(Section):
     data: tuple[Path, ...]
     """JSONL files of rows; the completion is the row's `demonstration`, or its target written out."""
     steps: int = Field(ge=1)
+    """Supervised updates."""
     learning_rate: float = Field(1e-5, gt=0)
+    """Highest learning rate of the stage."""
     rows_per_step: int = Field(16, ge=1)
+    """Rows behind one update."""
     warmup_steps: int = Field(0, ge=0)
+    """Updates over which the learning rate rises from 0."""
     weight_decay: float = Field(0.0, ge=0)
+    """AdamW's."""
     adam_beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay of AdamW's mean of squared gradients."""
 
 
 class EvalRecipe(Section):
@@ -196,6 +221,7 @@ class Recipe(Section):
     tasks: dict[str, TaskRecipe]
     """Task name -> how it is asked and rewarded; rows of other tasks are errors."""
     data: DataRecipe
+    """Which rows, and where their videos are."""
     steps: int = Field(ge=1)
     """GRPO steps of the whole run."""
     prompts_per_step: int = Field(8, ge=1)
@@ -203,18 +229,26 @@ class Recipe(Section):
     system_prompt: str | None = None
     """Replaces the chat template's default system message."""
     video: VideoRecipe = VideoRecipe()
+    """How frames are chosen, sized, decoded and kept."""
     scoring: ScoringRecipe = ScoringRecipe()
+    """What happens around the reward functions."""
     sampling: SamplingRecipe = SamplingRecipe()
+    """How completions are drawn."""
     rollout: RolloutRecipe = RolloutRecipe()
+    """The vLLM engines that draw them."""
     algorithm: AlgorithmRecipe = AlgorithmRecipe()
+    """From rewards to a loss."""
     learner: LearnerRecipe = LearnerRecipe()
+    """From a loss to new weights."""
     cold_start: ColdStartRecipe | None = None
     """A supervised stage before GRPO."""
     eval: EvalRecipe = EvalRecipe()
+    """When the policy is measured, and on how much."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints; the last step and an interrupt save one too."""
     keep_checkpoints: int = Field(2, ge=1)
     """Most recent checkpoints kept."""
     seed: int = 0
+    """Of the order of rows, of sampling and of new adapter weights."""
     run_dir: Path | None = None
     """Default: runs/<recipe name>."""

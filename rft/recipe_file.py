@@ -47,15 +47,24 @@ class RecipeReading:
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a file, with `a.b=value` overrides. Raises RecipeError that lists every problem."""
-    reading = read_recipe(path, overrides)
+    return parse_recipe(_file_text(path), str(path), overrides)
+
+
+def parse_recipe(text: str, place: str, overrides: Sequence[str] = ()) -> Recipe:
+    """As load_recipe, from the text of a recipe; `place` is what errors call it."""
+    reading = _read(text, overrides)
     if reading.recipe is None or reading.problems:
-        raise RecipeError(problem_text(str(path), reading.problems))
+        raise RecipeError(problem_text(place, reading.problems))
     return reading.recipe
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeReading:
     """As load_recipe, with the problems returned. Raises RecipeError where there is no file to read."""
-    document = parse_yaml(_file_text(path))
+    return _read(_file_text(path), overrides)
+
+
+def _read(text: str, overrides: Sequence[str]) -> RecipeReading:
+    document = parse_yaml(text)
     if document.problems and document.data is None:
         return RecipeReading(None, tuple(document.problems))
     if not isinstance(document.data, dict):
@@ -171,10 +180,9 @@ def _model(data: Mapping[str, Any]) -> Recipe:
 
 def _drop(data: Any, loc: Sequence[int | str]) -> None:
     for part in loc[:-1]:
-        if isinstance(data, list):
-            data = data[int(part)]
-        else:
-            data = data.get(str(part)) if isinstance(data, dict) else None
+        data = data[int(part)] if isinstance(data, list) else data.get(str(part), {})
+        if not isinstance(data, dict | list):
+            return
     if isinstance(data, dict):
         data.pop(str(loc[-1]), None)
 

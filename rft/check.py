@@ -1,0 +1,254 @@
+"""Is a recipe going to run? Every problem that can be found on a laptop, before Ray or a GPU starts, and the plan."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rft.check_data import DataCheck, check_data
+from rft.check_rewards import chosen_rewards, reward_problems
+from rft.errors import RecipeError
+from rft.model_folder import model_problems
+from rft.prompt_length import TEMPLATE_TOKENS, text_bytes, text_tokens, visual_tokens
+from rft.recipe import Recipe
+from rft.recipe_file import near_name, problem_text, read_recipe
+from rft.strict_yaml import Problem
+from rft.tasks import TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found."""
+
+    recipe: Recipe
+    path: Path
+    problems: tuple[Problem, ...]
+    """Of the recipe."""
+    data_problems: tuple[str, ...]
+    """Messages about data files, whole blocks of lines."""
+    notes: tuple[str, ...]
+    """What is allowed but may not be meant."""
+    plan: tuple[tuple[str, str], ...]
+    """(what, value) of the run as resolved."""
+
+    def text(self) -> str:
+        """The plan and the notes, for a person."""
+        width = max(len(what) for what, _ in self.plan)
+        lines = [f"{what:<{width}}  {value}" for what, value in self.plan]
+        return "\n".join([f"{self.path}: no problems", *lines, *(f"note: {note}" for note in self.notes)])
+
+
+def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False) -> Checked:
+    """The recipe in a file, checked. Raises RecipeError that lists every problem of recipe, model and data."""
+    reading = read_recipe(path, overrides)
+    if reading.recipe is None:
+        raise RecipeError(problem_text(str(path), reading.problems))
+    checked = check(reading.recipe, path, resume)
+    problems = (*reading.problems, *checked.problems)
+    blocks = ([problem_text(str(path), problems)] if problems else []) + list(checked.data_problems)
+    if blocks:
+        raise RecipeError("\n".join(blocks))
+    return checked
+
+
+def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
+    """Everything that can be told about a recipe without torch; `path` is where it came from."""
+    problems: list[Problem] = []
+    notes: list[str] = []
+    model_wrong, model_notes = model_problems(recipe.model)
+    problems += [Problem("model", "", message) for message in model_wrong]
+    notes += model_notes
+    for key, message in _values_that_do_not_fit(recipe):
+        problems.append(Problem(key, "", message))
+    problems += reward_problems(recipe)
+    data = check_data(recipe)
+    problems += data.problems
+    notes += data.notes
+    tokens = _tokens(recipe, data, problems)
+    run_dir = recipe.run_dir or Path("runs") / path.stem
+    _check_run_dir(run_dir, resume, problems, notes)
+    notes += _sampling_notes(recipe)
+    plan = _plan(recipe, data, tokens, run_dir)
+    return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
+
+
+def _values_that_do_not_fit(recipe: Recipe) -> list[tuple[str, str]]:
+    """(key, message) of values that are fine alone and wrong together."""
+    from rft.listing import losses
+
+    video, learner, sampling = recipe.video, recipe.learner, recipe.sampling
+    updates = recipe.steps * recipe.algorithm.num_iterations
+    loss_type = recipe.algorithm.loss_type
+    found = [
+        (
+            loss_type not in losses(),
+            "algorithm.loss_type",
+            f"no loss is called '{loss_type}'.{near_name(loss_type, losses())}",
+        ),
+        (
+            video.min_frames > video.max_frames,
+            "video.min_frames",
+            f"{video.min_frames} is more than video.max_frames, {video.max_frames}.",
+        ),
+        (
+            video.min_pixels > video.max_pixels,
+            "video.min_pixels",
+            f"{video.min_pixels} is more than video.max_pixels, {video.max_pixels}.",
+        ),
+        (
+            video.decoder == "torchcodec" and importlib.util.find_spec("torchcodec") is None,
+            "video.decoder",
+            "torchcodec is not installed. Install it and FFmpeg, or use pyav.",
+        ),
+        (
+            recipe.scoring.overlong_buffer >= sampling.max_completion_length,
+            "scoring.overlong_buffer",
+            f"{recipe.scoring.overlong_buffer} leaves no completion without penalty: "
+            f"sampling.max_completion_length is {sampling.max_completion_length}.",
+        ),
+        (
+            learner.warmup_steps >= updates,
+            "learner.warmup_steps",
+            f"{learner.warmup_steps} is not less than the {updates} updates of the run: "
+            "the learning rate would never be reached.",
+        ),
+        (
+            learner.num_ranks > recipe.prompts_per_step,
+            "learner.num_ranks",
+            f"{learner.num_ranks} ranks share {recipe.prompts_per_step} groups a step: some would have none. "
+            "Raise prompts_per_step.",
+        ),
+        (
+            recipe.eval.every > 0 and not recipe.data.eval,
+            "eval.every",
+            "there is nothing to evaluate on. Set data.eval, or eval.every to 0.",
+        ),
+        (not recipe.data.train, "data.train", "names no file. Name at least one JSONL file of rows."),
+        (not recipe.tasks, "tasks", f"names no task.{near_name('', TASKS)}"),
+    ]
+    if recipe.cold_start:
+        cold = recipe.cold_start
+        found += [
+            (not cold.data, "cold_start.data", "names no file. Name at least one JSONL file of rows."),
+            (
+                cold.warmup_steps >= cold.steps,
+                "cold_start.warmup_steps",
+                f"{cold.warmup_steps} is not less than cold_start.steps, {cold.steps}.",
+            ),
+        ]
+    return [(key, message) for wrong, key, message in found if wrong]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Upper bounds over all prompts."""
+
+    visual: int
+    text: int
+
+    @property
+    def prompt(self) -> int:
+        return self.visual + self.text
+
+
+def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens:
+    sampling = recipe.video.sampling()
+    limit, completion = recipe.rollout.max_model_len, recipe.sampling.max_completion_length
+    visual = max((visual_tokens(sampling, clip_s) for clip_s in data.clips_s or {None}), default=0)
+    system = (recipe.system_prompt or "",)
+    tokens = _Tokens(visual, text_bytes(data.texts) + text_bytes(system) + TEMPLATE_TOKENS)
+    if tokens.prompt + completion > limit:
+        # Bytes are quick to count and bound the tokens from above; only a tight fit needs the tokenizer.
+        text = text_tokens(data.texts, recipe.model) + text_tokens(system, recipe.model) + TEMPLATE_TOKENS
+        tokens = _Tokens(visual, text)
+    if tokens.prompt + completion > limit:
+        message = (
+            f"a prompt can have {tokens.prompt:,} tokens ({tokens.visual:,} of them visual), a completion "
+            f"{completion:,}: together more than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, "
+            "video.max_frames or sampling.max_completion_length."
+        )
+        if None in data.clips_s:
+            message += " Rows with duration_s are bound by their own length."
+        problems.append(Problem("rollout.max_model_len", "", message))
+    return tokens
+
+
+def _check_run_dir(run_dir: Path, resume: bool, problems: list[Problem], notes: list[str]) -> None:
+    existing = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        problems.append(Problem("run_dir", "", f"{existing} is a file. Set run_dir to a folder."))
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        problems.append(Problem("run_dir", "", f"{existing} cannot be written to. Set run_dir to another folder."))
+    elif not resume and (run_dir / "metrics.jsonl").exists():
+        notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
+
+
+def _sampling_notes(recipe: Recipe) -> list[str]:
+    notes = []
+    sampling, algorithm = recipe.sampling, recipe.algorithm
+    if sampling.top_p < 1 or sampling.top_k > 0:
+        notes.append(
+            "sampling.top_p and top_k cut the distribution that completions are drawn from, and the learner computes "
+            "log-probabilities without the cut: the importance ratios are off by what was cut."
+        )
+    if algorithm.epsilon_high is not None and algorithm.epsilon_high < algorithm.epsilon:
+        notes.append("algorithm.epsilon_high is below epsilon: good completions are held back more than bad ones.")
+    if recipe.scoring.overlong_buffer and recipe.scoring.truncated != "score":
+        notes.append("scoring.overlong_buffer has no say over truncated completions that are zeroed or dropped.")
+    if recipe.learner.lora and recipe.learner.learning_rate < 1e-6:
+        notes.append("learner.learning_rate is low for LoRA, which usually takes about ten times that of all weights.")
+    return notes
+
+
+def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tuple[tuple[str, str], ...]:
+    prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
+    plan = [("model", recipe.model)]
+    for name, asked in recipe.tasks.items():
+        if name not in TASKS:
+            continue
+        weights = ", ".join(f"{reward} {part.weight:g}" for reward, part in chosen_rewards(recipe, name).items())
+        counts = ", ".join(f"{count.get(name, 0):,} {split}" for split, count in data.rows.items())
+        plan.append(("task", f"{name}, {'think' if asked.think else 'no think'}: {weights}; rows: {counts}"))
+    if recipe.cold_start:
+        cold = recipe.cold_start
+        plan.append(("cold start", f"{cold.steps:,} steps x {cold.rows_per_step} rows, lr {cold.learning_rate:g}"))
+    train_rows = sum(data.rows.get("train", {}).values())
+    epochs = f", {recipe.steps * prompts / train_rows:.2f} epochs" if train_rows else ""
+    plan += [
+        (
+            "steps",
+            f"{recipe.steps:,} x {prompts} prompts x {group} completions = "
+            f"{recipe.steps * prompts * group:,} completions{epochs}",
+        ),
+        (
+            "tokens",
+            f"prompt at most {tokens.prompt:,} ({tokens.visual:,} visual), completion at most "
+            f"{recipe.sampling.max_completion_length:,}, engine {recipe.rollout.max_model_len:,}",
+        ),
+        ("learner", _learner_line(recipe)),
+        ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
+        ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),
+        ("run folder", f"{run_dir}, a checkpoint every {recipe.save_every} steps, seed {recipe.seed}"),
+    ]
+    return tuple(plan)
+
+
+def _learner_line(recipe: Recipe) -> str:
+    learner, algorithm = recipe.learner, recipe.algorithm
+    what = f"LoRA r {learner.lora.r}" if learner.lora else "all weights"
+    if learner.freeze_vision:
+        what += ", vision tower frozen"
+    return (
+        f"{what}; loss {algorithm.loss_type}, beta {algorithm.beta:g}; lr {learner.learning_rate:g} "
+        f"{learner.lr_scheduler_type}; {learner.dtype}; {learner.num_ranks} rank(s)"
+    )
+
+
+def _eval_line(recipe: Recipe, rows: int) -> str:
+    if not rows:
+        return "none: data.eval names no rows"
+    every = f", and every {recipe.eval.every} steps" if recipe.eval.every else ""
+    limit = f" on {recipe.eval.max_rows:,}" if recipe.eval.every and recipe.eval.max_rows else ""
+    sampled = f"{recipe.eval.num_samples} sampled" if recipe.eval.num_samples else "none sampled"
+    return f"{rows:,} rows before and after{every}{limit}; greedy and {sampled} per row"

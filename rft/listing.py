@@ -1,0 +1,81 @@
+"""What a recipe can name, one line each: tasks, rewards, losses, recipes."""
+
+import ast
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import get_args
+
+import rft.algorithm
+from rewards import REWARDS, accepted_targets
+from rewards.types import Target
+from rft.tasks import TASKS
+
+RECIPES = Path("recipes")
+
+
+def listing(what: str | None = None) -> str:
+    """The names of one kind, or of all kinds, with a line on each."""
+    kinds = (what,) if what else tuple(_LISTINGS)
+    return "\n\n".join(f"{kind}\n{_table(_LISTINGS[kind]())}" for kind in kinds)
+
+
+def tasks() -> dict[str, str]:
+    """Task name -> target, rewards with their weights, main metric."""
+    lines = {}
+    for name, task in TASKS.items():
+        weights = ", ".join(f"{reward} {weight:g}" for reward, weight in task.default_rewards(think=True).items())
+        lines[name] = f"{task.target_type.__name__}; rewards {weights}; metric {task.main_metric}"
+    return lines
+
+
+def rewards() -> dict[str, str]:
+    """Reward name -> first line of its docstring, and the targets it accepts."""
+    lines = {}
+    for name, reward in REWARDS.items():
+        kinds = accepted_targets(reward)
+        targets = "any target" if set(get_args(Target)) <= set(kinds) else " or ".join(kind.__name__ for kind in kinds)
+        lines[name] = f"{_first_line(reward.__doc__)} ({targets})"
+    return lines
+
+
+def losses() -> dict[str, str]:
+    """Loss name -> first line of its docstring, read from the source: importing the losses would load torch."""
+    path = Path(rft.algorithm.__path__[0]) / "loss.py"
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    docstrings = {node.name: ast.get_docstring(node) for node in body if isinstance(node, ast.FunctionDef)}
+    table: ast.expr | None = None
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LOSSES":
+            table = node.value
+    assert isinstance(table, ast.Dict), f"{path}: LOSSES must be one annotated dict display"
+    lines = {}
+    for key, value in zip(table.keys, table.values, strict=True):
+        assert isinstance(key, ast.Constant), f"{path}: the names in LOSSES must be written out"
+        lines[str(key.value)] = _first_line(docstrings.get(ast.unparse(value)))
+    return lines
+
+
+def recipes() -> dict[str, str]:
+    """Recipe path -> first line of its header comment, for the recipes below the current directory."""
+    lines = {}
+    for path in sorted(RECIPES.glob("*.yaml")):
+        with path.open(encoding="utf-8") as file:
+            lines[str(path)] = file.readline().lstrip("# ").strip()
+    return lines or {f"no {RECIPES}/*.yaml": "run this in the project's folder"}
+
+
+_LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {
+    "tasks": tasks,
+    "rewards": rewards,
+    "losses": losses,
+    "recipes": recipes,
+}
+
+
+def _first_line(docstring: str | None) -> str:
+    return docstring.strip().splitlines()[0] if docstring else ""
+
+
+def _table(lines: Mapping[str, str]) -> str:
+    width = max(map(len, lines), default=0)
+    return "\n".join(f"  {name:<{width}}  {text}".rstrip() for name, text in lines.items())

@@ -1,0 +1,74 @@
+"""What a Hugging Face model folder must hold, told without loading it."""
+
+import json
+import re
+from pathlib import Path
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+$")
+_TRIED_TYPE = "qwen2_5_vl"
+
+
+def model_problems(model: str) -> tuple[list[str], list[str]]:
+    """(problems, notes) of the model a recipe names: a folder, or a name on the hub."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return _not_a_folder(model, folder)
+    problems = [
+        f"{folder} has no {what} ({' or '.join(files)}). Save it there with save_pretrained."
+        for what, files in _PARTS.items()
+        if not any((folder / name).is_file() for name in files)
+    ]
+    if not _has_tokenizer(folder):
+        problems.append(f"{folder} has no tokenizer (tokenizer.json, or vocab.json with merges.txt). Save it there.")
+    broken = [name for name in _JSON_FILES if (folder / name).is_file() and _json(folder / name) is None]
+    problems += [f"{folder / name} is not a JSON object. Copy it again." for name in broken]
+    if not _has_chat_template(folder):
+        problems.append(f"{folder} has no chat template (chat_template.jinja or chat_template.json). Save it there.")
+    notes = []
+    if not any(folder.glob("*.safetensors")):
+        notes.append(f"{folder} holds no *.safetensors: there are no weights to train yet.")
+    kind = (_json(folder / "config.json") or {}).get("model_type")
+    if kind not in (None, _TRIED_TYPE):
+        notes.append(f"the model is of type {kind}; only {_TRIED_TYPE} has been tried.")
+    return problems, notes
+
+
+def model_type(model: str) -> str | None:
+    """`model_type` of a folder's config.json; None where it cannot be told."""
+    kind = (_json(Path(model).expanduser() / "config.json") or {}).get("model_type")
+    return kind if isinstance(kind, str) else None
+
+
+_PARTS = {
+    "model configuration": ("config.json",),
+    "processor": ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"),
+}
+_JSON_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", *_PARTS["processor"])
+
+
+def _not_a_folder(model: str, folder: Path) -> tuple[list[str], list[str]]:
+    if folder.exists():
+        return [f"{model} is not a folder. Name the folder that holds config.json."], []
+    if _HUB_NAME.match(model) and not folder.parent.is_dir():
+        return [], [f"{model} is no folder here: it is taken as a hub name, and downloaded where the run starts."]
+    return [f"folder {model} not found. Name a model folder, or a hub name such as org/name."], []
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return (folder / "tokenizer.json").is_file() or all((folder / n).is_file() for n in ("vocab.json", "merges.txt"))
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    inside = ("tokenizer_config.json", "processor_config.json")
+    return any("chat_template" in (_json(folder / name) or {}) for name in inside)
+
+
+def _json(path: Path) -> dict[str, object] | None:
+    """None: there is no such file, or no JSON object in it."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None

@@ -1,0 +1,55 @@
+"""How many tokens a prompt can have, told from the recipe and the rows without opening a video."""
+
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+
+from rft.recipe import PATCH_PIXELS
+from rft.types import VideoSampling
+
+FRAME_GROUP = 2
+"""Frames behind one grid of visual tokens."""
+MAX_FRAME_TOKENS = 768
+"""qwen-vl-utils' own limit of a frame."""
+TEMPLATE_TOKENS = 64
+"""Role markers, default system message and vision markers around the text of a prompt."""
+
+
+@lru_cache(maxsize=4096)
+def visual_tokens(sampling: VideoSampling, clip_s: float | None) -> int:
+    """Most visual tokens of a clip of that many seconds; None: of any clip.
+
+    Holds for frames of at least min_pixels: smaller ones are enlarged to whole patches.
+    """
+    most = _even(sampling.max_frames)
+    least = min(most, -(-sampling.min_frames // FRAME_GROUP) * FRAME_GROUP)
+    if clip_s is None:
+        return max(_grid_tokens(sampling, frames) for frames in range(least, most + 1, FRAME_GROUP))
+    # One frame more than the seconds say: a file's own count of frames may round them up.
+    return _grid_tokens(sampling, min(most, max(least, _even(int(clip_s * sampling.fps) + 1))))
+
+
+def text_tokens(texts: Collection[str], model: str) -> int:
+    """Tokens of the longest text: by the model folder's tokenizer, or one per UTF-8 byte where it has none."""
+    path = Path(model).expanduser() / "tokenizer.json"
+    if not path.is_file():
+        return text_bytes(texts)
+    from tokenizers import Tokenizer
+
+    encodings = Tokenizer.from_file(str(path)).encode_batch_fast(list(texts), add_special_tokens=False)
+    return max((len(encoding) for encoding in encodings), default=0)
+
+
+def text_bytes(texts: Collection[str]) -> int:
+    """UTF-8 bytes of the longest text: no byte-level tokenizer makes more tokens of it."""
+    return max((len(text.encode()) for text in texts), default=0)
+
+
+def _grid_tokens(sampling: VideoSampling, frames: int) -> int:
+    budget = min(MAX_FRAME_TOKENS * PATCH_PIXELS, sampling.total_pixels / frames * FRAME_GROUP)
+    frame_pixels = min(sampling.max_pixels, max(budget, int(sampling.min_pixels * 1.05)))
+    return frames // FRAME_GROUP * max(1, int(frame_pixels // PATCH_PIXELS))
+
+
+def _even(frames: int) -> int:
+    return max(FRAME_GROUP, frames // FRAME_GROUP * FRAME_GROUP)
