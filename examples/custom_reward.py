@@ -1,0 +1,48 @@
+"""A reward of one's own: write it, look at it, score a group with it.
+
+python examples/custom_reward.py
+"""
+
+from pathlib import Path
+
+from rewards import REWARDS
+from rewards.parsing import answer_text, parse_span
+from rewards.types import Score, SpanTarget
+from rft.recipe import DataRecipe, Recipe, RewardRecipe, TaskRecipe
+from rft.scoring import score_group
+from rft.tasks import TASKS
+from rft.types import Completion, Prompt, Video
+
+
+def start_distance(completion: str, target: SpanTarget, *, within_s: float = 5.0) -> Score:
+    """1 at the true start, falling to 0 at `within_s` seconds away from it."""
+    answer = answer_text(completion)
+    span = parse_span(answer) if answer else None
+    if span is None:
+        return Score(0.0, answer, "no 'start to end' inside <answer>")
+    distance = abs(span[0] - target.start_s)
+    return Score(max(0.0, 1.0 - distance / within_s), answer, f"{distance:.2f} s from the true start")
+
+
+def main() -> None:
+    task = TASKS["temporal_grounding"]
+    rewards = {"temporal_iou": 1.0, "start_distance": RewardRecipe(weight=0.5, args={"within_s": 2.0})}
+    recipe = Recipe(
+        model="any",
+        tasks={task.name: TaskRecipe(rewards=rewards)},
+        data=DataRecipe(train=(Path("train.jsonl"),)),
+        steps=1,
+    )
+    video = Video(Path(task.example.video), recipe.video.sampling())
+    prompt = Prompt("p1", task.name, task.prompt_text(task.example, think=True), video, task.target(task.example))
+    texts = [task.answer_text(prompt.target, think=True), "<answer>13.5 to 20</answer>", "about 12 s"]
+    completions = [Completion(text, (), (), 0, "stop", 0) for text in texts]
+    group = score_group(prompt, completions, recipe, {**REWARDS, "start_distance": start_distance})
+    for rollout in group.rollouts:
+        print(f"{rollout.reward:.3f}  {rollout.completion.text}")
+        for name, score in rollout.scores.items():
+            print(f"       {name} {score.value:.3f}: {score.note}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Any reward as a `trl.GRPOTrainer` reward function. Needs no trl itself."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from rewards import REWARDS, RewardFn, accepted_targets
+from rewards.types import Target, target_from_dict
+
+TrlReward = Callable[..., list[float | None]]
+
+
+def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = None, **args: Any) -> TrlReward:
+    """A function of TRL's signature, `(prompts, completions, **columns) -> one value in [0, 1] per completion`.
+
+    `reward`: a name of REWARDS or a reward function; `args`: its keyword arguments. The data set's column `target`
+    holds each row's target as an object or as JSON text (forms: rewards.types.TARGET_FORMS). A row gets None, which
+    TRL leaves out, where the reward does not score its kind of target or, with `tasks`, where its column `task` is
+    not among them. Raises ValueError for an unknown name, a missing column or a target that cannot be read.
+    """
+    if isinstance(reward, str) and reward not in REWARDS:
+        raise ValueError(f"no reward named {reward}; there are {', '.join(REWARDS)}")
+    fn = REWARDS[reward] if isinstance(reward, str) else reward
+    accepted = accepted_targets(fn)
+
+    def trl_reward(
+        prompts: Sequence[object],
+        completions: Sequence[object],
+        target: Sequence[object] | None = None,
+        task: Sequence[str] | None = None,
+        **columns: object,
+    ) -> list[float | None]:
+        if target is None:
+            raise ValueError(f"reward {fn.__name__} needs the column 'target'; the data set has {', '.join(columns)}")
+        if tasks is not None and task is None:
+            raise ValueError(f"reward {fn.__name__} is for tasks {', '.join(tasks)}, but there is no column 'task'")
+        values: list[float | None] = []
+        for i, (completion, data) in enumerate(zip(completions, target, strict=True)):
+            truth = _target(i, data)
+            chosen = tasks is None or (task is not None and task[i] in tasks)
+            values.append(
+                fn(_text(completion), truth, **args).value if chosen and isinstance(truth, accepted) else None
+            )
+        return values
+
+    # TRL names the curves of a reward by this.
+    trl_reward.__name__ = fn.__name__
+    return trl_reward
+
+
+def _target(row: int, data: object) -> Target:
+    try:
+        data = json.loads(data) if isinstance(data, str) else data
+        if isinstance(data, Mapping):
+            # Arrow gives every row the keys of all rows, with None for those it does not have.
+            data = {key: value for key, value in data.items() if value is not None}
+        return target_from_dict(data)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"row {row} of the batch: {error}") from error
+
+
+def _text(completion: object) -> str:
+    """The text of a plain or conversational completion; of several messages, those of the assistant."""
+    if isinstance(completion, str):
+        return completion
+    if isinstance(completion, Mapping):
+        completion = [completion]
+    if not isinstance(completion, Sequence):
+        raise ValueError(f"completion {completion!r} is neither text nor a list of messages")
+    contents = [message["content"] for message in completion if message.get("role", "assistant") == "assistant"]
+    parts = [part for content in contents for part in ([content] if isinstance(content, str) else content or [])]
+    return "".join(part if isinstance(part, str) else part.get("text") or "" for part in parts)
