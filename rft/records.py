@@ -1,6 +1,5 @@
 """Rollouts on disk: one JSON line each, zstd compressed, with everything that decided the reward."""
 
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -68,9 +67,11 @@ def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """Raises CheckpointError where the file cannot be read to its end."""
+    unpack = zstandard.ZstdDecompressor().decompressobj()
     try:
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as packed:
-            for line in io.TextIOWrapper(packed, encoding="utf-8"):
-                yield json.loads(line)
+        text = unpack.decompress(path.read_bytes()).decode()
+        if not unpack.eof:
+            raise ValueError("the file is cut short")
+        yield from map(json.loads, text.splitlines())
     except (OSError, ValueError, zstandard.ZstdError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}). Delete it; the other files stand alone.") from error

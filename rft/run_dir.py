@@ -73,8 +73,6 @@ class RunDir:
                 "Continue that run with --resume, give another folder with run_dir=..., or delete it."
             )
         with writing(path, "make the run folder writable"):
-            for folder in (run.rollouts, run.evals, run.checkpoints):
-                folder.mkdir(exist_ok=True)
             for leftover in run.checkpoints.glob(f"{PARTIAL_PREFIX}*"):
                 shutil.rmtree(leftover)
             if resume:
