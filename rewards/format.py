@@ -1,6 +1,7 @@
 """Rewards for the form of a completion: the tags, in order, once each, and an answer that can be read."""
 
 import re
+from itertools import islice
 
 from rewards.parsing import answer_text, parse_boxes, parse_choice, parse_span, parse_spans, tag_text
 from rewards.types import BoxesTarget, GroundedChoiceTarget, Score, SpanTarget, Target
@@ -30,7 +31,7 @@ def _format(completion: str, target: Target, tags: tuple[str, ...]) -> Score:
         tags = (*tags, "glue")
     answer = answer_text(completion)
     expected = [tag for name in tags for tag in (f"<{name}>", f"</{name}>")]
-    found = list(_TAG.finditer(completion))
+    found = list(islice(_TAG.finditer(completion), len(expected) + 1))
     if [match[0] for match in found] != expected:
         return Score(0.0, answer, f"the tags are not exactly {''.join(expected)}")
     outside = [completion[: found[0].start()], completion[found[-1].end() :]]

@@ -1,0 +1,191 @@
+import time
+
+import pytest
+
+from rewards.parsing import LONGEST_ANSWER, answer_text, parse_boxes, parse_choice, parse_span, parse_spans, tag_text
+
+PARSERS = [answer_text, parse_span, parse_spans, parse_boxes, parse_choice]
+
+HUGE = [
+    "[",
+    "(",
+    "[]",
+    "(1,1)",
+    "[[1,2,3,4],",
+    "1",
+    " ",
+    "1 ",
+    "1 to ",
+    "A ",
+    "(A",
+    "answer ",
+    "<answer>",
+    "</answer>",
+    "-",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", None),
+        ("12 to 13", None),
+        ("<answer>a</answer>", "a"),
+        ("<answer> a\n</answer>", "a"),
+        ("<answer>a</answer> then <answer>b</answer>", "b"),
+        ("<answer>a</answer><answer>b", "a"),
+        ("<answer>a<answer>b</answer>", "b"),
+        ("</answer>a<answer>", None),
+        ("<answer></answer>", ""),
+        ("<ANSWER>a</ANSWER>", None),
+        ("<think><answer>a</answer></think>", "a"),
+    ],
+)
+def test_answer_text(text: str, found: str | None) -> None:
+    assert answer_text(text) == found
+
+
+def test_tag_text_takes_the_tag_asked_for() -> None:
+    assert tag_text("<answer>C</answer><glue>[(1, 2)]</glue>", "glue") == "[(1, 2)]"
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("1.5 to 3.0", (1.5, 3.0)),
+        ("1 TO 3", (1, 3)),
+        ("  1.5   to\n3 ", (1.5, 3)),
+        ("1.5s to 3.0 s", (1.5, 3)),
+        ("1.5 seconds to 3 sec.", (1.5, 3)),
+        ("1.5 - 3", (1.5, 3)),
+        ("1.5-3", (1.5, 3)),
+        ("1.5 \u2013 3", (1.5, 3)),
+        ("between 1.5 and 3", (1.5, 3)),
+        ("It happens from 1.5 to 3 seconds.", (1.5, 3)),
+        ("1 to 2, 3 to 4", (3, 4)),
+        ("5. to .7", (5, 0.7)),
+        ("9 to 3", (9, 3)),
+        ("", None),
+        ("1.5", None),
+        ("1 2", None),
+        ("1 and 2 and 3", None),
+        ("1:02 to 1:10", None),
+        ("1 to 2:30", None),
+        ("12.5.7 to 18", None),
+        ("1 to 2.5.7", None),
+        ("-3 to 5", None),
+        ("1 to -5", None),
+        ("1,000 to 2,000", None),
+        ("1e3 to 2e3", None),
+        ("\u0661 to \u0662", None),
+        ("nan to inf", None),
+        ("1 to " + "9" * 400, None),
+    ],
+)
+def test_parse_span(text: str, span: tuple[float, float] | None) -> None:
+    assert parse_span(text) == span
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("[(1.5, 3.0)]", ((1.5, 3),)),
+        ("[(1,2),(3,4),]", ((1, 2), (3, 4))),
+        (" [ ( 1 , 2 ) ] ", ((1, 2),)),
+        ("[[1, 2], [3, 4]]", ((1, 2), (3, 4))),
+        ("(1, 2), (3, 4)", ((1, 2), (3, 4))),
+        ("[(1s, 2 seconds)]", ((1, 2),)),
+        ("[(3, 1)]", ((3, 1),)),
+        ("[]", ()),
+        ("", None),
+        ("1, 2", None),
+        ("[(1, 2)", None),
+        ("[(1, 2, 3)]", None),
+        ("[(1)]", None),
+        ("[(-1, 2)]", None),
+        ("[(1 to 2)]", None),
+        ("[(1, 2)] and more", None),
+        ("[((1, 2))]", None),
+        ("[(1, " + "9" * 400 + ")]", None),
+    ],
+)
+def test_parse_spans(text: str, spans: tuple[tuple[float, float], ...] | None) -> None:
+    assert parse_spans(text) == spans
+
+
+@pytest.mark.parametrize(
+    ("text", "boxes"),
+    [
+        ("[[0.1, 0.2, 0.3, 0.4]]", ((0.1, 0.2, 0.3, 0.4),)),
+        ("[[.1,.2,.3,.4],\n[1,2,3,4],]", ((0.1, 0.2, 0.3, 0.4), (1, 2, 3, 4))),
+        ("[(0, 0, 1, 1), (0, 0, 1, 1)]", ((0, 0, 1, 1), (0, 0, 1, 1))),
+        ("[0, 0, 1, 1]", ((0, 0, 1, 1),)),
+        ("[0, 0, 1, 1], [0, 0, 1, 1]", ((0, 0, 1, 1), (0, 0, 1, 1))),
+        ("The boxes: [[0, 0, 1, -1]] as asked.", ((0, 0, 1, -1),)),
+        ("```json\n[[0, 0, 1, 1]]\n```", ((0, 0, 1, 1),)),
+        ("", None),
+        ("[]", None),
+        ("[[]]", None),
+        ("0, 0, 1, 1", None),
+        ("[[0, 0, 1]]", None),
+        ("[[0, 0, 1, 1, 1]]", None),
+        ("[[0, 0, 1, 1], [0, 0]]", None),
+        ("[[[0, 0, 1, 1]]]", None),
+        ('[["0", "0", "1", "1"]]', None),
+        ("[[1e5, 0, 1, 1]]", None),
+        ("[[0, 0, 1, nan]]", None),
+        ("[[0, 0, 1, " + "9" * 400 + "]]", None),
+        ("][", None),
+    ],
+)
+def test_parse_boxes(text: str, boxes: tuple[tuple[float, ...], ...] | None) -> None:
+    assert parse_boxes(text) == boxes
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("C", "C"),
+        (" c ", "C"),
+        ("(C)", "C"),
+        ("[C]", "C"),
+        ("**C**", "C"),
+        ("C.", "C"),
+        ("C. a dog", "C"),
+        ("(c) a dog", "C"),
+        ("C: a dog", "C"),
+        ("Answer: C", "C"),
+        ("Best answer: C", "C"),
+        ("The answer is (C).", "C"),
+        ("option d", "D"),
+        ("I choose (C) here", "C"),
+        ("", None),
+        ("H", None),
+        ("A dog", None),
+        ("Dance", None),
+        ("Because", None),
+        ("The answer is a dog", None),
+        ("A and B", None),
+        ("A, B", None),
+        ("(A) or (B)", None),
+        ("A) red B) blue", None),
+        ("\u0410", None),
+    ],
+)
+def test_parse_choice(text: str, choice: str | None) -> None:
+    assert parse_choice(text) == choice
+
+
+@pytest.mark.parametrize("piece", HUGE)
+@pytest.mark.parametrize("parse", PARSERS)
+def test_time_grows_linearly(parse, piece: str) -> None:
+    for size in (LONGEST_ANSWER, 1_000_000):
+        text = piece * (size // len(piece))
+        # The second try is for a machine that was busy during the first.
+        assert _seconds(parse, text) < 0.05 or _seconds(parse, text) < 0.05
+
+
+def _seconds(parse, text: str) -> float:
+    start = time.perf_counter()
+    parse(text)
+    return time.perf_counter() - start

@@ -1,0 +1,34 @@
+import pytest
+
+from rewards.tracking import mean_box_iou
+from rewards.types import BoxesTarget
+
+TARGET = BoxesTarget(((0, 0, 0.5, 0.5), (0.1, 0, 0.6, 0.5), (0.5, 0.5, 1, 1)))
+START, SECOND, THIRD = "[0, 0, 0.5, 0.5]", "[0.1, 0, 0.6, 0.5]", "[0.5, 0.5, 1, 1]"
+
+
+@pytest.mark.parametrize(
+    ("answer", "skipped", "counted", "note"),
+    [
+        (f"[{START}, {SECOND}, {THIRD}]", 1, 1, "mean IoU 1.000"),
+        (f"({START} {SECOND} {THIRD})", 1, 1, "mean IoU 1.000"),
+        (f"[{START}, {START}, {START}]", 1 / 3, 5 / 9, "lowest 0.000"),
+        (f"[{THIRD}, {SECOND}, {THIRD}]", 1, 2 / 3, "mean IoU"),
+        (f"[{START}, {SECOND}, [1, 1, 0.5, 0.5]]", 1 / 2, 2 / 3, "lowest 0.000"),
+        (f"[{START}, {SECOND}]", 0, 0, "2 boxes, asked for 3"),
+        (f"[{START}, {SECOND}, {THIRD}, {THIRD}]", 0, 0, "4 boxes, asked for 3"),
+        (f"[{START}, {SECOND}, [0.5, 0.5, 1]]", 0, 0, "no list of"),
+        ("[[50, 50, 100, 100]]", 0, 0, "1 boxes"),
+        ("", 0, 0, "no list of"),
+    ],
+)
+def test_mean_box_iou(answer: str, skipped: float, counted: float, note: str) -> None:
+    completion = f"<think>{THIRD}</think><answer>{answer}</answer>"
+    score = mean_box_iou(completion, TARGET)
+    assert score.value == pytest.approx(skipped)
+    assert note in score.note
+    assert mean_box_iou(completion, TARGET, skip_start=False).value == pytest.approx(counted)
+
+
+def test_mean_box_iou_without_an_answer() -> None:
+    assert mean_box_iou(f"[{START}, {SECOND}, {THIRD}]", TARGET).note == "no <answer>"
