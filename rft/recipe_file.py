@@ -24,6 +24,7 @@ _KINDS = {
     "int_parsing": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
@@ -80,9 +81,9 @@ def problem_text(place: str, problems: Sequence[object]) -> str:
     return "\n".join([f"{place}: {count}", *(f"  {problem}" for problem in problems)])
 
 
-def near_name(name: str, known: Collection[str]) -> str:
-    """" Did you mean 'x'?" for a close name, else the names there are."""
-    close = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6)
+def near_name(name: str, known: Collection[str], others: Sequence[str] = ()) -> str:
+    """" Did you mean 'x'?" for a close name, or the first of the others, else the names there are."""
+    close = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6) or others
     if close:
         return f" Did you mean '{close[0]}'?"
     return f" Known: {', '.join(sorted(known))}." if known else ""
@@ -104,12 +105,7 @@ def _dump_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _dump_float(dumper: yaml.SafeDumper, number: float) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(number))
-
-
 _Dumper.add_representer(str, _dump_text)
-_Dumper.add_representer(float, _dump_float)
 
 
 def _file_text(path: Path) -> str:
@@ -197,7 +193,8 @@ def _where(path: KeyPath, document: Document, overridden: Collection[KeyPath]) -
 def _message(detail: ErrorDetails, path: KeyPath) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key.{near_name(path[-1], _keys_at(path[:-1]))}"
+        elsewhere = [key for key in _dotted_keys(Recipe) if key.split(".")[-1] == path[-1]]
+        return f"unknown key.{near_name(path[-1], _keys_at(path[:-1]), elsewhere)}"
     if kind == "missing":
         return "missing. It has no default."
     if kind in _KINDS:
@@ -236,6 +233,15 @@ def _keys_at(path: KeyPath) -> tuple[str, ...]:
         annotation = next(_inner(annotation, part), None)
     models = [kind for kind in _alternatives(annotation) if _is_model(kind)]
     return tuple(models[0].model_fields) if models else ()
+
+
+def _dotted_keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """The keys of a section and of those below, without free names such as those of tasks."""
+    for name, field in model.model_fields.items():
+        yield above + name
+        for kind in _alternatives(field.annotation):
+            if _is_model(kind):
+                yield from _dotted_keys(kind, f"{above}{name}.")
 
 
 def _inner(annotation: Any, part: str) -> Iterator[Any]:

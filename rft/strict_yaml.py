@@ -49,12 +49,14 @@ class Document:
 
 
 class _Composer(yaml.SafeLoader):
-    """Builds nodes only; an alias would make one value stand in two places."""
+    """Builds nodes only. An alias would put one value in two places, a tag would change what a scalar is."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", event.start_mark)
+        if event.tag not in (None, "!"):
+            raise yaml.composer.ComposerError(None, None, "tags (!name) are not supported", event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
@@ -85,6 +87,9 @@ def parse_yaml(text: str) -> Document:
         return document
     except yaml.YAMLError as error:
         document.problems.append(Problem("", "", f"not YAML: {' '.join(str(error).split())}."))
+        return document
+    except RecursionError:
+        document.problems.append(Problem("", "", "nested too deep to be read."))
         return document
     if node is not None:
         document.data = _value(node, (), document)
