@@ -1,0 +1,244 @@
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from tiny_policy import VIDEO, sample, save_tiny
+from torch import Tensor
+from transformers import AutoModelForImageTextToText
+
+from rft.errors import CheckpointError, DataError, RolloutError
+from rft.learner.learner import Learner
+from rft.learner.weights import trainable
+from rft.types import TrainSample
+
+MakeLearner = Callable[..., Learner]
+
+
+def parameters(learner: Learner) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in trainable(learner._model).items()}
+
+
+def change(learner: Learner, samples: Sequence[TrainSample]) -> dict[str, Tensor]:
+    before = parameters(learner)
+    learner.update(samples)
+    return {name: after - before[name] for name, after in parameters(learner).items()}
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert (tensor - other[name]).abs().max() <= tolerance, name
+
+
+def test_update_raises_what_was_rewarded(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    learner = make_learner()
+    first = learner.update(samples)
+    assert learner.policy_version == 1
+    assert first["loss"] == pytest.approx(0.0, abs=1e-9)  # ratio 1, advantages of a group sum to 0 ... per completion
+    assert first["grad_norm"] > 0
+    assert first["clip_share"] == 0
+    assert first["num_tokens"] == sum(len(s.completion.token_ids) for s in samples)
+    assert (first["num_completions"], first["num_groups"], first["skipped_updates"]) == (7, 3, 0)
+    good, bad = sample("a", "7 8 9", (10, 11, 12), 1.0), sample("a", "7 8 9", (13, 14, 15), -1.0)
+    before = _gap(learner, good) - _gap(learner, bad)
+    for _ in range(2):
+        learner.update((good, bad))
+    assert _gap(learner, good) - _gap(learner, bad) < before - 0.1
+
+
+def _gap(learner: Learner, one: TrainSample) -> float:
+    """How far the completion lies below log-probability 0 per token: the rollout's are set to 0 here."""
+    completion = replace(one.completion, logprobs=(0.0,) * len(one.completion.token_ids))
+    # Zero advantage and no decay: the update leaves the weights alone and only measures.
+    frozen = parameters(learner)
+    gap = learner.update((replace(one, completion=completion, advantage=0.0),))["logprob_gap"]
+    with torch.no_grad():
+        for name, parameter in trainable(learner._model).items():
+            parameter.copy_(frozen[name])
+    return gap
+
+
+def test_split_into_forwards_does_not_matter(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    for loss_type in ("grpo", "dapo", "dr_grpo"):
+        together, apart = (
+            make_learner(algorithm={"loss_type": loss_type, "beta": 0.1}, learner={"max_tokens_per_forward": tokens})
+            for tokens in (10_000, 1)
+        )
+        one, other = change(together, samples), change(apart, samples)
+        # AdamW's first step is the sign of the gradient where that is far from epsilon; 1e-2 is the learning rate.
+        assert_same(one, other, 1e-6)
+        assert together.update(samples)["num_forwards"] == 1
+        assert apart.update(samples)["num_forwards"] == 3
+
+
+def test_order_of_samples_does_not_matter(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    assert_same(change(make_learner(), samples), change(make_learner(), samples[::-1]), 1e-6)
+
+
+def test_zero_advantages_change_nothing(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    flat = [replace(s, advantage=0.0) for s in samples]
+    assert all(delta.abs().max() == 0 for delta in change(make_learner(), flat).values())
+
+
+def test_update_without_samples_is_skipped(make_learner: MakeLearner) -> None:
+    learner = make_learner()
+    assert learner.update(()) == {"skipped_updates": 1.0}
+    assert learner.policy_version == 0
+
+
+def test_gradient_that_is_not_finite_is_skipped(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    learner = make_learner()
+    before = parameters(learner)
+    metrics = learner.update([replace(samples[0], advantage=float("inf"))])
+    assert metrics["skipped_updates"] == 1
+    assert learner.policy_version == 0
+    assert_same(before, parameters(learner), 0.0)
+
+
+def test_several_iterations_clip_against_the_first_policy(
+    make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    learner = make_learner(algorithm={"num_iterations": 3, "epsilon": 0.01})
+    metrics = learner.update(samples)
+    assert learner.policy_version == 3
+    assert metrics["clip_share"] > 0
+    assert metrics["logprob_gap"] == make_learner().update(samples)["logprob_gap"]
+
+
+def test_kl_pulls_back_to_the_reference(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    learner = make_learner(algorithm={"beta": 5.0})
+    assert learner.update(samples)["kl"] == pytest.approx(0.0, abs=1e-9)
+    drifted = learner.update(samples)["kl"]
+    assert drifted > 0
+    flat = [replace(s, advantage=0.0) for s in samples]
+    for _ in range(5):
+        learner.update(flat)
+    assert learner.update(flat)["kl"] < drifted
+
+
+def test_rollout_gap_by_hand(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    base = make_learner().update(samples[:1])["logprob_gap"]  # mean |policy + 1|, as the fake rollouts say -1
+    logprobs = tuple(0.0 for _ in samples[0].completion.token_ids)
+    moved = replace(samples[0], completion=replace(samples[0].completion, logprobs=logprobs))
+    assert make_learner().update([moved])["logprob_gap"] > base
+    metrics = make_learner().update([moved])
+    assert metrics["logprob_gap_exp"] > 1
+    assert metrics["logprob_gap_k3"] > 0
+
+
+def test_other_prompt_length_than_the_rollouts_is_an_error(
+    make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    longer = replace(samples[0], completion=replace(samples[0].completion, num_prompt_tokens=99))
+    with pytest.raises(DataError, match=r"prompt a: learner built 17 prompt tokens, rollout used 99; both must use"):
+        make_learner().update([longer])
+
+
+def test_banned_token_in_a_completion_is_an_error(make_learner: MakeLearner) -> None:
+    with pytest.raises(RolloutError, match=r"1 completions .* \(prompts a\)"):
+        make_learner().update([sample("a", "7 8", (10, VIDEO), 1.0), sample("b", "7 8", (10,), -1.0)])
+
+
+def test_frozen_vision_stays(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    learner = make_learner(learner={"freeze_vision": True})
+    names = change(learner, samples).keys()
+    assert names
+    assert not any("visual" in name for name in names)
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2, "lora_alpha": 4}])
+def test_resume_continues_to_the_same_parameters(
+    tmp_path: Path, make_learner: MakeLearner, samples: tuple[TrainSample, ...], lora: dict[str, int] | None
+) -> None:
+    settings = {"learning_rate": 1e-2, "lr_scheduler_type": "linear", "lora": lora}
+    learner = make_learner(learner=settings)
+    learner.update(samples)
+    learner.save(tmp_path)
+    learner.update(samples[:3])
+    resumed = make_learner(learner=settings)
+    resumed.load(tmp_path)
+    assert resumed.policy_version == 1
+    resumed.update(samples[:3])
+    assert_same(parameters(learner), parameters(resumed), 0.0)
+    assert not list(tmp_path.rglob("*.pt"))
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_saved_policy_loads_and_is_named_like_the_original(
+    tmp_path: Path, tiny_dir: Path, make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    learner = make_learner()
+    learner.update(samples)
+    learner.save(tmp_path)
+    weights, probe = learner.state_dict_for_rollout()
+    assert load_file(tmp_path / "policy/model.safetensors").keys() == weights.keys()
+    assert weights.keys() == load_file(tiny_dir / "model.safetensors").keys()
+    assert (tmp_path / "policy/processor.txt").exists()
+    config = json.loads((tmp_path / "policy/config.json").read_text())
+    assert (config["architectures"], config["dtype"]) == (["Qwen2_5_VLForConditionalGeneration"], "float64")
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "policy", dtype=torch.float64)
+    assert_same(dict(loaded.named_parameters()), dict(learner._model.named_parameters()), 0.0)
+    logits = loaded(input_ids=torch.tensor([probe.token_ids])).logits[0, :-1].log_softmax(-1)
+    expected = logits.gather(-1, torch.tensor(probe.token_ids[1:])[:, None])[:, 0]
+    assert probe.logprobs == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+def test_weights_for_rollout_are_copies(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    learner = make_learner()
+    weights, probe = learner.state_dict_for_rollout()
+    kept = {name: tensor.clone() for name, tensor in weights.items()}
+    learner.update(samples)
+    assert_same(weights, kept, 0.0)
+    assert learner.state_dict_for_rollout()[1].logprobs != probe.logprobs
+
+
+def test_lora_is_merged_for_rollout_and_saved_apart(
+    tmp_path: Path, tiny_dir: Path, make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    learner = make_learner(learner={"lora": {"r": 2, "lora_alpha": 8}}, algorithm={"beta": 0.1})
+    assert learner.update(samples)["kl"] == pytest.approx(0.0, abs=1e-9)
+    assert learner.update(samples)["kl"] > 0
+    assert all(".lora_" in name and "visual" not in name for name in trainable(learner._model))
+    learner.save(tmp_path)
+    weights, _ = learner.state_dict_for_rollout()
+    original = load_file(tiny_dir / "model.safetensors")
+    assert weights.keys() == original.keys()
+    assert any((weights[name] != original[name]).any() for name in weights)
+    base = AutoModelForImageTextToText.from_pretrained(tiny_dir, dtype=torch.float64)
+    merged = PeftModel.from_pretrained(base, tmp_path / "adapter", autocast_adapter_dtype=False).merge_and_unload()
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "policy", dtype=torch.float64)
+    assert_same(dict(merged.named_parameters()), dict(loaded.named_parameters()), 1e-9)
+
+
+def test_checkpoint_of_another_model_is_refused(
+    tmp_path: Path, make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    make_learner().save(tmp_path)
+    with pytest.raises(CheckpointError, match="another model or training mode"):
+        make_learner(learner={"lora": {}}).load(tmp_path)
+    with pytest.raises(CheckpointError, match=r"learner\.json: cannot be read"):
+        make_learner().load(tmp_path / "missing")
+    (tmp_path / "optimizer.safetensors").write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match=r"optimizer\.safetensors: cannot be read"):
+        make_learner().load(tmp_path)
+
+
+def test_folder_without_a_model_is_refused(tmp_path: Path, make_learner: MakeLearner) -> None:
+    with pytest.raises(DataError, match="no vision-language model can be loaded"):
+        make_learner(tmp_path / "nothing")
+
+
+def test_untied_head_is_trained_and_published(
+    tmp_path: Path, make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    save_tiny(tmp_path, tie_word_embeddings=False)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    learner = make_learner(tmp_path)
+    learner.update(samples)
+    assert ("lm_head.weight" in learner.state_dict_for_rollout()[0]) == (not learner._model.all_tied_weights_keys)

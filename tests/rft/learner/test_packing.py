@@ -1,0 +1,212 @@
+"""A packed group against one unpacked copy of the prompt per completion, in float64."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import MethodType
+
+import pytest
+import torch
+from tiny_policy import END, GRID, IMAGE, VIDEO, VISION_END, VISION_START, FakeProcessor, prompt, save_tiny
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rft.learner.attention import VISION_ATTENTION
+from rft.learner.batch import prompt_positions
+from rft.learner.model import Policy, load_policy
+from rft.learner.packing import PackedGroup, pack_group, packed_length, pad_groups, split_groups
+
+COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, 17, 18, END))
+
+
+def exact(directory: Path, **options: bool) -> PreTrainedModel:
+    """The model in float64 throughout: transformers' norms would round to float32 on the way."""
+    model = load_policy(directory, torch.float64, **options)
+
+    def norm(self: torch.nn.Module, hidden: Tensor) -> Tensor:
+        return self.weight * hidden * (hidden.square().mean(-1, keepdim=True) + self.variance_epsilon).rsqrt()
+
+    for module in model.modules():
+        if type(module).__name__ == "Qwen2_5_VLRMSNorm":
+            module.forward = MethodType(norm, module)
+    return model
+
+
+@pytest.fixture
+def model(tiny_dir: Path) -> PreTrainedModel:
+    return exact(tiny_dir)
+
+
+def policy_of(model: PreTrainedModel, temperature: float = 0.7, chunk: int = 1000) -> Policy:
+    return Policy(model, temperature=temperature, banned=FakeProcessor.banned_token_ids, chunk=chunk)
+
+
+def packed(model: PreTrainedModel, text: str, completions: Sequence[Sequence[int]]) -> PackedGroup:
+    inputs = FakeProcessor().encode(prompt("p", text), None)
+    positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+    return pack_group(inputs.token_ids, positions, completions, inputs.pixel_values_videos, inputs.video_grid_thw)
+
+
+def unpacked_logprobs(
+    model: PreTrainedModel, text: str, completion: Sequence[int], temperature: float = 0.7, as_sampled: bool = True
+) -> Tensor:
+    """[T], by the model's own forward on prompt and completion alone."""
+    inputs = FakeProcessor().encode(prompt("p", text), None)
+    ids = torch.tensor([[*inputs.token_ids, *completion]])
+    logits = model(
+        input_ids=ids,
+        mm_token_type_ids=2 * (ids == VIDEO).int(),
+        pixel_values_videos=inputs.pixel_values_videos,
+        video_grid_thw=inputs.video_grid_thw,
+        second_per_grid_ts=inputs.second_per_grid_ts,
+    ).logits[0, len(inputs.token_ids) - 1 : -1]
+    if as_sampled:
+        logits = logits / temperature
+        logits[:, [VISION_START, VISION_END, IMAGE, VIDEO]] = -torch.inf
+    return logits.log_softmax(-1).gather(-1, torch.tensor(completion)[:, None])[:, 0]
+
+
+def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def test_packed_equals_unpacked(model: PreTrainedModel) -> None:
+    groups = (("7 8 9", COMPLETIONS), ("20 21 22 23 24 25", COMPLETIONS[::-1][:2]))
+    batch = pad_groups([packed(model, *group) for group in groups], END)
+    weights = torch.linspace(-1, 1, len(batch.labels), dtype=torch.float64)
+    logprobs = policy_of(model)(batch).logprobs
+    (logprobs * weights).sum().backward()
+    packed_gradients = gradients(model)
+
+    expected = torch.cat([unpacked_logprobs(model, text, c) for text, completions in groups for c in completions])
+    (expected * weights).sum().backward()
+    assert (logprobs - expected).abs().max() < 1e-9
+    own_gradients = gradients(model)
+    assert packed_gradients.keys() == own_gradients.keys()
+    for name, gradient in own_gradients.items():
+        # The vision tower's rotary embedding rounds to float32, in the backward pass too.
+        tolerance = 1e-6 if name.startswith("model.visual") else 1e-9
+        assert (packed_gradients[name] - gradient).abs().max() < tolerance * gradient.abs().max().clamp(min=1), name
+    assert any(name.startswith("model.visual") and gradient.any() for name, gradient in own_gradients.items())
+
+
+@pytest.mark.parametrize("window", [3, 12, 19])
+def test_packed_equals_unpacked_with_sliding_layers(tmp_path: Path, window: int) -> None:
+    layers = {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1}
+    model = exact(save_tiny(tmp_path, **layers))
+    assert set(model.config.text_config.layer_types) == {"full_attention", "sliding_attention"}
+    logprobs = policy_of(model)(pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)).logprobs
+    expected = torch.cat([unpacked_logprobs(model, "7 8 9", completion) for completion in COMPLETIONS])
+    assert (logprobs - expected).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 11])
+def test_chunked_logprobs_and_gradients_are_the_same(model: PreTrainedModel, chunk: int) -> None:
+    batch = pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)
+    whole = policy_of(model)(batch)
+    whole.logprobs.sum().backward()
+    expected = gradients(model)
+    chunked = policy_of(model, chunk=chunk)(batch)
+    chunked.logprobs.sum().backward()
+    assert torch.allclose(chunked.logprobs, whole.logprobs, atol=1e-12)
+    assert torch.allclose(chunked.entropies, whole.entropies, atol=1e-12)
+    for name, gradient in gradients(model).items():
+        assert torch.allclose(gradient, expected[name], atol=1e-10), name
+
+
+def test_gradient_checkpointing_changes_nothing(tiny_dir: Path, model: PreTrainedModel) -> None:
+    batch = pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)
+    policy_of(model)(batch).logprobs.sum().backward()
+    expected = gradients(model)
+    frugal = exact(tiny_dir, gradient_checkpointing=True)
+    policy_of(frugal)(batch).logprobs.sum().backward()
+    for name, gradient in gradients(frugal).items():
+        assert torch.allclose(gradient, expected[name], atol=1e-10), name
+
+
+def test_order_of_a_group_does_not_matter(model: PreTrainedModel) -> None:
+    forward, backward = (
+        policy_of(model)(pad_groups([packed(model, "7 8 9", c)], END)).logprobs
+        for c in (COMPLETIONS, COMPLETIONS[::-1])
+    )
+    lengths = [len(completion) for completion in COMPLETIONS]
+    assert torch.allclose(forward, torch.cat(backward.split(lengths[::-1])[::-1]), atol=1e-12)
+
+
+def test_temperature_and_ban(model: PreTrainedModel) -> None:
+    batch = pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)
+    policy = policy_of(model, temperature=2.5)
+    expected = torch.cat([unpacked_logprobs(model, "7 8 9", c, temperature=2.5) for c in COMPLETIONS])
+    assert torch.allclose(policy(batch).logprobs, expected, atol=1e-9)
+    bare = torch.cat([unpacked_logprobs(model, "7 8 9", c, as_sampled=False) for c in COMPLETIONS])
+    assert torch.allclose(policy(batch, as_sampled=False).logprobs, bare, atol=1e-9)
+    assert (expected - bare).abs().max() > 1e-3
+
+
+def test_entropy_is_that_of_the_sampling_distribution() -> None:
+    class Flat(torch.nn.Module):
+        def forward(self, hidden: Tensor) -> Tensor:
+            return hidden
+
+    policy = Policy.__new__(Policy)
+    torch.nn.Module.__init__(policy)
+    policy.model = torch.nn.ModuleDict({"lm_head": Flat()})
+    policy.model.lm_head = policy.model["lm_head"]
+    policy.temperature, policy.banned = 0.5, (3,)
+    logits = torch.tensor([[0.0, 0.0, 0.0, 9.0], [0.5 * 2.0, 0.0, -torch.inf, 9.0]], dtype=torch.float64)
+    logprobs, entropies = policy._chunk_logprobs(logits, torch.tensor([1, 0]), True)
+    p = torch.tensor(2.0, dtype=torch.float64).sigmoid().item()
+    assert torch.allclose(logprobs.exp(), torch.tensor([1 / 3, p], dtype=torch.float64))
+    binary = -(p * torch.tensor(p).log() + (1 - p) * torch.tensor(1 - p).log())
+    assert entropies.tolist() == pytest.approx([torch.tensor(3.0).log().item(), binary.item()], abs=1e-6)
+
+
+@pytest.mark.parametrize("grids", [[GRID], [(2, 4, 4)], [(1, 4, 6), (3, 6, 4)]])
+def test_batched_vision_windows_equal_the_loop(tiny_dir: Path, grids: list[tuple[int, int, int]]) -> None:
+    grid = torch.tensor(grids)
+    pixels = torch.randn(int(grid.prod(-1).sum()), 3 * 2 * 14 * 14, dtype=torch.float64)
+    found = []
+    for attention in (VISION_ATTENTION, "sdpa"):
+        model = exact(tiny_dir)
+        assert model.model.visual.config._attn_implementation == VISION_ATTENTION
+        model.model.visual.config._attn_implementation = attention
+        features = torch.cat(model.model.get_video_features(pixels, grid).pooler_output)
+        features.square().sum().backward()
+        found.append((features, gradients(model)))
+    (batched, batched_gradients), (looped, looped_gradients) = found
+    assert (batched - looped).abs().max() < 1e-12
+    for name, gradient in looped_gradients.items():
+        assert torch.allclose(batched_gradients[name], gradient, rtol=1e-9, atol=1e-12), name
+
+
+def test_layout_by_hand() -> None:
+    positions = torch.tensor([[0, 1, 1, 4], [0, 1, 2, 4], [0, 2, 1, 4]])
+    group = pack_group((7, 8, 9, 10), positions, ((20, 21, 22), (30,)))
+    assert group.token_ids.tolist() == [7, 8, 9, 10, 20, 21, 10]
+    assert group.labels.tolist() == [20, 21, 22, 30]
+    assert group.segments.tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert group.position_ids[1].tolist() == [0, 1, 2, 4, 5, 6, 4]
+    assert len(group) == packed_length(4, (3, 1))
+    batch = pad_groups([group, pack_group((7,), positions[:, :1], ((40, 41),))], 0)
+    assert batch.segments[1].tolist() == [1, 1, -1, -1, -1, -1, -1]
+    assert batch.scored.tolist() == [3, 4, 5, 6, 7, 8]
+    assert batch.labels.tolist() == [20, 21, 22, 30, 40, 41]
+
+
+def test_split_by_hand() -> None:
+    # Longest first to the emptier rank: 100 | 60, 50 | 40 joins 100 only if its padded double fits.
+    assert split_groups([60, 100, 40, 50], 2, 120) == (((1,), (2,)), ((0, 3), ()))
+    assert split_groups([60, 100, 40, 50], 1, 1000) == (((1, 0, 3, 2),),)
+    assert split_groups([500], 3, 10) == (((0,),), ((),), ((),))
+
+
+def test_split_keeps_all_groups_within_the_budget() -> None:
+    lengths = [(37 * i) % 101 + 1 for i in range(50)]
+    for num_ranks in (1, 2, 7):
+        plan = split_groups(lengths, num_ranks, 150)
+        assert sorted(place for forwards in plan for places in forwards for place in places) == list(range(50))
+        assert len({len(forwards) for forwards in plan}) == 1
+        for forwards in plan:
+            for places in forwards:
+                assert len(places) <= 1 or len(places) * max(lengths[place] for place in places) <= 150

@@ -1,0 +1,114 @@
+"""A small Qwen2.5-VL with random weights, prompts with made-up pixels, and completions as if sampled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from rewards.types import SpanTarget
+from rft.data.processor import PromptInputs
+from rft.recipe import Recipe
+from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
+
+VISION_START, VISION_END, IMAGE, VIDEO, END = 1, 2, 3, 4, 5
+VOCABULARY = 40
+GRID = (2, 4, 6)
+
+
+def tiny_config(**text: object) -> Qwen2_5_VLConfig:
+    """Vision blocks with windows (unequal ones on GRID) and with full attention."""
+    return Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": VOCABULARY,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [2, 1, 1]},
+            "tie_word_embeddings": True,
+            "bos_token_id": None,
+            "eos_token_id": END,
+            **text,
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 24,
+            "out_hidden_size": 32,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "fullatt_block_indexes": [1],
+            "window_size": 56,
+            "tokens_per_second": 2,
+        },
+        image_token_id=IMAGE,
+        video_token_id=VIDEO,
+        vision_start_token_id=VISION_START,
+        vision_end_token_id=VISION_END,
+        tie_word_embeddings=True,
+    )
+
+
+def save_tiny(directory: Path, seed: int = 0, **text: object) -> Path:
+    torch.manual_seed(seed)
+    model = Qwen2_5_VLForConditionalGeneration(tiny_config(**text)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4.0 if parameter.ndim > 1 else 1.0)  # away from the flat start: distributions with edges
+    model.generation_config = GenerationConfig(eos_token_id=END)
+    model.save_pretrained(directory)
+    return directory
+
+
+class FakeProcessor:
+    """Prompt text of numbers, such as "7 8 9", is the token ids; the prompt's id seeds the pixels."""
+
+    banned_token_ids = (VISION_START, VISION_END, IMAGE, VIDEO)
+    eos_token_id = END
+
+    def encode(self, prompt: Prompt, frames: object) -> PromptInputs:
+        text = tuple(int(word) for word in prompt.text.split())
+        frame_pairs, rows, columns = GRID
+        visual = (VISION_START, *[VIDEO] * (frame_pairs * rows * columns // 4), VISION_END)
+        generator = torch.Generator().manual_seed(len(text))
+        return PromptInputs(
+            token_ids=(*text[:1], *visual, *text[1:]),
+            pixel_values_videos=torch.randn(frame_pairs * rows * columns, 3 * 2 * 14 * 14, generator=generator),
+            video_grid_thw=torch.tensor([GRID]),
+            second_per_grid_ts=torch.tensor([1.5]),
+        )
+
+    def completion_ids(self, text: str) -> tuple[int, ...]:
+        return (*(6 + ord(letter) % 30 for letter in text[:20]), END)
+
+    def save(self, directory: Path) -> None:
+        (directory / "processor.txt").write_text("saved")
+
+
+class FakeClips:
+    def load(self, video: Video) -> None:
+        return None
+
+
+def sample(prompt_id: str, text: str, token_ids: Sequence[int], advantage: float) -> TrainSample:
+    video = Video(Path("none.mp4"), VideoSampling(1.0, 4, 4, 784, 784, 784))
+    num_prompt_tokens = len(FakeProcessor().encode(prompt(prompt_id, text), None).token_ids)
+    completion = Completion("", tuple(token_ids), (-1.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
+    return TrainSample(Prompt(prompt_id, "t", text, video, SpanTarget(0.0, 1.0)), completion, advantage)
+
+
+def prompt(prompt_id: str, text: str) -> Prompt:
+    video = Video(Path("none.mp4"), VideoSampling(1.0, 4, 4, 784, 784, 784))
+    return Prompt(prompt_id, "t", text, video, SpanTarget(0.0, 1.0))
+
+
+def recipe(**sections: dict[str, object]) -> Recipe:
+    plain: dict[str, dict[str, object]] = {
+        "learner": {"learning_rate": 1e-2, "lr_scheduler_type": "constant", "dtype": "float32"},
+        "sampling": {"max_completion_length": 8},
+        "algorithm": {},
+    }
+    merged = {name: values | sections.get(name, {}) for name, values in plain.items()}
+    return Recipe.model_validate({"model": "tiny", "tasks": {}, "data": {"train": ()}, "steps": 4, "seed": 3, **merged})
