@@ -15,7 +15,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from rft.synthetic.wording import tokenizer_texts
+from rft.synthetic.questions import tokenizer_texts
 
 FRAME_PIXELS = 56 * 56
 """Pixels of a frame the folder's own processor works at: two by two visual tokens per frame pair."""

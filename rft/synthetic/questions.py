@@ -1,0 +1,85 @@
+"""Rows about a drawn scene, and the loose annotator who demonstrates answers to them."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.types import LETTERS, Box, Span
+from rft.synthetic.clips import Scene
+from rft.synthetic.scenes import DIRECTIONS, DURATION_S, boxes_of, direction_of, event_scene, journey_scene
+from rft.tasks import TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class LooseAnnotator:
+    """How the cold start's demonstrations differ from the truth: systematically, so that rewards have work to do."""
+
+    early_s: float = 2.0
+    """Spans begin up to this much too early and end up to this much too late."""
+    late_s: float = 0.25
+    """Or begin too late and end too early by this much at most."""
+    guessed: float = 0.5
+    """Share of questions answered at random."""
+    box_shift: float = 0.15
+    """Standard deviation of the shift of all boxes after the first."""
+
+    def span(self, span: Span, rng: random.Random) -> Span:
+        start = span[0] + rng.uniform(-self.early_s, self.late_s)
+        end = span[1] + rng.uniform(-self.late_s, self.early_s)
+        start, end = max(0.0, round(2 * start) / 2), min(DURATION_S, round(2 * end) / 2)
+        return (start, end) if start < end else (start, start + 0.5)
+
+    def direction(self, direction: str, rng: random.Random) -> str:
+        return rng.choice(DIRECTIONS) if rng.random() < self.guessed else direction
+
+    def boxes(self, boxes: tuple[Box, ...], rng: random.Random) -> tuple[Box, ...]:
+        dx, dy = rng.gauss(0, self.box_shift), rng.gauss(0, self.box_shift)
+        moved = (
+            (max(0.0, x0 + dx), max(0.0, y0 + dy), min(1.0, x1 + dx), min(1.0, y1 + dy)) for x0, y0, x1, y1 in boxes[1:]
+        )
+        return (boxes[0], *moved)
+
+
+EXACT = LooseAnnotator(early_s=0.0, late_s=0.0, guessed=0.0, box_shift=0.0)
+"""Demonstrates the truth."""
+
+
+def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotator = EXACT) -> dict[str, Any]:
+    """The fields of a row of `task` about one shape of the scene, without `id` and `video`; with a demonstration."""
+    shape = rng.choice(scene.shapes)
+    row: dict[str, Any] = {"task": task, "duration_s": DURATION_S}
+    if task == "tracking":
+        boxes = boxes_of(scene)
+        row |= {"object": shape.name, "target": {"boxes": boxes}}
+        return row | {"demonstration": f"<think>look</think>{_boxes_text(annotator.boxes(boxes, rng))}"}
+    start_s, end_s = annotator.span(shape.visible_s, rng)
+    if task == "temporal_grounding":
+        row |= {"query": f"the {shape.name} is visible", "target": {"span": shape.visible_s}}
+        return row | {"demonstration": f"<think>look</think><answer>{start_s:.1f} to {end_s:.1f}</answer>"}
+    true, said = direction_of(shape), annotator.direction(direction_of(shape), rng)
+    options = rng.sample(DIRECTIONS, len(DIRECTIONS))
+    target: dict[str, Any] = {"choice": LETTERS[options.index(true)]}
+    answer = f"<think>moves {said}</think><answer>{LETTERS[options.index(said)]}</answer>"
+    if task == "grounded_qa":
+        target["spans"] = [shape.visible_s]
+        answer += f"<glue>[({start_s:.1f}, {end_s:.1f})]</glue>"
+    row |= {"question": f"Which way does the {shape.name} move?", "options": options, "target": target}
+    return row | {"demonstration": answer}
+
+
+def tokenizer_texts() -> Iterator[str]:
+    """Prompts and answers with every word the drawn clips need, and the chat's own words."""
+    rng = random.Random(0)
+    for _ in range(60):
+        yield "system\nYou are a helpful assistant.\nuser\nassistant\n look"
+        for task in TASKS.values():
+            scene = journey_scene(rng) if task.name == "tracking" else event_scene(rng)
+            fields = row_of(scene, task.name, rng)
+            yield task.prompt_text(task.row_type(id="text", video="none", **fields), True)
+            yield fields["demonstration"]
+
+
+def _boxes_text(boxes: tuple[Box, ...]) -> str:
+    lists = ",".join(f"[{','.join(f'{value:.1f}' for value in box)}]" for box in boxes)
+    return f"<answer>[{lists}]</answer>"
