@@ -9,7 +9,7 @@ import re
 
 from rewards.types import Box, Span
 
-LONGEST_ANSWER = 20_000
+LONGEST_ANSWER = 50_000
 """Characters; what is longer is not read as an answer."""
 
 _NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"

@@ -1,0 +1,42 @@
+"""Rewards that misbehave when a completion tells them to."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+from rewards.types import ChoiceTarget, Score
+
+
+def fine(completion: str, target: ChoiceTarget, *, value: float = 0.5) -> Score:
+    return Score(value, completion, "fine")
+
+
+def odd(completion: str, target: ChoiceTarget) -> Score:
+    if completion == "raise":
+        raise ValueError("no such thing")
+    if completion == "exit":
+        sys.exit(3)
+    if completion == "die":
+        os._exit(7)
+    if completion == "loop":
+        while True:
+            pass
+    if completion == "regex":
+        re.fullmatch(r"(a+)+b", "a" * 64)
+    if completion == "deaf":
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        time.sleep(60)
+    if completion == "print":
+        print("a line that is no message")
+    if completion == "child":
+        subprocess.run([sys.executable, "-c", ""], check=True)
+    odd_values = {"nan": float("nan"), "two": 2.0, "minus": -0.1, "text": "1", "fraction": Fraction(1, 4)}
+    if completion == "none":
+        return None  # type: ignore[return-value]
+    if completion == "number":
+        return 1.0  # type: ignore[return-value]
+    return Score(odd_values.get(completion, 1.0), completion, "odd")  # type: ignore[arg-type]
