@@ -106,11 +106,17 @@ class RunDir:
         return complete[-1] if complete else None
 
     def cut_after(self, step: int) -> None:
-        """Remove the record of steps after `step`: training metrics, rollouts, evaluations."""
+        """Remove the record of steps after `step`: training metrics, rollouts, evaluations, the final one included."""
         for folder in (self.rollouts, self.evals):
             for path in folder.glob("step_*"):
                 if step_of(path) > step:
                     path.unlink()
+        self.eval_file("final").unlink(missing_ok=True)
+        summary = self.read_summary()
+        if "final" in summary.get("eval", {}):
+            del summary["eval"]["final"]
+            summary.pop("change", None)
+            write_text(self.summary, json.dumps(summary, indent=1))
         if self.metrics.exists():
             kept = [
                 json.dumps(line)

@@ -87,7 +87,7 @@ def test_clock_counts_a_phase_that_raises() -> None:
 
 def test_group_metrics() -> None:
     groups = [
-        group("multiple_choice", rollout(1.0, 10), rollout(0.0, 30, "length")),
+        group("multiple_choice", rollout(1.0, 10, "length"), rollout(0.0, 30, "length")),
         group("tracking", rollout(0.5, 20), rollout(0.5, 0, "error")),
     ]
     assert group_metrics(groups) == {
@@ -97,7 +97,7 @@ def test_group_metrics() -> None:
         "score/multiple_choice/choice_accuracy": 0.5,
         "score/tracking/choice_accuracy": 0.5,
         "completion_tokens": 15.0,
-        "truncated_share": 0.25,
+        "truncated_share": 0.5,
         "failed_share": 0.25,
         "reward_std_in_group": 0.25,
         "sampled_tokens": 60.0,

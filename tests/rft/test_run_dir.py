@@ -117,6 +117,21 @@ def test_resume_cuts_the_record_after_the_last_complete_checkpoint(tmp_path: Pat
     assert sorted(p.name for p in resumed.checkpoints.iterdir()) == ["step_000003", "step_000005", "step_000007"]
 
 
+def test_resume_forgets_the_final_evaluation(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, resume=False)
+    for name in ("cold_start", "final"):
+        run.evals.mkdir(exist_ok=True)
+        run.eval_file(name).write_bytes(b"")
+        run.add_to_summary("eval", {name: {}})
+    run.add_to_summary("change", {"tracking": {}})
+    checkpoint(run, 2)
+    run.release()
+    resumed = RunDir.create(tmp_path, resume=True)
+    assert resumed.eval_file("cold_start").exists()
+    assert not resumed.eval_file("final").exists()
+    assert resumed.read_summary() == {"eval": {"cold_start": {}}}
+
+
 def test_resume_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, resume=False)
     record(run, 1)
