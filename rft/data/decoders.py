@@ -20,6 +20,8 @@ from rft.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
+REWRITE = "Rewrite it with ffmpeg -i IN OUT.mp4, or drop its rows."
+
 THREADS_FROM_PIXELS = 320 * 240
 """Frame size from which starting decoder threads costs less than they save."""
 
@@ -108,8 +110,12 @@ class _VideoFile:
         shown = self.packets.shown()
         wanted = iter(indices)
         index = next(wanted)
+        last = None
         for frame in self._decode({shown[i] for i in indices}):
-            if frame.pts != shown[index]:
+            if last is not None and frame.pts <= last:
+                raise ClipError(f"{self.path}: frame times out of order. {REWRITE}")
+            last = frame.pts
+            if last != shown[index]:
                 continue
             if frame.is_corrupt:
                 break
@@ -122,12 +128,12 @@ class _VideoFile:
 
     def _scan(self) -> _Packets:
         rows: list[tuple[int, bool, bool]] = []
-        with _opened(self.path) as (container, stream):
+        with _Opened(self.path) as (container, stream):
             for packet in container.demux(stream):
                 if packet.size == 0:
                     continue
                 if packet.pts is None:
-                    raise ClipError(f"{self.path}: frames without times; rewrite it: ffmpeg -i IN -c copy OUT.mp4")
+                    raise ClipError(f"{self.path}: frames without times. {REWRITE}")
                 rows.append((packet.pts, packet.is_keyframe, not packet.is_discard))
             self._check_length(container, stream, rows)
             pts, is_key, is_shown = zip(*rows, strict=True) if rows else ((), (), ())
@@ -148,7 +154,7 @@ class _VideoFile:
     def _decode(self, wanted: set[int]) -> Iterator[Any]:
         """Decoded frames, in time order, `wanted` among them."""
         needed = self.packets.needed(wanted)
-        with _opened(self.path) as (container, stream):
+        with _Opened(self.path) as (container, stream):
             codec = stream.codec_context
             codec.thread_type = "AUTO" if codec.width * codec.height >= THREADS_FROM_PIXELS else "NONE"
             is_running = False
@@ -164,7 +170,7 @@ class _VideoFile:
                 yield from codec.decode(None)
 
 
-class _opened:
+class _Opened:
     """The container and video stream of a file; what FFmpeg raises meanwhile becomes a ClipError."""
 
     def __init__(self, path: Path) -> None:
@@ -172,7 +178,7 @@ class _opened:
 
     def __enter__(self) -> tuple[Any, Any]:
         try:
-            self._container = av.open(str(self._path), options={"fflags": "+genpts"})
+            self._container = av.open(str(self._path))
         except (av.error.FFmpegError, OSError) as error:
             raise ClipError(f"{self._path}: not a readable video: {_cause(error)}") from error
         if not self._container.streams.video:

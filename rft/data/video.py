@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rft.data.decode_process import DecodeProcess
+from rft.data.decoders import FrameSource, open_source
 from rft.data.frames import ClipError, DecoderName, Frames, read_frames, write_frames
 from rft.errors import DataError
 from rft.types import Video
@@ -32,26 +34,28 @@ def decode(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> Fra
 
     ClipError: names the file and why it cannot be used.
     """
-    # Here, because they load torch, which those who only read the cache do not need.
-    from rft.data.decoders import open_source
+    key = clip_key(video, decoder, factor)
+    return _sample(video, open_source(video.path, video.source_fps, decoder), factor, key)
+
+
+def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
+    # Here, because it loads torch, which those who only read rows do without.
     from rft.data.sampling import choose_frames, frame_size, resize
 
-    key = clip_key(video, decoder, factor)
-    source = open_source(video.path, video.source_fps, decoder)
     times = source.index.timestamps_s
     start_s = video.start_s or 0.0
     end_s = times[-1] if video.end_s is None else video.end_s
     inside = [i for i, t in enumerate(times) if start_s - TIME_TOLERANCE_S <= t <= end_s + TIME_TOLERANCE_S]
     if len(inside) < 2:
         cut = "" if video.start_s is None and video.end_s is None else f" between {start_s:g} and {end_s:g} s"
-        raise ClipError(f"{video.path}: {len(inside)} frame(s){cut}, at least 2 are needed")
+        raise ClipError(f"{video.path}: {len(inside)} frame(s){cut} of {times[-1]:g} s, at least 2 are needed")
     first, last = inside[0], inside[-1]
     fps = _rate(times[first : last + 1], source.index.average_fps)
     try:
         chosen = [first + i for i in choose_frames(times[first : last + 1], fps, video.sampling)]
+        distinct = sorted(set(chosen))
         pixels: dict[int, np.ndarray] = {}
         size = None
-        distinct = sorted(set(chosen))
         for index, frame in zip(distinct, source.read(distinct), strict=True):
             size = size or frame_size(frame.shape[0], frame.shape[1], len(chosen), video.sampling, factor)
             pixels[index] = resize(frame, size)
@@ -108,40 +112,44 @@ def _folder_content(path: Path) -> str:
 class ClipCache:
     """Decoded clips in a folder that all processes of a run share; each is decoded once.
 
-    At `max_gib` the least recently used ones go. May be pickled: the copy works on the same folder.
+    Decoding happens in a child process and may take `timeout_s` per clip. At `max_gib` the least recently used clips
+    go. May be pickled: the copy works on the same folder.
     """
 
     def __init__(
         self, directory: Path, max_gib: float, decoder: DecoderName = "pyav", timeout_s: float = 60.0, factor: int = 28
     ) -> None:
         self._args = (directory, max_gib, decoder, timeout_s, factor)
-        self.directory = directory
-        self.decoder = decoder
-        self.factor = factor
         self.decodes = 0
         """Clips this object decoded."""
         self.hits = 0
         """Clips it found decoded."""
+        self._directory = directory
         self._max_bytes = int(max_gib * 2**30)
+        self._decoder: DecoderName = decoder
+        self._factor = factor
+        self._process = DecodeProcess(timeout_s)
         self._bytes: int | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(
-                f"{directory}: cannot hold decoded clips: {error.strerror}. Set video.cache_dir."
-            ) from error
+            raise self._unwritable(error) from error
 
     def __reduce__(self) -> tuple[object, ...]:
         return ClipCache, self._args
 
+    def close(self) -> None:
+        """End the child process; it also ends with this object and with the program."""
+        self._process.close()
+
     def load(self, video: Video) -> Frames:
         """The frames of `video`. ClipError: it cannot be decoded. DataError: the cache cannot be written."""
-        key = clip_key(video, self.decoder, self.factor)
-        path = self.directory / f"{key}.clip"
+        key = clip_key(video, self._decoder, self._factor)
+        path = self._directory / f"{key}.clip"
         frames = self._find(path)
         if frames is None:
             with self._lock(key):
-                frames = self._find(path) or self._decode(video, path)
+                frames = self._find(path) or self._decode(video, path, key)
         return frames
 
     def counters(self) -> dict[str, float]:
@@ -156,24 +164,32 @@ class ClipCache:
         self.hits += 1
         return frames
 
-    def _decode(self, video: Video, path: Path) -> Frames:
-        frames = decode(video, self.decoder, self.factor)
+    def _decode(self, video: Video, path: Path, key: str) -> Frames:
+        with self._process.open(video.path, video.source_fps, self._decoder) as source:
+            frames = _sample(video, source, self._factor, key)
         self.decodes += 1
         try:
             size = write_frames(frames, path)
             self._make_room(size)
         except OSError as error:
-            raise DataError(
-                f"{path}: cannot write a decoded clip: {error.strerror}. Free space or set video.cache_dir."
-            ) from error
+            raise self._unwritable(error) from error
         return frames
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         """One process at a time decodes a clip; a few hundred lock files serve all clips."""
-        with (self.directory / f"{key[:2]}.lock").open("w") as file:
+        try:
+            file = (self._directory / f"{key[:2]}.lock").open("w")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _unwritable(self, error: OSError) -> DataError:
+        return DataError(
+            f"{self._directory}: cannot hold decoded clips: {error.strerror}. Free space or set video.cache_dir."
+        )
 
     def _make_room(self, added: int) -> None:
         if self._bytes is not None:
@@ -181,7 +197,7 @@ class ClipCache:
             if self._bytes <= self._max_bytes:
                 return
         clips = []
-        for entry in os.scandir(self.directory):
+        for entry in os.scandir(self._directory):
             with contextlib.suppress(FileNotFoundError):  # another process made room meanwhile
                 stat = entry.stat()
                 if entry.name.endswith(".clip"):

@@ -1,0 +1,162 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from grey_clips import WriteClip, shade
+from PIL import Image
+
+from rft.data.decoders import image_files, open_source
+from rft.data.frames import ClipError
+
+
+def shades(path: Path, indices: list[int]) -> list[float]:
+    return [float(frame.mean()) for frame in open_source(path, None, "pyav").read(indices)]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("closed.mp4", {}),
+        ("closed.mkv", {}),
+        ("stream.ts", {}),
+        ("open.mkv", {"x264-params": "open-gop=1:scenecut=0:keyint=12:bframes=2:b-adapt=0"}),
+    ],
+)
+@pytest.mark.parametrize("indices", [list(range(40)), [39], [11], [10, 11, 12], [0, 13, 38], [23, 25]])
+def test_any_choice_of_frames_is_exact(
+    write_clip: WriteClip, name: str, options: dict[str, str], indices: list[int]
+) -> None:
+    path = write_clip(name, num_frames=40, options=options)
+    assert shades(path, indices) == pytest.approx([shade(i) for i in indices], abs=2)
+
+
+def test_only_what_is_needed_is_decoded(write_clip: WriteClip) -> None:
+    source = open_source(write_clip(num_frames=40, gop=10), None, "pyav")
+    needed = source.packets.needed({source.packets.shown()[25]})  # type: ignore[attr-defined]
+    assert [i for i, is_needed in enumerate(needed) if is_needed] == list(range(20, 30))
+
+
+def test_times_are_the_files_own(write_clip: WriteClip) -> None:
+    times_ms = [0, 100, 200, 700, 750, 800, 1900, 2000]
+    index = open_source(write_clip(times_ms=times_ms), None, "pyav").index
+    assert index.timestamps_s == pytest.approx([t / 1000 for t in times_ms])
+
+
+def test_time_starts_at_the_first_frame(write_clip: WriteClip) -> None:
+    path = write_clip("late.ts", num_frames=20)
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).time > 0.1
+    assert open_source(path, None, "pyav").index.timestamps_s == pytest.approx([i / 10 for i in range(20)])
+
+
+def test_a_phone_video_is_turned_upright(write_clip: WriteClip, tmp_path: Path) -> None:
+    path, turned = write_clip(size=(84, 56)), tmp_path / "turned.mp4"
+    with av.open(str(path)) as source, av.open(str(turned), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.set_display_rotation(90)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    with av.open(str(turned)) as container:
+        frame = next(container.decode(video=0))
+        assert frame.rotation != 0
+        expected = np.rot90(frame.to_ndarray(format="rgb24"), 1 if frame.rotation == 90 else -1)
+    assert np.array_equal(next(iter(open_source(turned, None, "pyav").read([0]))), expected)
+
+
+def write_audio(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def broken(kind: str, write_clip: WriteClip, tmp_path: Path) -> Path:
+    path = tmp_path / f"{kind}.mp4"
+    whole = write_clip(num_frames=40, size=(112, 112), gop=40)
+    data = whole.read_bytes()
+    match kind:
+        case "missing":
+            pass
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("not a video at all")
+        case "without_index":
+            path.write_bytes(data[:500])
+        case "truncated":
+            path.write_bytes(data[: len(data) - 600])
+        case "damaged":
+            start = data.index(b"mdat") + 800
+            path.write_bytes(data[:start] + b"\xff" * 400 + data[start + 400 :])
+        case "audio_only":
+            write_audio(path)
+        case "zero_frames":
+            with av.open(str(path), "w") as container:
+                container.add_stream("libx264", rate=10)
+                container.start_encoding()
+        case "folder_without_images":
+            path.mkdir()
+            (path / "notes.txt").write_text("x")
+        case "device":
+            return Path("/dev/null")
+    return path
+
+
+def read_all(path: Path) -> None:
+    source = open_source(path, 10.0, "pyav")
+    list(source.read(range(len(source.index.timestamps_s))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("missing", "not found"),
+        ("empty", "empty file"),
+        ("text", "not a readable video"),
+        ("without_index", "not a readable video"),
+        ("truncated", "truncated, holds"),
+        ("damaged", "damaged"),
+        ("audio_only", "no video stream"),
+        ("zero_frames", "no video stream|holds no frames|not a readable video"),
+        ("folder_without_images", r"without \.jpg"),
+        ("device", "neither a file nor a folder"),
+    ],
+)
+def test_a_broken_source_is_named_with_its_cause(write_clip: WriteClip, tmp_path: Path, kind: str, cause: str) -> None:
+    path = broken(kind, write_clip, tmp_path)
+    with pytest.raises(ClipError, match=cause) as caught:
+        read_all(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_truncated_matroska_is_seen(write_clip: WriteClip) -> None:
+    path = write_clip("long.mkv", num_frames=60)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ClipError, match=r"truncated, holds .* of 6\.0 s"):
+        open_source(path, None, "pyav")
+
+
+def test_a_folder_of_frames(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        Image.new("RGB", (8, 6), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "groundtruth.txt").write_text("1,2,3,4")
+    assert [file.name for file in image_files(tmp_path)] == ["1.png", "2.png", "10.png"]
+    source = open_source(tmp_path, 4.0, "pyav")
+    assert source.index.timestamps_s == (0.0, 0.25, 0.5)
+    assert [frame[0, 0, 0] for frame in source.read([0, 2])] == [1, 10]
+    with pytest.raises(ClipError, match="source_fps"):
+        open_source(tmp_path, None, "pyav")
+
+
+def test_images_of_a_folder_must_be_whole_and_of_one_size(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "1.png")
+    Image.new("RGB", (6, 8)).save(tmp_path / "2.png")
+    with pytest.raises(ClipError, match=r"2\.png: 6x8, frames before it 8x6"):
+        list(open_source(tmp_path, 4.0, "pyav").read([0, 1]))
+    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:30])
+    with pytest.raises(ClipError, match=r"2\.png: damaged image"):
+        list(open_source(tmp_path, 4.0, "pyav").read([0, 1]))

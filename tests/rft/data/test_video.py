@@ -1,0 +1,158 @@
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from grey_clips import WriteClip, video
+
+from rft.data.decode_process import DecodeProcess
+from rft.data.frames import ClipError
+from rft.data.video import ClipCache, clip_key, decode
+from rft.errors import DataError
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[ClipCache]:
+    cache = ClipCache(tmp_path / "clips", max_gib=1.0)
+    yield cache
+    cache.close()
+
+
+def test_a_clip_is_decoded_once_for_all_processes(write_clip: WriteClip, cache: ClipCache) -> None:
+    clip = video(write_clip())
+    expected, first, again = decode(clip), cache.load(clip), cache.load(clip)
+    other = pickle.loads(pickle.dumps(cache))
+    for frames in (first, again, other.load(clip)):
+        assert np.array_equal(frames.pixels, expected.pixels)
+        assert (frames.timestamps_s, frames.frame_indices) == (expected.timestamps_s, expected.frame_indices)
+        assert frames.key == expected.key
+    assert (cache.decodes, cache.hits) == (1, 1)
+    assert (other.decodes, other.hits) == (0, 1)
+
+
+def test_threads_that_miss_together_decode_once(write_clip: WriteClip, cache: ClipCache) -> None:
+    clip = video(write_clip())
+    threads = [threading.Thread(target=cache.load, args=(clip,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (cache.decodes, cache.hits) == (1, 3)
+
+
+def test_key_follows_content_and_sampling(write_clip: WriteClip, tmp_path: Path) -> None:
+    path = write_clip()
+    copy = Path(shutil.copy(path, tmp_path / "copy.mp4"))
+    key = clip_key(video(path))
+    assert clip_key(video(copy)) == key
+    copy.write_bytes(copy.read_bytes()[:-1] + b"!")
+    others = [video(copy), video(path, start_s=0.5), video(path, end_s=0.5), video(path, source_fps=3.0)]
+    keys = {clip_key(other) for other in others} | {
+        clip_key(video(path), "torchcodec"),
+        clip_key(video(path), "pyav", 32),
+    }
+    assert len(keys | {key}) == 7
+
+
+def test_least_recently_used_clips_make_room(write_clip: WriteClip, tmp_path: Path) -> None:
+    clips = [video(write_clip(f"{i}.mp4", num_frames=20 + i)) for i in range(4)]
+    size = decode(clips[0]).pixels.nbytes
+    cache = ClipCache(tmp_path / "small", max_gib=3.5 * size / 2**30)
+    for clip in clips[:3]:
+        cache.load(clip)
+        time.sleep(0.01)
+    cache.load(clips[0])
+    cache.load(clips[3])
+    decodes = cache.decodes
+    cache.load(clips[0])
+    assert cache.decodes == decodes
+    cache.load(clips[1])
+    assert cache.decodes == decodes + 1
+    cache.close()
+
+
+def test_a_cache_file_that_was_cut_short_is_decoded_again(
+    write_clip: WriteClip, cache: ClipCache, tmp_path: Path
+) -> None:
+    clip = video(write_clip())
+    expected = np.array(cache.load(clip).pixels)
+    (file,) = (tmp_path / "clips").glob("*.clip")
+    for length in (0, 5, 100, file.stat().st_size - 1):
+        os.truncate(file, length)
+        assert np.array_equal(cache.load(clip).pixels, expected)
+    assert cache.decodes == 5
+
+
+def test_a_cache_that_cannot_be_written_is_not_the_clips_fault(write_clip: WriteClip, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cache_dir") as caught:
+        ClipCache(tmp_path / "file" / "clips", 1.0)
+    assert not isinstance(caught.value, ClipError)
+    cache = ClipCache(tmp_path / "gone", 1.0)
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(DataError, match=r"cache_dir") as caught:
+        cache.load(video(write_clip()))
+    assert not isinstance(caught.value, ClipError)
+    cache.close()
+
+
+def test_a_bad_clip_is_named_and_the_next_one_works(write_clip: WriteClip, cache: ClipCache, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    with pytest.raises(ClipError, match=r"bad\.mp4: not a readable video"):
+        cache.load(video(bad))
+    with pytest.raises(ClipError, match=r"gone\.mp4: video not found"):
+        cache.load(video(tmp_path / "gone.mp4"))
+    assert cache.load(video(write_clip())).pixels.shape[1:] == (56, 56, 3)
+
+
+def test_a_decoder_that_takes_too_long_is_ended(write_clip: WriteClip, tmp_path: Path) -> None:
+    clip = video(write_clip())
+    hasty = ClipCache(tmp_path / "clips", 1.0, timeout_s=0.0005)
+    for _ in range(2):
+        with pytest.raises(ClipError, match=r"clip\.mp4: decoding takes longer than video\.decode_timeout_s=0\.0005"):
+            hasty.load(clip)
+    assert hasty._process._child is None
+
+
+def test_a_decoder_that_crashes_costs_one_clip(write_clip: WriteClip) -> None:
+    process = DecodeProcess(timeout_s=20.0)
+
+    def crash() -> None:
+        with process.open(write_clip(), None, "pyav") as source:
+            assert process._child is not None
+            process._child.send_signal(signal.SIGSEGV)
+            list(source.read([0]))
+
+    with pytest.raises(ClipError, match=r"clip\.mp4: the decoder crashed on it"):
+        crash()
+    with process.open(write_clip(), None, "pyav") as source:
+        assert len(list(source.read([3]))) == 1
+    process.close()
+
+
+@pytest.mark.parametrize("end", ["pass", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
+def test_no_child_outlives_its_parent(write_clip: WriteClip, end: str) -> None:
+    script = f"""
+from pathlib import Path
+from rft.data.decode_process import DecodeProcess
+process = DecodeProcess(20.0)
+with process.open(Path({str(write_clip())!r}), None, "pyav") as source:
+    list(source.read([0]))
+print(process._child.pid, flush=True)
+{end}
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    pid = int(result.stdout)
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()
