@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rewards.geometry import spans_iou
 from rewards.types import Span
 
-_MOST_TARGETS = 1000
+_MOST_TARGETS = 500
 _MOST_EDGES = 24
 
 
@@ -24,7 +24,7 @@ def fractions_of_clip(clips_s: Sequence[float | None]) -> dict[str, list[Span]]:
 def best_constant_span(truths: Sequence[Sequence[Span]]) -> Span | None:
     """The one span with the highest mean IoU over many true sets of spans; None without any.
 
-    Searched among pairs of true starts and ends, at most 24 quantiles of each, over at most 1000 evenly chosen sets.
+    Searched among pairs of true starts and ends, at most 24 quantiles of each, over at most 500 evenly chosen sets.
     """
     truths = truths[:: 1 + (len(truths) - 1) // _MOST_TARGETS] if truths else truths
     starts = _quantiles([span[0] for spans in truths for span in spans])

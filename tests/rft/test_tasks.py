@@ -1,0 +1,200 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rewards import REWARDS, accepted_targets
+from rewards.types import LETTERS, BoxesTarget, ChoiceTarget, GroundedChoiceTarget, SpanTarget, target_from_dict
+from rewards.types import target_to_dict as to_dict
+from rft.tasks import TASKS
+from rft.tasks.spans import best_constant_span, fractions_of_clip
+from rft.tasks.types import Task, option_lines, write_number
+
+TIMES = st.floats(0, 1e6)
+SPANS = st.tuples(TIMES, TIMES).filter(lambda span: span[0] != span[1]).map(lambda span: (min(span), max(span)))
+UNITS = st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda edge: edge[0] != edge[1]).map(sorted)
+BOXES = st.tuples(UNITS, UNITS).map(lambda xy: (xy[0][0], xy[1][0], xy[0][1], xy[1][1]))
+CHOICES = st.sampled_from(LETTERS)
+TARGETS = {
+    SpanTarget: SPANS.map(lambda span: SpanTarget(*span)),
+    ChoiceTarget: CHOICES.map(ChoiceTarget),
+    GroundedChoiceTarget: st.builds(GroundedChoiceTarget, CHOICES, st.lists(SPANS, min_size=1, max_size=6).map(tuple)),
+    BoxesTarget: st.lists(BOXES, min_size=2, max_size=9).map(lambda boxes: BoxesTarget(tuple(boxes))),
+}
+CASES = [(task, think) for task in TASKS.values() for think in (True, False)]
+
+
+def row_of(name: str, **changes: Any) -> Any:
+    task = TASKS[name]
+    return task.row_type.model_validate(task.example.model_dump() | changes)
+
+
+@given(st.sampled_from(CASES).flatmap(lambda case: st.tuples(st.just(case), TARGETS[case[0].target_type])))
+def test_the_written_answer_earns_full_score_from_the_default_rewards(drawn) -> None:
+    (task, think), target = drawn
+    assert target_from_dict(to_dict(target)) == target
+    text = task.answer_text(target, think)
+    assert {name: REWARDS[name](text, target).value for name in task.default_rewards(think)} == dict.fromkeys(
+        task.default_rewards(think), 1.0
+    )
+    assert set(task.measure(text, target).values()) == {1.0}
+
+
+@pytest.mark.parametrize(("task", "think"), CASES)
+def test_task_parts_fit_together(task: Task, think: bool) -> None:
+    target = task.target(task.example)
+    assert isinstance(target, task.target_type)
+    assert task.example.task == task.name
+    assert task.main_metric in task.measure("", target)
+    assert set(task.measure("", target).values()) == {0.0}
+    for name in task.default_rewards(think):
+        assert task.target_type in accepted_targets(REWARDS[name])
+    assert ("think_format" in task.default_rewards(think)) == think
+    prompt = task.prompt_text(task.example, think)
+    assert ("<think>" in prompt) == think
+    assert task.answer_text(target, think, "I see").startswith("<think>I see</think>" if think else "<answer>")
+    assert task.form in prompt
+    assert "<glue>" in prompt or task.name != "grounded_qa"
+    assert prompt.isascii()
+
+
+def test_prompts_hold_what_the_row_asks() -> None:
+    assert "a person opens the fridge?" in TASKS["temporal_grounding"].prompt_text(
+        row_of("temporal_grounding", query=" a person opens the fridge. "), True
+    )
+    tracking = TASKS["tracking"].prompt_text(row_of("tracking"), True)
+    assert "the sloth" in tracking
+    assert "[0.1, 0.2, 0.3, 0.45]" in tracking
+    assert "Give 3 such boxes" in tracking
+    assert "\n(A) He cries\n(B) He gets up\n(C) He runs away\n" in TASKS["multiple_choice"].prompt_text(
+        row_of("multiple_choice"), True
+    )
+
+
+def test_options_are_lettered_once() -> None:
+    assert option_lines(["(A) red", " blue ", "(A) green"]) == "(A) red\n(B) blue\n(C) (A) green"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("temporal_grounding", {"target": {}}, "target is empty"),
+        ("temporal_grounding", {"target": {"choice": "A"}}, r'has choice, but temporal_grounding needs {"span"'),
+        ("temporal_grounding", {"target": {"span": [5, 4]}}, "swap them or drop the row"),
+        ("temporal_grounding", {"target": {"span": [25, 31]}}, "ends at 31 s, outside the clip of 30.7 s"),
+        ("temporal_grounding", {"start_s": 10, "end_s": 20, "target": {"span": [5, 12]}}, "outside the clip of 10 s"),
+        ("temporal_grounding", {"start_s": 10, "target": {"span": [5, 25]}}, "outside the clip of 20.7 s"),
+        ("temporal_grounding", {"start_s": 40}, "the clip ends 9.3 s before it starts"),
+        ("tracking", {"target": {"boxes": [[0, 0, 64, 64], [0, 0, 1, 1]]}}, "divide x by the width"),
+        ("tracking", {"start_s": 4, "end_s": 3}, "the clip ends 1 s before it starts"),
+        ("multiple_choice", {"target": {"choice": "D"}}, "choice: D is not among the options A..C"),
+        ("multiple_choice", {"target": {"choice": "B", "spans": [[1, 2]]}}, "but multiple_choice needs"),
+        ("grounded_qa", {"target": {"choice": "B"}}, r"but grounded_qa needs {.*spans"),
+        ("grounded_qa", {"target": {"choice": "E", "spans": [[1, 99]]}}, r"spans\[0\] ends at 99 s.*E is not among"),
+    ],
+)
+def test_targets_that_do_not_fit_the_row_are_explained(name: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TASKS[name].target(row_of(name, **changes))
+
+
+def test_an_end_may_differ_from_the_clips_by_rounding() -> None:
+    assert TASKS["temporal_grounding"].target(row_of("temporal_grounding", target={"span": [5, 30.74]}))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("temporal_grounding", {"query": ""}),
+        ("temporal_grounding", {"object": "dog"}),
+        ("temporal_grounding", {"duration_s": float("inf")}),
+        ("temporal_grounding", {"start_s": -1}),
+        ("temporal_grounding", {"target": None}),
+        ("multiple_choice", {"options": ["one"]}),
+        ("multiple_choice", {"options": ["x"] * 8}),
+        ("tracking", {"source_fps": 0}),
+    ],
+)
+def test_rows_with_bad_fields_are_refused(name: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        row_of(name, **changes)
+
+
+def test_a_row_needs_a_target() -> None:
+    with pytest.raises(ValidationError, match="target"):
+        TASKS["temporal_grounding"].row_type.model_validate({"id": "1", "task": "t", "video": "v", "query": "q"})
+
+
+def test_metrics_of_a_half_right_answer() -> None:
+    metrics = TASKS["temporal_grounding"].measure("so <answer>2 to 3</answer>", SpanTarget(2, 4))
+    assert metrics == {"mIoU": 0.5, "R@0.3": 1.0, "R@0.5": 1.0, "R@0.7": 0.0, "well_formed": 0.0}
+    grounded = TASKS["grounded_qa"].measure(
+        "<answer>A</answer><glue>[(2, 3)]</glue>", GroundedChoiceTarget("B", ((2, 4),))
+    )
+    assert grounded["mIoU"] == 0.5
+    assert (grounded["accuracy"], grounded["grounded_mIoU"], grounded["well_formed"]) == (0.0, 0.0, 1.0)
+
+
+def measured(task: Task, train: list[Any], rows: list[tuple[Any, float | None]]) -> dict[str, list[float]]:
+    """Main metric of each baseline's completions, row by row; all must be well formed."""
+    found = {}
+    for name, texts in task.baselines(train, rows).items():
+        assert len(texts) == len(rows)
+        metrics = [task.measure(text, target) for text, (target, _) in zip(texts, rows, strict=True)]
+        assert all(metric["well_formed"] == 1.0 for metric in metrics)
+        found[name] = [metric[task.main_metric] for metric in metrics]
+    return found
+
+
+def test_grounding_baselines() -> None:
+    rows: list[tuple[Any, float | None]] = [(SpanTarget(0, 5), 10.0), (SpanTarget(5, 10), 20.0)]
+    found = measured(TASKS["temporal_grounding"], [SpanTarget(0, 5), SpanTarget(1, 5), SpanTarget(8, 9)], rows)
+    assert found["whole_video"] == [0.5, 0.25]
+    assert found["first_half"] == [1.0, 0.5]
+    assert found["middle_half"] == pytest.approx([2.5 / 7.5, 0.5])
+    assert found["best_constant"] == [1.0, 0.0]
+    unknown = measured(TASKS["temporal_grounding"], [], [(SpanTarget(0, 5), None)])
+    assert unknown == {}
+
+
+def test_tracking_baselines() -> None:
+    start, moved = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)
+    rows: list[tuple[Any, float | None]] = [(BoxesTarget((start, start, moved)), None)]
+    found = measured(TASKS["tracking"], [BoxesTarget((start, moved))], rows)
+    assert found == {"start_box": [0.5], "best_constant": [0.5]}
+    assert measured(TASKS["tracking"], [], rows) == {"start_box": [0.5]}
+
+
+def test_choice_baselines() -> None:
+    rows: list[tuple[Any, float | None]] = [(ChoiceTarget("B"), None), (ChoiceTarget("A"), None)]
+    train = [ChoiceTarget("B"), ChoiceTarget("C"), ChoiceTarget("B")]
+    assert measured(TASKS["multiple_choice"], train, rows) == {"majority": [1.0, 0.0]}
+    assert measured(TASKS["multiple_choice"], [], rows) == {}
+
+
+def test_grounded_baselines() -> None:
+    rows: list[tuple[Any, float | None]] = [(GroundedChoiceTarget("B", ((0, 5),)), 10.0)]
+    train = [GroundedChoiceTarget("B", ((0, 5), (7, 8))), GroundedChoiceTarget("B", ((0, 5),))]
+    found = measured(TASKS["grounded_qa"], train, rows)
+    assert found.pop("middle_half") == pytest.approx([2.5 / 7.5])
+    assert found == {"whole_video": [0.5], "first_half": [1.0], "best_constant": [1.0]}
+
+
+def test_the_best_constant_is_found_among_many() -> None:
+    truths = [[(10 + i % 5 / 10, 15 + i % 7 / 10)] if i % 10 else [(i / 100, i / 100 + 5)] for i in range(3000)]
+    assert best_constant_span(truths) == pytest.approx((10.2, 15.3), abs=0.5)
+    assert best_constant_span([]) is None
+
+
+def test_fractions_need_every_length() -> None:
+    assert fractions_of_clip([10.0, None]) == {}
+    assert fractions_of_clip([10.0])["middle_half"] == [(2.5, 7.5)]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3, "3.0"), (12.54, "12.54"), (1e-7, "0.0000001"), (1e16, "10000000000000000")]
+)
+def test_numbers_are_written_without_exponent(value: float, text: str) -> None:
+    assert write_number(value) == text
