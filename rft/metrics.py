@@ -17,7 +17,7 @@ from rft.run_dir import RunDir, read_lines, writing
 from rft.types import Group, Rollout
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 Stage = Literal["cold_start", "train"]
 """What counts the steps of a line: the supervised stage, or GRPO."""
@@ -30,8 +30,8 @@ class MetricsWriter:
         """`resumed_at`: the step of the checkpoint that the run continues from; later points of curves are dropped."""
         self._path = run_dir.metrics
         self._tensorboard = run_dir.tensorboard
-        self._purge_step = None if resumed_at is None else resumed_at + 1
-        self._curves: dict[Stage, SummaryWriter] = {}
+        self._resumed_at = resumed_at
+        self._curves: dict[Stage, EventFileWriter] = {}
 
     def write(self, step: int, values: Mapping[str, float], stage: Stage = "train") -> None:
         """Values that are no finite number stand as null. Raises CheckpointError where the disk refuses."""
@@ -40,10 +40,7 @@ class MetricsWriter:
         with writing(self._path):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-            curves = self._curves_of(stage)
-            for name, value in values.items():
-                curves.add_scalar(name, value, step)
-            curves.flush()
+            self._draw(step, values, stage)
 
     def close(self) -> None:
         for curves in self._curves.values():
@@ -56,13 +53,23 @@ class MetricsWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _curves_of(self, stage: Stage) -> "SummaryWriter":
-        if stage not in self._curves:
-            from torch.utils.tensorboard import SummaryWriter  # loads torch, which readers of metrics do not need
+    def _draw(self, step: int, values: Mapping[str, float], stage: Stage) -> None:
+        """Add points to the TensorBoard curves of `stage`."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # readers of metrics load none of it
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-            purge_step = self._purge_step if stage == "train" else None
-            self._curves[stage] = SummaryWriter(str(self._tensorboard / stage), purge_step=purge_step)
-        return self._curves[stage]
+        if stage not in self._curves:
+            self._curves[stage] = EventFileWriter(str(self._tensorboard / stage))
+            if self._resumed_at is not None and stage == "train":
+                # TensorBoard drops the points from this step on that earlier files of the folder hold.
+                start = SessionLog(status=SessionLog.START)
+                self._curves[stage].add_event(
+                    Event(wall_time=time.time(), step=self._resumed_at + 1, session_log=start)
+                )
+        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._curves[stage].add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+        self._curves[stage].flush()
 
 
 def read_metrics(run_dir: RunDir, stage: Stage = "train") -> dict[int, dict[str, float]]:

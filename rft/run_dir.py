@@ -111,6 +111,9 @@ class RunDir:
             for path in folder.glob("step_*"):
                 if step_of(path) > step:
                     path.unlink()
+        if step == 0:
+            # Later on, TensorBoard itself drops points that a resumed run writes again.
+            shutil.rmtree(self.tensorboard / "train", ignore_errors=True)
         self.eval_file("final").unlink(missing_ok=True)
         summary = self.read_summary()
         if "final" in summary.get("eval", {}):

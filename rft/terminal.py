@@ -101,13 +101,15 @@ class TerminalView:
 
     def close(self) -> None:
         with self._changing:
-            self._phase = ("ended", None, self._now())
+            self._phase = ("", None, self._now())
         self._live.stop()
 
     def render(self) -> RenderableType:
         """The block as it stands now."""
         with self._changing:
-            parts: list[RenderableType] = [self._head(), self._progress()]
+            parts: list[RenderableType] = [self._head()]
+            if self._phase[0]:
+                parts.append(self._progress())
             shown = numbers(self._metrics)
             if shown:
                 parts.append(Text(f"  {shown}"))

@@ -135,8 +135,11 @@ def test_resume_forgets_the_final_evaluation(tmp_path: Path) -> None:
 def test_resume_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, resume=False)
     record(run, 1)
+    for stage in ("train", "cold_start"):
+        (run.tensorboard / stage).mkdir(parents=True)
     run.release()
     assert read_metrics(RunDir.create(tmp_path, resume=True)) == {}
+    assert [p.name for p in run.tensorboard.iterdir()] == ["cold_start"]
 
 
 def test_damaged_line_is_named(tmp_path: Path) -> None:
