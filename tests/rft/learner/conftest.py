@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_policy import END, FakeClips, FakeProcessor, recipe, sample, save_tiny
+from tiny_policy import FakeClips, FakeProcessor, recipe, save_tiny, three_groups
 
 from rft.learner.learner import Learner
 from rft.types import TrainSample
@@ -20,16 +20,7 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def samples() -> tuple[TrainSample, ...]:
-    """Three groups of unequal length and size."""
-    return (
-        sample("a", "7 8 9", (10, 11, 12, END), 1.0),
-        sample("a", "7 8 9", (13, END), -1.0),
-        sample("b", "14 15 16 17 18", (19, 20, 21, 22, 23, END), 0.5),
-        sample("b", "14 15 16 17 18", (24,), -1.5),
-        sample("b", "14 15 16 17 18", (25, 26, END), 1.0),
-        sample("c", "27 28", (29, 30, 31), 2.0),
-        sample("c", "27 28", (32, END), -2.0),
-    )
+    return three_groups()
 
 
 @pytest.fixture

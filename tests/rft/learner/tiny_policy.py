@@ -112,3 +112,16 @@ def recipe(**sections: dict[str, object]) -> Recipe:
     }
     merged = {name: values | sections.get(name, {}) for name, values in plain.items()}
     return Recipe.model_validate({"model": "tiny", "tasks": {}, "data": {"train": ()}, "steps": 4, "seed": 3, **merged})
+
+
+def three_groups() -> tuple[TrainSample, ...]:
+    """Three groups of unequal length and size."""
+    return (
+        sample("a", "7 8 9", (10, 11, 12, END), 1.0),
+        sample("a", "7 8 9", (13, END), -1.0),
+        sample("b", "14 15 16 17 18", (19, 20, 21, 22, 23, END), 0.5),
+        sample("b", "14 15 16 17 18", (24,), -1.5),
+        sample("b", "14 15 16 17 18", (25, 26, END), 1.0),
+        sample("c", "27 28", (29, 30, 31), 2.0),
+        sample("c", "27 28", (32, END), -2.0),
+    )

@@ -1,0 +1,87 @@
+"""Two learner processes against one."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_policy import FakeClips, FakeProcessor, recipe, three_groups
+
+from rft.learner.learner import Learner
+from rft.learner.sharding import init_distributed
+from rft.types import TrainSample
+
+LORA = {"lora": {"r": 2, "lora_alpha": 4}}
+CASES: dict[str, dict[str, object]] = {
+    "full": {"algorithm": {"beta": 0.1, "num_iterations": 2}},
+    "checkpointed": {"learner": {"gradient_checkpointing": True, "logprob_chunk": 3, "max_tokens_per_forward": 1}},
+    "lora": {"learner": LORA, "algorithm": {"beta": 0.1}},
+}
+
+
+def learn(model_dir: Path, out: Path, case: str) -> Learner:
+    """Two updates (the second of one group, so that one of two ranks has none), a save, one more, the weights."""
+    batch = three_groups()
+    learner = make(model_dir, case)
+    lines = [learner.update(batch), learner.update(batch[:2])]
+    learner.save(out / "saved")
+    weights, probe = learner.state_dict_for_rollout()
+    if weights:
+        save_file(weights, out / "weights.safetensors")
+        names = ("loss", "kl", "entropy", "grad_norm", "logprob_gap", "num_tokens", "num_completions")
+        values = [line.get(name, 0.0) for line in lines for name in names]
+        torch.save(torch.tensor(values + list(probe.logprobs), dtype=torch.float64), out / "values.pt")
+    return learner
+
+
+def make(model_dir: Path, case: str) -> Learner:
+    return Learner(
+        model_dir, recipe(**CASES[case]), FakeProcessor(), FakeClips(), total_updates=4, dtype=torch.float64
+    )
+
+
+def one_rank(rank: int, port: int, model_dir: Path, out: Path, case: str, other: Path) -> None:
+    torch.set_num_threads(1)
+    init_distributed(rank, 2, "127.0.0.1", port, torch.device("cpu"))
+    learn(model_dir, out, case)
+    # What one process saved continues on two.
+    resumed = make(model_dir, case)
+    resumed.load(other)
+    resumed.update(batch_after_resume())
+    weights, _ = resumed.state_dict_for_rollout()
+    if rank == 0:
+        save_file(weights, out / "resumed.safetensors")
+    torch.distributed.destroy_process_group()
+
+
+def batch_after_resume() -> tuple[TrainSample, ...]:
+    return three_groups()[2:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_two_ranks_learn_what_one_learns(tmp_path: Path, tiny_dir: Path, case: str) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    learner = learn(tiny_dir, alone, case)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = (port, tiny_dir, together, case, alone / "saved")
+    torch.multiprocessing.spawn(one_rank, arguments, nprocs=2)
+    assert_close(load_file(alone / "weights.safetensors"), load_file(together / "weights.safetensors"))
+    values = [torch.load(folder / "values.pt") for folder in (alone, together)]
+    assert torch.allclose(values[0], values[1], rtol=1e-6, atol=1e-9), values
+    for part in ("policy/model.safetensors", "optimizer.safetensors"):
+        assert_close(load_file(alone / "saved" / part), load_file(together / "saved" / part))
+    learner.update(batch_after_resume())
+    assert_close(learner.state_dict_for_rollout()[0], load_file(together / "resumed.safetensors"))
+
+
+def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        if not name.startswith("random/"):
+            assert torch.allclose(tensor, other[name], rtol=1e-5, atol=1e-6), (name, (tensor - other[name]).abs().max())
