@@ -75,7 +75,7 @@ def _check_videos(
     if not bad:
         return
     named = dict.fromkeys(f"{row.video} ({state}, row {row.id})" for row, state in bad)
-    shown = ", ".join(list(named)[:NAMED_VIDEOS]) + (", ..." if len(named) > NAMED_VIDEOS else "")
+    shown = ", ".join(list(named)[:NAMED_VIDEOS]) + (" and others" if len(named) > NAMED_VIDEOS else "")
     message = f"{len(bad):,} of {len(rows):,} rows have no usable video: {shown}."
     if len(bad) > max_bad_share * len(rows):
         problems.append(Problem(key, "", f"{message} Set data.video_root, or drop the rows."))

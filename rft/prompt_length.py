@@ -24,9 +24,13 @@ def visual_tokens(sampling: VideoSampling, clip_s: float | None) -> int:
     most = _even(sampling.max_frames)
     least = min(most, -(-sampling.min_frames // FRAME_GROUP) * FRAME_GROUP)
     if clip_s is None:
-        return max(_grid_tokens(sampling, frames) for frames in range(least, most + 1, FRAME_GROUP))
-    # One frame more than the seconds say: a file's own count of frames may round them up.
-    return _grid_tokens(sampling, min(most, max(least, _even(int(clip_s * sampling.fps) + 1))))
+        counts = range(least, most + 1, FRAME_GROUP)
+    else:
+        # Seconds are rounded, so the count may lie beside theirs; fewer frames can be larger and have more tokens.
+        count = _even(int(clip_s * sampling.fps))
+        low, high = (min(most, max(least, count + offset)) for offset in (-FRAME_GROUP, FRAME_GROUP))
+        counts = range(low, high + 1, FRAME_GROUP)
+    return max(_grid_tokens(sampling, frames) for frames in counts)
 
 
 def text_tokens(texts: Collection[str], model: str) -> int:

@@ -1,0 +1,61 @@
+"""A model folder and data files that are complete as far as can be told without torch."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from rft.recipe import Recipe
+from rft.tasks import TASKS
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """All files of a Qwen2.5-VL folder but its weights; the tokenizer makes one token of each byte."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
+    for name, data in {
+        "config.json": {"model_type": "qwen2_5_vl", "architectures": ["Qwen2_5_VLForConditionalGeneration"]},
+        "tokenizer_config.json": {"tokenizer_class": "Qwen2TokenizerFast"},
+        "preprocessor_config.json": {"image_processor_type": "Qwen2VLImageProcessorFast"},
+        "video_preprocessor_config.json": {"video_processor_type": "Qwen2VLVideoProcessor"},
+    }.items():
+        (folder / name).write_text(json.dumps(data))
+    return folder
+
+
+@pytest.fixture
+def example_rows(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the example rows of tasks as a JSONL file, with videos that hold one byte."""
+
+    def write(path: Path, tasks: Iterable[str], copies: int = 1) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            for copy in range(copies):
+                for name in tasks:
+                    row = TASKS[name].example.model_copy(update={"id": f"{path.parent.name} {path.stem} {name} {copy}"})
+                    (path.parent / row.video).write_bytes(b"x")
+                    file.write(row.model_dump_json(exclude_none=True) + "\n")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def data_of(example_rows: Callable[..., Path]) -> Callable[[Recipe], None]:
+    """Writes every data file that a recipe names, below the current directory."""
+
+    def write(recipe: Recipe) -> None:
+        cold_start = recipe.cold_start.data if recipe.cold_start else ()
+        for path in (*recipe.data.train, *recipe.data.eval, *cold_start):
+            assert not path.is_absolute()
+            example_rows(path, recipe.tasks, copies=recipe.prompts_per_step)
+
+    return write

@@ -1,0 +1,149 @@
+"""Imports point one way: read from the source, so that nothing has to be imported to tell."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "rewards").rglob("*.py"), *(ROOT / "rft").rglob("*.py")])
+HEAVY = ("torch", "ray", "vllm", "transformers", "trl", "av")
+
+ONLY_IN = {
+    "vllm": ("rft/rollout/",),
+    "trl": ("rft/coldstart.py",),
+    "ray": ("rft/cluster.py", "rft/launch.py", "rft/learner_actors.py", "rft/rollout/"),
+}
+"""Where a library may be imported at all."""
+
+NEVER = {
+    "rewards/": ("rft", *HEAVY),
+    "rft/rollout/": ("rft.learner", "rft.learner_actors", "rft.launch", "rft.train"),
+    "rft/learner/": ("rft.rollout", "rft.launch", "rft.train", "ray", "vllm", "trl"),
+    "rft/train.py": ("rft.rollout", "rft.learner", "rft.learner_actors", "rft.launch"),
+    "rft/algorithm/": ("rft.rollout", "rft.learner", "rft.launch", "rft.train"),
+    "rft/data/": ("rft.rollout", "rft.learner", "rft.launch", "rft.train"),
+}
+"""What a folder or file may not import, not even inside a function."""
+
+LIGHT = (
+    "rft.recipe",
+    "rft.recipe_file",
+    "rft.recipe_docs",
+    "rft.types",
+    "rft.tasks",
+    "rft.scoring",
+    "rft.report",
+    "rft.check",
+    "rft.eval_recipe",
+    "rft.listing",
+    "rft.cli",
+    "rft.data.dataset",
+    "rewards",
+    "rewards.trl",
+)
+"""What runs without the heavy libraries."""
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module named by an import, as `a.b`; `from a import b` gives `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported(path: Path) -> set[str]:
+    return set(imports(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def offences(name: str, modules: set[str]) -> list[str]:
+    """The imports that file `name` may not have."""
+    found = []
+    for library, places in ONLY_IN.items():
+        if not name.startswith(places):
+            found += [module for module in modules if within(module, library)]
+    for place, banned in NEVER.items():
+        if name.startswith(place):
+            found += [module for module in modules for package in banned if within(module, package)]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    assert offences(str(path.relative_to(ROOT)), imported(path)) == []
+
+
+def test_the_rules_find_offences() -> None:
+    tree = ast.parse("def f():\n    from rft import rollout\n    import vllm.inputs\n    from ray import get\n")
+    modules = set(imports(tree))
+    assert offences("rft/learner/step.py", modules) == ["ray", "ray.get", "rft.rollout", "vllm.inputs"]
+    assert offences("rft/rollout/worker.py", modules) == []
+    assert offences("rewards/choice.py", modules) == ["ray", "ray.get", "rft", "rft.rollout", "vllm.inputs"]
+
+
+def test_rewards_need_the_standard_library_alone() -> None:
+    for path in SOURCES:
+        if path.is_relative_to(ROOT / "rewards"):
+            outside = {name.split(".")[0] for name in imported(path)} - sys.stdlib_module_names - {"rewards"}
+            assert outside == set(), path
+
+
+def test_the_types_of_a_step_import_only_rewards() -> None:
+    outside = {name.split(".")[0] for name in imported(ROOT / "rft" / "types.py")} - sys.stdlib_module_names
+    assert outside == {"rewards"}
+
+
+def test_light_modules_load_nothing_heavy() -> None:
+    code = f"""
+import importlib, sys
+for name in {LIGHT!r}:
+    importlib.import_module(name)
+    loaded = [heavy for heavy in {HEAVY!r} if heavy in sys.modules]
+    assert not loaded, f"{{name}} loads {{loaded}}"
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_learner_loads_without_ray_vllm_and_trl() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "rft" / "learner") and path.name != "__init__.py"
+    ]
+    code = f"""
+import importlib, sys
+for library in ("ray", "vllm", "trl"):
+    sys.modules[library] = None
+for name in {modules!r}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_and_sizes(path: Path) -> None:
+    assert path.stem not in {"utils", "helpers", "common", "base", "manager", "misc"}
+    text = path.read_text(encoding="utf-8")
+    assert text.isascii()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 75, node.name
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"line {node.lineno}: bare except"
+            assert not (isinstance(node.body[0], ast.Pass) and len(node.body) == 1), f"line {node.lineno}: except: pass"
