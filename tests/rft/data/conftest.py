@@ -29,9 +29,13 @@ def write_clip(tmp_path: Path) -> WriteClip:
             stream.width, stream.height = size
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, 1000)
-            stream.options = {"g": str(gop), "bf": str(b_frames), "crf": "10", "x264-params": "scenecut=0"} | (
-                options or {}
-            )
+            stream.options = {
+                "preset": "veryfast",
+                "g": str(gop),
+                "bf": str(b_frames),
+                "crf": "10",
+                "x264-params": "scenecut=0",
+            } | (options or {})
             for i in range(num_frames if times_ms is None else len(times_ms)):
                 picture = np.full((size[1], size[0], 3), shade(i), np.uint8)
                 if is_textured:

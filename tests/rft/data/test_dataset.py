@@ -1,0 +1,200 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rewards.types import SpanTarget
+from rft.data.dataset import PromptOrder, missing_videos, read_rows, to_prompt
+from rft.data.frames import ClipError, Frames
+from rft.errors import DataError
+from rft.recipe import Recipe
+from rft.tasks import TASKS
+from rft.types import Prompt, Video, VideoSampling
+
+GROUNDING = {"task": "temporal_grounding", "video": "a.mp4", "query": "it moves", "duration_s": 8.0}
+TRACKING = {"task": "tracking", "video": "frames", "source_fps": 10.0, "object": "sloth"}
+BOX = [0.1, 0.2, 0.3, 0.4]
+
+
+def grounding(row_id: str = "g", **changes: Any) -> dict[str, Any]:
+    return {"id": row_id, **GROUNDING, "target": {"span": [1.0, 2.5]}, **changes}
+
+
+def write(path: Path, *rows: dict[str, Any] | str) -> Path:
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+def problems(tmp_path: Path, *rows: dict[str, Any] | str, tasks: tuple[str, ...] = tuple(TASKS)) -> str:
+    with pytest.raises(DataError) as caught:
+        read_rows([write(tmp_path / "rows.jsonl", *rows)], None, tasks)
+    return str(caught.value).replace(f"{tmp_path}/", "")
+
+
+def test_rows_are_typed_and_their_videos_resolved(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    here = write(tmp_path / "a.jsonl", grounding("one"), "", {"id": "two", **TRACKING, "target": {"boxes": [BOX, BOX]}})
+    there = write(tmp_path / "more" / "b.jsonl", grounding("three", video="/clips/c.mp4"))
+    rows = read_rows([here, there], None, list(TASKS))
+    assert [type(row) for row in rows] == [TASKS[row.task].row_type for row in rows]
+    assert [row.video for row in rows] == [str(tmp_path / "a.mp4"), str(tmp_path / "frames"), "/clips/c.mp4"]
+    assert read_rows([there], Path("/root"), list(TASKS))[0].video == "/clips/c.mp4"
+    assert read_rows([here], Path("/root"), list(TASKS))[0].video == "/root/a.mp4"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{'id': 1}", "rows.jsonl:1: not JSON: "),
+        ('{"id": "a"', "rows.jsonl:1: not JSON: "),
+        ("[1, 2]", "rows.jsonl:1: a row is a JSON object, not list"),
+        ('{"id": "a", "id": "b"}', "rows.jsonl:1: key 'id' is written twice"),
+        ('{"id": "a", "task": NaN}', "rows.jsonl:1: NaN is not a number JSON allows"),
+        ({"id": "a"}, "rows.jsonl:1: task: missing. The recipe has temporal_grounding"),
+        (grounding(task="temporal_groundin"), "unknown task 'temporal_groundin'. Did you mean 'temporal_grounding'?"),
+        (grounding(task=["x"]), "rows.jsonl:1: task: unknown task ['x']"),
+        (grounding(qeury="x"), "rows.jsonl:1: qeury: unknown key. Did you mean 'query'?"),
+        (grounding(query=None), "rows.jsonl:1: query: Input should be a valid string"),
+        ({"id": "g", **GROUNDING}, "rows.jsonl:1: target: missing"),
+        (grounding(target={"choice": "A"}), "rows.jsonl:1: target: target has choice, but temporal_grounding needs"),
+        (grounding(target={}), "rows.jsonl:1: target: "),
+        (grounding(target={"span": [3, 2]}), "rows.jsonl:1: target: span: ends at 2.0 s, not after its start at 3.0 s"),
+        (grounding(target={"span": [3, 9]}), "rows.jsonl:1: target: span ends at 9 s, outside the clip of 8 s"),
+        (grounding(start_s=6.0), "outside the clip of 2 s"),
+        ({"id": "t", **TRACKING, "target": {"boxes": [BOX, [10, 20, 30, 40]]}}, "rows.jsonl:1: target: boxes"),
+    ],
+)
+def test_a_problem_is_named_with_its_line(tmp_path: Path, row: dict[str, Any] | str, message: str) -> None:
+    assert message in problems(tmp_path, row)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    told = problems(tmp_path, grounding("a"), grounding("a"), "nonsense", grounding("b", target={"span": [3, 2]}))
+    assert "rows.jsonl:2: id 'a' is taken by rows.jsonl:1." in told
+    assert "rows.jsonl:3: not JSON" in told
+    assert "rows.jsonl:4: target: span" in told
+    many = problems(tmp_path, *["nonsense"] * 25)
+    assert many.count("not JSON") == 20
+    assert many.endswith("... and 5 more")
+
+
+def test_ids_name_rows_across_files(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{name}.jsonl", grounding("a")) for name in "xy"]
+    with pytest.raises(DataError, match=r"y\.jsonl:1: id 'a' is taken by .*x\.jsonl:1"):
+        read_rows(files, None, list(TASKS))
+
+
+def test_tasks_outside_the_recipe_are_refused(tmp_path: Path) -> None:
+    assert "unknown task 'temporal_grounding'. The recipe has tracking." in problems(
+        tmp_path, grounding(), tasks=("tracking",)
+    )
+
+
+def test_files_without_rows(tmp_path: Path) -> None:
+    assert problems(tmp_path) == "rows.jsonl: no rows"
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"(?s)gone\.jsonl: cannot be read: .*binary\.jsonl: not UTF-8"):
+        read_rows([tmp_path / "gone.jsonl", tmp_path / "binary.jsonl"], None, list(TASKS))
+
+
+def test_line_separators_inside_strings_do_not_split_rows(tmp_path: Path) -> None:
+    row = json.dumps(grounding(query="one\u2028two"), ensure_ascii=False)
+    (tmp_path / "rows.jsonl").write_text(row + "\r\n")
+    (read,) = read_rows([tmp_path / "rows.jsonl"], None, list(TASKS))
+    assert read.query == "one\u2028two"  # type: ignore[attr-defined]
+
+
+def test_missing_videos_are_counted_and_some_named(tmp_path: Path) -> None:
+    write(
+        tmp_path / "rows.jsonl", *[grounding(str(i), video=f"{i}.mp4") for i in range(9)], grounding("x", video="8.mp4")
+    )
+    (tmp_path / "0.mp4").write_text("")
+    rows = read_rows([tmp_path / "rows.jsonl"], None, list(TASKS))
+    told = missing_videos(rows)
+    assert told is not None
+    assert told.startswith("8 of 9 videos not found.")
+    assert "1.mp4" in told
+    assert told.endswith("... and 3 more")
+    assert missing_videos(rows[:1]) is None
+
+
+def test_a_row_becomes_a_prompt(tmp_path: Path) -> None:
+    row = read_rows([write(tmp_path / "r.jsonl", grounding(start_s=2.0, end_s=7.0))], None, list(TASKS))[0]
+    recipe = Recipe.model_validate(
+        {"model": "m", "tasks": {"temporal_grounding": {"think": False}}, "data": {"train": []}, "steps": 1}
+    )
+    prompt = to_prompt(row, recipe)
+    assert prompt.text == TASKS["temporal_grounding"].prompt_text(row, think=False)
+    assert prompt.target == SpanTarget(1.0, 2.5)
+    assert prompt.video == Video(tmp_path / "a.mp4", recipe.video.sampling(), 2.0, 7.0, None)
+
+
+class FakeClips:
+    def __init__(self, bad: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        self.bad = bad
+        self.loaded: list[str] = []
+
+    def load(self, video: Video) -> Frames:
+        self.loaded.append(video.path.name)
+        if video.path.name in self.bad:
+            raise ClipError(f"{video.path}: damaged")
+        return Frames(np.zeros((2, 28, 28, 3), np.uint8), (0.0, 0.5), (0, 1), 2.0, 2, 1.0, "")
+
+
+def prompts(n: int) -> list[Prompt]:
+    sampling = VideoSampling(2.0, 4, 8, 3136, 3136, 10**6)
+    return [
+        Prompt(f"p{i}", "temporal_grounding", "", Video(Path(f"v{i}"), sampling), SpanTarget(0, 1)) for i in range(n)
+    ]
+
+
+def ids(taken: tuple[Prompt, ...]) -> list[str]:
+    return [prompt.prompt_id for prompt in taken]
+
+
+def test_each_time_around_is_a_new_shuffle_of_all() -> None:
+    order = PromptOrder(prompts(10), 3, FakeClips(), 0.0)
+    first, second = ids(order.take(10)), ids(order.take(10))
+    assert set(first) == set(second) == {f"p{i}" for i in range(10)}
+    assert first != second
+    assert ids(PromptOrder(prompts(10), 3, FakeClips(), 0.0).take(10)) == first
+    assert ids(PromptOrder(prompts(10), 4, FakeClips(), 0.0).take(10)) != first
+
+
+@pytest.mark.parametrize("bad", [set(), {"v3", "v7"}])
+@pytest.mark.parametrize("at", [1, 6, 13])
+def test_a_position_continues_the_order(bad: set[str], at: int) -> None:
+    order = PromptOrder(prompts(10), 3, FakeClips(bad), 0.5)
+    order.take(at)
+    resumed = PromptOrder(prompts(10), 3, FakeClips(bad), 0.5)
+    resumed.position = order.position
+    assert ids(resumed.take(25)) == ids(order.take(25))
+
+
+def test_bad_clips_are_left_out_named_and_tried_once() -> None:
+    clips = FakeClips({"v3", "v7"})
+    order = PromptOrder(prompts(10), 3, clips, 0.2)
+    taken = ids(order.take(24))
+    assert "p3" not in taken
+    assert "p7" not in taken
+    assert sorted(taken) == sorted(3 * [f"p{i}" for i in range(10) if i not in (3, 7)])
+    assert order.bad == {"p3": "v3: damaged", "p7": "v7: damaged"}
+    assert order.counters() == {"data/bad_clips": 2}
+    assert clips.loaded.count("v3") == 1
+
+
+def test_too_many_bad_clips_stop_the_run_with_the_list() -> None:
+    order = PromptOrder(prompts(10), 3, FakeClips({"v3", "v7"}), 0.1)
+    with pytest.raises(DataError, match=r"(?s)2 of 10 rows .*max_bad_share 0\.1.*p[37]: v[37]: damaged") as caught:
+        order.take(10)
+    assert "p3: v3" in str(caught.value)
+    assert "p7: v7" in str(caught.value)
+
+
+def test_nothing_but_bad_clips_ends_as_well() -> None:
+    with pytest.raises(DataError, match="3 of 3 rows"):
+        PromptOrder(prompts(3), 3, FakeClips({"v0", "v1", "v2"}), 1.0).take(1)
+    with pytest.raises(DataError, match="no prompts"):
+        PromptOrder([], 3, FakeClips(), 1.0)

@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from grey_clips import SAMPLING
+from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+from rewards.types import SpanTarget
+from rft.data.frames import Frames
+from rft.data.processor import FPS_NUDGE, PromptProcessor
+from rft.errors import DataError
+from rft.synthetic.policy import build_policy
+from rft.types import Prompt, Video
+
+QUESTION = "When does it move?"
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("policy")
+    build_policy(directory)
+    return directory
+
+
+def make_prompt(text: str = QUESTION) -> Prompt:
+    return Prompt("p", "temporal_grounding", text, Video(Path("clip.mp4"), SAMPLING), SpanTarget(0.0, 1.0))
+
+
+def make_frames(num_frames: int = 8, fps: float = 4.0, every: int = 2, seed: int = 0) -> Frames:
+    pixels = np.random.default_rng(seed).integers(0, 256, (num_frames, 56, 84, 3), np.uint8)
+    total = num_frames * every
+    indices = tuple(range(0, total, every))
+    return Frames(
+        pixels, tuple(i / fps for i in indices), indices, fps, total, total / fps, f"{num_frames} {fps} {seed}"
+    )
+
+
+def test_prompt_has_the_chat_around_question_and_video(policy: Path) -> None:
+    processor = PromptProcessor(str(policy))
+    inputs = processor.encode(make_prompt(), make_frames())
+    text = processor.tokenizer.decode(inputs.token_ids)
+    assert text.startswith("<|im_start|>system\n")
+    pads = "<|video_pad|>" * (4 * 2 * 3)
+    assert f"{QUESTION}<|vision_start|>{pads}<|vision_end|><|im_end|>" in text
+    assert text.endswith("<|im_start|>assistant\n")
+    assert inputs.video_grid_thw.tolist() == [[4, 4, 6]]
+    assert inputs.pixel_values_videos.shape == (4 * 4 * 6, 3 * 2 * 14 * 14)
+
+
+def test_frames_are_taken_at_their_size_and_pixel_values_kept(policy: Path) -> None:
+    frames = make_frames()
+    patches = PromptProcessor(str(policy)).encode(make_prompt(), frames).pixel_values_videos
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    expected = (torch.from_numpy(frames.pixels[0, :14, :14]) / 255 - mean) / std
+    first = patches[0].reshape(3, 2, 14, 14)[:, 0].permute(1, 2, 0)
+    assert torch.allclose(first, expected, atol=1e-5)
+
+
+def test_a_system_prompt_replaces_the_default(policy: Path) -> None:
+    text = PromptProcessor(str(policy), "You watch clips.").text(make_prompt())
+    assert text.startswith("<|im_start|>system\nYou watch clips.<|im_end|>\n<|im_start|>user\n")
+
+
+@pytest.mark.parametrize(("fps", "every", "seconds"), [(4.0, 2, 1.0), (8.0, 2, 0.5), (30.0, 1, 1 / 15), (5.0, 4, 1.6)])
+def test_seconds_between_frame_pairs_follow_the_sampled_rate(
+    policy: Path, fps: float, every: int, seconds: float
+) -> None:
+    inputs = PromptProcessor(str(policy)).encode(make_prompt(), make_frames(fps=fps, every=every))
+    assert inputs.second_per_grid_ts.item() == pytest.approx(seconds, rel=1e-5)
+
+
+@pytest.mark.parametrize("fps", [4.0, 30.0, 5.714])
+def test_positions_above_two_frames_per_second_do_not_collapse(policy: Path, fps: float) -> None:
+    """Versions of transformers truncated seconds per frame pair to 0 here."""
+    processor = PromptProcessor(str(policy))
+    inputs = processor.encode(make_prompt(), make_frames(num_frames=64, fps=fps, every=1))
+    config = AutoConfig.from_pretrained(policy)
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config).model
+    ids = torch.tensor([inputs.token_ids])
+    types = 2 * (ids == processor.video_token_id).int()
+    positions, _ = model.get_rope_index(
+        ids, types, video_grid_thw=inputs.video_grid_thw, second_per_grid_ts=inputs.second_per_grid_ts
+    )
+    in_time = positions[0, 0][types[0] == 2].unique()
+    expected = sorted({int(pair * 2 * (2 / fps) * (1 + 1e-6)) for pair in range(32)})
+    assert (in_time - in_time[0]).tolist() == expected
+
+
+def test_single_and_double_precision_agree_on_positions() -> None:
+    """The learner multiplies in single, the engine in double precision; without the nudge they differ here."""
+
+    def differ(nudge: float) -> int:
+        pairs = np.arange(384)
+        count = 0
+        for num_frames in range(4, 130, 2):
+            for seconds in range(1, 130):
+                interval = np.float32(2 / (num_frames / seconds * nudge))
+                single = (torch.arange(384) * (2 * torch.tensor(interval))).long().numpy()
+                double = (pairs * (2 * float(interval))).astype(np.int64)
+                count += bool((single != double).any())
+        return count
+
+    assert differ(1.0) > 0
+    assert differ(FPS_NUDGE) == 0
+
+
+def test_equal_prompts_on_equal_frames_are_encoded_once(policy: Path) -> None:
+    processor = PromptProcessor(str(policy))
+    first = processor.encode(make_prompt(), make_frames())
+    assert processor.encode(make_prompt(), make_frames()) is first
+    assert processor.encode(make_prompt("Which way?"), make_frames()) is not first
+    assert processor.encode(make_prompt(), make_frames(seed=1)) is not first
+
+
+def test_completion_ends_with_the_end_token(policy: Path) -> None:
+    processor = PromptProcessor(str(policy))
+    ids = processor.completion_ids("<answer>1.5 to 3.0</answer>")
+    assert ids[-1] == processor.eos_token_id
+    assert processor.tokenizer.decode(ids) == "<answer>1.5 to 3.0</answer><|im_end|>"
+
+
+def test_every_token_that_stands_for_pixels_is_banned(policy: Path) -> None:
+    processor = PromptProcessor(str(policy))
+    banned = processor.tokenizer.convert_ids_to_tokens(processor.banned_token_ids)
+    assert set(banned) == {"<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"}
+
+
+def test_a_placeholder_inside_a_row_is_refused(policy: Path) -> None:
+    with pytest.raises(DataError, match=r"prompt p: the chat has 2 <\|video_pad\|>"):
+        PromptProcessor(str(policy)).encode(make_prompt("What is <|video_pad|>?"), make_frames())
+
+
+def test_a_saved_processor_encodes_the_same(policy: Path, tmp_path: Path) -> None:
+    processor = PromptProcessor(str(policy))
+    processor.save(tmp_path)
+    saved = PromptProcessor(str(tmp_path)).encode(make_prompt(), make_frames())
+    assert saved.token_ids == processor.encode(make_prompt(), make_frames()).token_ids
+
+
+def test_a_model_folder_without_a_processor_is_named(policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"processor cannot be loaded"):
+        PromptProcessor(str(tmp_path))
+    AutoTokenizer.from_pretrained(policy).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_bytes((policy / "config.json").read_bytes())
+    with pytest.raises(DataError, match=r"model .*(video_processor|processor cannot be loaded)"):
+        PromptProcessor(str(tmp_path))
