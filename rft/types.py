@@ -53,6 +53,14 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A prompt with the completion to imitate."""
+
+    prompt: Prompt
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How completions are drawn."""
 

@@ -1,0 +1,178 @@
+"""The supervised stage before GRPO, on trl.SFTTrainer: loss on the completion only, video through our own collator."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTConfig, SFTTrainer
+
+from rft.data.processor import PromptProcessor
+from rft.data.video import ClipCache
+from rft.learner.batch import prompt_positions
+from rft.learner.model import load_policy
+from rft.recipe import ColdStartRecipe, Recipe
+from rft.types import Demonstration
+
+IGNORED = -100
+"""Label of tokens without loss."""
+
+LOG_EVERY = 10
+"""Steps between two reported losses."""
+
+MAX_CACHED_BYTES = 2 << 30
+"""Of encoded clips."""
+
+
+def run_cold_start(
+    recipe: Recipe,
+    cold: ColdStartRecipe,
+    demonstrations: Sequence[Demonstration],
+    processor: PromptProcessor,
+    clips: ClipCache,
+    directory: Path,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> None:
+    """Train recipe.model on the demonstrations; writes a Hugging Face folder to `directory`.
+
+    `on_step(step, mean loss since the last report)` is called every few steps. All weights are trained.
+    """
+    bfloat16 = recipe.learner.dtype == "bfloat16"
+    # float32 weights, as the GRPO learner keeps them; bfloat16 is what they are multiplied in.
+    model = load_policy(
+        recipe.model,
+        torch.float32,
+        gradient_checkpointing=recipe.learner.gradient_checkpointing,
+        freeze_vision=recipe.learner.freeze_vision,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=training_arguments(cold, recipe.seed, directory, bfloat16),
+        train_dataset=Dataset.from_dict({"place": list(range(len(demonstrations)))}),
+        data_collator=VideoCollator(demonstrations, processor, clips, model),
+        processing_class=processor.tokenizer,
+        callbacks=[ReportLoss(on_step)],
+    )
+    trainer.train()
+    model.to(torch.bfloat16 if bfloat16 else torch.float32).save_pretrained(directory)
+    processor.save(directory)
+
+
+def training_arguments(cold: ColdStartRecipe, seed: int, directory: Path, bfloat16: bool) -> SFTConfig:
+    """Cosine schedule to a tenth of the learning rate; nothing is written but the final weights."""
+    return SFTConfig(
+        output_dir=str(directory),
+        max_steps=cold.steps,
+        per_device_train_batch_size=cold.rows_per_step,
+        learning_rate=cold.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        warmup_steps=cold.warmup_steps,
+        weight_decay=cold.weight_decay,
+        adam_beta2=cold.adam_beta2,
+        max_grad_norm=1.0,
+        seed=seed,
+        bf16=bfloat16,
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=False,  # set on the model as it was loaded
+        max_length=None,
+        # The rows are places in the list of demonstrations; the collator makes the tensors.
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        logging_steps=LOG_EVERY,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """Tensors of one demonstration, L tokens."""
+
+    ids: Tensor
+    """[L]"""
+    labels: Tensor
+    """[L]"""
+    positions: Tensor
+    """[L, 3], of M-RoPE."""
+    patches: Tensor
+    grid: Tensor
+
+
+class VideoCollator:
+    """Places in a list of demonstrations -> padded model inputs with labels on the completions.
+
+    Rows come back once per epoch, so the first MAX_CACHED_BYTES of them are encoded only once.
+    """
+
+    def __init__(
+        self,
+        demonstrations: Sequence[Demonstration],
+        processor: PromptProcessor,
+        clips: ClipCache,
+        model: PreTrainedModel,
+    ) -> None:
+        self._demonstrations = demonstrations
+        self._processor, self._clips, self._model = processor, clips, model
+        self._rows: dict[int, EncodedRow] = {}
+        self._cached_bytes = 0
+
+    def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Tensor]:
+        """input_ids, attention_mask, labels [B, L]; position_ids [3, B, L]; the clips' patches and grids."""
+        encoded = [self._rows.get(row["place"]) or self._encode(row["place"]) for row in rows]
+        return {
+            "input_ids": pad_sequence([e.ids for e in encoded], True, padding_value=self._processor.eos_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(e.ids) for e in encoded], True),
+            "labels": pad_sequence([e.labels for e in encoded], True, padding_value=IGNORED),
+            "position_ids": pad_sequence([e.positions for e in encoded], True).permute(2, 0, 1),
+            "pixel_values_videos": torch.cat([e.patches for e in encoded]),
+            "video_grid_thw": torch.cat([e.grid for e in encoded]),
+        }
+
+    def _encode(self, place: int) -> EncodedRow:
+        shown = self._demonstrations[place]
+        inputs = self._processor.encode(shown.prompt, self._clips.load(shown.prompt.video))
+        answer = self._processor.completion_ids(shown.completion)
+        prompt = prompt_positions(self._model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+        row = EncodedRow(
+            ids=torch.tensor([*inputs.token_ids, *answer]),
+            labels=torch.tensor([IGNORED] * len(inputs.token_ids) + list(answer)),
+            positions=torch.cat([prompt, prompt[:, -1:] + torch.arange(1, len(answer) + 1)], dim=1).T,
+            patches=inputs.pixel_values_videos,
+            grid=inputs.video_grid_thw,
+        )
+        if self._cached_bytes < MAX_CACHED_BYTES:
+            self._rows[place] = row
+            self._cached_bytes += row.patches.nbytes
+        return row
+
+
+class ReportLoss(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
+    """Hands the trainer's logged losses on."""
+
+    def __init__(self, on_step: Callable[[int, float], None]) -> None:
+        self._on_step = on_step
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: object
+    ) -> None:
+        if "loss" in logs:
+            self._on_step(state.global_step, float(logs["loss"]))
+
+
+def progress_writer(path: Path) -> Callable[[int, float], None]:
+    """For `on_step`: one JSON line each, which another process reads as the stage goes on."""
+
+    def write(step: int, loss: float) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "loss": loss}) + "\n")
+
+    return write

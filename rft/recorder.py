@@ -1,0 +1,87 @@
+"""What a run keeps and shows: every step's metrics and rollouts, due checkpoints and evaluations."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rft.checkpoint import TrainState, save_checkpoint
+from rft.data.dataset import PromptOrder
+from rft.evaluate import EvalResult, write_result
+from rft.live import View
+from rft.metrics import Clock, MetricsWriter
+from rft.recipe import Recipe
+from rft.records import write_rollouts
+from rft.run_dir import RunDir
+from rft.scoring import TrainBatch
+from rft.train import Learner
+from rft.types import Group
+
+
+class RunRecorder:
+    """The Recorder of train.py, writing to a run folder and a live view. Steps in the folder count from 1."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: RunDir,
+        view: View,
+        learner: Learner,
+        prompts: PromptOrder,
+        evaluate: Callable[[int | None], EvalResult],
+        *,
+        resumed: TrainState | None = None,
+    ) -> None:
+        """`evaluate`: measures the current policy on the held-out prompts, at most that many rows."""
+        self._recipe, self._run, self._view = recipe, run, view
+        self._learner, self._prompts, self._evaluate = learner, prompts, evaluate
+        self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
+        self._saved_step = resumed.step if resumed else 0
+        self.clock = Clock(resumed.totals if resumed else None)
+        """Seconds by phase of all GRPO steps, evaluations between them included."""
+        self.num_steps = self._saved_step
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        if done == 0:
+            self._view.phase(phase, total or None)
+        else:
+            self._view.advance()
+
+    def step(self, step: int, groups: Sequence[Group], batch: TrainBatch, metrics: dict[str, float]) -> None:
+        self.num_steps = step + 1
+        self.clock.add({k.removeprefix("seconds/"): v for k, v in metrics.items() if k.startswith("seconds/")})
+        with self.clock.phase("record"):
+            write_rollouts(self._run.rollouts_file(self.num_steps), self.num_steps, groups, batch.samples)
+            self._metrics.write(self.num_steps, metrics)
+            self._view.step(self.num_steps, self._recipe.steps, metrics)
+
+    def after_step(self) -> None:
+        every, last = self._recipe.eval.every, self._recipe.steps
+        if self.num_steps % self._recipe.save_every == 0 or self.num_steps == last:
+            self.save()
+        if every and self.num_steps % every == 0 and self.num_steps != last:
+            with self.clock.phase("eval"):
+                result = self._evaluate(self._recipe.eval.max_rows)
+            write_result(self._run.eval_file(self.num_steps), result)
+            self._metrics.write(self.num_steps, result.metrics())
+            self._view.evaluated(result.metrics())
+
+    def save(self) -> Path:
+        """A checkpoint of the last recorded step, unless there is one already."""
+        path = self._run.checkpoint(self.num_steps)
+        if self._saved_step == self.num_steps and path.exists():
+            return path
+        self._view.phase("checkpoint")
+        with self.clock.phase("checkpoint"):
+            state = TrainState(
+                step=self.num_steps,
+                data_position=self._prompts.position,
+                seed=self._recipe.seed,
+                policy_version=self._learner.policy_version,
+                bad=self._prompts.bad,
+                totals=self.clock.seconds,
+            )
+            saved = save_checkpoint(self._run, self.num_steps, self._learner.save, state, self._recipe.keep_checkpoints)
+        self._saved_step = self.num_steps
+        return saved
+
+    def close(self) -> None:
+        self._metrics.close()
