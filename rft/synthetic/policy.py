@@ -1,5 +1,6 @@
 """A tiny Qwen2.5-VL policy with random weights, as a Hugging Face folder: for the quickstart and for tests."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -88,8 +89,9 @@ def build_policy(directory: Path, seed: int = 0) -> None:
 
 def build_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     """A byte-level BPE tokenizer of Qwen2's kind: digits stand alone, and every word of `texts` is one token."""
+    split_tags = re.compile("|".join(TAGS))
     tokenizer: Qwen2Tokenizer = Qwen2Tokenizer().train_new_from_iterator(
-        texts,
+        (part for text in texts for part in split_tags.split(text)),
         vocab_size=4096,
         min_frequency=2,
         show_progress=False,

@@ -13,7 +13,7 @@ DIRECTIONS = ("left", "right", "up", "down")
 
 FRAME_RATES = (Fraction(8), Fraction(10), Fraction(25, 2))
 DURATION_S = 8.0
-NUM_BOXES = 4
+NUM_BOXES = 3
 """Boxes of a tracking answer, the start box included."""
 
 
