@@ -1,0 +1,219 @@
+"""A vLLM engine stepped by one thread, so that new requests join the batch that is being decoded."""
+
+import itertools
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import torch
+from vllm.engine.arg_utils import EngineArgs
+from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.usage.usage_lib import UsageContext
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from rft.data.frames import Frames
+from rft.data.processor import PromptProcessor
+from rft.recipe import Recipe
+from rft.rollout.weight_loader import load_weights
+from rft.types import Completion, Probe, Prompt, Sampling
+
+BAN = -100.0
+"""Added to the logits of banned tokens: vLLM's largest bias, which leaves them no probability in float32."""
+
+CPU_BLOCK_TOKENS = 32
+"""Tokens per cache block on the CPU, the least its kernels take: only whole blocks of a prefix are shared."""
+
+METRICS = {
+    "vllm:generation_tokens": "generated_tokens",
+    "vllm:prompt_tokens": "prompt_tokens",
+    "vllm:prefix_cache_queries": "prefix_cache_queries",
+    "vllm:prefix_cache_hits": "prefix_cache_hits",
+    "vllm:mm_cache_queries": "clip_cache_queries",
+    "vllm:mm_cache_hits": "clip_cache_hits",
+    "vllm:num_preemptions": "preemptions",
+}
+"""vLLM's counters -> ours. Prefix cache: prompt tokens. Clip cache: clips after the processor."""
+
+
+class EngineFailed(Exception):
+    """The engine raised while it stepped and cannot be used any more."""
+
+
+class Aborted(Exception):
+    """The request was dropped before it finished."""
+
+
+class Engine:
+    """Owns the vLLM engine and the thread that steps it. `render` is for one thread at a time, the rest for any."""
+
+    def __init__(self, model: str, recipe: Recipe, use_gpu: bool) -> None:
+        self._processor = PromptProcessor(model, recipe.system_prompt)
+        args = engine_args(model, recipe, use_gpu) | self._processor.engine_options()
+        self._engine = LLMEngine.from_engine_args(EngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
+        self._logit_bias = dict.fromkeys(self._processor.banned_token_ids, BAN)
+        self._policy_version = 0
+        self._ids = itertools.count()
+        self._requests: dict[str, Future[tuple[Completion, ...]]] = {}
+        self._counted: dict[str, float] = {}
+        self._failure: EngineFailed | None = None
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def render(self, prompt: Prompt, frames: Frames) -> Any:
+        """What vLLM's own tokenizer and processor make of the prompt. Errors: too long, no such clip size, ..."""
+        engine_input = self._processor.engine_input(prompt, frames)
+        # The key names the frames' content, so vLLM need not hash the pixels to find a known clip.
+        engine_input |= {"multi_modal_uuids": {"video": [frames.key]}}
+        (rendered,) = self._engine.renderer.render_cmpl([engine_input])
+        return rendered
+
+    def submit(self, rendered: Any, sampling: Sampling, seed: int) -> Future[tuple[Completion, ...]]:
+        """The group of a rendered prompt, drawn with `seed`, seed + 1, ... Raises Aborted, EngineFailed, ValueError."""
+        params = SamplingParams(
+            n=sampling.num_generations,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=sampling.max_completion_length,
+            seed=seed,
+            logprobs=0,
+            flat_logprobs=True,
+            logit_bias=self._logit_bias,
+            stop_token_ids=[self._processor.eos_token_id],
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+        def add(future: Future[tuple[Completion, ...]]) -> None:
+            request_id = str(next(self._ids))
+            self._engine.add_request(request_id, rendered, params)
+            self._requests[request_id] = future
+
+        return self._command(add)
+
+    def load_weights(self, policy_version: int, tensors: Mapping[str, torch.Tensor], probe: Probe) -> Future[float]:
+        """The gap of the probe. The engine must be idle, and `render` not running."""
+
+        def load(future: Future[float]) -> None:
+            gap = load_weights(self._engine, tensors, probe)
+            self._policy_version = policy_version
+            future.set_result(gap)
+
+        return self._command(load)
+
+    def abort_all(self) -> Future[int]:
+        """Drop all requests; returns how many."""
+
+        def abort(future: Future[int]) -> None:
+            requests, self._requests = self._requests, {}
+            self._engine.abort_request(list(requests))
+            for request in requests.values():
+                request.set_exception(Aborted("aborted"))
+            future.set_result(len(requests))
+
+        return self._command(abort)
+
+    def counters(self) -> Future[dict[str, float]]:
+        """By the names of METRICS, since the last call."""
+
+        def count(future: Future[dict[str, float]]) -> None:
+            totals: dict[str, float] = dict.fromkeys(METRICS.values(), 0.0)
+            for metric in self._engine.get_metrics():
+                if metric.name in METRICS:
+                    totals[METRICS[metric.name]] += metric.value
+            before, self._counted = self._counted, totals
+            future.set_result({name: total - before.get(name, 0.0) for name, total in totals.items()})
+
+        return self._command(count)
+
+    def _command(self, run: Callable[[Future[Any]], None]) -> Future[Any]:
+        """Have `run` done by the engine's thread between two steps; what it raises goes into the future."""
+        future: Future[Any] = Future()
+
+        def guarded() -> None:
+            if self._failure is not None:
+                future.set_exception(self._failure)
+                return
+            try:
+                run(future)
+            except Exception as error:
+                future.set_exception(error)
+
+        self._commands.put(guarded)
+        return future
+
+    def _run(self) -> None:
+        while True:
+            busy = self._failure is None and self._engine.has_unfinished_requests()
+            try:
+                self._commands.get(block=not busy)()
+                continue
+            except queue.Empty:
+                pass
+            try:
+                for output in self._engine.step():
+                    self._finish(output)
+            except Exception as error:
+                self._fail(error)
+
+    def _finish(self, output: RequestOutput) -> None:
+        future = self._requests.pop(output.request_id)
+        try:
+            future.set_result(tuple(self._completion(one, len(output.prompt_token_ids)) for one in output.outputs))
+        except ValueError as error:
+            future.set_exception(error)
+
+    def _completion(self, output: CompletionOutput, num_prompt_tokens: int) -> Completion:
+        if output.finish_reason not in ("stop", "length"):
+            raise ValueError(f"vLLM ended the request with finish_reason {output.finish_reason!r}")
+        banned = self._logit_bias.keys() & set(output.token_ids)
+        if banned:
+            raise ValueError(f"banned tokens {sorted(banned)} were sampled: their logits exceed all others by {-BAN:g}")
+        return Completion(
+            text=self._processor.tokenizer.decode(output.token_ids, skip_special_tokens=True),
+            token_ids=tuple(output.token_ids),
+            logprobs=tuple(output.logprobs.logprobs),
+            num_prompt_tokens=num_prompt_tokens,
+            finish_reason=output.finish_reason,
+            policy_version=self._policy_version,
+        )
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = EngineFailed("".join(traceback.format_exception(error)))
+        requests, self._requests = self._requests, {}
+        for request in requests.values():
+            request.set_exception(self._failure)
+
+
+def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
+    """Arguments of vLLM's engine for `recipe`."""
+    rollout = recipe.rollout
+    args: dict[str, Any] = {
+        "model": model,
+        "dtype": recipe.learner.dtype,
+        "max_model_len": rollout.max_model_len,
+        "max_num_seqs": rollout.max_num_seqs,
+        "limit_mm_per_prompt": {"image": 0, "video": 1},
+        "enable_prefix_caching": True,
+        # Log-probabilities of the distribution the tokens were drawn from, after bias, temperature, top-p and top-k.
+        "logprobs_mode": "processed_logprobs",
+        "seed": recipe.seed,
+        "use_tqdm_on_load": False,
+        "disable_log_stats": False,
+    }
+    if use_gpu:
+        args["tensor_parallel_size"] = rollout.gpus_per_worker
+        args["gpu_memory_utilization"] = rollout.gpu_memory_utilization
+        if rollout.gpus_per_worker > 1:
+            args["distributed_executor_backend"] = "mp"
+    else:
+        args["enforce_eager"] = True
+        args["block_size"] = CPU_BLOCK_TOKENS
+        # Stated in bytes, it spares the engine a forward pass over the longest prompt to find out.
+        args["kv_cache_memory_bytes"] = int(rollout.kv_cache_gib * 2**30)
+    return args

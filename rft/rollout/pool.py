@@ -1,0 +1,273 @@
+"""Spreads prompts over rollout workers by load, replaces a worker that dies, and yields groups as they finish."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from math import ceil
+from typing import Any, Protocol
+
+from rft.errors import Interrupted, RolloutError
+from rft.recipe import RolloutRecipe
+from rft.types import Completion, Prompt, Sampling, WeightsRef
+
+POLL_S = 0.2
+"""Longest time before a request to stop is noticed."""
+
+QUEUE_DEPTH = 2
+"""Sequences given to a worker per sequence it decodes: it never waits for the driver, and the rest stays movable."""
+
+
+class WorkerDied(Exception):
+    """The process of a worker ended, or its engine failed; it has to be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a worker answers to one prompt."""
+
+    completions: tuple[Completion, ...]
+    problem: str | None = None
+    """Why there are none; the completions then only state the failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPrompt:
+    """A prompt that no completion could be sampled for."""
+
+    prompt_id: str
+    problem: str
+
+
+class Worker(Protocol):
+    """One vLLM engine somewhere else. Futures raise WorkerDied when it is gone."""
+
+    def ready(self) -> Future[None]: ...
+
+    def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]: ...
+
+    def load_weights(self, ref: WeightsRef) -> Future[float]:
+        """The probe's mean absolute log-probability gap after the load."""
+        ...
+
+    def counters(self) -> Future[dict[str, float]]:
+        """What happened since the last call."""
+        ...
+
+    def abort(self) -> None:
+        """Drop all requests; returns at once."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for a worker, and the requests it has not answered."""
+
+    worker: Worker
+    outstanding: dict[Future[Generated], int] = field(default_factory=dict)
+    """Future -> index of its prompt."""
+
+
+def request_seed(seed: int, index: int) -> int:
+    """Of the prompt at `index`. Far from every other one: completion i of a group draws with its seed + i."""
+    return int.from_bytes(blake2b(f"{seed} {index}".encode(), digest_size=8).digest(), "big") >> 2
+
+
+class WorkerPool:
+    """The RolloutPool of train.py. The workers start in the background: the first call waits for them."""
+
+    def __init__(
+        self,
+        recipe: RolloutRecipe,
+        start_worker: Callable[[int], Worker],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`start_worker(index)` must return at once; `index` is the worker's place, 0..num_workers - 1."""
+        self._recipe = recipe
+        self._start_worker = start_worker
+        self._should_stop = should_stop
+        self._slots = [_Slot(start_worker(index)) for index in range(recipe.num_workers)]
+        self._ready = False
+        self._generating = False
+        self._weights: WeightsRef | None = None
+        self._num_restarts = 0
+        self._counts: dict[str, float] = {}
+        self._failed: list[FailedPrompt] = []
+
+    def wait_until_ready(self) -> float:
+        """Wait for all workers; returns the seconds waited. RolloutError: they cannot be started."""
+        started = time.monotonic()
+        if not self._ready:
+            for index, slot in enumerate(self._slots):
+                try:
+                    self._result(slot.worker.ready())
+                except WorkerDied as error:
+                    raise RolloutError(f"rollout worker {index} cannot start:\n  {error}") from error
+            self._ready = True
+        return time.monotonic() - started
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        """Yield (index into prompts, its completions) as groups finish.
+
+        The same seed gives the same draws, whichever worker serves a prompt. A prompt that cannot be sampled comes
+        back as completions with finish_reason "error"; `failed()` says why. Leaving the iterator early drops what is
+        in flight. Interrupted: should_stop() became true. RolloutError: more workers died than may be replaced.
+        """
+        if self._generating:
+            raise RuntimeError("a pool serves one generate() at a time")
+        self.wait_until_ready()
+        self._generating = True
+        waiting = deque(range(len(prompts)))
+        limit = max(1, ceil(QUEUE_DEPTH * self._recipe.max_num_seqs / sampling.num_generations))
+        try:
+            while waiting or any(slot.outstanding for slot in self._slots):
+                if self._should_stop():
+                    raise Interrupted
+                self._submit(waiting, limit, prompts, sampling, seed)
+                futures = [future for slot in self._slots for future in slot.outstanding]
+                wait(futures, POLL_S, FIRST_COMPLETED)
+                for slot in self._slots:
+                    for index, generated in self._collect(slot, waiting):
+                        yield index, self._counted(prompts[index], generated)
+        finally:
+            self._generating = False
+            for slot in self._slots:
+                if slot.outstanding:
+                    slot.outstanding.clear()
+                    slot.worker.abort()
+
+    def load_weights(self, ref: WeightsRef) -> float:
+        """Have every worker serve these weights; returns the largest of their probe gaps.
+
+        RolloutError: a gap is beyond probe_tolerance, so a worker would sample from another policy than the learner's.
+        """
+        if self._generating:
+            raise RuntimeError("weights cannot change while groups are sampled")
+        self.wait_until_ready()
+        self._weights = ref
+        loads = [(slot, slot.worker, slot.worker.load_weights(ref)) for slot in self._slots]
+        gaps = []
+        for slot, worker, load in loads:
+            try:
+                gaps.append(self._result(load))
+            except WorkerDied as error:
+                gaps.append(self._replace(slot, worker, error))
+        for index, gap in enumerate(gaps):
+            self._check_gap(f"worker {index}", ref, gap)
+        return max(gaps)
+
+    def counters(self) -> dict[str, float]:
+        """Summed over workers, since the last call: see docs/rollout.md. What a dead worker counted is lost."""
+        counts, self._counts = self._counts, {}
+        total = {"restarts": 0.0, "resubmitted": 0.0, "failed_requests": 0.0} | counts
+        self.wait_until_ready()
+        for slot in self._slots:
+            for name, value in self._ask(slot, lambda worker: worker.counters()).items():
+                total[name] = total.get(name, 0.0) + value
+        return total
+
+    def failed(self) -> tuple[FailedPrompt, ...]:
+        """Prompts that could not be sampled since the last call."""
+        failed, self._failed = tuple(self._failed), []
+        return failed
+
+    def close(self) -> None:
+        """End all workers."""
+        for slot in self._slots:
+            slot.worker.close()
+        self._slots = []
+
+    def _submit(
+        self, waiting: deque[int], limit: int, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> None:
+        while waiting:
+            slot = min(self._slots, key=lambda slot: len(slot.outstanding))
+            if len(slot.outstanding) >= limit:
+                return
+            index = waiting.popleft()
+            future = slot.worker.generate(prompts[index], sampling, request_seed(seed, index))
+            slot.outstanding[future] = index
+
+    def _collect(self, slot: _Slot, waiting: deque[int]) -> list[tuple[int, Generated]]:
+        """What `slot` has answered. If its worker died it is replaced, and what it owed goes back to `waiting`."""
+        answers: list[tuple[int, Generated]] = []
+        died: WorkerDied | None = None
+        for future in [future for future in slot.outstanding if future.done()]:
+            try:
+                answers.append((slot.outstanding[future], future.result()))
+            except WorkerDied as error:
+                died = error
+            else:
+                del slot.outstanding[future]
+        if died is not None:
+            owed = sorted(slot.outstanding.values())
+            slot.outstanding.clear()
+            self._replace(slot, slot.worker, died)
+            waiting.extendleft(reversed(owed))
+            self._count("resubmitted", len(owed))
+        return answers
+
+    def _counted(self, prompt: Prompt, generated: Generated) -> tuple[Completion, ...]:
+        if generated.problem is not None:
+            self._count("failed_requests", 1)
+            self._failed.append(FailedPrompt(prompt.prompt_id, generated.problem))
+        return generated.completions
+
+    def _ask(self, slot: _Slot, question: Callable[[Worker], Future[Any]]) -> Any:
+        """A worker's answer; from its replacement, if it dies over the question."""
+        while True:
+            worker = slot.worker
+            try:
+                return self._result(question(worker))
+            except WorkerDied as error:
+                self._replace(slot, worker, error)
+
+    def _result(self, future: Future[Any]) -> Any:
+        while not wait([future], POLL_S).done:
+            if self._should_stop():
+                raise Interrupted
+        return future.result()
+
+    def _replace(self, slot: _Slot, worker: Worker, error: WorkerDied) -> float:
+        """Put a new worker with the current weights in `slot`; returns the gap of their probe, 0 without weights."""
+        place = self._slots.index(slot)
+        while True:
+            worker.close()
+            if self._num_restarts >= self._recipe.max_restarts:
+                raise RolloutError(
+                    f"rollout worker {place} died, and rollout.max_restarts={self._recipe.max_restarts} replacements "
+                    f"are used up. Last cause:\n  {error}\n"
+                    "If memory ran out: lower rollout.max_num_seqs, max_model_len, and kv_cache_gib (CPU) or "
+                    "gpu_memory_utilization."
+                ) from error
+            self._num_restarts += 1
+            self._count("restarts", 1)
+            worker = slot.worker = self._start_worker(place)
+            try:
+                self._result(worker.ready())
+                if self._weights is None:
+                    return 0.0
+                gap = float(self._result(worker.load_weights(self._weights)))
+            except WorkerDied as again:
+                error = again
+                continue
+            self._check_gap(f"worker {place} (restarted)", self._weights, gap)
+            return gap
+
+    def _check_gap(self, worker: str, ref: WeightsRef, gap: float) -> None:
+        if not gap <= self._recipe.probe_tolerance:  # not >: a NaN must not pass
+            raise RolloutError(
+                f"rollout {worker} does not hold policy version {ref.policy_version}: after the load its "
+                f"log-probabilities of the probe differ from the learner's by {gap:.4f} on average, and "
+                f"rollout.probe_tolerance is {self._recipe.probe_tolerance:g}. Either weights are missing or stale, "
+                "learner and engine were given different models, or learner.dtype is too coarse for this tolerance."
+            )
+
+    def _count(self, name: str, amount: float) -> None:
+        self._counts[name] = self._counts.get(name, 0.0) + amount

@@ -1,0 +1,40 @@
+"""Puts new weights into a vLLM engine, and proves that they arrived."""
+
+from collections.abc import Mapping
+from statistics import fmean
+
+import torch
+from vllm.sampling_params import SamplingParams
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from rft.types import Probe
+
+
+def load_weights(engine: LLMEngine, tensors: Mapping[str, torch.Tensor], probe: Probe) -> float:
+    """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.
+
+    The engine must be idle. Prefixes, processed clips and clip embeddings computed with the old weights are dropped:
+    the prefix cache holds keys and values of the old policy, and vLLM's three multimodal caches name clips by content
+    and must forget them together, or the next use of a known clip finds its embeddings missing.
+    """
+    if engine.has_unfinished_requests():
+        raise RuntimeError("weights can only be replaced while no request is being decoded")
+    engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(list(tensors.items()))})
+    if not engine.reset_prefix_cache():
+        raise RuntimeError("the prefix cache still holds blocks of the old weights")
+    engine.reset_mm_cache()
+    engine.reset_encoder_cache()
+    measured = prompt_logprobs(engine, probe.token_ids)
+    return fmean(abs(a - b) for a, b in zip(measured, probe.logprobs, strict=True))
+
+
+def prompt_logprobs(engine: LLMEngine, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+    """[len(token_ids) - 1], of each token after the first, under the bare logits of the policy."""
+    params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+    (request,) = engine.renderer.render_cmpl([{"prompt_token_ids": list(token_ids)}])
+    engine.add_request("probe", request, params)
+    while True:
+        for output in engine.step():
+            if output.finished:
+                rows = output.prompt_logprobs[1:]
+                return tuple(row[token].logprob for row, token in zip(rows, token_ids[1:], strict=True))

@@ -1,0 +1,164 @@
+"""The Ray actor around a vLLM engine, and the pool's handle on it."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+from rft.recipe import Recipe, RolloutRecipe
+from rft.rollout.pool import Generated, WorkerDied, WorkerPool
+from rft.types import Completion, Probe, Prompt, Sampling, WeightsRef
+
+if TYPE_CHECKING:
+    import torch
+
+NUM_DECODERS = 2
+"""Clips a worker loads at one time, while its engine decodes tokens."""
+
+
+class RolloutWorker:
+    """One vLLM engine. Requests join the batch that is being decoded and return as they finish."""
+
+    def __init__(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
+        os.environ.update(engine_environment(recipe.rollout, use_gpu, offline=Path(model).is_dir()))
+        # Only here: these import torch and vLLM, which read the environment as they are imported.
+        from rft.data.video import ClipCache
+        from rft.rollout.engine import Engine, EngineFailed
+
+        video = recipe.video
+        self._clips = ClipCache(clips_dir, video.cache_gib, video.decoder, video.decode_timeout_s)
+        self._engine = Engine(model, recipe, use_gpu)
+        self._engine_failed = EngineFailed
+        self._decoders = ThreadPoolExecutor(NUM_DECODERS, "decoder")
+        # One thread: neither tokenizers nor vLLM's processor cache may be used by two.
+        self._renderer = ThreadPoolExecutor(1, "renderer")
+        self._num_aborts = 0
+
+    async def ready(self) -> None:
+        """Returns once the engine stands: an actor answers after its construction."""
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Generated:
+        """The group of one prompt. What goes wrong with this prompt alone is an answer, not an exception."""
+        loop = asyncio.get_running_loop()
+        num_aborts = self._num_aborts
+        try:
+            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.video)
+            rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
+            if num_aborts != self._num_aborts:
+                return failure(sampling, "aborted")
+            return Generated(await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed)))
+        except self._engine_failed:
+            raise
+        except Exception as error:
+            return failure(sampling, f"{type(error).__name__}: {error}")
+
+    async def load_weights(self, policy_version: int, tensors: "dict[str, torch.Tensor]", probe: Probe) -> float:
+        """Replace the engine's weights; returns the probe's mean absolute log-probability gap."""
+
+        def load() -> float:
+            return self._engine.load_weights(policy_version, tensors, probe).result()
+
+        # By the renderer's thread: vLLM's processor cache is emptied, so nothing may be rendered meanwhile.
+        return await asyncio.get_running_loop().run_in_executor(self._renderer, load)
+
+    async def counters(self) -> dict[str, float]:
+        return await asyncio.wrap_future(self._engine.counters()) | self._clips.counters()
+
+    async def abort(self) -> None:
+        self._num_aborts += 1
+        await asyncio.wrap_future(self._engine.abort_all())
+
+
+def failure(sampling: Sampling, problem: str) -> Generated:
+    """A group of completions that state a failure."""
+    none = Completion("", (), (), num_prompt_tokens=0, finish_reason="error", policy_version=0)
+    return Generated((none,) * sampling.num_generations, problem)
+
+
+def engine_environment(rollout: RolloutRecipe, use_gpu: bool, offline: bool) -> dict[str, str]:
+    """Environment variables for a process that hosts vLLM. `offline`: the model is a local folder."""
+    variables = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine is stepped in this process
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+    if offline:
+        variables |= {"HF_HUB_OFFLINE": "1"}
+    if not use_gpu:
+        threads = rollout.threads_per_worker or len(os.sched_getaffinity(0))
+        variables |= {
+            "OMP_NUM_THREADS": str(threads),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the learner has the same cores
+            "GLOO_SOCKET_IFNAME": "lo",
+            # Eager is as fast for what is left of torch.compile there, starts sooner and needs no C++ compiler.
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+    return variables
+
+
+class RayWorker:
+    """The pool's handle on a RolloutWorker in its own process."""
+
+    def __init__(self, model: str, recipe: Recipe, clips_dir: Path) -> None:
+        """Returns at once, while the worker starts."""
+        use_gpu = ray.cluster_resources().get("GPU", 0) > 0
+        # num_cpus=0: workers and learner take turns on the cores of a machine without GPUs.
+        actor = ray.remote(num_cpus=0, num_gpus=recipe.rollout.gpus_per_worker if use_gpu else 0)(RolloutWorker)
+        self._actor = actor.remote(model, recipe, clips_dir, use_gpu)
+
+    def ready(self) -> Future[None]:
+        return _future(self._actor.ready.remote())
+
+    def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]:
+        return _future(self._actor.generate.remote(prompt, sampling, seed))
+
+    def load_weights(self, ref: WeightsRef) -> Future[float]:
+        # The tensors stand alone among the arguments so that Ray hands over the dict behind the reference.
+        return _future(self._actor.load_weights.remote(ref.policy_version, ref.tensors, ref.probe))
+
+    def counters(self) -> Future[dict[str, float]]:
+        return _future(self._actor.counters.remote())
+
+    def abort(self) -> None:
+        self._actor.abort.remote()
+
+    def close(self) -> None:
+        ray.kill(self._actor)
+
+
+def start_pool(
+    model: str, recipe: Recipe, clips_dir: Path, should_stop: Callable[[], bool] = lambda: False
+) -> WorkerPool:
+    """A pool of recipe.rollout.num_workers engines on this Ray cluster. Returns at once, while they start."""
+    return WorkerPool(recipe.rollout, lambda index: RayWorker(model, recipe, clips_dir), should_stop)
+
+
+def _future(ref: Any) -> Future[Any]:
+    """The result of a call, as a future that raises WorkerDied for whatever ends or breaks the worker."""
+    result: Future[Any] = Future()
+
+    def settle(done: Future[Any]) -> None:
+        error = done.exception()
+        if error is None:
+            result.set_result(done.result())
+        else:
+            result.set_exception(WorkerDied(_cause(error)))
+
+    ref.future().add_done_callback(settle)
+    return result
+
+
+def _cause(error: BaseException) -> str:
+    """What a person needs of Ray's error: the exception in the worker, or how its process ended."""
+    cause = getattr(error, "cause", None)
+    if isinstance(error, RayTaskError) and cause is not None:
+        return f"{type(cause).__name__}: {cause}"
+    return str(error).strip()
