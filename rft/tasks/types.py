@@ -108,7 +108,8 @@ class Task:
 
 def write_number(value: float) -> str:
     """All decimals of a number and no exponent, so that what is read back is the same float."""
-    return f"{Decimal(repr(float(value))):f}"
+    # Published spans hold -0.0, which spans cannot be read back with; adding 0.0 takes the sign away.
+    return f"{Decimal(repr(float(value) + 0.0)):f}"
 
 
 def recalls(iou: float) -> dict[str, float]:

@@ -194,7 +194,7 @@ def test_fractions_need_every_length() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(3, "3.0"), (12.54, "12.54"), (1e-7, "0.0000001"), (1e16, "10000000000000000")]
+    ("value", "text"), [(3, "3.0"), (-0.0, "0.0"), (12.54, "12.54"), (1e-7, "0.0000001"), (1e16, "10000000000000000")]
 )
 def test_numbers_are_written_without_exponent(value: float, text: str) -> None:
     assert write_number(value) == text
