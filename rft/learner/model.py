@@ -107,12 +107,13 @@ class Policy(nn.Module):
         hidden = hidden.flatten(0, 1)[batch.scored]
         chunks = list(zip(torch.split(hidden, self.chunk), torch.split(batch.labels, self.chunk), strict=True))
         if len(chunks) == 1:
-            return TokenLogprobs(*self._chunk_logprobs(*chunks[0], as_sampled))
-        parts = [
-            checkpoint(self._chunk_logprobs, *part, as_sampled, use_reentrant=False, preserve_rng_state=False)
-            for part in chunks
-        ]
-        return TokenLogprobs(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+            parts = [self._chunk_logprobs(*chunks[0], as_sampled)]
+        else:
+            parts = [
+                checkpoint(self._chunk_logprobs, *part, as_sampled, use_reentrant=False, preserve_rng_state=False)
+                for part in chunks
+            ]
+        return TokenLogprobs(torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts]))
 
     def _chunk_logprobs(self, hidden: Tensor, labels: Tensor, as_sampled: bool) -> tuple[Tensor, Tensor]:
         logits = self.model.lm_head(hidden)

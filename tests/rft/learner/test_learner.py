@@ -7,12 +7,13 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tiny_policy import VIDEO, sample, save_tiny
+from tiny_policy import VIDEO, FakeClips, FakeProcessor, recipe, sample, save_tiny
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from rft.errors import CheckpointError, DataError, RolloutError
 from rft.learner.learner import Learner
+from rft.learner.sharding import full
 from rft.learner.weights import trainable
 from rft.types import TrainSample
 
@@ -242,3 +243,16 @@ def test_untied_head_is_trained_and_published(
     learner = make_learner(tmp_path)
     learner.update(samples)
     assert ("lm_head.weight" in learner.state_dict_for_rollout()[0]) == (not learner._model.all_tied_weights_keys)
+
+
+def test_bfloat16_learns_in_float32_master_weights(tiny_dir: Path, samples: tuple[TrainSample, ...]) -> None:
+    settings = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-6})
+    try:
+        learner = Learner(tiny_dir, settings, FakeProcessor(), FakeClips(), total_updates=4)
+        delta = change(learner, samples)
+        published, _ = learner.state_dict_for_rollout()
+    finally:
+        torch.distributed.destroy_process_group()
+    # A weight of 0.1 has bfloat16 neighbours 5e-4 away: without master weights nothing would move.
+    assert all(tensor.dtype == torch.float32 and 0 < tensor.abs().max() < 2e-6 for tensor in map(full, delta.values()))
+    assert {tensor.dtype for tensor in published.values()} == {torch.bfloat16}
