@@ -144,7 +144,9 @@ class RewardWorker:
 
 def _end_process(process: subprocess.Popen[bytes], connection: Connection) -> None:
     connection.close()
-    process.kill()
+    # The process leads a group of its own, which also holds whatever a reward started.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

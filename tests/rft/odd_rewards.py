@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from pathlib import Path
 
 from rewards.types import ChoiceTarget, Score
 
@@ -34,6 +35,10 @@ def odd(completion: str, target: ChoiceTarget) -> Score:
         print("a line that is no message")
     if completion == "child":
         subprocess.run([sys.executable, "-c", ""], check=True)
+    if completion.startswith("start "):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        Path(completion.removeprefix("start ")).write_text(str(child.pid))
+        child.wait()
     odd_values = {"nan": float("nan"), "two": 2.0, "minus": -0.1, "text": "1", "fraction": Fraction(1, 4)}
     if completion == "none":
         return None  # type: ignore[return-value]

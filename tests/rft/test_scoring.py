@@ -135,6 +135,12 @@ def test_what_a_reward_prints_or_starts_disturbs_nothing(worker: RewardWorker) -
     assert [rollout.reward for rollout in rollouts] == [1.0, 1.0, 0.25]
 
 
+def test_what_a_reward_started_ends_with_it(worker: RewardWorker, tmp_path: Path) -> None:
+    rollouts = score([f"start {tmp_path / 'pid'}"], {"odd": 1.0}, worker, reward_timeout_s=0.5).rollouts
+    assert "took longer" in rollouts[0].problem
+    assert ends_within(int((tmp_path / "pid").read_text()), 2.0)
+
+
 def test_one_process_serves_all_groups_until_it_hangs() -> None:
     worker = RewardWorker()
     for _ in range(3):
