@@ -202,7 +202,7 @@ class WorkerPool:
             try:
                 answers.append((slot.outstanding[future], future.result()))
             except WorkerDied as error:
-                died = error
+                died = died or error
             else:
                 del slot.outstanding[future]
         if died is not None:

@@ -1,0 +1,256 @@
+"""The pool over hand-written workers: load, deaths, failed prompts, stopping, weights."""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from rewards.types import ChoiceTarget
+from rft.errors import Interrupted, RolloutError
+from rft.recipe import RolloutRecipe
+from rft.rollout import pool as pool_module
+from rft.rollout.pool import Generated, WorkerDied, WorkerPool, request_seed
+from rft.types import Completion, Probe, Prompt, Sampling, Video, VideoSampling, WeightsRef
+
+SAMPLING = Sampling(num_generations=4, temperature=1.0, top_p=1.0, top_k=0, max_completion_length=8)
+VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 16, 1, 1, 1))
+
+
+def prompts(num: int) -> list[Prompt]:
+    return [Prompt(f"p{i}", "multiple_choice", "?", VIDEO, ChoiceTarget("A")) for i in range(num)]
+
+
+def completions(text: str, reason: str = "stop") -> tuple[Completion, ...]:
+    return (Completion(text, (1,), (-0.5,), 5, reason, 0),) * SAMPLING.num_generations
+
+
+def done(value: object) -> Future:
+    future: Future = Future()
+    future.set_result(value)
+    return future
+
+
+def dead() -> Future:
+    future: Future = Future()
+    future.set_exception(WorkerDied("killed"))
+    return future
+
+
+@pytest.fixture(autouse=True)
+def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "POLL_S", 0.001)
+
+
+class FakeWorker:
+    """Answers `speed` requests per tick; dies with all it owes at request number `dies_at`."""
+
+    def __init__(self, speed: int = 1000, dies_at: int | None = None, gap: float = 0.01, starts: bool = True) -> None:
+        self.speed, self.dies_at, self.gap, self.starts = speed, dies_at, gap, starts
+        self.waiting: list[tuple[Prompt, Future]] = []
+        self.seeds: dict[str, int] = {}
+        self.most_waiting = self.num_aborts = 0
+        self.loaded: list[int] = []
+        self.dead = self.closed = False
+
+    def ready(self) -> Future:
+        return done(None) if self.starts else dead()
+
+    def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future:
+        if self.dead:
+            return dead()
+        future: Future = Future()
+        self.waiting.append((prompt, future))
+        self.most_waiting = max(self.most_waiting, len(self.waiting))
+        self.seeds[prompt.prompt_id] = seed
+        if self.dies_at is not None and len(self.seeds) >= self.dies_at:
+            self.dead = True
+            for _, owed in self.waiting:
+                owed.set_exception(WorkerDied("out of memory"))
+        return future
+
+    def tick(self) -> None:
+        if not self.dead:
+            now, self.waiting = self.waiting[: self.speed], self.waiting[self.speed :]
+            for prompt, future in now:
+                bad = prompt.prompt_id == "bad"
+                answer = completions(prompt.prompt_id, "error" if bad else "stop")
+                future.set_result(Generated(answer, "DataError: no such clip" if bad else None))
+
+    def load_weights(self, ref: WeightsRef) -> Future:
+        if self.dead:
+            return dead()
+        self.loaded.append(ref.policy_version)
+        return done(self.gap)
+
+    def counters(self) -> Future:
+        return dead() if self.dead else done({"generated_tokens": 3.0})
+
+    def abort(self) -> None:
+        self.num_aborts += 1
+        self.waiting.clear()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Fakes:
+    """Starts the given workers in turn, and ticks those that live whenever the pool asks whether to stop."""
+
+    def __init__(self, *workers: FakeWorker) -> None:
+        self.coming = list(workers)
+        self.started: list[FakeWorker] = []
+        self.stop: Callable[[], bool] = lambda: False
+
+    def start(self, index: int) -> FakeWorker:
+        self.started.append(self.coming.pop(0))
+        return self.started[-1]
+
+    def should_stop(self) -> bool:
+        for worker in self.started:
+            worker.tick()
+        return self.stop()
+
+    def pool(self, **values: object) -> WorkerPool:
+        recipe = RolloutRecipe.model_validate({"num_workers": len(self.coming), "max_num_seqs": 8} | values)
+        return WorkerPool(recipe, self.start, self.should_stop)
+
+
+def weights(version: int) -> WeightsRef:
+    return WeightsRef(version, {}, Probe((1, 2), (-0.5,)))
+
+
+def test_every_prompt_is_answered_under_its_index() -> None:
+    pool = Fakes(FakeWorker(speed=1), FakeWorker(speed=2)).pool()
+    answers = dict(pool.generate(prompts(9), SAMPLING, seed=3))
+    assert {i: a[0].text for i, a in answers.items()} == {i: f"p{i}" for i in range(9)}
+
+
+def test_groups_come_before_all_are_done() -> None:
+    fakes = Fakes(FakeWorker(speed=1))
+    groups = fakes.pool().generate(prompts(9), SAMPLING, seed=0)
+    next(groups)
+    assert len(fakes.started[0].waiting) == 3
+
+
+def test_a_fast_worker_gets_more_and_none_hoards() -> None:
+    fast, slow = FakeWorker(speed=4), FakeWorker(speed=1)
+    dict(Fakes(fast, slow).pool().generate(prompts(60), SAMPLING, seed=0))
+    assert len(fast.seeds) >= 2 * len(slow.seeds)
+    # 8 sequences are decoded together, so 2 groups of 4, and as much again waits with the worker.
+    assert (fast.most_waiting, slow.most_waiting) == (4, 4)
+
+
+def test_seeds_follow_prompts_not_workers_and_leave_room_for_a_group() -> None:
+    alone, one, two = FakeWorker(), FakeWorker(speed=1), FakeWorker(speed=3)
+    dict(Fakes(alone).pool().generate(prompts(30), SAMPLING, seed=7))
+    dict(Fakes(one, two).pool().generate(prompts(30), SAMPLING, seed=7))
+    assert one.seeds | two.seeds == alone.seeds
+    seeds = sorted(request_seed(seed, index) for seed in range(20) for index in range(100))
+    assert min(b - a for a, b in zip(seeds, seeds[1:], strict=False)) > 1024
+    assert seeds[-1] + 1024 < 2**63
+
+
+def test_a_dead_worker_is_replaced_and_its_prompts_are_asked_again() -> None:
+    dying, other, new = FakeWorker(dies_at=3), FakeWorker(speed=1), FakeWorker()
+    fakes = Fakes(dying, other, new)
+    pool = fakes.pool(num_workers=2, max_restarts=1)
+    pool.load_weights(weights(5))
+    answers = dict(pool.generate(prompts(12), SAMPLING, seed=1))
+    assert sorted(answers) == list(range(12))
+    assert dying.closed
+    assert new.loaded == [5], "the new worker must serve the current policy"
+    again = new.seeds.keys() & dying.seeds.keys()
+    assert again
+    assert all(new.seeds[p] == dying.seeds[p] for p in again)
+    counts = pool.counters()
+    assert (counts["restarts"], counts["resubmitted"], counts["failed_requests"]) == (1, 4, 0)
+    assert pool.counters()["restarts"] == 0
+
+
+def test_too_many_deaths_stop_the_run_with_their_cause() -> None:
+    fakes = Fakes(FakeWorker(dies_at=1), FakeWorker(dies_at=1), FakeWorker(dies_at=1))
+    pool = fakes.pool(num_workers=1, max_restarts=2)
+    with pytest.raises(RolloutError, match=r"max_restarts=2 replacements are used up.*\n  out of memory"):
+        dict(pool.generate(prompts(2), SAMPLING, seed=0))
+    assert all(worker.closed for worker in fakes.started)
+
+
+def test_a_worker_that_cannot_start_is_not_tried_again() -> None:
+    fakes = Fakes(FakeWorker(starts=False), FakeWorker())
+    pool = fakes.pool(num_workers=1)
+    with pytest.raises(RolloutError, match="worker 0 cannot start:\n  killed"):
+        pool.wait_until_ready()
+    assert len(fakes.started) == 1
+
+
+def test_a_prompt_that_fails_comes_back_as_failed_completions() -> None:
+    pool = Fakes(FakeWorker()).pool()
+    bad = Prompt("bad", "multiple_choice", "?", VIDEO, ChoiceTarget("A"))
+    answers = dict(pool.generate([*prompts(2), bad], SAMPLING, seed=0))
+    assert [c.finish_reason for c in answers[2]] == ["error"] * 4
+    assert answers[1][0].finish_reason == "stop"
+    assert [(f.prompt_id, f.problem) for f in pool.failed()] == [("bad", "DataError: no such clip")]
+    assert pool.failed() == ()
+    assert pool.counters()["failed_requests"] == 1
+
+
+def test_stopping_leaves_generate_and_drops_what_is_in_flight() -> None:
+    fakes = Fakes(FakeWorker(speed=1))
+    pool = fakes.pool()
+    groups = pool.generate(prompts(9), SAMPLING, seed=0)
+    next(groups)
+    fakes.stop = lambda: True
+    with pytest.raises(Interrupted):
+        dict(groups)
+    assert fakes.started[0].num_aborts == 1
+    fakes.stop = lambda: False
+    assert len(dict(pool.generate(prompts(3), SAMPLING, seed=0))) == 3
+
+
+def test_leaving_the_iterator_drops_what_is_in_flight() -> None:
+    fakes = Fakes(FakeWorker(speed=1))
+    pool = fakes.pool()
+    groups = pool.generate(prompts(9), SAMPLING, seed=0)
+    next(groups)
+    with pytest.raises(RuntimeError, match="one generate"):
+        next(pool.generate(prompts(1), SAMPLING, seed=0))
+    with pytest.raises(RuntimeError, match="while groups are sampled"):
+        pool.load_weights(weights(1))
+    groups.close()
+    assert fakes.started[0].num_aborts == 1
+    assert len(dict(pool.generate(prompts(3), SAMPLING, seed=0))) == 3
+
+
+def test_a_stop_is_noticed_while_a_worker_starts() -> None:
+    fakes = Fakes(FakeWorker())
+    fakes.coming[0].ready = Future  # never done
+    fakes.stop = lambda: True
+    with pytest.raises(Interrupted):
+        fakes.pool().wait_until_ready()
+
+
+@pytest.mark.parametrize("gap", [0.051, math.nan])
+def test_weights_that_did_not_arrive_stop_the_run(gap: float) -> None:
+    pool = Fakes(FakeWorker(gap=0.01), FakeWorker(gap=gap)).pool(probe_tolerance=0.05)
+    with pytest.raises(RolloutError, match=r"worker 1 does not hold policy version 7: .* differ .* by (0\.0510|nan)"):
+        pool.load_weights(weights(7))
+
+
+def test_load_weights_tells_the_largest_gap_of_all_workers() -> None:
+    fakes = Fakes(FakeWorker(gap=0.01), FakeWorker(gap=0.03))
+    assert fakes.pool().load_weights(weights(2)) == 0.03
+    assert [worker.loaded for worker in fakes.started] == [[2], [2]]
+
+
+def test_a_worker_that_dies_over_a_load_or_a_question_is_replaced() -> None:
+    first, second, third = FakeWorker(), FakeWorker(gap=0.02), FakeWorker(gap=0.04)
+    pool = Fakes(first, second, third).pool(num_workers=1)
+    pool.wait_until_ready()
+    first.dead = True
+    assert pool.load_weights(weights(4)) == 0.02
+    second.dead = True
+    assert pool.counters() == {"restarts": 1, "resubmitted": 0, "failed_requests": 0, "generated_tokens": 3}
+    assert third.loaded == [4]
+    assert pool.counters()["restarts"] == 1
