@@ -1,0 +1,72 @@
+import random
+
+import pytest
+
+from rewards import REWARDS
+from rft.synthetic.questions import EXACT, LooseAnnotator, row_of
+from rft.synthetic.scenes import DIRECTIONS, DURATION_S, boxes_of, direction_of, event_scene, journey_scene
+from rft.tasks import TASKS
+
+
+def rows(task: str, annotator: LooseAnnotator = EXACT, num: int = 300) -> list[tuple[object, str]]:
+    """(target, demonstration) of random rows."""
+    rng = random.Random(task)
+    found = []
+    for i in range(num):
+        scene = journey_scene(rng) if task == "tracking" else event_scene(rng)
+        row = TASKS[task].row_type(id=str(i), video="clip.mp4", **row_of(scene, task, rng, annotator))
+        found.append((TASKS[task].target(row), row.demonstration or ""))
+    return found
+
+
+def mean_score(task: str, annotator: LooseAnnotator) -> float:
+    name = TASKS[task].rewards[0][0]
+    return sum(REWARDS[name](text, target).value for target, text in rows(task, annotator)) / 300
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_rows_are_valid_and_exact_demonstrations_are_right(task: str) -> None:
+    for target, text in rows(task):
+        for name, weight in TASKS[task].default_rewards(think=True).items():
+            value = REWARDS[name](text, target).value
+            assert (weight and value == 1.0) or (task, name) == ("tracking", "mean_box_iou")
+    # Coordinates of one decimal cost about a quarter of the overlap.
+    assert mean_score(task, EXACT) > (0.7 if task == "tracking" else 0.999)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_the_loose_annotator_is_worse_than_the_truth_and_keeps_the_form(task: str) -> None:
+    assert 0.3 < mean_score(task, LooseAnnotator()) < 0.85
+    assert all(REWARDS["think_format"](text, target).value == 1.0 for target, text in rows(task, LooseAnnotator()))
+
+
+def test_a_guessed_direction_is_named_in_thought_and_letter_alike() -> None:
+    rng = random.Random(1)
+    for _ in range(100):
+        row = row_of(event_scene(rng), "multiple_choice", rng, LooseAnnotator())
+        said = next(word for word in DIRECTIONS if f"moves {word}<" in row["demonstration"])
+        letter = "ABCD"[row["options"].index(said)]
+        assert f"<answer>{letter}</answer>" in row["demonstration"]
+
+
+def test_options_come_in_every_order() -> None:
+    rng = random.Random(2)
+    scene = event_scene(rng)
+    orders = {tuple(row_of(scene, "multiple_choice", rng)["options"]) for _ in range(400)}
+    assert len(orders) == 24
+
+
+def test_scenes_are_what_they_say() -> None:
+    rng = random.Random(3)
+    for _ in range(200):
+        first, second = event_scene(rng).shapes
+        assert first.colour != second.colour
+        for shape in (first, second):
+            (x0, y0), (x1, y1) = shape.start, shape.end
+            step = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}[direction_of(shape)]
+            travel = abs(x1 - x0) + abs(y1 - y0)
+            assert (x1 - x0, y1 - y0) == pytest.approx((travel * step[0], travel * step[1]))
+            assert 0 <= shape.visible_s[0] < shape.visible_s[1] <= DURATION_S
+            assert all(shape.radius - 1e-9 <= c <= 1 - shape.radius + 1e-9 for c in (x0, y0, x1, y1))
+        boxes = boxes_of(journey_scene(rng))
+        assert all(0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1 for x0, y0, x1, y1 in boxes)
