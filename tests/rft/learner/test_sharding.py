@@ -36,9 +36,7 @@ def learn(model_dir: Path, out: Path, case: str) -> Learner:
 
 
 def make(model_dir: Path, case: str) -> Learner:
-    return Learner(
-        model_dir, recipe(**CASES[case]), FakeProcessor(), FakeClips(), total_updates=4, dtype=torch.float64
-    )
+    return Learner(model_dir, recipe(**CASES[case]), FakeProcessor(), FakeClips(), total_updates=4, dtype=torch.float64)
 
 
 def one_rank(rank: int, port: int, model_dir: Path, out: Path, case: str, other: Path) -> None:

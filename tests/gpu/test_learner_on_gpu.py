@@ -1,0 +1,97 @@
+"""What only a GPU can show of the learner: `pytest tests/gpu`, a minute on one device of any size."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rewards.types import SpanTarget
+from rft.data.frames import Frames
+from rft.data.processor import PromptProcessor
+from rft.learner.learner import Learner
+from rft.recipe import Recipe
+from rft.synthetic.policy import build_policy
+from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+class NoisyClips:
+    """One clip of noise, 8 frames of 56 by 56."""
+
+    def load(self, video: Video) -> Frames:
+        pixels = np.random.default_rng(0).integers(0, 255, (8, 56, 56, 3), dtype=np.uint8)
+        return Frames(pixels, tuple(i / 2 for i in range(8)), tuple(range(8)), 2.0, 8, 4.0, "noise")
+
+
+@pytest.fixture(scope="module")
+def policy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("policy")
+    build_policy(directory, seed=0)
+    return directory
+
+
+def make(policy_dir: Path, device: str, dtype: str, **learner: object) -> Learner:
+    settings = {"dtype": dtype, "learning_rate": 1e-3, "lr_scheduler_type": "constant"} | learner
+    recipe = Recipe.model_validate(
+        {"model": str(policy_dir), "tasks": {}, "data": {"train": ()}, "steps": 4, "learner": settings}
+    )
+    processor = PromptProcessor(str(policy_dir))
+    return Learner(policy_dir, recipe, processor, NoisyClips(), total_updates=4, device=device)  # type: ignore[arg-type]
+
+
+def samples(processor: PromptProcessor, *, packed: bool = True) -> list[TrainSample]:
+    video = Video(Path("noise.mp4"), VideoSampling(2.0, 4, 8, 784, 3136, 10**6))
+    found = []
+    for number in range(6):
+        name = f"p{number // 3}" if packed else f"p{number}"
+        prompt = Prompt(name, "t", f"When does it move? {number // 3}", video, SpanTarget(0.0, 1.0))
+        token_ids = processor.completion_ids("<think>now</think><answer>1.5 to 3.0</answer>"[: 20 + 4 * number])
+        num_prompt_tokens = len(processor.encode(prompt, NoisyClips().load(video)).token_ids)
+        completion = Completion("", token_ids, (-1.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
+        found.append(TrainSample(prompt, completion, float(number % 3 - 1)))
+    return found
+
+
+def test_gpu_and_cpu_learn_the_same_in_float32(policy_dir: Path) -> None:
+    torch.set_float32_matmul_precision("highest")
+    learners = [make(policy_dir, device, "float32") for device in ("cpu", "cuda")]
+    metrics = [learner.update(samples(learner.processor)) for learner in learners]
+    for name in ("entropy", "grad_norm", "logprob_gap"):
+        assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-3), name
+    for probe in zip(*(learner.state_dict_for_rollout()[1].logprobs for learner in learners), strict=True):
+        assert probe[0] == pytest.approx(probe[1], abs=1e-2)
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True}, {"lora": {"r": 4}}], ids=str)
+def test_packed_equals_copies_in_bfloat16(policy_dir: Path, options: dict[str, object], tmp_path: Path) -> None:
+    try:
+        found = []
+        for packed in (True, False):
+            learner = make(policy_dir, "cuda", "bfloat16", **options)
+            found.append(learner.update(samples(learner.processor, packed=packed)))
+        assert found[0]["logprob_gap"] == pytest.approx(found[1]["logprob_gap"], rel=1e-2)
+        assert found[0]["grad_norm"] == pytest.approx(found[1]["grad_norm"], rel=5e-2)
+        learner.save(tmp_path)
+        learner.load(tmp_path)
+        assert learner.update(samples(learner.processor))["skipped_updates"] == 0
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def test_benchmark_writes_its_result(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "gpu_learner.py"
+    arguments = ["--model-size", "tiny", "--updates", "1", "--completion-tokens", "16", "--results", str(tmp_path)]
+    subprocess.run([sys.executable, str(script), *arguments], check=True)
+    (path,) = tmp_path.glob("gpu_learner_tiny_*.json")
+    result = json.loads(path.read_text())
+    assert result["hardware"] == torch.cuda.get_device_name()
+    assert result["packed"]["mean_logprob"] == pytest.approx(result["copies"]["mean_logprob"], rel=1e-2)
