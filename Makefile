@@ -28,7 +28,7 @@ lint: env
 gpu-check:
 	$(MAKE) env GROUP=gpu
 	$(BIN)/pytest -m gpu $(ARGS)
-	$(BIN)/python -m benchmarks.gpu_learner
+	$(BIN)/python benchmarks/gpu_learner.py
 
 env: $(READY)
 

@@ -81,7 +81,8 @@ def _data(args: argparse.Namespace) -> None:
     if args.what == "synthetic":
         from rft.synthetic.rows import write_dataset
 
-        write_dataset(args.directory, seed=args.seed)
+        rows = write_dataset(args.directory, seed=args.seed)
+        print(f"{args.directory}: {', '.join(f'{count:,} rows in {name}.jsonl' for name, count in rows.items())}")
     else:
         from rft.data.real_clips import write_real_clips
 
