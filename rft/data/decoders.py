@@ -259,7 +259,7 @@ class _Folder:
             file = self._files[index]
             try:
                 with Image.open(file) as image:
-                    frame = np.asarray(image.convert("RGB"))
+                    frame = np.array(image.convert("RGB"))  # a copy: torch warns of arrays it may not write to
             except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
                 raise ClipError(f"{file}: damaged image: {error}") from error
             if shape is not None and frame.shape != shape:
