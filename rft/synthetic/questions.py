@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.types import LETTERS, Box, Span
-from rft.synthetic.clips import Scene
+from rft.synthetic.clips import Scene, Shape
 from rft.synthetic.scenes import DIRECTIONS, DURATION_S, boxes_of, direction_of, event_scene, journey_scene
 from rft.tasks import TASKS
 
@@ -56,11 +56,15 @@ def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotato
     start_s, end_s = annotator.span(shape.visible_s, rng)
     if task == "temporal_grounding":
         row |= {"query": f"the {shape.name} is visible", "target": {"span": shape.visible_s}}
-        return row | {"demonstration": f"<think>look</think><answer>{start_s:.1f} to {end_s:.1f}</answer>"}
+        thought = f"<think>{_seen_each_second(shape)}</think>"
+        return row | {"demonstration": f"{thought}<answer>{start_s:.1f} to {end_s:.1f}</answer>"}
     true, said = direction_of(shape), annotator.direction(direction_of(shape), rng)
     options = rng.sample(DIRECTIONS, len(DIRECTIONS))
     target: dict[str, Any] = {"choice": LETTERS[options.index(true)]}
-    answer = f"<think>moves {said}</think><answer>{LETTERS[options.index(said)]}</answer>"
+    thought = f"moves {said}"
+    if task == "grounded_qa":
+        thought = f"{_seen_each_second(shape)} {thought}"
+    answer = f"<think>{thought}</think><answer>{LETTERS[options.index(said)]}</answer>"
     if task == "grounded_qa":
         target["spans"] = [shape.visible_s]
         answer += f"<glue>[({start_s:.1f}, {end_s:.1f})]</glue>"
@@ -78,6 +82,12 @@ def tokenizer_texts() -> Iterator[str]:
             fields = row_of(scene, task.name, rng)
             yield task.prompt_text(task.row_type(id="text", video="none", **fields), True)
             yield fields["demonstration"]
+
+
+def _seen_each_second(shape: Shape) -> str:
+    """Whether the shape is seen in each second of the clip: "no yes yes no ..."."""
+    begin, end = shape.visible_s
+    return " ".join("yes" if begin < second + 1 and second < end else "no" for second in range(int(DURATION_S)))
 
 
 def _boxes_text(boxes: tuple[Box, ...]) -> str:
