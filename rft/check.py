@@ -1,8 +1,10 @@
 """Is a recipe going to run? Every problem that can be found on a laptop, before Ray or a GPU starts, and the plan."""
 
+import gc
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +64,8 @@ def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
     for key, message in _values_that_do_not_fit(recipe):
         problems.append(Problem(key, "", message))
     problems += reward_problems(recipe)
-    data = check_data(recipe)
+    with _no_garbage_collection():
+        data = check_data(recipe)
     problems += data.problems
     notes += data.notes
     tokens = _tokens(recipe, data, problems)
@@ -71,6 +74,18 @@ def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
     notes += _sampling_notes(recipe)
     plan = _plan(recipe, data, tokens, run_dir)
     return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Tens of thousands of rows, none of them garbage: looking for it takes a fifth of the time of a check."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _values_that_do_not_fit(recipe: Recipe) -> list[tuple[str, str]]:

@@ -23,9 +23,9 @@ class DataCheck:
     rows: dict[str, dict[str, int]]
     """Split (train, eval, cold_start) -> task -> number of rows."""
     clips_s: frozenset[float | None]
-    """Lengths of the clips, None among them where a row does not tell it."""
+    """Lengths of the clips the engine is shown, None among them where a row does not tell it."""
     texts: frozenset[str]
-    """What the prompts say."""
+    """What its prompts say."""
     problems: tuple[Problem, ...]
     blocks: tuple[str, ...]
     """Problems inside data files."""
@@ -52,7 +52,8 @@ def check_data(recipe: Recipe) -> DataCheck:
             continue
         _check_videos(key, splits[split], recipe.data.max_bad_share, problems, notes)
     _check_counts(recipe, splits, problems, notes)
-    rows = [row for found in splits.values() for row in found]
+    # The engine reads no rows of the supervised stage.
+    rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
     texts = frozenset(TASKS[row.task].prompt_text(row, recipe.tasks[row.task].think) for row in rows)
     counts = {split: dict(Counter(row.task for row in found)) for split, found in splits.items()}
     clips_s = frozenset(row.clip_s for row in rows)
