@@ -6,6 +6,7 @@ PyYAML alone reads `1e-6` as text, `1:30` as 90 and `no` as false, and keeps the
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -52,9 +53,10 @@ class _Composer(yaml.SafeLoader):
     """Builds nodes only. An alias would put one value in two places, a tag would change what a scalar is."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", event.start_mark)
+            mark: Any = event.start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
         if event.tag not in (None, "!"):
             raise yaml.composer.ComposerError(None, None, "tags (!name) are not supported", event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
