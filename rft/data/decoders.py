@@ -236,7 +236,7 @@ def load_torchcodec() -> Any:
 
 def _no_torchcodec(error: Exception) -> DataError:
     return DataError(
-        f"video.decoder: torchcodec cannot be loaded ({str(error).splitlines()[0]}). "
+        f"video.decoder: torchcodec cannot be loaded ({str(error).partition('. ')[0]}). "
         "Install it with FFmpeg's shared libraries, or set video.decoder=pyav."
     )
 
