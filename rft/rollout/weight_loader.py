@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from statistics import fmean
+from typing import Any
 
 import torch
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+from vllm.platforms import current_platform
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -20,12 +23,26 @@ def load_weights(engine: LLMEngine, tensors: Mapping[str, torch.Tensor], probe: 
     if engine.has_unfinished_requests():
         raise RuntimeError("weights can only be replaced while no request is being decoded")
     engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(list(tensors.items()))})
+    engine.collective_rpc(repack_tied_head)
     if not engine.reset_prefix_cache():
         raise RuntimeError("the prefix cache still holds blocks of the old weights")
     engine.reset_mm_cache()
     engine.reset_encoder_cache()
     measured = prompt_logprobs(engine, probe.token_ids)
     return fmean(abs(a - b) for a, b in zip(measured, probe.logprobs, strict=True))
+
+
+def repack_tied_head(worker: Any) -> None:
+    """Runs in a vLLM worker: a head tied to the embeddings uses the new weights on the CPU too.
+
+    vLLM's CPU kernels multiply by a packed copy of a layer's weights, made anew when weights are loaded into that
+    layer; a tied head gets its weights through the embeddings, and would keep the packed copy of the old ones.
+    """
+    if not current_platform.is_cpu():
+        return
+    for module in worker.get_model().modules():
+        if isinstance(module, ParallelLMHead):
+            module.quant_method.process_weights_after_loading(module)
 
 
 def prompt_logprobs(engine: LLMEngine, token_ids: tuple[int, ...]) -> tuple[float, ...]:
