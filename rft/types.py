@@ -102,7 +102,7 @@ class Rollout:
     reward: float
     """Sum of weight * value, after what scoring does to truncated or failed completions."""
     problem: str = ""
-    """Why the update leaves it out, beginning with "failed:", "truncated:" or the reward's name; empty where it counts."""
+    """Why the update leaves it out, beginning with "failed:", "truncated:" or the reward's name; "" where it counts."""
 
 
 @dataclass(frozen=True, slots=True)
