@@ -93,7 +93,7 @@ class TrainingRun:
         return self.recipe.video.cache_dir or self.run.clips
 
     def go(self, resume: bool) -> int:
-        from rft import cluster
+        from rft.cluster import cluster
         from rft.learner_actors import LearnerActors
         from rft.rollout.worker import start_pool
 
@@ -110,7 +110,7 @@ class TrainingRun:
             view.phase("reading data")
             order, held_out, blind = self.data(clips, state)
             view.phase("starting Ray")
-            self.closing.enter_context(cluster.start())
+            self.closing.enter_context(cluster())
             run.write_versions()
             # The engines start while the supervised stage runs; the learner's first weights replace theirs.
             pool = start_pool(recipe.model, recipe, self.clips_dir, self.stop)
@@ -303,14 +303,14 @@ def evaluate(recipe: Recipe, task: str | None, as_json: bool) -> int:
         view = open_view(f"rft eval {recipe.model}", sys.stderr if as_json else sys.stdout)
         closing.callback(view.close)
         stop = closing.enter_context(StopSignal(view))
-        from rft import cluster
+        from rft.cluster import cluster
         from rft.rollout.worker import start_pool
 
         clips_dir = recipe.video.cache_dir or folder / "clips"
         clips = open_clips(recipe, clips_dir)
         closing.callback(clips.close)
         rows = usable(recipe.data.eval, recipe, clips, view, "held-out", task)
-        closing.enter_context(cluster.start())
+        closing.enter_context(cluster())
         pool = start_pool(recipe.model, recipe, clips_dir, stop)
         closing.callback(pool.close)
         try:
