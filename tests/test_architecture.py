@@ -15,7 +15,7 @@ HEAVY = ("torch", "ray", "vllm", "transformers", "trl", "av")
 ONLY_IN = {
     "vllm": ("rft/rollout/",),
     "trl": ("rft/coldstart.py",),
-    "ray": ("rft/cluster.py", "rft/launch.py", "rft/learner_actors.py", "rft/rollout/"),
+    "ray": ("rft/cluster.py", "rft/learner_actors.py", "rft/rollout/"),
 }
 """Where a library may be imported at all."""
 
