@@ -93,18 +93,29 @@ def encode_group(
 def prompt_positions(
     model: PreTrainedModel, token_ids: Sequence[int], video_grid_thw: Tensor | None, second_per_grid_ts: object
 ) -> Tensor:
-    """[3, P] M-RoPE positions of a prompt, by the model's own rule."""
+    """[3, P] M-RoPE positions of a prompt: time, row and column.
+
+    By the rule that the models were trained with and vLLM follows: text after a video goes on behind the largest
+    position of the video. transformers 5.19 goes on behind its rows and columns instead, so that long videos overlap
+    the text that follows; its own `get_rope_index` would make learner and engine disagree.
+    """
+    ids = torch.tensor(token_ids)
     if video_grid_thw is None:
-        return torch.arange(len(token_ids)).expand(3, -1)
-    ids = torch.tensor([token_ids])
-    positions, _ = model.model.get_rope_index(
-        ids,
-        mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
-        video_grid_thw=video_grid_thw,
-        second_per_grid_ts=second_per_grid_ts,
-    )
-    first: Tensor = positions[:, 0]
-    return first
+        return torch.arange(len(ids)).expand(3, -1)
+    vision = model.config.vision_config
+    videos = zip(video_grid_thw.tolist(), torch.as_tensor(second_per_grid_ts).tolist(), strict=True)
+    parts: list[Tensor] = []
+    at, place = 0, 0
+    for grid, seconds in videos:
+        num_text = int((ids[at:] == model.config.video_token_id).int().argmax())
+        times, rows, columns = grid[0], grid[1] // vision.spatial_merge_size, grid[2] // vision.spatial_merge_size
+        cells = torch.cartesian_prod(torch.arange(times), torch.arange(rows), torch.arange(columns)).T
+        cells[0] = (cells[0] * (seconds * vision.tokens_per_second)).long()
+        text = torch.arange(num_text).expand(3, -1) + place
+        parts += [text, cells + place + num_text]
+        at += num_text + cells.shape[1]
+        place = int(parts[-1].max()) + 1
+    return torch.cat([*parts, torch.arange(len(ids) - at).expand(3, -1) + place], dim=1)
 
 
 def micro_batch(

@@ -49,15 +49,16 @@ def packed(model: PreTrainedModel, text: str, completions: Sequence[Sequence[int
 def unpacked_logprobs(
     model: PreTrainedModel, text: str, completion: Sequence[int], temperature: float = 0.7, as_sampled: bool = True
 ) -> Tensor:
-    """[T], by the model's own forward on prompt and completion alone."""
+    """[T], by the model's own forward on prompt and completion alone, at positions counted over both."""
     inputs = FakeProcessor().encode(prompt("p", text), None)
     ids = torch.tensor([[*inputs.token_ids, *completion]])
+    positions = prompt_positions(model, ids[0].tolist(), inputs.video_grid_thw, inputs.second_per_grid_ts)
     logits = model(
         input_ids=ids,
         mm_token_type_ids=2 * (ids == VIDEO).int(),
         pixel_values_videos=inputs.pixel_values_videos,
         video_grid_thw=inputs.video_grid_thw,
-        second_per_grid_ts=inputs.second_per_grid_ts,
+        position_ids=positions[:, None],
     ).logits[0, len(inputs.token_ids) - 1 : -1]
     if as_sampled:
         logits = logits / temperature
@@ -69,6 +70,18 @@ def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     return found
+
+
+def test_text_goes_on_behind_the_largest_position_of_the_video(model: PreTrainedModel) -> None:
+    """As in vLLM; six frames' pairs of 2 x 1 visual tokens, 0.75 s apart, two positions per second."""
+    assert model.config.vision_config.tokens_per_second == 2
+    ids = [5, VISION_START, *[VIDEO] * 6, VISION_END, 6]
+    positions = prompt_positions(model, ids, torch.tensor([[3, 4, 2]]), torch.tensor([0.75]))
+    assert positions.tolist() == [
+        [0, 1, 2, 2, 3, 3, 5, 5, 6, 7],
+        [0, 1, 2, 3, 2, 3, 2, 3, 6, 7],
+        [0, 1, 2, 2, 2, 2, 2, 2, 6, 7],
+    ]
 
 
 def test_packed_equals_unpacked(model: PreTrainedModel) -> None:
