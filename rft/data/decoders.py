@@ -115,10 +115,10 @@ class _VideoFile:
             if last is not None and frame.pts <= last:
                 raise ClipError(f"{self.path}: frame times out of order. {REWRITE}")
             last = frame.pts
+            if frame.is_corrupt:  # what leans on it is damaged as well, if without the mark
+                break
             if last != shown[index]:
                 continue
-            if frame.is_corrupt:
-                break
             yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
             following = next(wanted, None)
             if following is None:
@@ -157,17 +157,18 @@ class _VideoFile:
         with _Opened(self.path) as (container, stream):
             codec = stream.codec_context
             codec.thread_type = "AUTO" if codec.width * codec.height >= THREADS_FROM_PIXELS else "NONE"
-            is_running = False
+            start: int | None = None
             for number, packet in enumerate(p for p in container.demux(stream) if p.size):
                 if number < len(needed) and needed[number]:
-                    is_running = True
-                    yield from codec.decode(packet)
-                elif is_running:
-                    is_running = False
-                    yield from codec.decode(None)
+                    start = packet.pts if start is None else start
+                    # Frames before the first key frame of a stretch lack what they lean on; nobody wants them.
+                    yield from (frame for frame in codec.decode(packet) if frame.pts >= start)
+                elif start is not None:
+                    yield from (frame for frame in codec.decode(None) if frame.pts >= start)
                     codec.flush_buffers()
-            if is_running:
-                yield from codec.decode(None)
+                    start = None
+            if start is not None:
+                yield from (frame for frame in codec.decode(None) if frame.pts >= start)
 
 
 class _Opened:
