@@ -12,6 +12,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import ray
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 
 from rft.errors import RftError
 
@@ -44,6 +45,8 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
     # ray reads this one from the environment when it is imported, which may be past. Left on, Ray starts its workers
     # under `uv run` by another `uv run`, which resolves packages anew.
     ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+    # Ray tells of dead workers on standard output, in the middle of the live view; the pool tells of them too.
+    ray_worker.print_to_stdstream = _log_message
     folder = _make_folder(temp_root or Path(tempfile.gettempdir()))
     before = _descendants()
     servers: set[psutil.Process] = set()
@@ -57,6 +60,10 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
         ray.shutdown()
         _end(family)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_message(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
 
 
 def _start(folder: Path, init: Callable[..., Any]) -> None:

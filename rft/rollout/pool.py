@@ -152,7 +152,7 @@ class WorkerPool:
         self.wait_until_ready()
         self._weights = ref
         loads = [(slot, slot.worker, slot.worker.load_weights(ref)) for slot in self._slots]
-        gaps = []
+        gaps: list[float] = []
         for slot, worker, load in loads:
             try:
                 gaps.append(self._result(load))

@@ -38,6 +38,7 @@ class RolloutWorker:
         # One thread: neither tokenizers nor vLLM's processor cache may be used by two.
         self._renderer = ThreadPoolExecutor(1, "renderer")
         self._num_aborts = 0
+        self._counted: dict[str, float] = {}
 
     async def ready(self) -> None:
         """Returns once the engine stands: an actor answers after its construction."""
@@ -67,7 +68,10 @@ class RolloutWorker:
         return await asyncio.get_running_loop().run_in_executor(self._renderer, load)
 
     async def counters(self) -> dict[str, float]:
-        return await asyncio.wrap_future(self._engine.counters()) | self._clips.counters()
+        totals = self._clips.counters()
+        since = {name: total - self._counted.get(name, 0.0) for name, total in totals.items()}
+        self._counted = totals
+        return await asyncio.wrap_future(self._engine.counters()) | since
 
     async def abort(self) -> None:
         self._num_aborts += 1

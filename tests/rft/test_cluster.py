@@ -33,7 +33,7 @@ def test_a_failed_start_leaves_no_folder() -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(ClusterError, match="Ray cannot keep its sockets and logs there.* Set TMPDIR"),
+        pytest.raises(ClusterError, match=r"Ray cannot keep its sockets and logs there.* Set TMPDIR"),
         cluster(tmp_path / "file", init=refused),
     ):
         pytest.fail("the block must not run")

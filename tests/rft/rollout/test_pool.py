@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def test_seeds_follow_prompts_not_workers_and_leave_room_for_a_group() -> None:
     dict(Fakes(one, two).pool().generate(prompts(30), SAMPLING, seed=7))
     assert one.seeds | two.seeds == alone.seeds
     seeds = sorted(request_seed(seed, index) for seed in range(20) for index in range(100))
-    assert min(b - a for a, b in zip(seeds, seeds[1:], strict=False)) > 1024
+    assert min(b - a for a, b in pairwise(seeds)) > 1024
     assert seeds[-1] + 1024 < 2**63
 
 
