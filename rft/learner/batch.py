@@ -110,7 +110,8 @@ def prompt_positions(
         num_text = int((ids[at:] == model.config.video_token_id).int().argmax())
         times, rows, columns = grid[0], grid[1] // vision.spatial_merge_size, grid[2] // vision.spatial_merge_size
         cells = torch.cartesian_prod(torch.arange(times), torch.arange(rows), torch.arange(columns)).T
-        cells[0] = (cells[0] * (seconds * vision.tokens_per_second)).long()
+        if hasattr(vision, "tokens_per_second"):  # Qwen2-VL counts frame pairs, not time
+            cells[0] = (cells[0] * (seconds * vision.tokens_per_second)).long()
         text = torch.arange(num_text).expand(3, -1) + place
         parts += [text, cells + place + num_text]
         at += num_text + cells.shape[1]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tiny_policy import VIDEO, FakeClips, FakeProcessor, recipe, sample, save_tiny
+from tiny_policy import VIDEO, FakeClips, FakeProcessor, recipe, sample, save_tiny, save_tiny_qwen2_vl
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
@@ -279,3 +279,11 @@ def test_bfloat16_learns_in_float32_master_weights(tiny_dir: Path, samples: tupl
     # A weight of 0.1 has bfloat16 neighbours 5e-4 away: without master weights nothing would move.
     assert all(tensor.dtype == torch.float32 and 0 < tensor.abs().max() < 2e-6 for tensor in map(full, delta.values()))
     assert {tensor.dtype for tensor in published.values()} == {torch.bfloat16}
+
+
+def test_qwen2_vl_learns_too(tmp_path: Path, make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
+    learner = make_learner(save_tiny_qwen2_vl(tmp_path))
+    assert learner._model.config.model_type == "qwen2_vl"
+    moved = change(learner, samples)
+    assert any(name.startswith("model.visual") and delta.any() for name, delta in moved.items())
+    assert learner.state_dict_for_rollout()[0].keys() == load_file(tmp_path / "model.safetensors").keys()

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    GenerationConfig,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+)
 
 from rewards.types import SpanTarget
 from rft.data.processor import PromptInputs
@@ -59,6 +65,21 @@ def save_tiny(directory: Path, seed: int = 0, **text: object) -> Path:
             parameter.mul_(4.0 if parameter.ndim > 1 else 1.0)  # away from the flat start: distributions with edges
     model.generation_config = GenerationConfig(eos_token_id=END)
     model.save_pretrained(directory)
+    return directory
+
+
+def save_tiny_qwen2_vl(directory: Path) -> Path:
+    torch.manual_seed(0)
+    config = Qwen2VLConfig(
+        text_config=tiny_config().text_config.to_dict(),
+        vision_config={"depth": 1, "embed_dim": 24, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 1},
+        image_token_id=IMAGE,
+        video_token_id=VIDEO,
+        vision_start_token_id=VISION_START,
+        vision_end_token_id=VISION_END,
+        tie_word_embeddings=True,
+    )
+    Qwen2VLForConditionalGeneration(config).save_pretrained(directory)
     return directory
 
 
