@@ -18,6 +18,10 @@ from rft.errors import RftError
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Off, Ray keeps to 127.0.0.1, as it does by itself on macOS; on, it replaces that by an address others can reach.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # On, workers of a driver under `uv run` are started by another `uv run`, which resolves packages anew.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default; unset, Ray warns
 }
 
@@ -42,9 +46,9 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
     ClusterError: it does not start; the message says why and what to do.
     """
     os.environ.update(ENVIRONMENT)
-    # ray reads this one from the environment when it is imported, which may be past. Left on, Ray starts its workers
-    # under `uv run` by another `uv run`, which resolves packages anew.
+    # ray reads these from the environment as it is imported, which may be past.
     ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+    ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray tells of dead workers on standard output, in the middle of the live view; the pool tells of them too.
     ray_worker.print_to_stdstream = _log_message
     folder = _make_folder(temp_root or Path(tempfile.gettempdir()))

@@ -184,7 +184,7 @@ class Engine:
         )
 
     def _fail(self, error: Exception) -> None:
-        self._failure = EngineFailed("".join(traceback.format_exception(error)))
+        self._failure = EngineFailed("".join(traceback.format_exception(error, limit=-3)).rstrip())
         requests, self._requests = self._requests, {}
         for request in requests.values():
             request.set_exception(self._failure)

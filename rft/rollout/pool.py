@@ -106,7 +106,11 @@ class WorkerPool:
                 try:
                     self._result(slot.worker.ready())
                 except WorkerDied as error:
-                    raise RolloutError(f"rollout worker {index} cannot start:\n  {error}") from error
+                    raise RolloutError(
+                        f"rollout worker {index} cannot start:\n  {error}\nIt is set by the recipe's model, "
+                        "learner.dtype, rollout.max_model_len, max_num_seqs, and kv_cache_gib (CPU) or "
+                        "gpu_memory_utilization."
+                    ) from error
             self._ready = True
         return time.monotonic() - started
 

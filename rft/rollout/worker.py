@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayTaskError
 
+from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import Generated, WorkerDied, WorkerPool
 from rft.types import Completion, Probe, Prompt, Sampling, WeightsRef
@@ -25,23 +26,26 @@ class RolloutWorker:
     """One vLLM engine. Requests join the batch that is being decoded and return as they finish."""
 
     def __init__(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
-        os.environ.update(engine_environment(recipe.rollout, use_gpu, offline=Path(model).is_dir()))
-        # Only here: these import torch and vLLM, which read the environment as they are imported.
-        from rft.data.video import ClipCache
-        from rft.rollout.engine import Engine, EngineFailed
-
+        self._args = (model, recipe, use_gpu)
         video = recipe.video
         self._clips = ClipCache(clips_dir, video.cache_gib, video.decoder, video.decode_timeout_s)
-        self._engine = Engine(model, recipe, use_gpu)
-        self._engine_failed = EngineFailed
         self._decoders = ThreadPoolExecutor(NUM_DECODERS, "decoder")
         # One thread: neither tokenizers nor vLLM's processor cache may be used by two.
         self._renderer = ThreadPoolExecutor(1, "renderer")
         self._num_aborts = 0
         self._counted: dict[str, float] = {}
 
-    async def ready(self) -> None:
-        """Returns once the engine stands: an actor answers after its construction."""
+    async def start(self) -> None:
+        """Build the engine; called once, before all else. Not by __init__, whose errors Ray wraps in its own text."""
+        await asyncio.to_thread(self._start, *self._args)
+
+    def _start(self, model: str, recipe: Recipe, use_gpu: bool) -> None:
+        os.environ.update(engine_environment(recipe.rollout, use_gpu, offline=Path(model).is_dir()))
+        # Only here: it imports torch and vLLM, which read the environment as they are imported.
+        from rft.rollout.engine import Engine, EngineFailed
+
+        self._engine = Engine(model, recipe, use_gpu)
+        self._engine_failed = EngineFailed
 
     async def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Generated:
         """The group of one prompt. What goes wrong with this prompt alone is an answer, not an exception."""
@@ -117,9 +121,10 @@ class RayWorker:
         # num_cpus=0: workers and learner take turns on the cores of a machine without GPUs.
         actor = ray.remote(num_cpus=0, num_gpus=recipe.rollout.gpus_per_worker if use_gpu else 0)(RolloutWorker)
         self._actor = actor.remote(model, recipe, clips_dir, use_gpu)
+        self._started = _future(self._actor.start.remote())
 
     def ready(self) -> Future[None]:
-        return _future(self._actor.ready.remote())
+        return self._started
 
     def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]:
         return _future(self._actor.generate.remote(prompt, sampling, seed))
@@ -154,7 +159,9 @@ def _future(ref: Any) -> Future[Any]:
         if error is None:
             result.set_result(done.result())
         else:
-            result.set_exception(WorkerDied(_cause(error)))
+            died = WorkerDied(_cause(error))
+            died.__cause__ = error
+            result.set_exception(died)
 
     ref.future().add_done_callback(settle)
     return result

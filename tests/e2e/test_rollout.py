@@ -230,6 +230,14 @@ def test_stale_weights_are_noticed(engines: Engines) -> None:
     assert engines.load(0) < LOGPROB_GAP
 
 
+def test_only_this_machine_can_reach_ray_and_vllm(engines: Engines) -> None:
+    engines.pool.wait_until_ready()
+    family = {process.pid for process in psutil.Process().children(recursive=True)}
+    listening = {c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in family}
+    assert listening
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
 def test_a_request_to_stop_is_followed_at_once(engines: Engines) -> None:
     prompts = [engines.prompt(i % 8) for i in range(64)]
     groups = engines.pool.generate(prompts, replace(GROUP, max_completion_length=100), 0)
