@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from rft.learner.attention import VISION_ATTENTION
 from rft.learner.batch import prompt_positions
-from rft.learner.model import Policy, load_policy
+from rft.learner.model import PatchEmbedding, Policy, load_policy
 from rft.learner.packing import PackedGroup, pack_group, packed_length, pad_groups, split_groups
 
 COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, 17, 18, END))
@@ -191,6 +191,15 @@ def test_batched_vision_windows_equal_the_loop(tiny_dir: Path, grids: list[tuple
     assert (batched - looped).abs().max() < 1e-12
     for name, gradient in looped_gradients.items():
         assert torch.allclose(batched_gradients[name], gradient, rtol=1e-9, atol=1e-12), name
+
+
+def test_patch_embedding_as_a_matrix_equals_the_convolution(tiny_dir: Path) -> None:
+    embedding = exact(tiny_dir).model.visual.patch_embed
+    assert type(embedding.proj) is PatchEmbedding
+    patches = torch.randn(8, 3 * 2 * 14 * 14, dtype=torch.float64)
+    product = embedding(patches)
+    embedding.proj.__class__ = torch.nn.Conv3d
+    assert torch.allclose(product, embedding(patches), rtol=1e-12)
 
 
 def test_layout_by_hand() -> None:
