@@ -63,7 +63,7 @@ def read_whole(ele: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], float
 def test_frames_equal_those_of_qwen_vl_utils(
     write_clip: WriteClip, monkeypatch: pytest.MonkeyPatch, sampling: VideoSampling, cut: dict[str, float]
 ) -> None:
-    path = write_clip(num_frames=48, size=(125, 85), is_textured=True)
+    path = write_clip(num_frames=48, size=(126, 86), is_textured=True)
     monkeypatch.setitem(qwen.VIDEO_READER_BACKENDS, "plain", read_whole)
     monkeypatch.setattr(qwen, "get_video_reader_backend", lambda: "plain")
     ele = {
