@@ -47,7 +47,7 @@ def repack_tied_head(worker: Any) -> None:
 
 def prompt_logprobs(engine: LLMEngine, token_ids: tuple[int, ...]) -> tuple[float, ...]:
     """[len(token_ids) - 1], of each token after the first, under the bare logits of the policy."""
-    params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+    params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
     (request,) = engine.renderer.render_cmpl([{"prompt_token_ids": list(token_ids)}])
     engine.add_request("probe", request, params)
     while True:
