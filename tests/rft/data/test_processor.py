@@ -10,6 +10,7 @@ from rewards.types import SpanTarget
 from rft.data.frames import Frames
 from rft.data.processor import FPS_NUDGE, PromptProcessor
 from rft.errors import DataError
+from rft.learner.batch import prompt_positions
 from rft.synthetic.policy import build_policy
 from rft.types import Prompt, Video
 
@@ -72,18 +73,13 @@ def test_seconds_between_frame_pairs_follow_the_sampled_rate(
 
 @pytest.mark.parametrize("fps", [4.0, 30.0, 5.714])
 def test_positions_above_two_frames_per_second_do_not_collapse(policy: Path, fps: float) -> None:
-    """Versions of transformers truncated seconds per frame pair to 0 here."""
+    """Code that takes seconds per frame pair as whole numbers gives all frames one position here."""
     processor = PromptProcessor(str(policy))
     inputs = processor.encode(make_prompt(), make_frames(num_frames=64, fps=fps, every=1))
-    config = AutoConfig.from_pretrained(policy)
     with torch.device("meta"):
-        model = Qwen2_5_VLForConditionalGeneration(config).model
-    ids = torch.tensor([inputs.token_ids])
-    types = 2 * (ids == processor.video_token_id).int()
-    positions, _ = model.get_rope_index(
-        ids, types, video_grid_thw=inputs.video_grid_thw, second_per_grid_ts=inputs.second_per_grid_ts
-    )
-    in_time = positions[0, 0][types[0] == 2].unique()
+        model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(policy))
+    positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+    in_time = positions[0][torch.tensor(inputs.token_ids) == processor.video_token_id].unique()
     expected = sorted({int(pair * 2 * (2 / fps) * (1 + 1e-6)) for pair in range(32)})
     assert (in_time - in_time[0]).tolist() == expected
 
