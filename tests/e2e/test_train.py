@@ -1,0 +1,148 @@
+"""`rft train` as a person runs it: real clips, Ray, vLLM, learner; interrupted, resumed, evaluated."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from rft.metrics import read_metrics
+from rft.records import read_rollouts
+from rft.run_dir import RunDir
+from rft.synthetic.rows import Sizes, write_dataset
+from rft.tasks import TASKS
+
+pytestmark = pytest.mark.slow
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    few = Sizes(events=6, journeys=6)
+    write_dataset(folder, seed=0, train=few, cold_start=few, held_out=Sizes(events=2, journeys=2), num_processes=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(data: Path) -> Path:
+    """All four tasks; a cold start too short to learn more than that the end token ends."""
+    path = data / "small.yaml"
+    keys = {
+        "model": str(data / "policy"),
+        "tasks": {name: {"rewards": {"think_format": 1.0}} for name in TASKS},
+        "data": {"train": [str(data / "train.jsonl")], "eval": [str(data / "test.jsonl")]},
+        "video": {"max_frames": 16, "min_pixels": 3136, "max_pixels": 3136},
+        "steps": STEPS,
+        "prompts_per_step": 4,
+        "sampling": {"num_generations": 4, "max_completion_length": 24},
+        "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25},
+        "learner": {"learning_rate": 1e-3, "dtype": "float32", "lr_scheduler_type": "constant"},
+        "cold_start": {"data": [str(data / "cold_start.jsonl")], "steps": 6, "learning_rate": 3e-3, "rows_per_step": 8},
+        "eval": {"every": 2, "max_rows": 4},
+    }
+    path.write_text(yaml.safe_dump(keys))
+    return path
+
+
+def rft(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "rft", *map(str, arguments)]
+
+
+def run(arguments: Sequence[str], status: int = 0) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Path) -> tuple[RunDir, str]:
+    folder = recipe.parent / "finished"
+    return RunDir(folder), run(rft("train", recipe, f"run_dir={folder}"))
+
+
+def test_run_leaves_a_whole_record(finished: tuple[RunDir, str]) -> None:
+    folder, printed = finished
+    assert sorted(read_metrics(folder)) == list(range(1, STEPS + 1))
+    assert {r["task"] for step in range(1, STEPS + 1) for r in read_rollouts(folder.rollouts_file(step))} <= set(TASKS)
+    summary: dict[str, Any] = json.loads(folder.summary.read_text())
+    for name in ("cold_start", "final"):
+        assert set(summary["eval"][name]) == set(TASKS)
+        assert all(task["rows"] == 2 for task in summary["eval"][name].values())
+    assert set(summary["baselines"]) == set(TASKS)
+    assert summary["seconds"]["cold_start"] > 0
+    assert "Held-out rows" in printed
+    assert str(folder.path) in printed
+
+
+def test_nothing_but_plain_lines_is_printed(finished: tuple[RunDir, str]) -> None:
+    _, printed = finished
+    assert "Warning" not in printed
+    assert "INFO" not in printed
+    assert "\x1b" not in printed
+
+
+def test_engine_and_learner_agree_on_log_probabilities(finished: tuple[RunDir, str]) -> None:
+    steps = read_metrics(finished[0]).values()
+    assert max(step["probe_gap"] for step in steps) < 1e-3
+    gaps = [step["logprob_gap"] for step in steps if "logprob_gap" in step]
+    assert all(gap < 0.02 for gap in gaps)
+
+
+def test_checkpoint_is_a_model_folder_that_differs_from_the_cold_start(finished: tuple[RunDir, str]) -> None:
+    folder, _ = finished
+    latest = folder.latest_checkpoint()
+    assert latest is not None
+    assert latest.name == f"step_{STEPS:06d}"
+    AutoModelForImageTextToText.from_pretrained(latest / "policy")
+    before, after = (load_file(p / "model.safetensors") for p in (folder.cold_start, latest / "policy"))
+    assert before.keys() == after.keys()
+    if any(step.get("skipped_updates") == 0 for step in read_metrics(folder).values()):
+        assert any((before[name] != after[name]).any() for name in before)
+
+
+def test_any_checkpoint_can_be_evaluated(finished: tuple[RunDir, str], data: Path) -> None:
+    checkpoint = finished[0].latest_checkpoint()
+    assert checkpoint is not None
+    printed = run(rft("eval", checkpoint, "--data", data / "test.jsonl", "--task", "tracking", "--json"))
+    result = json.loads(printed)
+    assert list(result["eval"]) == ["tracking"]
+    final = json.loads(finished[0].summary.read_text())["eval"]["final"]["tracking"]
+    assert result["eval"]["tracking"]["greedy"] == pytest.approx(final["greedy"], abs=1e-6)
+
+
+def test_interrupt_leaves_a_checkpoint_and_no_process_and_resume_continues_the_same_run(
+    recipe: Path, finished: tuple[RunDir, str]
+) -> None:
+    folder = RunDir(recipe.parent / "interrupted")
+    command = rft("train", recipe, f"run_dir={folder.path}")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 400
+    while not folder.metrics.exists() or 1 not in read_metrics(folder):
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, printed
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    stopped = folder.latest_checkpoint()
+    assert stopped is not None, printed
+    assert stopped.name < f"step_{STEPS:06d}", "too late: the run had ended"
+    run([*command, "--resume"])
+    assert sorted(read_metrics(folder)) == list(range(1, STEPS + 1))
+    for step in range(1, STEPS + 1):
+        prompts = [[r["prompt_id"] for r in read_rollouts(f.rollouts_file(step))] for f in (folder, finished[0])]
+        assert prompts[0] == prompts[1]
+    assert "final" in json.loads(folder.summary.read_text())["eval"]
