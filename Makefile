@@ -1,6 +1,9 @@
 # make quickstart: watch a small video policy learn.  make test: everything that needs no GPU.
 # Needs Python 3.11 or 3.12 and a package index; the environment is built once, in .venv, by uv.
 
+# Bytecode makes every process after the first start in half the time.
+export PYTHONDONTWRITEBYTECODE =
+
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 GROUP ?= cpu

@@ -94,7 +94,7 @@ class ScoringRecipe(Section):
 class SamplingRecipe(Section):
     num_generations: int = Field(8, ge=2)
     """G, completions per prompt."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, le=2)
     """Divides the logits before sampling."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Share of the probability that is sampled from, the likeliest tokens first; 1: all."""

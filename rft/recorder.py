@@ -10,6 +10,7 @@ from rft.live import View
 from rft.metrics import Clock, MetricsWriter
 from rft.recipe import Recipe
 from rft.records import write_rollouts
+from rft.rollout.pool import FailedPrompt
 from rft.run_dir import RunDir
 from rft.scoring import TrainBatch
 from rft.train import Learner
@@ -27,12 +28,18 @@ class RunRecorder:
         learner: Learner,
         prompts: PromptOrder,
         evaluate: Callable[[int | None], EvalResult],
+        failed: Callable[[], Sequence[FailedPrompt]],
         *,
         resumed: TrainState | None = None,
     ) -> None:
-        """`evaluate`: measures the current policy on the held-out prompts, at most that many rows."""
+        """`evaluate`: measures the current policy on the held-out prompts, at most that many rows.
+
+        `failed`: prompts that could not be sampled since it was last called.
+        """
         self._recipe, self._run, self._view = recipe, run, view
         self._learner, self._prompts, self._evaluate = learner, prompts, evaluate
+        self._failed = failed
+        self._num_bad = len(resumed.bad) if resumed else 0
         self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
         self._saved_step = resumed.step if resumed else 0
         self.clock = Clock(resumed.totals if resumed else None)
@@ -47,11 +54,22 @@ class RunRecorder:
 
     def step(self, step: int, groups: Sequence[Group], batch: TrainBatch, metrics: dict[str, float]) -> None:
         self.num_steps = step + 1
+        metrics = metrics | self._prompts.counters()
         self.clock.add({k.removeprefix("seconds/"): v for k, v in metrics.items() if k.startswith("seconds/")})
         with self.clock.phase("record"):
             write_rollouts(self._run.rollouts_file(self.num_steps), self.num_steps, groups, batch.samples)
             self._metrics.write(self.num_steps, metrics)
             self._view.step(self.num_steps, self._recipe.steps, metrics)
+            self._name_losses()
+
+    def _name_losses(self) -> None:
+        """Tell of rows and prompts that the step lost."""
+        bad = list(self._prompts.bad.items())
+        for prompt_id, reason in bad[self._num_bad :]:
+            self._view.note(f"row {prompt_id} left out: {reason}")
+        self._num_bad = len(bad)
+        for failed in self._failed():
+            self._view.note(f"no answer to {failed.prompt_id}: {failed.problem}")
 
     def after_step(self) -> None:
         every, last = self._recipe.eval.every, self._recipe.steps

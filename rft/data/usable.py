@@ -1,0 +1,64 @@
+"""Rows whose clips can be decoded, for what needs all of them at once: evaluation and the supervised stage."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rft.data.dataset import Clips, read_rows, to_prompt
+from rft.data.frames import ClipError
+from rft.errors import DataError
+from rft.recipe import Recipe
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+from rft.types import Demonstration, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class UsableRow:
+    """A row whose clip was decoded."""
+
+    row: Row
+    prompt: Prompt
+    duration_s: float
+    """Of the clip, as decoded."""
+
+    def demonstration(self, recipe: Recipe) -> Demonstration:
+        """What the supervised stage imitates: the row's own text, or its target written out."""
+        think = recipe.tasks[self.row.task].think
+        text = self.row.demonstration or TASKS[self.row.task].answer_text(self.prompt.target, think)
+        return Demonstration(self.prompt, text)
+
+
+def usable_rows(
+    paths: Sequence[Path],
+    recipe: Recipe,
+    clips: Clips,
+    task: str | None = None,
+    *,
+    on_total: Callable[[int], None] = lambda total: None,
+    on_row: Callable[[], None] = lambda: None,
+    on_bad: Callable[[str], None] = lambda problem: None,
+) -> tuple[UsableRow, ...]:
+    """The rows of `paths`, or those of one task, with their clips decoded.
+
+    A row whose clip is missing or damaged is told to `on_bad` and left out. DataError: rows are wrong, or more clips
+    are bad than data.max_bad_share allows.
+    """
+    rows = read_rows(paths, recipe.data.video_root, recipe.tasks) if paths else ()
+    rows = tuple(row for row in rows if task in (None, row.task))
+    on_total(len(rows))
+    found, bad = [], []
+    for row in rows:
+        prompt = to_prompt(row, recipe)
+        try:
+            found.append(UsableRow(row, prompt, clips.load(prompt.video).duration_s))
+        except ClipError as error:
+            bad.append(f"row {row.id} left out: {error}")
+            on_bad(bad[-1])
+        on_row()
+    if len(bad) > recipe.data.max_bad_share * len(rows):
+        raise DataError(
+            f"{', '.join(map(str, paths))}: {len(bad)} of {len(rows)} rows have videos that cannot be used, more than "
+            f"data.max_bad_share {recipe.data.max_bad_share:g} allows; the first: {bad[0]}"
+        )
+    return tuple(found)

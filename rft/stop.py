@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM, made safe: a run is asked to stop before it is stopped."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+class StopSignal:
+    """True once the user asked to stop. The first signal asks for it, the second ends the run at once."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        """`note` tells the user what happens."""
+        self._note = note
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        # From a thread, because a signal may arrive in the middle of a line that is being printed.
+        text = "stopping at the next safe point, with a checkpoint; once more to stop at once"
+        threading.Thread(target=self._note, args=(text,)).start()
