@@ -71,14 +71,15 @@ class TrainingRun:
         run.write_recipe(recipe)
         run.write_versions()
         with self.clock.phase("setup"):
+            view.phase("starting Ray")
+            self.closing.enter_context(cluster())
+            # The engines start while clips are decoded and the supervised stage runs; the learner's first weights
+            # replace theirs.
+            pool = start_pool(recipe.model, recipe, self.clips_dir, self.stop)
+            self.closing.callback(pool.close)
             order = self.prompt_order()
             held_out = self.usable(recipe.data.eval, "held-out")
             blind = self.blind(held_out, order)
-            view.phase("starting Ray")
-            self.closing.enter_context(cluster())
-            # The engines start while the supervised stage runs; the learner's first weights replace theirs.
-            pool = start_pool(recipe.model, recipe, self.clips_dir, self.stop)
-            self.closing.callback(pool.close)
         model = self.cold_start()
         with self.clock.phase("setup"):
             view.phase("starting engines and learner")
