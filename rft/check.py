@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rft.check_data import DataCheck, check_data
-from rft.check_rewards import chosen_rewards, reward_problems
+from rft.check_rewards import reward_problems
 from rft.errors import RecipeError
 from rft.model_folder import model_problems
 from rft.prompt_length import TEMPLATE_TOKENS, text_bytes, text_tokens, visual_tokens
 from rft.recipe import Recipe
 from rft.recipe_file import near_name, problem_text, read_recipe
+from rft.scoring import chosen_rewards
 from rft.strict_yaml import Problem
 from rft.tasks import TASKS
 

@@ -7,17 +7,10 @@ from collections.abc import Mapping
 from rewards import REWARDS, RewardFn, accepted_targets
 from rft.recipe import Recipe, RewardRecipe
 from rft.recipe_file import near_name
+from rft.scoring import chosen_rewards
 from rft.strict_yaml import Problem
 from rft.tasks import TASKS
 from rft.tasks.types import Task
-
-
-def chosen_rewards(recipe: Recipe, name: str) -> dict[str, RewardRecipe]:
-    """The rewards of one task: the recipe's, or the task's own."""
-    asked = recipe.tasks[name]
-    if asked.rewards is not None:
-        return dict(asked.rewards)
-    return {reward: RewardRecipe(weight=weight) for reward, weight in TASKS[name].default_rewards(asked.think).items()}
 
 
 def reward_problems(recipe: Recipe, rewards: Mapping[str, RewardFn] = REWARDS) -> list[Problem]:

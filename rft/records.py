@@ -43,6 +43,7 @@ def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iter
             "policy_version": completion.policy_version,
             "scores": {name: asdict(score) for name, score in rollout.scores.items()},
             "reward": rollout.reward,
+            "problem": rollout.problem,
             "advantage": advantages.get(id(completion)),
         }
 

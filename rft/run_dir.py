@@ -19,6 +19,7 @@ import yaml
 
 from rft.errors import CheckpointError
 from rft.recipe import Recipe
+from rft.recipe_file import recipe_text
 
 STATE_NAME = "train_state.json"
 """Last file written into a checkpoint; a checkpoint without it is not one."""
@@ -131,7 +132,7 @@ class RunDir:
     def write_recipe(self, recipe: Recipe) -> None:
         """The recipe with every default filled in."""
         with writing(self.recipe):
-            write_text(self.recipe, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=110))
+            write_text(self.recipe, recipe_text(recipe))
 
     def recipe_changes(self, recipe: Recipe) -> tuple[str, ...]:
         """Keys (dotted, with old and new value) in which `recipe` differs from the stored one; () where none is."""

@@ -10,7 +10,7 @@ from rewards import REWARDS, RewardFn
 from rewards.types import Score
 from rft.algorithm.advantage import advantages
 from rft.errors import RewardError
-from rft.recipe import Recipe, ScoringRecipe
+from rft.recipe import Recipe, RewardRecipe, ScoringRecipe
 from rft.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
 from rft.types import Completion, Group, Prompt, Rollout, TrainSample
@@ -26,22 +26,24 @@ class WeightedReward:
     args: Mapping[str, Any]
 
 
+def chosen_rewards(recipe: Recipe, task: str) -> dict[str, RewardRecipe]:
+    """Reward name -> weight and arguments for one task: the recipe's choice, or the task's own."""
+    asked = recipe.tasks[task]
+    if asked.rewards is not None:
+        return dict(asked.rewards)
+    return {reward: RewardRecipe(weight=weight) for reward, weight in TASKS[task].default_rewards(asked.think).items()}
+
+
 def task_rewards(task: str, recipe: Recipe, rewards: Mapping[str, RewardFn] = REWARDS) -> tuple[WeightedReward, ...]:
-    """The recipe's rewards of a task, or the task's own. Raises RewardError for names not in the table."""
+    """The chosen rewards with their functions. Raises RewardError for names not in the table."""
     if task not in recipe.tasks:
         raise RewardError(f"task {task} is not in the recipe; add it under `tasks`, or drop its rows")
-    asked = recipe.tasks[task]
-    chosen = asked.rewards if asked.rewards is not None else TASKS[task].default_rewards(asked.think)
+    chosen = chosen_rewards(recipe, task)
     unknown = [name for name in chosen if name not in rewards]
     if unknown:
         hints = [f"{name} (near: {', '.join(get_close_matches(name, rewards)) or 'nothing'})" for name in unknown]
         raise RewardError(f"task {task}: no reward named {', '.join(hints)}; see REWARDS in rewards/__init__.py")
-    return tuple(
-        WeightedReward(name, rewards[name], float(entry), {})
-        if isinstance(entry, int | float)
-        else WeightedReward(name, rewards[name], entry.weight, entry.args)
-        for name, entry in chosen.items()
-    )
+    return tuple(WeightedReward(name, rewards[name], part.weight, part.args) for name, part in chosen.items())
 
 
 def score_group(
