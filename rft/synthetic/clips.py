@@ -95,12 +95,16 @@ def _inside(kind: str, dx: NDArray[np.float64], dy: NDArray[np.float64], radius:
 
 
 def _texture(seed: int) -> Pixels:
-    """A grey background: a ramp, stripes and grain, still through the clip. [SIDE, SIDE, 3]"""
+    """A still background: light from the left, blue above and brown below, with stripes and grain. [SIDE, SIDE, 3]
+
+    The light tells where in the frame a patch lies, as sky and ground do in filmed video.
+    """
     random = np.random.default_rng(seed)
-    rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE
-    angle, stripe_angle = random.uniform(0, 2 * np.pi, 2)
-    ramp = np.cos(angle) * columns + np.sin(angle) * rows
-    stripes = np.sin(2 * np.pi * random.uniform(1, 4) * (np.cos(stripe_angle) * columns + np.sin(stripe_angle) * rows))
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
+    angle = random.uniform(0, 2 * np.pi)
+    stripes = np.sin(2 * np.pi * random.uniform(1, 4) * (np.cos(angle) * columns + np.sin(angle) * rows))
     grain = random.normal(0, 1, (SIDE, SIDE))
-    grey = random.uniform(90, 150) + 25 * ramp + 10 * stripes + 6 * grain
-    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    grey = random.uniform(100, 140) - 60 * columns + 8 * stripes + 5 * grain
+    tint = np.array([50, 0, -70])
+    pixels: Pixels = np.clip(grey[:, :, None] + tint * rows[:, :, None], 0, 255).astype(np.uint8)
+    return pixels

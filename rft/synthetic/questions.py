@@ -10,6 +10,9 @@ from rft.synthetic.clips import Scene, Shape
 from rft.synthetic.scenes import DIRECTIONS, DURATION_S, boxes_of, direction_of, event_scene, journey_scene
 from rft.tasks import TASKS
 
+PLACES = (("northwest", "north", "northeast"), ("west", "middle", "east"), ("southwest", "south", "southeast"))
+"""Names of the frame's nine parts, row by row."""
+
 
 @dataclass(frozen=True, slots=True)
 class LooseAnnotator:
@@ -52,18 +55,19 @@ def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotato
     if task == "tracking":
         boxes = boxes_of(scene)
         row |= {"object": shape.name, "target": {"boxes": boxes}}
-        return row | {"demonstration": f"<think>look</think>{_boxes_text(annotator.boxes(boxes, rng))}"}
+        thought = f"<think>{_seen_each_second(shape)}</think>"
+        return row | {"demonstration": f"{thought}{_boxes_text(annotator.boxes(boxes, rng))}"}
     start_s, end_s = annotator.span(shape.visible_s, rng)
     if task == "temporal_grounding":
         row |= {"query": f"the {shape.name} is visible", "target": {"span": shape.visible_s}}
         thought = f"<think>{_seen_each_second(shape)}</think>"
         return row | {"demonstration": f"{thought}<answer>{start_s:.1f} to {end_s:.1f}</answer>"}
     true, said = direction_of(shape), annotator.direction(direction_of(shape), rng)
-    options = rng.sample(DIRECTIONS, len(DIRECTIONS))
+    options = list(DIRECTIONS)
     target: dict[str, Any] = {"choice": LETTERS[options.index(true)]}
-    thought = f"moves {said}"
-    if task == "grounded_qa":
-        thought = f"{_seen_each_second(shape)} {thought}"
+    places = _seen_each_second(shape)
+    seen = [place for place in places.split() if place != "no"]
+    thought = f"{places} from {seen[0]} to {seen[-1]} moves {said}"
     answer = f"<think>{thought}</think><answer>{LETTERS[options.index(said)]}</answer>"
     if task == "grounded_qa":
         target["spans"] = [shape.visible_s]
@@ -85,9 +89,17 @@ def tokenizer_texts() -> Iterator[str]:
 
 
 def _seen_each_second(shape: Shape) -> str:
-    """Whether the shape is seen in each second of the clip: "no yes yes no ..."."""
+    """Where the shape is in each second of the clip, in words: "no no west middle ..."."""
+    return " ".join(_place(shape, float(second)) for second in range(int(DURATION_S)))
+
+
+def _place(shape: Shape, second: float) -> str:
+    """The third of the frame it is in, at the visible moment nearest to the middle of the second."""
     begin, end = shape.visible_s
-    return " ".join("yes" if begin < second + 1 and second < end else "no" for second in range(int(DURATION_S)))
+    if begin >= second + 1 or second >= end:
+        return "no"
+    x, y = shape.centre(second + 0.5)
+    return PLACES[min(2, int(3 * y))][min(2, int(3 * x))]
 
 
 def _boxes_text(boxes: tuple[Box, ...]) -> str:

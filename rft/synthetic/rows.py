@@ -23,7 +23,7 @@ class Sizes:
     """How many clips of each kind are drawn, and how many rows are written about each."""
 
     events: int
-    """Clips of two shapes that come and go: temporal grounding, multiple choice and grounded QA."""
+    """Clips of one or two shapes that come and go: temporal grounding, multiple choice and grounded QA."""
     journeys: int
     """Clips of one shape that is there all the time: tracking."""
     event_rows: int = 1

@@ -18,12 +18,12 @@ NUM_BOXES = 3
 
 
 def event_scene(rng: random.Random) -> Scene:
-    """Two shapes of different colours, each seen for 1.5 to 3.5 s while it moves left, right, up or down."""
+    """One or two shapes of different colours, each seen for 2 to 3.5 s while it moves left, right, up or down."""
     shapes = []
-    for colour in rng.sample(COLOURS, 2):
-        half_seconds = rng.randint(3, 7)
+    for colour in rng.sample(COLOURS, rng.randint(1, 2)):
+        half_seconds = rng.randint(4, 7)
         start_s = rng.randint(0, int(2 * DURATION_S) - half_seconds) / 2
-        radius, travel = rng.uniform(0.15, 0.19), rng.uniform(0.35, 0.55)
+        radius, travel = rng.uniform(0.15, 0.19), rng.uniform(0.45, 0.6)
         along = rng.uniform(radius, 1 - radius - travel)
         across = rng.uniform(radius, 1 - radius)
         line = {

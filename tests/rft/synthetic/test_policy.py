@@ -37,10 +37,10 @@ def test_seeds_decide_the_weights_and_the_global_seed_stays(policy: Path, tmp_pa
 
 def test_digits_stand_alone_and_words_and_tags_are_one_token(policy: Path) -> None:
     tokenizer = AutoProcessor.from_pretrained(policy).tokenizer
-    assert tokenizer.tokenize("<think>look</think><answer>12.5 to 13.0</answer>") == [
-        "<think>", "look", "</think>", "<answer>", "1", "2", ".", "5", "\u0120to", "\u0120", "1", "3", ".", "0",
-        "</answer>",
-    ]  # fmt: skip
+    tokens = tokenizer.tokenize("<think>no west</think><answer>12.5 to 13.0</answer>")
+    assert (
+        " ".join(tokens).replace("\u0120", "_") == "<think> no _west </think> <answer> 1 2 . 5 _to _ 1 3 . 0 </answer>"
+    )
     for text in (
         "tr\u00e8s \u6f22\u5b57 \u20ac",
         "<think>moves left</think><answer>B</answer><glue>[(1.5, 3.0)]</glue>",

@@ -1,8 +1,10 @@
 import random
+from fractions import Fraction
 
 import pytest
 
 from rewards import REWARDS
+from rft.synthetic.clips import Scene, Shape
 from rft.synthetic.questions import EXACT, LooseAnnotator, row_of
 from rft.synthetic.scenes import DIRECTIONS, DURATION_S, boxes_of, direction_of, event_scene, journey_scene
 from rft.tasks import TASKS
@@ -49,19 +51,24 @@ def test_a_guessed_direction_is_named_in_thought_and_letter_alike() -> None:
         assert f"<answer>{letter}</answer>" in row["demonstration"]
 
 
-def test_options_come_in_every_order() -> None:
-    rng = random.Random(2)
-    scene = event_scene(rng)
-    orders = {tuple(row_of(scene, "multiple_choice", rng)["options"]) for _ in range(400)}
-    assert len(orders) == 24
+def test_thoughts_say_where_the_shape_is_each_second() -> None:
+    shape = Shape("red", "circle", 0.15, (0.9, 0.1), (0.1, 0.1), (2.0, 5.0))
+    scene = Scene((shape,), Fraction(10), DURATION_S, texture_seed=0)
+    row = row_of(scene, "grounded_qa", random.Random(0))
+    assert row["demonstration"] == (
+        "<think>no no northeast north northwest no no no from northeast to northwest moves left</think>"
+        "<answer>A</answer><glue>[(2.0, 5.0)]</glue>"
+    )
+    row = row_of(scene, "temporal_grounding", random.Random(0))
+    assert row["demonstration"].startswith("<think>no no northeast north northwest no no no</think><answer>2.0 to 5.0<")
 
 
 def test_scenes_are_what_they_say() -> None:
     rng = random.Random(3)
     for _ in range(200):
-        first, second = event_scene(rng).shapes
-        assert first.colour != second.colour
-        for shape in (first, second):
+        shapes = event_scene(rng).shapes
+        assert len({shape.colour for shape in shapes}) == len(shapes) in (1, 2)
+        for shape in shapes:
             (x0, y0), (x1, y1) = shape.start, shape.end
             step = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}[direction_of(shape)]
             travel = abs(x1 - x0) + abs(y1 - y0)
