@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 from rft.data.processor import PromptProcessor
@@ -25,10 +25,6 @@ IGNORED = -100
 
 LOG_EVERY = 10
 """Steps between two reported losses."""
-
-MAX_CACHED_BYTES = 2 << 30
-"""Of encoded clips."""
-
 
 def run_cold_start(
     recipe: Recipe,
@@ -59,6 +55,7 @@ def run_cold_start(
         processing_class=processor.tokenizer,
         callbacks=[ReportLoss(on_step)],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     model.to(torch.bfloat16 if bfloat16 else torch.float32).save_pretrained(directory)
     processor.save(directory)
@@ -108,10 +105,7 @@ class EncodedRow:
 
 
 class VideoCollator:
-    """Places in a list of demonstrations -> padded model inputs with labels on the completions.
-
-    Rows come back once per epoch, so the first MAX_CACHED_BYTES of them are encoded only once.
-    """
+    """Places in a list of demonstrations -> padded model inputs with labels on the completions."""
 
     def __init__(
         self,
@@ -122,12 +116,10 @@ class VideoCollator:
     ) -> None:
         self._demonstrations = demonstrations
         self._processor, self._clips, self._model = processor, clips, model
-        self._rows: dict[int, EncodedRow] = {}
-        self._cached_bytes = 0
 
     def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Tensor]:
         """input_ids, attention_mask, labels [B, L]; position_ids [3, B, L]; the clips' patches and grids."""
-        encoded = [self._rows.get(row["place"]) or self._encode(row["place"]) for row in rows]
+        encoded = [self._encode(self._demonstrations[row["place"]]) for row in rows]
         return {
             "input_ids": pad_sequence([e.ids for e in encoded], True, padding_value=self._processor.eos_token_id),
             "attention_mask": pad_sequence([torch.ones_like(e.ids) for e in encoded], True),
@@ -137,22 +129,17 @@ class VideoCollator:
             "video_grid_thw": torch.cat([e.grid for e in encoded]),
         }
 
-    def _encode(self, place: int) -> EncodedRow:
-        shown = self._demonstrations[place]
+    def _encode(self, shown: Demonstration) -> EncodedRow:
         inputs = self._processor.encode(shown.prompt, self._clips.load(shown.prompt.video))
         answer = self._processor.completion_ids(shown.completion)
         prompt = prompt_positions(self._model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
-        row = EncodedRow(
+        return EncodedRow(
             ids=torch.tensor([*inputs.token_ids, *answer]),
             labels=torch.tensor([IGNORED] * len(inputs.token_ids) + list(answer)),
             positions=torch.cat([prompt, prompt[:, -1:] + torch.arange(1, len(answer) + 1)], dim=1).T,
             patches=inputs.pixel_values_videos,
             grid=inputs.video_grid_thw,
         )
-        if self._cached_bytes < MAX_CACHED_BYTES:
-            self._rows[place] = row
-            self._cached_bytes += row.patches.nbytes
-        return row
 
 
 class ReportLoss(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker

@@ -22,9 +22,9 @@ class LooseAnnotator:
     """Spans begin up to this much too early and end up to this much too late."""
     late_s: float = 0.25
     """Or begin too late and end too early by this much at most."""
-    guessed: float = 0.5
+    guessed: float = 0.4
     """Share of questions answered at random."""
-    box_shift: float = 0.15
+    box_shift: float = 0.1
     """Standard deviation of the shift of all boxes after the first."""
 
     def span(self, span: Span, rng: random.Random) -> Span:

@@ -20,24 +20,22 @@ EVENT_TASKS = ("temporal_grounding", "multiple_choice", "grounded_qa")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many clips of each kind are drawn, and how many rows are written about each."""
+    """How many clips of each kind are drawn."""
 
     events: int
-    """Clips of one or two shapes that come and go: temporal grounding, multiple choice and grounded QA."""
+    """One or two shapes that come and go: temporal grounding, multiple choice and grounded QA."""
     journeys: int
-    """Clips of one shape that is there all the time: tracking."""
-    event_rows: int = 1
-    """Rows of each of the three tasks per clip."""
-    journey_rows: int = 1
+    """One shape that is there all the time: tracking."""
 
 
-TRAIN = Sizes(events=1500, journeys=1000, event_rows=1, journey_rows=1)
+TRAIN = Sizes(events=900, journeys=700)
 """Clips of the training rows; the cold start looks at the same clips."""
-
-COLD_START = Sizes(events=1500, journeys=1000, event_rows=4, journey_rows=5)
 
 HELD_OUT = Sizes(events=192, journeys=192)
 """Of the validation rows, and again of the test rows."""
+
+DEMONSTRATIONS = {"temporal_grounding": 3, "multiple_choice": 3, "grounded_qa": 3, "tracking": 4}
+"""Per training clip, each about a shape and with an error drawn anew: the cold start sees hardly any twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,6 @@ def write_dataset(
     directory: Path,
     seed: int = 0,
     train: Sizes = TRAIN,
-    cold_start: Sizes = COLD_START,
     held_out: Sizes = HELD_OUT,
     num_processes: int | None = None,
 ) -> dict[str, int]:
@@ -63,26 +60,21 @@ def write_dataset(
     The same seed writes the same rows and weights. The files of held-out rows do not depend on the number of others,
     nor share a clip with them. DataError: the directory cannot be written.
     """
-    splits = {name: _clips(f"{name}-{seed}", name, sizes) for name, sizes in _named(train, held_out)}
-    rows = {name: list(_rows(splits[name], sizes, f"{name}-rows-{seed}")) for name, sizes in _named(train, held_out)}
-    rows["cold_start"] = list(_rows(splits["train"], cold_start, f"cold_start-{seed}", LooseAnnotator()))
+    sizes = {"train": train, "validation": held_out, "test": held_out}
+    splits = {name: _clips(f"{name}-{seed}", name, clips) for name, clips in sizes.items()}
+    rows = {name: _rows(clips, f"{name}-rows-{seed}") for name, clips in splits.items()}
+    rows["cold_start"] = _rows(splits["train"], f"cold_start-{seed}", LooseAnnotator())
     try:
         (directory / "clips").mkdir(parents=True, exist_ok=True)
-        clips = [(clip.scene, directory / _video(clip)) for split in splits.values() for clip in split]
-        _write_clips(clips, num_processes)
+        files = [(clip.scene, directory / _video(clip)) for clips in splits.values() for clip in clips]
+        _write_clips(files, num_processes)
         for name, lines in rows.items():
             text = "".join(f"{json.dumps(row)}\n" for row in lines)
             (directory / f"{name}.jsonl").write_text(text, encoding="utf-8")
         build_policy(directory / "policy", seed)
     except OSError as error:
-        raise DataError(
-            f"{directory}: cannot be written: {error}. Name a folder with room and write access."
-        ) from error
+        raise DataError(f"{directory}: cannot write: {error}. Name a folder with room and write access.") from error
     return {name: len(lines) for name, lines in rows.items()}
-
-
-def _named(train: Sizes, held_out: Sizes) -> tuple[tuple[str, Sizes], ...]:
-    return ("train", train), ("validation", held_out), ("test", held_out)
 
 
 def _clips(seed: str, prefix: str, sizes: Sizes) -> tuple[Clip, ...]:
@@ -92,15 +84,13 @@ def _clips(seed: str, prefix: str, sizes: Sizes) -> tuple[Clip, ...]:
     return (*events, *journeys)
 
 
-def _rows(
-    clips: Iterable[Clip], sizes: Sizes, seed: str, annotator: LooseAnnotator | None = None
-) -> Iterable[dict[str, Any]]:
-    """Rows in random order; demonstrations only with an annotator."""
+def _rows(clips: Iterable[Clip], seed: str, annotator: LooseAnnotator | None = None) -> list[dict[str, Any]]:
+    """Rows in random order: one per clip and task, or with an annotator its demonstrations."""
     rng = random.Random(seed)
     rows = []
     for clip in clips:
         for task in clip.tasks:
-            for number in range(sizes.journey_rows if task == "tracking" else sizes.event_rows):
+            for number in range(DEMONSTRATIONS[task] if annotator else 1):
                 row = row_of(clip.scene, task, rng, annotator or EXACT)
                 if annotator is None:
                     del row["demonstration"]

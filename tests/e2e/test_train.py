@@ -30,7 +30,7 @@ STEPS = 5
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     few = Sizes(events=6, journeys=6)
-    write_dataset(folder, seed=0, train=few, cold_start=few, held_out=Sizes(events=2, journeys=2), num_processes=1)
+    write_dataset(folder, seed=0, train=few, held_out=Sizes(events=2, journeys=2), num_processes=1)
     return folder
 
 

@@ -9,15 +9,14 @@ from rft.synthetic.rows import Sizes, write_dataset
 from rft.tasks import TASKS
 
 SMALL = Sizes(events=2, journeys=1)
-MORE = Sizes(events=2, journeys=1, event_rows=2, journey_rows=3)
 
 
 def write(directory: Path, seed: int = 0, train: Sizes = SMALL) -> dict[str, int]:
-    return write_dataset(directory, seed, train, MORE, SMALL, num_processes=1)
+    return write_dataset(directory, seed, train, SMALL, num_processes=1)
 
 
 def test_every_file_is_written_with_its_rows_and_clips(tmp_path: Path) -> None:
-    assert write(tmp_path) == {"train": 7, "validation": 7, "test": 7, "cold_start": 15}
+    assert write(tmp_path) == {"train": 7, "validation": 7, "test": 7, "cold_start": 22}
     for name in ("train", "cold_start", "validation", "test"):
         rows = read_rows([tmp_path / f"{name}.jsonl"], None, set(TASKS))
         assert {row.task for row in rows} == set(TASKS)
