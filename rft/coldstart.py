@@ -10,7 +10,14 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig, SFTTrainer
 
 from rft.data.processor import PromptProcessor
@@ -25,6 +32,7 @@ IGNORED = -100
 
 LOG_EVERY = 10
 """Steps between two reported losses."""
+
 
 def run_cold_start(
     recipe: Recipe,

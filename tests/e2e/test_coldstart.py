@@ -1,0 +1,108 @@
+"""The supervised stage on its own: what it computes, learns and writes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from rft.coldstart import IGNORED, VideoCollator, run_cold_start
+from rft.data.dataset import read_rows, to_prompt
+from rft.data.processor import PromptProcessor
+from rft.data.video import ClipCache
+from rft.learner.batch import prompt_positions
+from rft.learner.model import load_policy
+from rft.recipe import Recipe
+from rft.synthetic.rows import Sizes, write_dataset
+from rft.tasks import TASKS
+from rft.types import Demonstration
+
+pytestmark = pytest.mark.slow
+
+STEPS = 60
+
+
+class Stage:
+    """A recipe and all that its supervised stage reads."""
+
+    def __init__(self, folder: Path) -> None:
+        few = Sizes(events=6, journeys=6)
+        write_dataset(folder, train=few, held_out=Sizes(events=1, journeys=1), num_processes=1)
+        self.recipe = Recipe.model_validate(
+            {
+                "model": str(folder / "policy"),
+                "tasks": {name: {} for name in TASKS},
+                "data": {"train": [folder / "train.jsonl"]},
+                "steps": 1,
+                "video": {"max_frames": 16, "min_pixels": 3136, "max_pixels": 3136},
+                "learner": {"dtype": "float32"},
+                "cold_start": {"data": [folder / "cold_start.jsonl"], "steps": STEPS, "learning_rate": 3e-3},
+            }
+        )
+        rows = read_rows([folder / "cold_start.jsonl"], None, set(TASKS))
+        self.demonstrations = [Demonstration(to_prompt(row, self.recipe), row.demonstration or "") for row in rows]
+        self.processor = PromptProcessor(self.recipe.model, None)
+        self.clips = ClipCache(folder / "cache", 1.0)
+
+    def collate(self, places: list[int], model: torch.nn.Module) -> dict[str, torch.Tensor]:
+        collator = VideoCollator(self.demonstrations, self.processor, self.clips, model)
+        return collator([{"place": place} for place in places])
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(tmp_path_factory.mktemp("stage"))
+
+
+def test_a_batch_has_the_loss_of_its_rows_alone(stage: Stage) -> None:
+    """Padding, other rows' videos and the prompt's tokens do not count."""
+    model = load_policy(stage.recipe.model, torch.float32).eval()
+    places = [0, 1, 2, 3]
+    batch = stage.collate(places, model)
+    with torch.no_grad():
+        losses = model(**batch).logits[:, :-1].log_softmax(-1)
+    for row, place in enumerate(places):
+        shown = stage.demonstrations[place]
+        inputs = stage.processor.encode(shown.prompt, stage.clips.load(shown.prompt.video))
+        answer = stage.processor.completion_ids(shown.completion)
+        labels = batch["labels"][row]
+        assert labels[labels != IGNORED].tolist() == list(answer)
+        assert answer[-1] == stage.processor.eos_token_id
+        ids = torch.tensor([[*inputs.token_ids, *answer]])
+        positions = prompt_positions(model, ids[0].tolist(), inputs.video_grid_thw, inputs.second_per_grid_ts)
+        with torch.no_grad():
+            alone = model(
+                input_ids=ids,
+                position_ids=positions[:, None],
+                pixel_values_videos=inputs.pixel_values_videos,
+                video_grid_thw=inputs.video_grid_thw,
+            ).logits[0, :-1]
+        where = slice(len(inputs.token_ids) - 1, len(inputs.token_ids) - 1 + len(answer))
+        expected = alone.log_softmax(-1)[where].gather(-1, torch.tensor(answer)[:, None])
+        found = losses[row, where].gather(-1, torch.tensor(answer)[:, None])
+        assert (found - expected).abs().max() < 1e-4
+
+
+def test_the_stage_learns_and_writes_a_folder_that_loads(
+    stage: Stage, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reported: list[tuple[int, float]] = []
+    cold = stage.recipe.cold_start
+    assert cold is not None
+    run_cold_start(
+        stage.recipe,
+        cold,
+        stage.demonstrations,
+        stage.processor,
+        stage.clips,
+        tmp_path,
+        lambda step, loss: reported.append((step, loss)),
+    )
+    assert "loss" not in capfd.readouterr().out
+    assert [step for step, _ in reported] == list(range(10, STEPS + 1, 10))
+    assert reported[-1][1] < 0.3 * reported[0][1]
+    before = AutoModelForImageTextToText.from_pretrained(stage.recipe.model).state_dict()
+    after = AutoModelForImageTextToText.from_pretrained(tmp_path).state_dict()
+    assert all(not torch.equal(after[name], weights) for name, weights in before.items() if weights.ndim > 1)
+    text = stage.demonstrations[0].completion
+    assert PromptProcessor(str(tmp_path), None).completion_ids(text) == stage.processor.completion_ids(text)
