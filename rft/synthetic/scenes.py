@@ -13,6 +13,9 @@ DIRECTIONS = ("left", "right", "up", "down")
 
 FRAME_RATES = (Fraction(8), Fraction(10), Fraction(25, 2))
 DURATION_S = 8.0
+TWO_SHAPES = 0.25
+"""Share of event clips with a second shape to tell apart from the one in question."""
+
 NUM_BOXES = 3
 """Boxes of a tracking answer, the start box included."""
 
@@ -20,7 +23,7 @@ NUM_BOXES = 3
 def event_scene(rng: random.Random) -> Scene:
     """One or two shapes of different colours, each seen for 2 to 3.5 s while it moves left, right, up or down."""
     shapes = []
-    for colour in rng.sample(COLOURS, rng.randint(1, 2)):
+    for colour in rng.sample(COLOURS, 2 if rng.random() < TWO_SHAPES else 1):
         half_seconds = rng.randint(4, 7)
         start_s = rng.randint(0, int(2 * DURATION_S) - half_seconds) / 2
         radius, travel = rng.uniform(0.15, 0.19), rng.uniform(0.45, 0.6)
