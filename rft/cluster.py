@@ -17,6 +17,8 @@ from ray._private import worker as ray_worker
 from rft.errors import RftError
 
 ENVIRONMENT = {
+    # Engine and learner take turns on the same cores: threads that wait must not spin there.
+    "OMP_WAIT_POLICY": "PASSIVE",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Off, Ray keeps to 127.0.0.1, as it does by itself on macOS; on, it replaces that by an address others can reach.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
