@@ -22,7 +22,7 @@ class LooseAnnotator:
     """Spans begin up to this much too early and end up to this much too late."""
     late_s: float = 0.25
     """Or begin too late and end too early by this much at most."""
-    guessed: float = 0.4
+    guessed: float = 0.3
     """Share of questions answered at random."""
     box_shift: float = 0.1
     """Standard deviation of the shift of all boxes after the first."""
