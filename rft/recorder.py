@@ -1,6 +1,6 @@
 """What a run keeps and shows: every step's metrics and rollouts, due checkpoints and evaluations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rft.checkpoint import TrainState, save_checkpoint
@@ -55,7 +55,7 @@ class RunRecorder:
     def step(self, step: int, groups: Sequence[Group], batch: TrainBatch, metrics: dict[str, float]) -> None:
         self.num_steps = step + 1
         metrics = metrics | self._prompts.counters()
-        self.clock.add({k.removeprefix("seconds/"): v for k, v in metrics.items() if k.startswith("seconds/")})
+        self.clock.add(phase_seconds(metrics))
         with self.clock.phase("record"):
             write_rollouts(self._run.rollouts_file(self.num_steps), self.num_steps, groups, batch.samples)
             self._metrics.write(self.num_steps, metrics)
@@ -103,3 +103,9 @@ class RunRecorder:
 
     def close(self) -> None:
         self._metrics.close()
+
+
+def phase_seconds(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Phase -> seconds of a step. The learner's own phases are parts of `update`, and left out."""
+    named = {name.removeprefix("seconds/"): s for name, s in metrics.items() if name.startswith("seconds/")}
+    return {name: seconds for name, seconds in named.items() if not name.startswith("learner_")}
