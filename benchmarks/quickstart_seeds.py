@@ -13,9 +13,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from rft.data.dataset import read_rows
 from rft.evaluate import MODES, Mode
 from rft.recipe_file import load_recipe
 from rft.tasks import TASKS
@@ -34,7 +36,7 @@ def main() -> None:
     controls = {seed: run_control(seed, args.folder, summaries[seed]) for seed in args.control}
     found = {
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "seeds": {str(seed): figures(summary) for seed, summary in summaries.items()},
+        "seeds": {str(seed): figures(summary, demonstrated(seed)) for seed, summary in summaries.items()},
         "control": {str(seed): control for seed, control in controls.items()},
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def run_control(seed: int, folder: Path, summary: dict[str, Any]) -> dict[str, A
 
 def finish(seed: int, run_dir: Path, overrides: list[str]) -> None:
     """Run it unless it has run."""
-    data = Path(f"data/quickstart_{seed}")
+    data = data_folder(seed)
     if (run_dir / "summary.json").exists() and "final" in summary_of(run_dir).get("eval", {}):
         return
     if not (data / "policy" / "config.json").exists():
@@ -76,6 +78,10 @@ def finish(seed: int, run_dir: Path, overrides: list[str]) -> None:
         *("train", str(RECIPE), f"run_dir={run_dir}", f"seed={seed}", f"model={data}/policy"),
         *(f"data={json.dumps(files)}", f"cold_start.data=[{data}/cold_start.jsonl]", *overrides),
     )
+
+
+def data_folder(seed: int) -> Path:
+    return Path(f"data/quickstart_{seed}")
 
 
 def rft(*arguments: str) -> None:
@@ -91,8 +97,18 @@ def grpo_seconds(summary: dict[str, Any]) -> float:
     return sum(s for name, s in summary["seconds"].items() if name.startswith("grpo/"))
 
 
-def figures(summary: dict[str, Any]) -> dict[str, Any]:
-    """What the tables show of one run."""
+def demonstrated(seed: int) -> dict[str, float]:
+    """Task -> main metric of the cold start's own demonstrations: what a perfect imitator would score."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in read_rows([data_folder(seed) / "cold_start.jsonl"], None, list(TASKS)):
+        task = TASKS[row.task]
+        assert row.demonstration is not None
+        values[row.task].append(task.measure(row.demonstration, task.target(row))[task.main_metric])
+    return {task: sum(found) / len(found) for task, found in values.items()}
+
+
+def figures(summary: dict[str, Any], shown: dict[str, float]) -> dict[str, Any]:
+    """What the tables show of one run; `shown`: the values of its demonstrations."""
     tasks = {}
     for task, after in summary["eval"]["final"].items():
         metric = TASKS[task].main_metric
@@ -100,6 +116,7 @@ def figures(summary: dict[str, Any]) -> dict[str, Any]:
         tasks[task] = {
             "metric": metric,
             "rows": after["rows"],
+            "demonstrations": shown[task],
             "blind": max(values[metric] for values in summary["baselines"][task].values()),
             **{
                 mode: {
@@ -116,18 +133,18 @@ def figures(summary: dict[str, Any]) -> dict[str, Any]:
 
 def table(seeds: dict[str, Any], mode: Mode) -> str:
     lines = [
-        "| task | metric | seed | best blind | cold start | GRPO | change, 95 % interval |",
-        "|---|---|---|---|---|---|---|",
+        "| task | metric | seed | best blind | demonstrations | cold start | GRPO | change, 95 % interval |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for task in TASKS:
         for seed, found in seeds.items():
             if task in found["tasks"]:
                 one = found["tasks"][task]
                 value, change = one[mode], one[mode]["change"]
-                lines.append(
-                    f"| {task} | {one['metric']} | {seed} | {one['blind']:.3f} | {value['cold_start']:.3f} "
-                    f"| {value['final']:.3f} | {change['change']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}] |"
-                )
+                cells = [one["blind"], one["demonstrations"], value["cold_start"], value["final"]]
+                numbers = " | ".join(f"{cell:.3f}" for cell in cells)
+                interval = f"{change['change']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
+                lines.append(f"| {task} | {one['metric']} | {seed} | {numbers} | {interval} |")
     return "\n".join(lines)
 
 
