@@ -36,7 +36,8 @@ GREEDY = Sampling(num_generations=1, temperature=0.0, top_p=1.0, top_k=0, max_co
 PROBE_IDS = tuple(range(40, 72))
 MODEL_LEN = 192
 BLOCK = 32
-LOGPROB_GAP = 1e-4
+LOGPROB_GAP = 1e-3
+"""float32 noise of two implementations on peaked random weights is a tenth of it; any real difference is far more."""
 
 
 @dataclass
