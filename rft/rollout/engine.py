@@ -150,11 +150,10 @@ class Engine:
     def _run(self) -> None:
         while True:
             busy = self._failure is None and self._engine.has_unfinished_requests()
-            try:
-                self._commands.get(block=not busy)()
+            if not busy or not self._commands.empty():
+                # This thread alone takes commands, so one that is there stays there.
+                self._commands.get()()
                 continue
-            except queue.Empty:
-                pass
             try:
                 for output in self._engine.step():
                     self._finish(output)

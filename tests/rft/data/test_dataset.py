@@ -40,8 +40,8 @@ def test_rows_are_typed_and_their_videos_resolved(tmp_path: Path) -> None:
     rows = read_rows([here, there], None, list(TASKS))
     assert [type(row) for row in rows] == [TASKS[row.task].row_type for row in rows]
     assert [row.video for row in rows] == [str(tmp_path / "a.mp4"), str(tmp_path / "frames"), "/clips/c.mp4"]
-    assert read_rows([there], Path("/root"), list(TASKS))[0].video == "/clips/c.mp4"
-    assert read_rows([here], Path("/root"), list(TASKS))[0].video == "/root/a.mp4"
+    assert read_rows([there], Path("/videos"), list(TASKS))[0].video == "/clips/c.mp4"
+    assert read_rows([here], Path("/videos"), list(TASKS))[0].video == "/videos/a.mp4"
 
 
 @pytest.mark.parametrize(
