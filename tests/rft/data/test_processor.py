@@ -80,7 +80,8 @@ def test_positions_above_two_frames_per_second_do_not_collapse(policy: Path, fps
         model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(policy))
     positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
     in_time = positions[0][torch.tensor(inputs.token_ids) == processor.video_token_id].unique()
-    expected = sorted({int(pair * 2 * (2 / fps) * (1 + 1e-6)) for pair in range(32)})
+    per_second = model.config.vision_config.tokens_per_second
+    expected = sorted({int(pair * per_second * (2 / fps) * (1 + 1e-6)) for pair in range(32)})
     assert (in_time - in_time[0]).tolist() == expected
 
 
