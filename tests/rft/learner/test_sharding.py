@@ -1,5 +1,6 @@
 """Two learner processes against one."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -50,7 +51,10 @@ def one_rank(rank: int, port: int, model_dir: Path, out: Path, case: str, other:
     weights, _ = resumed.state_dict_for_rollout()
     if rank == 0:
         save_file(weights, out / "resumed.safetensors")
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+    # Past the interpreter's teardown, where gloo's threads now and then abort a process that has done its work.
+    os._exit(0)
 
 
 def batch_after_resume() -> tuple[TrainSample, ...]:
