@@ -35,7 +35,7 @@ def main() -> None:
     summaries = {seed: run(seed, args.folder) for seed in args.seeds}
     controls = {seed: run_control(seed, args.folder, summaries[seed]) for seed in args.control}
     found = {
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": {"cpu": processor(), "cores": os.cpu_count()},
         "seeds": {str(seed): figures(summary, demonstrated(seed)) for seed, summary in summaries.items()},
         "control": {str(seed): control for seed, control in controls.items()},
     }
@@ -46,6 +46,14 @@ def main() -> None:
     for seed, control in found["control"].items():
         print(f"\nseed {seed}, {control['steps']} supervised steps and no GRPO\n")
         print(control_table(found["seeds"][seed], control))
+
+
+def processor() -> str:
+    """The processor's own name, where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def run(seed: int, folder: Path) -> dict[str, Any]:
