@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 Span = tuple[float, float]
 """(start, end) in seconds from the start of the clip."""
@@ -12,6 +13,13 @@ Box = tuple[float, float, float, float]
 
 LETTERS = "ABCDEFG"
 """The letters that options can have, in order."""
+
+Fidelity = Literal["as_published", "corrected"]
+"""Whose reading of a completion: that of VideoChat-R1's released code, oddities included, or our own."""
+
+Fault = Literal["no_tag", "unreadable", "reversed", "out_of_range", "wrong_count"]
+"""Why an answer earns nothing: its tag is missing, its text is not of the asked kind, a span ends before it starts,
+a time or box lies outside the clip, or it has another number of parts than asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,8 @@ class Score:
     """What was read out of the completion; None where nothing could be read."""
     note: str
     """Why the value is what it is, for a person reading a report."""
+    fault: Fault | None = None
+    """What is wrong with the answer as such; None where it could be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,8 @@ class SpanTarget:
 
     start_s: float
     end_s: float
+    duration_s: float | None = field(default=None, compare=False)
+    """Length of the clip where known; told by the row, no part of the JSON form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,8 @@ class GroundedChoiceTarget:
 
     choice: str
     spans: tuple[Span, ...]
+    duration_s: float | None = field(default=None, compare=False)
+    """Length of the clip where known; told by the row, no part of the JSON form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +70,40 @@ class BoxesTarget:
     boxes: tuple[Box, ...]
 
 
-Target = SpanTarget | ChoiceTarget | GroundedChoiceTarget | BoxesTarget
+@dataclass(frozen=True, slots=True)
+class LabelTarget:
+    """The right one of a fixed set of labels."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTarget:
+    """What happens in the clip: a text, or its events one by one."""
+
+    text: str
+    """Empty where the events are given."""
+    events: tuple[str, ...]
+    """Empty where only the text is given."""
+
+
+Target = SpanTarget | ChoiceTarget | GroundedChoiceTarget | BoxesTarget | LabelTarget | CaptionTarget
 
 TARGET_FORMS: dict[type, str] = {
     SpanTarget: '{"span": [start_s, end_s]}',
     ChoiceTarget: '{"choice": "C"}',
     GroundedChoiceTarget: '{"choice": "C", "spans": [[start_s, end_s], ...]}',
     BoxesTarget: '{"boxes": [[x0, y0, x1, y1], ...]}',
+    LabelTarget: '{"label": "high quality"}',
+    CaptionTarget: '{"text": "what happens"} or {"events": ["what happens first", ...]}',
 }
 """How each target is written in JSON; also the wording of error messages."""
 
 
-def target_from_dict(data: Mapping[str, object]) -> Target:
+def target_from_dict(data: Mapping[str, object], duration_s: float | None = None) -> Target:
     """The target that a JSON object states (forms: TARGET_FORMS), checked for order and range.
 
-    Raises ValueError naming every problem.
+    `duration_s`: length of the clip, for targets that hold times. Raises ValueError naming every problem.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"target {_shown(data)} is not an object; write one of {_forms()}")
@@ -78,7 +111,7 @@ def target_from_dict(data: Mapping[str, object]) -> Target:
     target: Target
     keys = set(data)
     if keys == {"span"}:
-        target = SpanTarget(*_span("span", data["span"], problems))
+        target = SpanTarget(*_span("span", data["span"], problems), duration_s)
     elif keys == {"choice"}:
         target = ChoiceTarget(_choice(data["choice"], problems))
     elif keys == {"choice", "spans"}:
@@ -86,10 +119,18 @@ def target_from_dict(data: Mapping[str, object]) -> Target:
         target = GroundedChoiceTarget(
             _choice(data["choice"], problems),
             tuple(_span(f"spans[{i}]", span, problems) for i, span in enumerate(spans)),
+            duration_s,
         )
     elif keys == {"boxes"}:
         boxes = _items("boxes", data["boxes"], 2, problems)
         target = BoxesTarget(tuple(_box(f"boxes[{i}]", box, problems) for i, box in enumerate(boxes)))
+    elif keys == {"label"}:
+        target = LabelTarget(_text("label", data["label"], problems))
+    elif keys == {"text"}:
+        target = CaptionTarget(_text("text", data["text"], problems), ())
+    elif keys == {"events"}:
+        events = _items("events", data["events"], 1, problems)
+        target = CaptionTarget("", tuple(_text(f"events[{i}]", event, problems) for i, event in enumerate(events)))
     elif not keys:
         raise ValueError(f"target is empty; write one of {_forms()}")
     else:
@@ -107,6 +148,10 @@ def target_to_dict(target: Target) -> dict[str, object]:
         return {"choice": target.choice}
     if isinstance(target, GroundedChoiceTarget):
         return {"choice": target.choice, "spans": [list(span) for span in target.spans]}
+    if isinstance(target, LabelTarget):
+        return {"label": target.label}
+    if isinstance(target, CaptionTarget):
+        return {"events": list(target.events)} if target.events else {"text": target.text}
     return {"boxes": [list(box) for box in target.boxes]}
 
 
@@ -164,3 +209,10 @@ def _choice(value: object, problems: list[str]) -> str:
         return value
     problems.append(f"choice: {_shown(value)} is not one letter of {LETTERS[0]}..{LETTERS[-1]}; write the letter alone")
     return LETTERS[0]
+
+
+def _text(where: str, value: object, problems: list[str]) -> str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    problems.append(f"{where}: {_shown(value)} is no text; write what is meant in words")
+    return ""

@@ -23,7 +23,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from rewards.types import Score
+from rewards.types import Fault, Score
 from rft.errors import RewardError
 
 INSIDE = "RFT_REWARD_PROCESS"
@@ -224,7 +224,7 @@ def _inside(module: object, name: str) -> Any:
 
 def _judge(
     fn: Callable[..., Score], completion: str, target: object, args: Mapping[str, Any]
-) -> tuple[float, str | None, str] | str:
+) -> tuple[float, str | None, str, Fault | None] | str:
     """What the score holds, or why it is none."""
     try:
         score = fn(completion, target, **args)
@@ -234,7 +234,7 @@ def _judge(
         return f"returned {type(score).__name__}, not a Score"
     if not isinstance(score.value, Real) or not 0.0 <= score.value <= 1.0:
         return f"returned the value {score.value!r}, not a number in [0, 1]"
-    return (float(score.value), None if score.answer is None else str(score.answer), str(score.note))
+    return (float(score.value), None if score.answer is None else str(score.answer), str(score.note), score.fault)
 
 
 def _told(error: BaseException) -> str:

@@ -1,9 +1,8 @@
 """Which option is right, and when the video shows it: a question and its options in, a letter and time spans out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rewards.choice import choice_accuracy
-from rewards.grounding import union_iou
+from rewards import RewardFn
 from rewards.types import GroundedChoiceTarget, Span
 from rft.tasks.multiple_choice import MultipleChoiceRow
 from rft.tasks.spans import best_constant_span, fractions_of_clip
@@ -31,9 +30,9 @@ def _write(target: GroundedChoiceTarget) -> str:
     return f"<answer>{target.choice}</answer><glue>[{spans}]</glue>"
 
 
-def _judge(completion: str, target: GroundedChoiceTarget) -> dict[str, float]:
-    right = choice_accuracy(completion, target).value
-    iou = union_iou(completion, target).value
+def _judge(completion: str, target: GroundedChoiceTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    right = rewards["choice_accuracy"](completion, target).value
+    iou = rewards["union_iou"](completion, target).value
     return {"grounded_mIoU": right * iou, "accuracy": right, "mIoU": iou, **recalls(iou)}
 
 

@@ -1,10 +1,10 @@
 """Which option is right: a question and its options in, one letter out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from rewards.choice import choice_accuracy
+from rewards import RewardFn
 from rewards.types import LETTERS, ChoiceTarget
 from rft.tasks.types import Row, Task, clip_problems, majority, option_lines, option_problems
 
@@ -27,8 +27,8 @@ def _write(target: ChoiceTarget) -> str:
     return f"<answer>{target.choice}</answer>"
 
 
-def _judge(completion: str, target: ChoiceTarget) -> dict[str, float]:
-    return {"accuracy": choice_accuracy(completion, target).value}
+def _judge(completion: str, target: ChoiceTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    return {"accuracy": rewards["choice_accuracy"](completion, target).value}
 
 
 def _baselines(

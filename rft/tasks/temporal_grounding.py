@@ -1,10 +1,10 @@
 """When does an event happen: one sentence in, one time span out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from rewards.grounding import temporal_iou
+from rewards import RewardFn
 from rewards.types import SpanTarget
 from rft.tasks.spans import best_constant_span, fractions_of_clip
 from rft.tasks.types import Row, Task, clip_problems, recalls, write_number
@@ -30,8 +30,8 @@ def _write(target: SpanTarget) -> str:
     return f"<answer>{write_number(target.start_s)} to {write_number(target.end_s)}</answer>"
 
 
-def _judge(completion: str, target: SpanTarget) -> dict[str, float]:
-    iou = temporal_iou(completion, target).value
+def _judge(completion: str, target: SpanTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    iou = rewards["temporal_iou"](completion, target).value
     return {"mIoU": iou, **recalls(iou)}
 
 

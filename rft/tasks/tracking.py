@@ -1,11 +1,11 @@
 """Where an object is: its first box in, one box per asked moment out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from pydantic import Field
 
-from rewards.tracking import mean_box_iou
+from rewards import RewardFn
 from rewards.types import BoxesTarget
 from rft.tasks.types import Row, Task, clip_problems, write_number
 
@@ -35,8 +35,8 @@ def _write(target: BoxesTarget) -> str:
     return f"<answer>[{', '.join(_list(box) for box in target.boxes)}]</answer>"
 
 
-def _judge(completion: str, target: BoxesTarget) -> dict[str, float]:
-    overlap = mean_box_iou(completion, target).value
+def _judge(completion: str, target: BoxesTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    overlap = rewards["mean_box_iou"](completion, target).value
     return {"overlap": overlap, "R@0.5": float(overlap >= 0.5)}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rewards.format import answer_format, think_format
+from rewards import REWARDS, RewardFn
 from rewards.types import LETTERS, TARGET_FORMS, Target, target_from_dict
 
 THOUGHT = "I look at the clip."
@@ -66,8 +66,8 @@ class Task:
     """(row, target) -> what is wrong with the target given the row."""
     write: Callable[[Any], str]
     """target -> the tags after the thought, filled in."""
-    judge: Callable[[str, Any], dict[str, float]]
-    """(completion, target) -> metric values of this sample, in [0, 1]."""
+    judge: Callable[[str, Any, Mapping[str, RewardFn]], dict[str, float]]
+    """(completion, target, rewards by name) -> metric values of this sample, in [0, 1]; the rewards do the reading."""
     baselines: BaselineFn
     """(train targets, [(target, clip seconds or None)]) -> blind completions by baseline name, one per held-out row.
 
@@ -83,7 +83,7 @@ class Task:
 
     def target(self, row: Row) -> Target:
         """The truth of a row. Raises ValueError with every problem and what to do."""
-        target = target_from_dict(row.target)
+        target = target_from_dict(row.target, row.clip_s)
         if type(target) is not self.target_type:
             keys = ", ".join(row.target)
             raise ValueError(f"target has {keys}, but {self.name} needs {TARGET_FORMS[self.target_type]}")
@@ -100,10 +100,14 @@ class Task:
         """Weight by reward name, the format reward included."""
         return {**dict(self.rewards), "think_format" if think else "answer_format": 1.0}
 
-    def measure(self, completion: str, target: Target) -> dict[str, float]:
-        """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions."""
-        well_formed = max(think_format(completion, target).value, answer_format(completion, target).value)
-        return {**self.judge(completion, target), "well_formed": well_formed}
+    def measure(self, completion: str, target: Target, rewards: Mapping[str, RewardFn] = REWARDS) -> dict[str, float]:
+        """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions.
+
+        `rewards`: by whose reading of the completion.
+        """
+        forms = (rewards["think_format"], rewards["answer_format"])
+        well_formed = max(form(completion, target).value for form in forms)
+        return {**self.judge(completion, target, rewards), "well_formed": well_formed}
 
 
 def write_number(value: float) -> str:

@@ -39,7 +39,7 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         "finish_reason": "stop",
         "num_tokens": 3,
         "policy_version": 4,
-        "scores": {"temporal_iou": {"value": 0.75, "answer": "1 to 3", "note": "IoU 0.750"}},
+        "scores": {"temporal_iou": {"value": 0.75, "answer": "1 to 3", "note": "IoU 0.750", "fault": None}},
         "reward": 0.75,
         "problem": "",
         "advantage": 1.25,

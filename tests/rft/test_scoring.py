@@ -212,7 +212,7 @@ def test_a_plain_script_leaves_no_process_behind(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     hung, judged = out.splitlines()
     assert "took longer than 0.5 s" in hung
-    assert judged.startswith("(Score(value=1.0, answer='x', note='reward_script'),)")
+    assert judged.startswith("(Score(value=1.0, answer='x', note='reward_script', fault=None),)")
     assert not Path(f"/proc/{judged.split()[-1]}").exists()
 
 
