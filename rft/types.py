@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rewards.types import Score, Target
+from rewards.types import Score, Span, Target
 
 FinishReason = Literal["stop", "length", "error"]
+
+FramePick = Literal["even", "start_then_even", "published_tracking"]
+"""Which frames of a clip: evenly from first to last; the first, then evenly over the rest; or as VideoChat-R1's
+released code shows tracking clips: 7 evenly, the last one twice, told as 2 frames per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,9 @@ class VideoSampling:
     """Most pixels of a frame."""
     total_pixels: int
     """Most pixels of a clip's frame pairs together; long clips get smaller frames."""
+    num_frames: int | None = None
+    """Exactly so many frames, an even number, in place of fps, min_frames and max_frames."""
+    pick: FramePick = "even"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Video:
     end_s: float | None = None
     source_fps: float | None = None
     """Frames per second of a folder of frames; a file states its own."""
+    windows: tuple[Span, ...] = ()
+    """Parts of the clip that frames are taken from, in seconds from its start, apart and in order; (): all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,8 @@ class Prompt:
     text: str
     video: Video
     target: Target
+    dataset: str | None = None
+    """Published set and split it is from, where the row tells it."""
 
 
 @dataclass(frozen=True, slots=True)

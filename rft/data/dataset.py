@@ -143,7 +143,8 @@ def to_prompt(row: Row, recipe: Recipe) -> Prompt:
     """What the policy is asked by `row` under `recipe`."""
     task = TASKS[row.task]
     video = Video(Path(row.video), recipe.video.sampling(), row.start_s, row.end_s, row.source_fps)
-    return Prompt(row.id, row.task, task.prompt_text(row, recipe.tasks[row.task].think), video, task.target(row))
+    text = task.prompt_text(row, recipe.tasks[row.task].think)
+    return Prompt(row.id, row.task, text, video, task.target(row), row.dataset)
 
 
 class Clips(Protocol):

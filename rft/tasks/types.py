@@ -33,7 +33,9 @@ class Row(BaseModel):
     duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Length of the whole file, where known: times in the target are checked against it."""
     target: dict[str, Any]
-    """The truth: {"span": ..}, {"choice": ..}, {"choice": .., "spans": ..} or {"boxes": ..}."""
+    """The truth: {"span": ..}, {"choice": ..}, {"boxes": ..} and so on, see rewards.types.TARGET_FORMS."""
+    dataset: str | None = None
+    """Published set and split the row is from, such as "charades_sta/test"; evaluation tells them apart."""
     demonstration: str | None = None
     """Completion for the supervised stage; default: the target written out."""
 
