@@ -21,6 +21,8 @@ def visual_tokens(sampling: VideoSampling, clip_s: float | None) -> int:
 
     Holds for frames of at least min_pixels: smaller ones are enlarged to whole patches.
     """
+    if sampling.num_frames is not None:
+        return _grid_tokens(sampling, sampling.num_frames + sampling.num_frames % FRAME_GROUP)
     most = _even(sampling.max_frames)
     least = min(most, -(-sampling.min_frames // FRAME_GROUP) * FRAME_GROUP)
     if clip_s is None:

@@ -30,7 +30,7 @@ class VideoSampling:
     total_pixels: int
     """Most pixels of a clip's frame pairs together; long clips get smaller frames."""
     num_frames: int | None = None
-    """Exactly so many frames, an even number, in place of fps, min_frames and max_frames."""
+    """Exactly so many frames in place of fps, min_frames and max_frames; of an odd number the last is shown twice."""
     pick: FramePick = "even"
 
 

@@ -30,7 +30,7 @@ class Frames:
     frame_indices: tuple[int, ...]
     """[F], in the whole file, from 0."""
     source_fps: float
-    """Frames per second of the clip, as far as it is cut out of the file."""
+    """Frames per second of the clip, as the model is told."""
     num_source_frames: int
     """Frames of the clip, chosen or not."""
     duration_s: float

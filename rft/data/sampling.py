@@ -17,22 +17,47 @@ MAX_DRIFT = 0.5
 """Largest distance of a frame from its even place, in steps, at which a clip still counts as of constant rate."""
 
 
-def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSampling) -> list[int]:
-    """Indices into `timestamps_s`, an even number of them, evenly spread over the clip.
+PUBLISHED_TRACKING_FRAMES = 7
+"""Frames that VideoChat-R1's released code takes of a tracking clip; its processor repeats the last one."""
 
-    At a constant rate these are qwen-vl-utils' own; at a variable rate the frames nearest to evenly spaced *times*,
-    because the model counts time by frames. ValueError: the clip has too few frames.
+PUBLISHED_TRACKING_FPS = 2.0
+"""The rate that the released code states for them, whatever the length of the clip."""
+
+
+def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSampling) -> list[int]:
+    """Indices into `timestamps_s`, an even number of them in order, by the rule that `sampling` names.
+
+    By rate: evenly spread over the clip. At a constant rate these are qwen-vl-utils' own; at a variable rate the frames
+    nearest to evenly spaced *times*, because the model counts time by frames. By number: so many; an odd number
+    repeats the last frame, as processors do. ValueError: the clip has too few frames.
     """
     total = len(timestamps_s)
+    if sampling.pick == "published_tracking":
+        last = PUBLISHED_TRACKING_FRAMES - 1
+        return _paired([int(i * (total - 1) / last) for i in range(PUBLISHED_TRACKING_FRAMES)])
+    if sampling.num_frames is not None:
+        if sampling.num_frames > total:
+            raise ValueError(f"{total} frames, but {sampling.num_frames} are asked for")
+        if sampling.pick == "start_then_even":
+            return _paired([0, *_even_indices(1, total - 1, sampling.num_frames - 1)])
+        return _paired(_even_indices(0, total - 1, sampling.num_frames))
     wanted = {"fps": sampling.fps, "min_frames": sampling.min_frames, "max_frames": sampling.max_frames}
     count = qwen.smart_nframes(wanted, total_frames=total, video_fps=fps)
     times = np.asarray(timestamps_s)
     even = np.linspace(times[0], times[-1], total)
     if np.abs(times - even).max() <= MAX_DRIFT * (even[1] - even[0]):
-        indices: list[int] = torch.linspace(0, total - 1, count).round().long().tolist()
-        return indices
+        return _even_indices(0, total - 1, count)
     middles = (times[1:] + times[:-1]) / 2
     return [int(i) for i in np.searchsorted(middles, np.linspace(times[0], times[-1], count))]
+
+
+def _even_indices(first: int, last: int, count: int) -> list[int]:
+    indices: list[int] = torch.linspace(first, last, count).round().long().tolist()
+    return indices
+
+
+def _paired(indices: list[int]) -> list[int]:
+    return indices + indices[-1:] * (len(indices) % 2)
 
 
 def frame_size(height: int, width: int, num_frames: int, sampling: VideoSampling, factor: int) -> tuple[int, int]:

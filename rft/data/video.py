@@ -5,13 +5,13 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rft.data.decode_process import DecodeProcess
-from rft.data.decoders import FrameSource, open_source
+from rft.data.decoders import FrameIndex, FrameSource, open_source
 from rft.data.frames import ClipError, DecoderName, Frames, read_frames, write_frames
 from rft.errors import DataError
 from rft.types import Video
@@ -40,19 +40,11 @@ def decode(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> Fra
 
 def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
     # Here, because it loads torch, which those who only read rows do without.
-    from rft.data.sampling import choose_frames, frame_size, resize
+    from rft.data.sampling import PUBLISHED_TRACKING_FPS, choose_frames, frame_size, resize
 
-    times = source.index.timestamps_s
-    start_s = video.start_s or 0.0
-    end_s = times[-1] if video.end_s is None else video.end_s
-    inside = [i for i, t in enumerate(times) if start_s - TIME_TOLERANCE_S <= t <= end_s + TIME_TOLERANCE_S]
-    if len(inside) < 2:
-        cut = "" if video.start_s is None and video.end_s is None else f" between {start_s:g} and {end_s:g} s"
-        raise ClipError(f"{video.path}: {len(inside)} frame(s){cut} of {times[-1]:g} s, at least 2 are needed")
-    first, last = inside[0], inside[-1]
-    fps = _rate(times[first : last + 1], source.index.average_fps)
+    inside, shown_s, fps = _shown(video, source.index)
     try:
-        chosen = [first + i for i in choose_frames(times[first : last + 1], fps, video.sampling)]
+        chosen = [inside[i] for i in choose_frames(shown_s, fps, video.sampling)]
         distinct = sorted(set(chosen))
         pixels: dict[int, np.ndarray] = {}
         size = None
@@ -61,18 +53,44 @@ def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
             pixels[index] = resize(frame, size)
     except ValueError as error:
         raise ClipError(f"{video.path}: {error}") from error
+    is_published = video.sampling.pick == "published_tracking"
     return Frames(
         pixels=np.stack([pixels[i] for i in chosen]),
-        timestamps_s=tuple(times[i] - start_s for i in chosen),
+        timestamps_s=tuple(source.index.timestamps_s[i] - (video.start_s or 0.0) for i in chosen),
         frame_indices=tuple(chosen),
-        source_fps=fps,
+        source_fps=PUBLISHED_TRACKING_FPS * len(inside) / len(chosen) if is_published else fps,
         num_source_frames=len(inside),
         duration_s=len(inside) / fps,
         key=key,
     )
 
 
-def _rate(times: tuple[float, ...], stated: float) -> float:
+def _shown(video: Video, index: FrameIndex) -> tuple[list[int], list[float], float]:
+    """The frames between the clip's limits and inside its windows, their times, and the clip's rate."""
+    times = index.timestamps_s
+    start_s = video.start_s or 0.0
+    end_s = times[-1] if video.end_s is None else video.end_s
+    inside = _between(range(len(times)), times, start_s, end_s)
+    if len(inside) < 2:
+        cut = "" if video.start_s is None and video.end_s is None else f" between {start_s:g} and {end_s:g} s"
+        raise ClipError(f"{video.path}: {len(inside)} frame(s){cut} of {times[-1]:g} s, at least 2 are needed")
+    shown_s = [times[i] for i in inside]
+    fps = _rate(shown_s, index.average_fps)
+    if not video.windows:
+        return inside, shown_s, fps
+    windows = [_between(inside, times, start_s + start, start_s + end) for start, end in video.windows]
+    inside = sorted({i for window in windows for i in window})
+    if len(inside) < 2:
+        raise ClipError(f"{video.path}: {len(inside)} frame(s) in the windows {video.windows}, at least 2 are needed")
+    # As if what lies between the windows had been cut out of the file.
+    return inside, [place / fps for place in range(len(inside))], fps
+
+
+def _between(indices: Iterable[int], times: Sequence[float], start_s: float, end_s: float) -> list[int]:
+    return [i for i in indices if start_s - TIME_TOLERANCE_S <= times[i] <= end_s + TIME_TOLERANCE_S]
+
+
+def _rate(times: Sequence[float], stated: float) -> float:
     """Frames per second: what the file states where its times agree with it, else what the times say."""
     measured = (len(times) - 1) / (times[-1] - times[0])
     return stated if abs(stated - measured) <= 0.005 * measured else measured
@@ -86,7 +104,7 @@ def clip_key(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> s
         raise ClipError(f"{video.path}: video not found") from error
     except OSError as error:
         raise ClipError(f"{video.path}: cannot be read: {error.strerror}") from error
-    choice = (FORMAT, decoder, factor, video.sampling, video.start_s, video.end_s, video.source_fps)
+    choice = (FORMAT, decoder, factor, video.sampling, video.start_s, video.end_s, video.source_fps, video.windows)
     return hashlib.blake2b(f"{content} {choice!r}".encode(), digest_size=16).hexdigest()
 
 

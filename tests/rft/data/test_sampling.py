@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,26 @@ def test_published_policy_on_480x360(seconds: int, frames: int, size: tuple[int,
     assert chosen[0] == 0
     assert chosen[-1] == int(seconds * fps) - 1
     assert frame_size(360, 480, frames, PUBLISHED, 28) == size
+
+
+@pytest.mark.parametrize(
+    ("changes", "total", "chosen"),
+    [
+        ({"num_frames": 4}, 10, [0, 3, 6, 9]),
+        ({"num_frames": 3}, 11, [0, 5, 10, 10]),
+        ({"num_frames": 8, "pick": "start_then_even"}, 14, [0, 1, 3, 5, 7, 9, 11, 13]),
+        ({"num_frames": 2, "pick": "start_then_even"}, 5, [0, 1]),
+        ({"pick": "published_tracking"}, 101, [0, 16, 33, 50, 66, 83, 100, 100]),
+        ({"pick": "published_tracking"}, 3, [0, 0, 0, 1, 1, 1, 2, 2]),
+    ],
+)
+def test_a_number_of_frames_in_place_of_a_rate(changes: dict[str, Any], total: int, chosen: list[int]) -> None:
+    assert choose_frames([i / 10 for i in range(total)], 10.0, replace(PUBLISHED, **changes)) == chosen
+
+
+def test_more_frames_than_there_are_is_an_error() -> None:
+    with pytest.raises(ValueError, match="5 frames, but 6 are asked for"):
+        choose_frames([0.0, 0.1, 0.2, 0.3, 0.4], 10.0, replace(PUBLISHED, num_frames=6))
 
 
 def read_whole(ele: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], float]:

@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from grey_clips import WriteClip, video
+from grey_clips import SAMPLING, WriteClip, video
 
 from rft.data.decode_process import DecodeProcess
 from rft.data.frames import ClipError
@@ -54,7 +55,7 @@ def test_key_follows_content_and_sampling(write_clip: WriteClip, tmp_path: Path)
     key = clip_key(video(path))
     assert clip_key(video(copy)) == key
     copy.write_bytes(copy.read_bytes()[:-1] + b"!")
-    others = [video(copy), video(path, start_s=0.5), video(path, end_s=0.5), video(path, source_fps=3.0)]
+    others = [video(copy), *(video(path, **c) for c in ({"start_s": 0.5}, {"end_s": 0.5}, {"windows": ((0.0, 1.0),)}))]
     keys = {clip_key(other) for other in others} | {
         clip_key(video(path), "torchcodec"),
         clip_key(video(path), "pyav", 32),
@@ -156,3 +157,21 @@ print(process._child.pid, flush=True)
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_windows_are_looked_at_as_if_the_rest_was_cut_out(write_clip: WriteClip) -> None:
+    sampling = replace(SAMPLING, num_frames=6)
+    path = write_clip(num_frames=40)
+    frames = decode(video(path, sampling=sampling, start_s=0.5, windows=((0.5, 0.7), (2.0, 2.2))))
+    assert frames.frame_indices == (10, 11, 12, 25, 26, 27)
+    assert frames.timestamps_s == pytest.approx((0.5, 0.6, 0.7, 2.0, 2.1, 2.2))
+    assert (frames.sampled_fps, frames.num_source_frames) == (pytest.approx(10.0), 6)
+    with pytest.raises(ClipError, match=r"0 frame\(s\) in the windows"):
+        decode(video(path, windows=((90.0, 91.0),)))
+
+
+def test_published_tracking_frames_are_told_as_two_a_second(write_clip: WriteClip) -> None:
+    frames = decode(video(write_clip(num_frames=37), sampling=replace(SAMPLING, pick="published_tracking")))
+    assert frames.frame_indices == (0, 6, 12, 18, 24, 30, 36, 36)
+    assert frames.sampled_fps == pytest.approx(2.0)
+    assert frames.duration_s == pytest.approx(3.7)
