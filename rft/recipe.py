@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rewards.types import Fidelity
 from rft.types import Sampling, VideoSampling
 
 PATCH_PIXELS = 28 * 28
@@ -76,6 +77,9 @@ class TaskRecipe(Section):
     """Ask for reasoning in <think> tags before the answer."""
     rewards: dict[str, RewardRecipe] | None = None
     """Reward name -> weight, or {weight, args}; default: the task's own rewards."""
+    frames: Literal["sampled", "one_per_box", "seven"] = "sampled"
+    """Frames of a clip, for targets that are boxes: by `video` as for other tasks; one per box, the first for the start
+    box; or, as VideoChat-R1's released code has it, seven for eight boxes, told as 2 per second."""
 
 
 class ScoringRecipe(Section):
@@ -131,8 +135,8 @@ class RolloutRecipe(Section):
 class AlgorithmRecipe(Section):
     loss_type: str = "grpo"
     """A name of LOSSES (`rft list losses`)."""
-    epsilon: float = Field(0.2, ge=0)
-    """Clip range of the probability ratio below 1, and above where epsilon_high is not set."""
+    epsilon: float | None = Field(0.2, ge=0)
+    """Clip range of the probability ratio below 1, and above where epsilon_high is not set; null: not clipped."""
     epsilon_high: float | None = Field(None, ge=0)
     """Clip range above 1; default: epsilon."""
     beta: float = Field(0.0, ge=0)
@@ -141,6 +145,9 @@ class AlgorithmRecipe(Section):
     """Divide a group's centred rewards by their standard deviation, or not."""
     num_iterations: int = Field(1, ge=1)
     """Optimizer updates per batch of rollouts."""
+    silent_groups: Literal["drop", "keep"] = "drop"
+    """Groups whose completions all earned the same: left out of the update, or kept with advantage 0, so that the KL
+    term still pulls and means count them."""
     max_resamples: int = Field(0, ge=0)
     """Further prompts drawn in a step to replace groups without signal; 0: such groups are only left out."""
 
@@ -185,6 +192,8 @@ class LearnerRecipe(Section):
     """Of the policy in learner and engine."""
     freeze_vision: bool = False
     """Keep the vision tower as it is."""
+    seconds_per_grid: Literal["clip", "one"] = "clip"
+    """Time between two frame pairs in the learner's positions: the clip's own, as the engine has it, or always 1 s."""
     lora: LoraRecipe | None = None
     """Train low-rank adapters instead of all weights."""
 
@@ -194,6 +203,8 @@ class ColdStartRecipe(Section):
     """JSONL files of rows; the completion is the row's `demonstration`, or its target written out."""
     steps: int = Field(ge=1)
     """Supervised updates."""
+    loss_on: Literal["completion", "all"] = "completion"
+    """Tokens that are learned: those of the completion, or the prompt's text too; never those of the video."""
     learning_rate: float = Field(1e-5, gt=0)
     """Highest learning rate of the stage."""
     rows_per_step: int = Field(16, ge=1)
@@ -206,6 +217,15 @@ class ColdStartRecipe(Section):
     """Decay of AdamW's mean of squared gradients."""
 
 
+class SecondLookRecipe(Section):
+    fps: float | None = Field(None, gt=0)
+    """Frames per second of the second look; default: twice video.fps."""
+    total_pixels: int | None = Field(None, gt=0)
+    """Pixel budget of the second look; default: video.total_pixels, which a shorter stretch spends on larger frames."""
+    margin_s: float = Field(1.0, ge=0)
+    """Seconds shown before and after each span."""
+
+
 class EvalRecipe(Section):
     every: int = Field(0, ge=0)
     """Steps between evaluations during training; 0: only before and after."""
@@ -213,6 +233,8 @@ class EvalRecipe(Section):
     """Rows used during training (the first ones); before and after use all."""
     num_samples: int = Field(1, ge=0)
     """Completions per row at the recipe's temperature; 0: only greedy."""
+    second_look: SecondLookRecipe | None = None
+    """Ask questions with options twice: first with the spans that show the answer, then about those spans alone."""
 
 
 class Recipe(Section):
@@ -222,8 +244,11 @@ class Recipe(Section):
     """Task name -> how it is asked and rewarded; rows of other tasks are errors."""
     data: DataRecipe
     """Which rows, and where their videos are."""
-    steps: int = Field(ge=1)
-    """GRPO steps of the whole run."""
+    fidelity: Fidelity | None = None
+    """Reproduce VideoChat-R1: keys that are left out take its values, as its released code has them or with its known
+    errors corrected, and rewards read answers that way (`rft check` lists what differs); null: the defaults below."""
+    steps: int = Field(ge=0)
+    """GRPO steps of the whole run; 0: the supervised stage alone."""
     prompts_per_step: int = Field(8, ge=1)
     """P, groups per step."""
     system_prompt: str | None = None

@@ -78,10 +78,14 @@ class Task:
 
     def prompt_text(self, row: Row, think: bool) -> str:
         """What the policy is asked, without the video."""
+        return self.asked(row, self.target(row), think)
+
+    def asked(self, row: Row, target: Target, think: bool) -> str:
+        """As `prompt_text`, of a row of another task that has this task's question too."""
         how = (
             "Think first, then answer, in this form: <think>your thoughts</think>" if think else "Answer in this form: "
         )
-        return f"{self.ask(row, self.target(row))}\n{how}{self.form}"
+        return f"{self.ask(row, target)}\n{how}{self.form}"
 
     def target(self, row: Row) -> Target:
         """The truth of a row. Raises ValueError with every problem and what to do."""

@@ -1,0 +1,107 @@
+"""Two looks at a clip: answer with the spans that show it, then look again at those spans, closer, and answer.
+
+Source: VideoChat-R1, arXiv:2504.06958, section on clue-perception inference.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from rewards.geometry import merged
+from rewards.parsing import parse_spans, tag_text
+from rewards.types import ChoiceTarget, GroundedChoiceTarget, Span
+from rft.errors import DataError
+from rft.recipe import Recipe, SecondLookRecipe
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+from rft.types import Completion, Prompt, Sampling
+
+
+class Generator(Protocol):
+    """What samples completions: the pool of rollout workers."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]: ...
+
+
+class TwoPass:
+    """A Generator whose completions are second answers, with the spans of the first.
+
+    Where the first answer names no span inside the clip, or its spans cannot be shown, it is the final one.
+    """
+
+    def __init__(self, pool: Generator, rows: Mapping[str, Row], recipe: Recipe, look: SecondLookRecipe) -> None:
+        """`rows`: by prompt id; those without options are looked at once. Raises DataError where none has options."""
+        self._pool, self._look = pool, look
+        asked = {name: _asked(row, recipe) for name, row in rows.items()}
+        self._texts = {name: texts for name, texts in asked.items() if texts is not None}
+        self._clips_s = {name: row.clip_s for name, row in rows.items()}
+        self._fps = look.fps or 2 * recipe.video.fps
+        if not self._texts:
+            raise DataError("eval.second_look: no row has options. It is for rows of multiple_choice or grounded_qa.")
+        self.num_questions = 0
+        """Completions to prompts with options."""
+        self.num_second_looks = 0
+        """Those whose answer comes from the second look."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        """As the pool's own, groups in order once all second looks are done."""
+        asked = [replace(p, text=self._texts.get(p.prompt_id, (p.text,))[0]) for p in prompts]
+        firsts = dict(self._pool.generate(asked, sampling, seed))
+        places = [(i, j) for i, group in sorted(firsts.items()) for j in range(len(group))]
+        closer = {(i, j): self._second_prompt(prompts[i], firsts[i][j], j) for i, j in places}
+        again = [(place, prompt) for place, prompt in closer.items() if prompt is not None]
+        answers = {place: firsts[place[0]][place[1]] for place in places}
+        once = replace(sampling, num_generations=1)
+        for number, (second,) in self._pool.generate([prompt for _, prompt in again], once, seed + 1):
+            place = again[number][0]
+            if second.finish_reason != "error":
+                answers[place] = _joined(answers[place], second)
+                self.num_second_looks += 1
+        self.num_questions += sum(prompts[i].prompt_id in self._texts for i, _ in places)
+        for i, group in sorted(firsts.items()):
+            yield i, tuple(answers[i, j] for j in range(len(group)))
+
+    def _second_prompt(self, prompt: Prompt, first: Completion, number: int) -> Prompt | None:
+        """The plain question about the spans that `first` names; None where it names none."""
+        if prompt.prompt_id not in self._texts:
+            return None
+        clip_s = self._clips_s[prompt.prompt_id]
+        windows = look_windows(parse_spans(tag_text(first.text, "glue") or "") or (), clip_s, self._look.margin_s)
+        if not windows:
+            return None
+        sampling = replace(prompt.video.sampling, fps=self._fps)
+        if self._look.total_pixels is not None:
+            sampling = replace(sampling, total_pixels=self._look.total_pixels)
+        return replace(
+            prompt,
+            prompt_id=f"{prompt.prompt_id} second look {number}",
+            text=self._texts[prompt.prompt_id][1],
+            video=replace(prompt.video, sampling=sampling, windows=windows),
+        )
+
+
+def look_windows(spans: Sequence[Span], clip_s: float | None, margin_s: float) -> tuple[Span, ...]:
+    """The spans widened on both sides, cut at the clip's ends, in order and apart; those outside the clip left out."""
+    end_s = float("inf") if clip_s is None else clip_s
+    inside = [span for span in spans if span[0] <= span[1] and span[0] < end_s]
+    return tuple(merged((max(0.0, start - margin_s), min(end_s, end + margin_s)) for start, end in inside))
+
+
+def _asked(row: Row, recipe: Recipe) -> tuple[str, str] | None:
+    """The question with spans, and without; None for rows that have no options."""
+    target = TASKS[row.task].target(row)
+    if not isinstance(target, ChoiceTarget | GroundedChoiceTarget):
+        return None
+    think = recipe.tasks[row.task].think
+    grounded, plain = TASKS["grounded_qa"], TASKS["multiple_choice"]
+    return grounded.asked(row, target, think), plain.asked(row, target, think)
+
+
+def _joined(first: Completion, second: Completion) -> Completion:
+    """The second answer and the first one's spans, which the second look was not asked for."""
+    glue = tag_text(first.text, "glue")
+    return replace(second, text=f"{second.text}<glue>{glue}</glue>")
