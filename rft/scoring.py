@@ -88,19 +88,29 @@ def score_group(
 def _rollout(
     completion: Completion, scores: dict[str, Score], problem: str, weights: Mapping[str, float], recipe: Recipe
 ) -> Rollout:
-    """All that happens to completions that failed, were cut off or ran long."""
-    limit = recipe.sampling.max_completion_length
-    if completion.finish_reason == "error":
-        return Rollout(completion, {}, 0.0, "failed: the engine returned no whole completion")
-    if problem:
+    if problem and completion.finish_reason != "error":
         return Rollout(completion, {}, 0.0, problem)
+    reward, why = weighted_reward(scores, weights, completion.finish_reason, len(completion.token_ids), recipe)
+    return Rollout(completion, scores, reward, why)
+
+
+def weighted_reward(
+    scores: Mapping[str, Score], weights: Mapping[str, float], finish_reason: str, num_tokens: int, recipe: Recipe
+) -> tuple[float, str]:
+    """The reward of a completion, and why the update leaves it out ("" where it counts).
+
+    All that happens to completions that failed, were cut off or ran long.
+    """
+    limit = recipe.sampling.max_completion_length
+    if finish_reason == "error":
+        return 0.0, "failed: the engine returned no whole completion"
     reward = sum(weights[name] * score.value for name, score in scores.items())
-    if completion.finish_reason == "length":
+    if finish_reason == "length":
         if recipe.scoring.truncated == "drop":
-            return Rollout(completion, scores, reward, f"truncated: cut at {limit} tokens")
+            return reward, f"truncated: cut at {limit} tokens"
         if recipe.scoring.truncated == "zero":
             reward = 0.0
-    return Rollout(completion, scores, reward - overlong_penalty(len(completion.token_ids), limit, recipe.scoring))
+    return reward - overlong_penalty(num_tokens, limit, recipe.scoring), ""
 
 
 def overlong_penalty(num_tokens: int, limit: int, scoring: ScoringRecipe) -> float:
@@ -156,7 +166,10 @@ class TrainBatch:
 
 
 def train_samples(groups: Sequence[Group], recipe: Recipe) -> TrainBatch:
-    """The completions of all groups with signal, with advantages over those that count."""
+    """The completions that count, with advantages over those of their group; without groups that have no signal.
+
+    Where the recipe keeps such groups, their advantages are 0.
+    """
     samples: list[TrainSample] = []
     silent: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {group.prompt.task: Counter() for group in groups}
@@ -167,7 +180,8 @@ def train_samples(groups: Sequence[Group], recipe: Recipe) -> TrainBatch:
         values = advantages([rollout.reward for rollout in counting], recipe.algorithm.scale_rewards)
         if not any(values):
             silent[task] += 1
-            continue
+            if recipe.algorithm.silent_groups == "drop":
+                continue
         samples += [TrainSample(group.prompt, r.completion, value) for r, value in zip(counting, values, strict=True)]
     counts = {
         task: TaskCounts(
