@@ -77,13 +77,19 @@ def test_options_are_lettered_once() -> None:
     assert option_lines(["(A) red", " blue ", "(A) green"]) == "(A) red\n(B) blue\n(C) (A) green"
 
 
+def test_a_published_end_may_lie_a_little_past_the_published_length() -> None:
+    row = row_of("temporal_grounding", target={"span": [25, 32.2]})
+    assert TASKS["temporal_grounding"].target(row) == SpanTarget(25, 32.2)
+    assert row.clip_s == 30.7
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
         ("temporal_grounding", {"target": {}}, "target is empty"),
         ("temporal_grounding", {"target": {"choice": "A"}}, r'has choice, but temporal_grounding needs {"span"'),
         ("temporal_grounding", {"target": {"span": [5, 4]}}, "swap them or drop the row"),
-        ("temporal_grounding", {"target": {"span": [25, 31]}}, "ends at 31 s, outside the clip of 30.7 s"),
+        ("temporal_grounding", {"target": {"span": [25, 33]}}, "ends at 33 s, outside the clip of 30.7 s"),
         ("temporal_grounding", {"start_s": 10, "end_s": 20, "target": {"span": [5, 12]}}, "outside the clip of 10 s"),
         ("temporal_grounding", {"start_s": 10, "target": {"span": [5, 25]}}, "outside the clip of 20.7 s"),
         ("temporal_grounding", {"start_s": 40}, "the clip ends 9.3 s before it starts"),
