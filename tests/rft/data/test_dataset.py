@@ -62,7 +62,7 @@ def test_rows_are_typed_and_their_videos_resolved(tmp_path: Path) -> None:
         (grounding(target={}), "rows.jsonl:1: target: "),
         (grounding(target={"span": [3, 2]}), "rows.jsonl:1: target: span: ends at 2.0 s, not after its start at 3.0 s"),
         (grounding(target={"span": [3, 10]}), "rows.jsonl:1: target: span ends at 10 s, outside the clip of 8 s"),
-        (grounding(start_s=7.0), "outside the clip of 1 s"),
+        (grounding(start_s=6.0, target={"span": [1, 4]}), "outside the clip of 2 s"),
         ({"id": "t", **TRACKING, "target": {"boxes": [BOX, [10, 20, 30, 40]]}}, "rows.jsonl:1: target: boxes"),
     ],
 )
