@@ -1,7 +1,8 @@
 """Metric names and writers, and the clock of the phases.
 
-Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `seconds/<phase>`, `eval/<task>` (the task's main
-metric), `eval/<task>/<sampled or greedy>/<metric>`; what the learner, the pool and the scoring report keeps its name.
+Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `fault/<task>/<kind>` (completions of the step with
+that fault, rft/faults.py), `seconds/<phase>`, `eval/<task>` (the task's main metric),
+`eval/<task>/<sampled or greedy>/<metric>`; what the learner, the pool and the scoring report keeps its name.
 """
 
 import json
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from rft.faults import FAULTS, fault_of
 from rft.run_dir import RunDir, read_lines, writing
 from rft.types import Group, Rollout
 
@@ -117,7 +119,7 @@ class Clock:
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """What the rollouts of one step look like: rewards by task, scores, lengths, shares of cut and failed ones.
+    """What the rollouts of one step look like: rewards by task, scores, faults, lengths, shares of cut and failed.
 
     Failed completions count in the rewards; scores are means over the completions that could be judged.
     """
@@ -125,7 +127,11 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     if not rollouts:
         return {}
     by_name: dict[str, list[float]] = defaultdict(list)
+    # Kinds that do not occur count 0: a curve that only has points where something was wrong would mislead.
+    faults = {f"fault/{task}/{kind}": 0.0 for task in dict.fromkeys(task for task, _ in rollouts) for kind in FAULTS}
     for task, rollout in rollouts:
+        if fault := fault_of(rollout.scores):
+            faults[f"fault/{task}/{fault}"] += 1
         by_name["reward"].append(rollout.reward)
         by_name[f"reward/{task}"].append(rollout.reward)
         for name, score in rollout.scores.items():
@@ -135,7 +141,8 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
         by_name["failed_share"].append(rollout.completion.finish_reason == "error")
     by_name["reward_std_in_group"] = [spread(group.rollouts) for group in groups]
     metrics = {name: sum(values) / len(values) for name, values in by_name.items()}
-    return metrics | {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
+    totals = {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
+    return metrics | totals | faults
 
 
 def spread(rollouts: Sequence[Rollout]) -> float:

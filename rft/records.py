@@ -33,6 +33,7 @@ def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iter
         "end_s": prompt.video.end_s,
         "text": prompt.text,
         "target": target_to_dict(prompt.target),
+        "duration_s": getattr(prompt.target, "duration_s", None),
     }
     for rollout in group.rollouts:
         completion = rollout.completion

@@ -144,6 +144,9 @@ def chart_of(name: str) -> tuple[str, str]:
         return f"{task}, {mode}, held out", metric or task
     if chart == "eval":
         return "held-out main metric", line
+    if chart == "fault":
+        task, _, kind = line.partition("/")
+        return f"completions at fault, {task}", kind or task
     if chart == "score":
         task, _, reward = line.partition("/")
         return f"scores, {task}", reward or task

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rewards.types import ChoiceTarget, Score
+from rewards.types import ChoiceTarget, Fault, Score
 from rft.errors import CheckpointError
+from rft.faults import FAULTS
 from rft.metrics import Clock, MetricsWriter, group_metrics, read_metrics
 from rft.run_dir import RunDir
 from rft.types import Completion, FinishReason, Group, Prompt, Rollout, Video, VideoSampling
@@ -24,7 +25,8 @@ def curve(run: RunDir, stage: str, name: str) -> list[tuple[int, float]]:
 
 def rollout(reward: float, tokens: int, reason: FinishReason = "stop") -> Rollout:
     completion = Completion("x", (1,) * tokens, (0.0,) * tokens, 5, reason, 0)
-    scores = {} if reason == "error" else {"choice_accuracy": Score(reward, "A", "")}
+    fault: Fault | None = None if reward else "unreadable"
+    scores = {} if reason == "error" else {"choice_accuracy": Score(reward, "A", "", fault)}
     return Rollout(completion, scores, reward)
 
 
@@ -102,5 +104,7 @@ def test_group_metrics() -> None:
         "reward_std_in_group": 0.25,
         "sampled_tokens": 60.0,
         "num_rollouts": 4.0,
+        **{f"fault/{task}/{kind}": 0.0 for task in ("multiple_choice", "tracking") for kind in FAULTS},
+        "fault/multiple_choice/unreadable": 1.0,
     }
     assert group_metrics([]) == {}

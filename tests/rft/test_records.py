@@ -10,7 +10,7 @@ from rft.records import read_records, read_rollouts, write_records, write_rollou
 from rft.types import Completion, Group, Prompt, Rollout, TrainSample, Video, VideoSampling
 
 VIDEO = Video(Path("v/clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0, end_s=9.0)
-PROMPT = Prompt("p7", "temporal_grounding", "When?", VIDEO, SpanTarget(1.5, 3.0))
+PROMPT = Prompt("p7", "temporal_grounding", "When?", VIDEO, SpanTarget(1.5, 3.0, 8.0))
 
 
 def completion() -> Completion:
@@ -35,6 +35,7 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         "end_s": 9.0,
         "text": "When?",
         "target": {"span": [1.5, 3.0]},
+        "duration_s": 8.0,
         "completion": "<answer>1 to 3</answer>\u00e9",
         "finish_reason": "stop",
         "num_tokens": 3,

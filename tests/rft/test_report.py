@@ -146,6 +146,7 @@ def test_report_needs_no_torch() -> None:
         ("eval/tracking", ("held-out main metric", "tracking")),
         ("eval/tracking/greedy/R@0.5", ("tracking, greedy, held out", "R@0.5")),
         ("score/tracking/mean_box_iou", ("scores, tracking", "mean_box_iou")),
+        ("fault/tracking/no_tag", ("completions at fault, tracking", "no_tag")),
         ("seconds/rollout", ("seconds", "rollout")),
     ],
 )
