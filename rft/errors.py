@@ -17,6 +17,10 @@ class RolloutError(RftError):
     """Sampling failed beyond what a restart repairs."""
 
 
+class ParityError(RftError):
+    """Sampler and learner see or compute different things."""
+
+
 class RewardError(RftError):
     """A reward function raised, hung, or returned no number in [0, 1]."""
 

@@ -114,6 +114,8 @@ class SamplingRecipe(Section):
 class RolloutRecipe(Section):
     num_workers: int = Field(1, ge=1)
     """vLLM engines, each a Ray actor."""
+    ahead: int = Field(0, ge=0, le=1)
+    """1: sample the next step's groups while the learner works on this one's; they are one policy version old."""
     gpus_per_worker: int = Field(1, ge=1)
     """Tensor-parallel size of an engine, where there are GPUs."""
     threads_per_worker: int | None = Field(None, ge=1)
@@ -226,6 +228,17 @@ class SecondLookRecipe(Section):
     """Seconds shown before and after each span."""
 
 
+class ParityRecipe(Section):
+    prompts_per_task: int = Field(2, ge=1)
+    """Prompts of each task and kind of video that engine and learner both read before the first step."""
+    max_ratio: float = Field(1.05, gt=1)
+    """Largest mean of exp |difference of log-probabilities| between the two."""
+    max_kl: float = Field(0.015, gt=0)
+    """KL between the two, per token in nats (k3 estimate), that must not be reached."""
+    on_mismatch: Literal["stop", "warn"] = "stop"
+    """What happens where they differ: the run does not start, or tells of it and goes on."""
+
+
 class EvalRecipe(Section):
     every: int = Field(0, ge=0)
     """Steps between evaluations during training; 0: only before and after."""
@@ -267,6 +280,8 @@ class Recipe(Section):
     """From a loss to new weights."""
     cold_start: ColdStartRecipe | None = None
     """A supervised stage before GRPO."""
+    parity: ParityRecipe = ParityRecipe()
+    """The comparison of engine and learner before the first step, and the alarm in every step."""
     eval: EvalRecipe = EvalRecipe()
     """When the policy is measured, and on how much."""
     save_every: int = Field(100, ge=1)
