@@ -26,6 +26,7 @@ from rft.rollout.pool import WorkerPool
 from rft.run_dir import RunDir
 from rft.stop import StopSignal
 from rft.train import train as run_steps
+from rft.upcoming import read_upcoming
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
@@ -86,17 +87,28 @@ class TrainingRun:
             pool.wait_until_ready()
             learner = LearnerActors(recipe, model, self.clips_dir)
             self.closing.callback(learner.close)
+            upcoming = None
             if checkpoint and state:
                 view.note(f"continuing after step {state.step} of {recipe.steps}")
                 learner.load(checkpoint)
                 order.position, order.bad = state.data_position, dict(state.bad)
+                upcoming = read_upcoming(checkpoint, order, recipe)
             pool.load_weights(learner.publish_weights())
         evaluator = Evaluator(recipe, pool, held_out, view)
         before = self.evaluate_once("cold_start", evaluator)
         record = RunRecorder(recipe, run, view, learner, order, evaluator, pool.failed, resumed=state)
         self.closing.callback(record.close)
         try:
-            run_steps(recipe, order, pool, learner, record, first_step=record.num_steps, should_stop=self.stop)
+            run_steps(
+                recipe,
+                order,
+                pool,
+                learner,
+                record,
+                first_step=record.num_steps,
+                upcoming=upcoming,
+                should_stop=self.stop,
+            )
         except Interrupted:
             view.note("the evaluation between two steps was left out")
         saved = record.save()

@@ -12,9 +12,8 @@ from rft.recipe import Recipe
 from rft.records import write_rollouts
 from rft.rollout.pool import FailedPrompt
 from rft.run_dir import RunDir
-from rft.scoring import TrainBatch
-from rft.train import Learner
-from rft.types import Group
+from rft.train import Collected, Learner
+from rft.upcoming import write_upcoming
 
 
 class RunRecorder:
@@ -40,6 +39,7 @@ class RunRecorder:
         self._learner, self._prompts, self._evaluate = learner, prompts, evaluate
         self._failed = failed
         self._num_bad = len(resumed.bad) if resumed else 0
+        self._upcoming: Collected | None = None
         self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
         self._saved_step = resumed.step if resumed else 0
         self.clock = Clock(resumed.totals if resumed else None)
@@ -52,12 +52,14 @@ class RunRecorder:
         else:
             self._view.advance()
 
-    def step(self, step: int, groups: Sequence[Group], batch: TrainBatch, metrics: dict[str, float]) -> None:
+    def step(self, step: int, collected: Collected, metrics: dict[str, float], upcoming: Collected | None) -> None:
         self.num_steps = step + 1
+        self._upcoming = upcoming
         metrics = metrics | self._prompts.counters()
         self.clock.add(phase_seconds(metrics))
         with self.clock.phase("record"):
-            write_rollouts(self._run.rollouts_file(self.num_steps), self.num_steps, groups, batch.samples)
+            path = self._run.rollouts_file(self.num_steps)
+            write_rollouts(path, self.num_steps, collected.groups, collected.batch.samples)
             self._metrics.write(self.num_steps, metrics)
             self._view.step(self.num_steps, self._recipe.steps, metrics)
             self._name_losses()
@@ -91,21 +93,26 @@ class RunRecorder:
         with self.clock.phase("checkpoint"):
             state = TrainState(
                 step=self.num_steps,
-                data_position=self._prompts.position,
+                data_position=self._upcoming.position if self._upcoming else self._prompts.position,
                 seed=self._recipe.seed,
                 policy_version=self._learner.policy_version,
                 bad=self._prompts.bad,
                 totals=self.clock.seconds,
             )
-            saved = save_checkpoint(self._run, self.num_steps, self._learner.save, state, self._recipe.keep_checkpoints)
+            saved = save_checkpoint(self._run, self.num_steps, self._write, state, self._recipe.keep_checkpoints)
         self._saved_step = self.num_steps
         return saved
+
+    def _write(self, directory: Path) -> None:
+        self._learner.save(directory)
+        if self._upcoming is not None:
+            write_upcoming(directory, self._upcoming)
 
     def close(self) -> None:
         self._metrics.close()
 
 
 def phase_seconds(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Phase -> seconds of a step. The learner's own phases are parts of `update`, and left out."""
+    """Phase -> seconds of a step. Parts of `update`, and what ran behind the step before, are left out."""
     named = {name.removeprefix("seconds/"): s for name, s in metrics.items() if name.startswith("seconds/")}
-    return {name: seconds for name, seconds in named.items() if not name.startswith("learner_")}
+    return {name: seconds for name, seconds in named.items() if not name.startswith(("learner_", "ahead_"))}

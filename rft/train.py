@@ -1,6 +1,8 @@
 """The training loop, and the two parts it is handed: a rollout pool and a learner."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -56,6 +58,18 @@ class PromptSource(Protocol):
     def take(self, n: int) -> tuple[Prompt, ...]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The scored groups of one step, and what to learn from them."""
+
+    groups: tuple[Group, ...]
+    batch: TrainBatch
+    position: int
+    """Of the prompts, before these were taken."""
+    seconds: dict[str, float]
+    """By phase."""
+
+
 class Recorder(Protocol):
     """What keeps the record of a run: metrics, rollouts, checkpoints, evaluations, the live view."""
 
@@ -63,11 +77,16 @@ class Recorder(Protocol):
         """`done` of `total` units of a phase; 0 where it begins. `total` 0: not known."""
         ...
 
-    def step(self, step: int, groups: Sequence[Group], batch: TrainBatch, metrics: dict[str, float]) -> None: ...
+    def step(self, step: int, collected: Collected, metrics: dict[str, float], upcoming: Collected | None) -> None:
+        """`upcoming`: the next step's groups where they are sampled already; a checkpoint holds them."""
+        ...
 
     def after_step(self) -> None:
         """Save and evaluate where due."""
         ...
+
+
+Progress = Callable[[str, int, int], None]
 
 
 def train(
@@ -78,62 +97,97 @@ def train(
     record: Recorder,
     *,
     first_step: int = 0,
+    upcoming: Collected | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Run steps first_step..recipe.steps - 1; returns how many steps the run has behind it.
 
-    A step that `Interrupted` leaves half done is not recorded, and its prompts are the next ones again.
+    With `rollout.ahead`, the groups of the next step are sampled while the learner works, by the policy that this
+    step's groups came from. `upcoming`: the groups of the first step, where a checkpoint holds them. A step that
+    `Interrupted` leaves half done is not recorded, and its prompts are the next ones again.
     """
-    for step in range(first_step, recipe.steps):
-        position, clock = prompts.position, Clock()
-        try:
-            groups, batch = collect(recipe, prompts, pool, record, step, clock)
-        except Interrupted:
-            prompts.position = position
-            return step
-        record.progress("update", 0, 0)
-        with clock.phase("update"):
-            metrics = learner.update(batch.samples)
-        with clock.phase("weights"):
-            metrics["probe_gap"] = pool.load_weights(learner.publish_weights())
-        metrics |= group_metrics(groups) | batch.metrics() | pool.counters()
-        record.step(step, groups, batch, metrics | {f"seconds/{name}": s for name, s in clock.seconds.items()})
-        if should_stop():
-            return step + 1
-        record.after_step()
+    with ThreadPoolExecutor(1, "rollouts") as background:
+        for step in range(first_step, recipe.steps):
+            clock = Clock()
+            try:
+                collected = upcoming or collect(recipe, prompts, pool, step, record.progress)
+            except Interrupted:
+                return step
+            following = None
+            if recipe.rollout.ahead and step + 1 < recipe.steps:
+                following = background.submit(collect, recipe, prompts, pool, step + 1, _unseen)
+            record.progress("update", 0, 0)
+            with clock.phase("update"):
+                metrics = learner.update(collected.batch.samples)
+            with clock.phase("wait"):
+                upcoming = _finished(following)
+            with clock.phase("weights"):
+                metrics["probe_gap"] = pool.load_weights(learner.publish_weights())
+            metrics |= group_metrics(collected.groups) | collected.batch.metrics() | pool.counters()
+            metrics |= _seconds(collected, clock, was_ahead=recipe.rollout.ahead > 0 and step > first_step)
+            record.step(step, collected, metrics, upcoming)
+            if should_stop():
+                return step + 1
+            record.after_step()
     return recipe.steps
 
 
-def collect(
-    recipe: Recipe, prompts: PromptSource, pool: RolloutPool, record: Recorder, step: int, clock: Clock
-) -> tuple[list[Group], TrainBatch]:
-    """Sample and score the groups of one step; up to max_resamples further prompts replace groups without signal."""
+def collect(recipe: Recipe, prompts: PromptSource, pool: RolloutPool, step: int, on_progress: Progress) -> Collected:
+    """Sample and score the groups of one step; up to max_resamples further prompts replace groups without signal.
+
+    Where it is interrupted, the prompts are set back.
+    """
     groups: list[Group] = []
+    position, clock = prompts.position, Clock()
     wanted, most = recipe.prompts_per_step, recipe.prompts_per_step + recipe.algorithm.max_resamples
-    while True:
-        with clock.phase("data"):
-            taken = prompts.take(wanted)
-        seed = rollout_seed(recipe.seed, step, len(groups))
-        groups += sample_groups(recipe, taken, pool, record, seed, clock)
-        batch = train_samples(groups, recipe)
-        wanted = min(recipe.prompts_per_step - batch.num_with_signal, most - len(groups))
-        if wanted <= 0:
-            return groups, batch
+    try:
+        while wanted > 0:
+            with clock.phase("data"):
+                taken = prompts.take(wanted)
+            seed = rollout_seed(recipe.seed, step, len(groups))
+            with clock.phase("rollout"):
+                groups += sample_groups(recipe, taken, pool, seed, on_progress)
+            batch = train_samples(groups, recipe)
+            wanted = min(recipe.prompts_per_step - batch.num_with_signal, most - len(groups))
+    except Interrupted:
+        prompts.position = position
+        raise
+    return Collected(tuple(groups), batch, position, clock.seconds)
 
 
 def sample_groups(
-    recipe: Recipe, prompts: Sequence[Prompt], pool: RolloutPool, record: Recorder, seed: int, clock: Clock
+    recipe: Recipe, prompts: Sequence[Prompt], pool: RolloutPool, seed: int, on_progress: Progress
 ) -> list[Group]:
     """One scored group per prompt, in the order of the prompts; scored while others are still sampled."""
     groups: dict[int, Group] = {}
-    record.progress("rollout", 0, len(prompts))
-    with clock.phase("rollout"):
-        for index, completions in pool.generate(prompts, recipe.sampling.sampling(), seed):
-            groups[index] = score_group(prompts[index], completions, recipe)
-            record.progress("rollout", len(groups), len(prompts))
+    on_progress("rollout", 0, len(prompts))
+    for index, completions in pool.generate(prompts, recipe.sampling.sampling(), seed):
+        groups[index] = score_group(prompts[index], completions, recipe)
+        on_progress("rollout", len(groups), len(prompts))
     return [groups[index] for index in range(len(prompts))]
 
 
 def rollout_seed(seed: int, step: int, num_before: int) -> int:
     """A seed for each request of a run, the same again after a resume."""
     return (seed * 1_000_003 + step) * 1_009 + num_before
+
+
+def _finished(following: Future[Collected] | None) -> Collected | None:
+    """The groups of the next step; None where they are not sampled ahead, or were interrupted."""
+    if following is None:
+        return None
+    try:
+        return following.result()
+    except Interrupted:
+        return None
+
+
+def _seconds(collected: Collected, clock: Clock, was_ahead: bool) -> dict[str, float]:
+    """Metrics of the time a step took. What ran behind the step before has names of its own: it took none."""
+    behind = "ahead_" if was_ahead else ""
+    seconds = {f"seconds/{behind}{name}": s for name, s in collected.seconds.items()}
+    return seconds | {f"seconds/{name}": s for name, s in clock.seconds.items()}
+
+
+def _unseen(phase: str, done: int, total: int) -> None:
+    """Progress of rollouts behind the learner's, which is the one shown."""

@@ -1,17 +1,21 @@
 """The loop itself, on hand-written parts: order of events, resume, interrupt, groups without signal."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rewards.types import ChoiceTarget
-from rft.errors import Interrupted
+from rft.data.dataset import PromptOrder
+from rft.data.frames import Frames
+from rft.errors import CheckpointError, Interrupted
 from rft.recipe import Recipe
-from rft.scoring import TrainBatch
-from rft.train import train
-from rft.types import Completion, Group, Probe, Prompt, Sampling, TrainSample, Video, VideoSampling, WeightsRef
+from rft.train import Collected, train
+from rft.types import Completion, Probe, Prompt, Sampling, TrainSample, Video, VideoSampling, WeightsRef
+from rft.upcoming import read_upcoming, write_upcoming
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
 
@@ -96,13 +100,15 @@ class Record:
     steps: list[tuple[int, list[str]]] = field(default_factory=list)
     metrics: list[dict[str, float]] = field(default_factory=list)
     num_after: int = 0
+    upcoming: Collected | None = None
 
     def progress(self, phase: str, done: int, total: int) -> None:
         assert 0 <= done <= total
 
-    def step(self, step: int, groups: Sequence[Group], batch: TrainBatch, metrics: dict[str, float]) -> None:
-        self.steps.append((step, [g.prompt.prompt_id for g in groups]))
+    def step(self, step: int, collected: Collected, metrics: dict[str, float], upcoming: Collected | None) -> None:
+        self.steps.append((step, [g.prompt.prompt_id for g in collected.groups]))
         self.metrics.append(metrics)
+        self.upcoming = upcoming
 
     def after_step(self) -> None:
         self.num_after += 1
@@ -152,3 +158,75 @@ def test_groups_without_signal_are_replaced_up_to_the_limit(
     train(recipe(steps=1, algorithm={"max_resamples": max_resamples}), Prompts(), pool, learner, record)
     assert record.steps == [(0, taken)]
     assert {prompt_id for prompt_id, _, _ in learner.batches[0]} == learned
+
+
+AHEAD = {"rollout": {"ahead": 1}}
+
+
+@dataclass
+class BusyLearner(Learner):
+    """Its update ends only once the pool has begun to sample the next step."""
+
+    pool: Pool = field(default_factory=Pool)
+    last_step: int = 3
+
+    def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+        deadline = time.monotonic() + 5.0
+        steps_begun = self.policy_version + 2
+        while len(self.pool.requests) < min(steps_begun, self.last_step):
+            assert time.monotonic() < deadline, "nothing is sampled while the learner works"
+            time.sleep(0.001)
+        return super().update(samples)
+
+
+def test_one_step_ahead_samples_while_the_learner_works_by_the_policy_before() -> None:
+    pool, record = Pool(), Record()
+    learner = BusyLearner(pool=pool)
+    assert train(recipe(**AHEAD), Prompts(), pool, learner, record) == 3
+    assert record.steps == [(0, ["p0", "p1"]), (1, ["p2", "p3"]), (2, ["p4", "p5"])]
+    assert [{version for _, version, _ in batch} for batch in learner.batches] == [{0}, {0}, {1}]
+    assert [set(names) for names in map(timed, record.metrics)] == [
+        {"data", "rollout", "update", "wait", "weights"},
+        {"ahead_data", "ahead_rollout", "update", "wait", "weights"},
+        {"ahead_data", "ahead_rollout", "update", "wait", "weights"},
+    ]
+
+
+def timed(metrics: dict[str, float]) -> list[str]:
+    return [name.removeprefix("seconds/") for name in metrics if name.startswith("seconds/")]
+
+
+def test_groups_sampled_ahead_survive_in_the_checkpoint(tmp_path: Path) -> None:
+    whole_learner, learner, record = Learner(), Learner(), Record()
+    whole, parts = Pool(), Pool()
+    order = [Prompt(f"p{i}", "multiple_choice", "Which?", VIDEO, ChoiceTarget("A")) for i in range(6)]
+    train(recipe(**AHEAD), PromptOrder(order, 0, AllClips(), 0.0), whole, whole_learner, Record())
+    prompts = PromptOrder(order, 0, AllClips(), 0.0)
+    assert train(recipe(**AHEAD), prompts, parts, learner, record, should_stop=lambda: True) == 1
+    assert record.upcoming is not None
+    write_upcoming(tmp_path, record.upcoming)
+    resumed = PromptOrder(order, 0, AllClips(), 0.0)
+    resumed.position = record.upcoming.position
+    upcoming = read_upcoming(tmp_path, resumed, recipe())
+    assert train(recipe(**AHEAD), resumed, parts, learner, Record(), first_step=1, upcoming=upcoming) == 3
+    assert parts.requests == whole.requests
+    assert learner.batches == whole_learner.batches
+    other = PromptOrder(order, 1, AllClips(), 0.0)
+    with pytest.raises(CheckpointError, match="other prompts"):
+        read_upcoming(tmp_path, other, recipe())
+    assert read_upcoming(tmp_path / "elsewhere", other, recipe()) is None
+
+
+class AllClips:
+    def load(self, video: Video) -> Frames:
+        return Frames(np.zeros((2, 28, 28, 3), np.uint8), (0.0, 0.1), (0, 1), 10.0, 2, 0.2, "key")
+
+
+def test_an_interrupt_of_what_runs_ahead_keeps_the_step_that_was_learned() -> None:
+    reference = Pool()
+    train(recipe(), Prompts(), reference, Learner(), Record())
+    prompts, record, learner = Prompts(), Record(), Learner()
+    pool = Pool(interrupt_at_seed=reference.requests[1][1])
+    assert train(recipe(**AHEAD), prompts, pool, learner, record, should_stop=lambda: learner.policy_version > 0) == 1
+    assert (prompts.position, len(record.steps), record.upcoming) == (2, 1, None)
+    assert pool.version == 1

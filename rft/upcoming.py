@@ -1,0 +1,54 @@
+"""Groups that were sampled ahead, in a checkpoint: a resumed run learns from the same ones."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rewards.types import Score
+from rft.data.dataset import PromptOrder
+from rft.errors import CheckpointError
+from rft.recipe import Recipe
+from rft.records import read_records, write_records
+from rft.scoring import train_samples
+from rft.train import Collected
+from rft.types import Completion, Group, Prompt, Rollout
+
+NAME = "upcoming.jsonl.zst"
+"""Inside a checkpoint; not there where nothing was sampled ahead."""
+
+
+def write_upcoming(checkpoint: Path, upcoming: Collected) -> None:
+    """One line per group, with everything the learner needs but the prompt, which the data holds."""
+    write_records(
+        checkpoint / NAME,
+        (
+            {"prompt_id": group.prompt.prompt_id, "rollouts": [asdict(rollout) for rollout in group.rollouts]}
+            for group in upcoming.groups
+        ),
+    )
+
+
+def read_upcoming(checkpoint: Path, prompts: PromptOrder, recipe: Recipe) -> Collected | None:
+    """The groups in a checkpoint whose data position `prompts` has, which is moved behind them; None where none are.
+
+    CheckpointError: the data gives other prompts now.
+    """
+    path = checkpoint / NAME
+    if not path.exists():
+        return None
+    position = prompts.position
+    lines = list(read_records(path))
+    taken = prompts.take(len(lines))
+    if [line["prompt_id"] for line in lines] != [prompt.prompt_id for prompt in taken]:
+        raise CheckpointError(f"{path}: holds groups of other prompts than the data gives. Delete it to sample anew.")
+    groups = tuple(_group(prompt, line["rollouts"]) for prompt, line in zip(taken, lines, strict=True))
+    return Collected(groups, train_samples(groups, recipe), position, {})
+
+
+def _group(prompt: Prompt, rollouts: Sequence[dict]) -> Group:  # type: ignore[type-arg]
+    return Group(prompt, tuple(_rollout(**rollout) for rollout in rollouts))
+
+
+def _rollout(completion: dict, scores: dict, reward: float, problem: str) -> Rollout:  # type: ignore[type-arg]
+    completion |= {"token_ids": tuple(completion["token_ids"]), "logprobs": tuple(completion["logprobs"])}
+    return Rollout(Completion(**completion), {name: Score(**s) for name, s in scores.items()}, reward, problem)
