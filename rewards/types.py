@@ -51,6 +51,8 @@ class ChoiceTarget:
     """The letter of the right option, "A".."G"."""
 
     choice: str
+    num_options: int | None = field(default=None, compare=False)
+    """Among how many one is right, where known; told by the row, no part of the JSON form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class GroundedChoiceTarget:
     spans: tuple[Span, ...]
     duration_s: float | None = field(default=None, compare=False)
     """Length of the clip where known; told by the row, no part of the JSON form."""
+    num_options: int | None = field(default=None, compare=False)
+    """Among how many one is right, where known; told by the row, no part of the JSON form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class LabelTarget:
     """The right one of a fixed set of labels."""
 
     label: str
+    num_options: int | None = field(default=None, compare=False)
+    """Among how many one is right, where known; told by the row, no part of the JSON form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +106,13 @@ TARGET_FORMS: dict[type, str] = {
 """How each target is written in JSON; also the wording of error messages."""
 
 
-def target_from_dict(data: Mapping[str, object], duration_s: float | None = None) -> Target:
+def target_from_dict(
+    data: Mapping[str, object], duration_s: float | None = None, num_options: int | None = None
+) -> Target:
     """The target that a JSON object states (forms: TARGET_FORMS), checked for order and range.
 
-    `duration_s`: length of the clip, for targets that hold times. Raises ValueError naming every problem.
+    `duration_s`: length of the clip, for targets that hold times. `num_options`: among how many one is right, for
+    choices and labels. Raises ValueError naming every problem.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"target {_shown(data)} is not an object; write one of {_forms()}")
@@ -113,19 +122,20 @@ def target_from_dict(data: Mapping[str, object], duration_s: float | None = None
     if keys == {"span"}:
         target = SpanTarget(*_span("span", data["span"], problems), duration_s)
     elif keys == {"choice"}:
-        target = ChoiceTarget(_choice(data["choice"], problems))
+        target = ChoiceTarget(_choice(data["choice"], problems), num_options)
     elif keys == {"choice", "spans"}:
         spans = _items("spans", data["spans"], 1, problems)
         target = GroundedChoiceTarget(
             _choice(data["choice"], problems),
             tuple(_span(f"spans[{i}]", span, problems) for i, span in enumerate(spans)),
             duration_s,
+            num_options,
         )
     elif keys == {"boxes"}:
         boxes = _items("boxes", data["boxes"], 2, problems)
         target = BoxesTarget(tuple(_box(f"boxes[{i}]", box, problems) for i, box in enumerate(boxes)))
     elif keys == {"label"}:
-        target = LabelTarget(_text("label", data["label"], problems))
+        target = LabelTarget(_text("label", data["label"], problems), num_options)
     elif keys == {"text"}:
         target = CaptionTarget(_text("text", data["text"], problems), ())
     elif keys == {"events"}:

@@ -14,6 +14,10 @@ class MultipleChoiceRow(Row):
     options: tuple[str, ...] = Field(min_length=2, max_length=len(LETTERS))
     """Texts of the options in the order A, B, ..."""
 
+    @property
+    def num_options(self) -> int:
+        return len(self.options)
+
 
 def _ask(row: MultipleChoiceRow, _target: ChoiceTarget) -> str:
     return f"{row.question.strip()}\n{option_lines(row.options)}\nGive the letter of the right option."

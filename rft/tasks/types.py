@@ -49,6 +49,11 @@ class Row(BaseModel):
         end = self.end_s if self.end_s is not None else self.duration_s
         return None if end is None else end - (self.start_s or 0.0)
 
+    @property
+    def num_options(self) -> int | None:
+        """Among how many answers the row asks to choose; None where it offers none."""
+        return None
+
 
 BaselineFn = Callable[[Sequence[Any], Sequence[tuple[Any, float | None]]], dict[str, list[str]]]
 
@@ -93,7 +98,7 @@ class Task:
 
     def target(self, row: Row) -> Target:
         """The truth of a row. Raises ValueError with every problem and what to do."""
-        target = target_from_dict(row.target, row.clip_s)
+        target = target_from_dict(row.target, row.clip_s, row.num_options)
         if type(target) is not self.target_type:
             keys = ", ".join(row.target)
             raise ValueError(f"target has {keys}, but {self.name} needs {TARGET_FORMS[self.target_type]}")
