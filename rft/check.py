@@ -1,7 +1,6 @@
 """Is a recipe going to run? Every problem that can be found on a laptop, before Ray or a GPU starts, and the plan."""
 
 import gc
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +9,13 @@ from pathlib import Path
 
 from rft.check_data import DataCheck, check_data
 from rft.check_rewards import reward_problems
+from rft.check_values import value_problems
 from rft.errors import RecipeError
+from rft.fidelity import choice_lines
 from rft.model_folder import model_problems
 from rft.prompt_length import TEMPLATE_TOKENS, text_bytes, text_tokens, visual_tokens
 from rft.recipe import Recipe
-from rft.recipe_file import near_name, problem_text, read_recipe
+from rft.recipe_file import problem_text, read_recipe
 from rft.scoring import chosen_rewards
 from rft.strict_yaml import Problem
 from rft.tasks import TASKS
@@ -62,8 +63,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
     model_wrong, model_notes = model_problems(recipe.model)
     problems += [Problem("model", "", message) for message in model_wrong]
     notes += model_notes
-    for key, message in _values_that_do_not_fit(recipe):
-        problems.append(Problem(key, "", message))
+    problems += value_problems(recipe)
     problems += reward_problems(recipe)
     with _no_garbage_collection():
         data = check_data(recipe)
@@ -89,73 +89,6 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _values_that_do_not_fit(recipe: Recipe) -> list[tuple[str, str]]:
-    """(key, message) of values that are fine alone and wrong together."""
-    from rft.listing import losses
-
-    video, learner, sampling = recipe.video, recipe.learner, recipe.sampling
-    updates = recipe.steps * recipe.algorithm.num_iterations
-    loss_type = recipe.algorithm.loss_type
-    found = [
-        (
-            loss_type not in losses(),
-            "algorithm.loss_type",
-            f"no loss is called '{loss_type}'.{near_name(loss_type, losses())}",
-        ),
-        (
-            video.min_frames > video.max_frames,
-            "video.min_frames",
-            f"{video.min_frames} is more than video.max_frames, {video.max_frames}.",
-        ),
-        (
-            video.min_pixels > video.max_pixels,
-            "video.min_pixels",
-            f"{video.min_pixels} is more than video.max_pixels, {video.max_pixels}.",
-        ),
-        (
-            video.decoder == "torchcodec" and importlib.util.find_spec("torchcodec") is None,
-            "video.decoder",
-            "torchcodec is not installed. Install it and FFmpeg, or use pyav.",
-        ),
-        (
-            recipe.scoring.overlong_buffer >= sampling.max_completion_length,
-            "scoring.overlong_buffer",
-            f"{recipe.scoring.overlong_buffer} leaves no completion without penalty: "
-            f"sampling.max_completion_length is {sampling.max_completion_length}.",
-        ),
-        (
-            learner.warmup_steps >= updates,
-            "learner.warmup_steps",
-            f"{learner.warmup_steps} is not less than the {updates} updates of the run: "
-            "the learning rate would never be reached.",
-        ),
-        (
-            learner.num_ranks > recipe.prompts_per_step,
-            "learner.num_ranks",
-            f"{learner.num_ranks} ranks share {recipe.prompts_per_step} groups a step: some would have none. "
-            "Raise prompts_per_step.",
-        ),
-        (
-            recipe.eval.every > 0 and not recipe.data.eval,
-            "eval.every",
-            "there is nothing to evaluate on. Set data.eval, or eval.every to 0.",
-        ),
-        (not recipe.data.train, "data.train", "names no file. Name at least one JSONL file of rows."),
-        (not recipe.tasks, "tasks", f"names no task.{near_name('', TASKS)}"),
-    ]
-    if recipe.cold_start:
-        cold = recipe.cold_start
-        found += [
-            (not cold.data, "cold_start.data", "names no file. Name at least one JSONL file of rows."),
-            (
-                cold.warmup_steps >= cold.steps,
-                "cold_start.warmup_steps",
-                f"{cold.warmup_steps} is not less than cold_start.steps, {cold.steps}.",
-            ),
-        ]
-    return [(key, message) for wrong, key, message in found if wrong]
-
-
 @dataclass(frozen=True, slots=True)
 class _Tokens:
     """Upper bounds over all prompts."""
@@ -169,9 +102,9 @@ class _Tokens:
 
 
 def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens:
-    sampling = recipe.video.sampling()
     limit, completion = recipe.rollout.max_model_len, recipe.sampling.max_completion_length
-    visual = max((visual_tokens(sampling, clip_s) for clip_s in data.clips_s or {None}), default=0)
+    clips = data.clips or {(recipe.video.sampling(), None)}
+    visual = max(visual_tokens(sampling, clip_s) for sampling, clip_s in clips)
     system = (recipe.system_prompt or "",)
     tokens = _Tokens(visual, text_bytes(data.texts) + text_bytes(system) + TEMPLATE_TOKENS)
     if tokens.prompt + completion > limit:
@@ -184,7 +117,7 @@ def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens
             f"{completion:,}: together more than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, "
             "video.max_frames or sampling.max_completion_length."
         )
-        if None in data.clips_s:
+        if any(clip_s is None for _, clip_s in clips):
             message += " Rows with duration_s are bound by their own length."
         problems.append(Problem("rollout.max_model_len", "", message))
     return tokens
@@ -208,7 +141,8 @@ def _sampling_notes(recipe: Recipe) -> list[str]:
             "sampling.top_p and top_k cut the distribution that completions are drawn from, and the learner computes "
             "log-probabilities without the cut: the importance ratios are off by what was cut."
         )
-    if algorithm.epsilon_high is not None and algorithm.epsilon_high < algorithm.epsilon:
+    low, high = algorithm.epsilon, algorithm.epsilon_high
+    if low is not None and high is not None and high < low:
         notes.append("algorithm.epsilon_high is below epsilon: good completions are held back more than bad ones.")
     if recipe.scoring.overlong_buffer and recipe.scoring.truncated != "score":
         notes.append("scoring.overlong_buffer has no say over truncated completions that are zeroed or dropped.")
@@ -219,7 +153,7 @@ def _sampling_notes(recipe: Recipe) -> list[str]:
 
 def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tuple[tuple[str, str], ...]:
     prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
-    plan = [("model", recipe.model)]
+    plan = [("model", recipe.model), *(("fidelity", line) for line in choice_lines(recipe))]
     for name, asked in recipe.tasks.items():
         if name not in TASKS:
             continue

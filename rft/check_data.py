@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rft.data.dataset import read_rows
+from rft.data.dataset import read_rows, video_sampling
 from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.strict_yaml import Problem
 from rft.tasks import TASKS
 from rft.tasks.types import Row
+from rft.types import VideoSampling
 
 NAMED_VIDEOS = 5
 """Missing videos that are named; all are counted."""
@@ -22,8 +23,8 @@ class DataCheck:
 
     rows: dict[str, dict[str, int]]
     """Split (train, eval, cold_start) -> task -> number of rows."""
-    clips_s: frozenset[float | None]
-    """Lengths of the clips the engine is shown, None among them where a row does not tell it."""
+    clips: frozenset[tuple[VideoSampling, float | None]]
+    """Of what the engine is shown: the rule of frames, and the clip's length, None where a row does not tell it."""
     texts: frozenset[str]
     """What its prompts say."""
     problems: tuple[Problem, ...]
@@ -56,8 +57,8 @@ def check_data(recipe: Recipe) -> DataCheck:
     rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
     texts = frozenset(TASKS[row.task].prompt_text(row, recipe.tasks[row.task].think) for row in rows)
     counts = {split: dict(Counter(row.task for row in found)) for split, found in splits.items()}
-    clips_s = frozenset(row.clip_s for row in rows)
-    return DataCheck(counts, clips_s, texts, tuple(problems), tuple(blocks), tuple(notes))
+    clips = frozenset((video_sampling(row, recipe), row.clip_s) for row in rows)
+    return DataCheck(counts, clips, texts, tuple(problems), tuple(blocks), tuple(notes))
 
 
 def _files(recipe: Recipe) -> dict[str, tuple[str, tuple[Path, ...]]]:

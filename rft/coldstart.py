@@ -1,10 +1,10 @@
-"""The supervised stage before GRPO, on trl.SFTTrainer: loss on the completion only, video through our own collator."""
+"""The supervised stage before GRPO, on trl.SFTTrainer, with video through our own collator."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from datasets import Dataset
@@ -59,7 +59,7 @@ def run_cold_start(
         model=model,
         args=training_arguments(cold, recipe.seed, directory, bfloat16),
         train_dataset=Dataset.from_dict({"place": list(range(len(demonstrations)))}),
-        data_collator=VideoCollator(demonstrations, processor, clips, model),
+        data_collator=VideoCollator(demonstrations, processor, clips, model, cold.loss_on),
         processing_class=processor.tokenizer,
         callbacks=[ReportLoss(on_step)],
     )
@@ -113,7 +113,7 @@ class EncodedRow:
 
 
 class VideoCollator:
-    """Places in a list of demonstrations -> padded model inputs with labels on the completions."""
+    """Places in a list of demonstrations -> padded model inputs with labels on what is learned."""
 
     def __init__(
         self,
@@ -121,7 +121,11 @@ class VideoCollator:
         processor: PromptProcessor,
         clips: ClipCache,
         model: PreTrainedModel,
+        loss_on: Literal["completion", "all"] = "completion",
     ) -> None:
+        """`loss_on`: the recipe's; vision tokens and padding are never learned."""
+        self._without_loss = frozenset(processor.banned_token_ids)
+        self._loss_on = loss_on
         self._demonstrations = demonstrations
         self._processor, self._clips, self._model = processor, clips, model
 
@@ -143,11 +147,14 @@ class VideoCollator:
         prompt = prompt_positions(self._model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
         return EncodedRow(
             ids=torch.tensor([*inputs.token_ids, *answer]),
-            labels=torch.tensor([IGNORED] * len(inputs.token_ids) + list(answer)),
+            labels=torch.tensor([*(self._prompt_label(token) for token in inputs.token_ids), *answer]),
             positions=torch.cat([prompt, prompt[:, -1:] + torch.arange(1, len(answer) + 1)], dim=1).T,
             patches=inputs.pixel_values_videos,
             grid=inputs.video_grid_thw,
         )
+
+    def _prompt_label(self, token: int) -> int:
+        return IGNORED if self._loss_on == "completion" or token in self._without_loss else token
 
 
 class ReportLoss(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker

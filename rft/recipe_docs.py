@@ -28,7 +28,7 @@ def recipe_page() -> str:
     for title, model in _sections("", Recipe):
         lines += [f"## {title or 'Top level'}", "", "| key | value | default | meaning |", "|---|---|---|---|"]
         for name, field in model.model_fields.items():
-            meaning = (field.description or "").replace("<", "&lt;")
+            meaning = " ".join((field.description or "").split()).replace("<", "&lt;")
             cells = (f"`{name}`", _kind(field), _default(field), meaning)
             lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
         lines.append("")

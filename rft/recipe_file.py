@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rft import fidelity
 from rft.errors import RecipeError
 from rft.recipe import Recipe
 from rft.strict_yaml import Document, KeyPath, Problem, parse_scalar, parse_yaml
@@ -71,6 +72,7 @@ def _read(text: str, overrides: Sequence[str]) -> RecipeReading:
     if not isinstance(document.data, dict):
         return RecipeReading(None, (Problem("", "", "holds no keys. A recipe begins with 'model:'."),))
     overridden = _override(document.data, overrides, document.problems)
+    fidelity.fill(document.data)
     recipe = _validate(document.data, document, overridden)
     return RecipeReading(recipe, tuple(document.problems))
 

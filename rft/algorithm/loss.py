@@ -26,6 +26,7 @@ class LossInputs:
     mask: Tensor
     """[N, T], True at the tokens of completions."""
     epsilon: float
+    """math.inf: not clipped; epsilon_high too."""
     epsilon_high: float
     beta: float
     max_completion_length: int

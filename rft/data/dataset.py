@@ -4,7 +4,7 @@ import difflib
 import json
 import random
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row
-from rft.types import Prompt, Video
+from rft.types import Prompt, Video, VideoSampling
 
 NAMED_PROBLEMS = 20
 NAMED_VIDEOS = 5
@@ -142,9 +142,19 @@ def _explained(error: Any, row_type: type[Row]) -> str:
 def to_prompt(row: Row, recipe: Recipe) -> Prompt:
     """What the policy is asked by `row` under `recipe`."""
     task = TASKS[row.task]
-    video = Video(Path(row.video), recipe.video.sampling(), row.start_s, row.end_s, row.source_fps)
+    video = Video(Path(row.video), video_sampling(row, recipe), row.start_s, row.end_s, row.source_fps)
     text = task.prompt_text(row, recipe.tasks[row.task].think)
     return Prompt(row.id, row.task, text, video, task.target(row), row.dataset)
+
+
+def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
+    """How the frames of a row's clip are chosen under `recipe`."""
+    sampling, frames = recipe.video.sampling(), recipe.tasks[row.task].frames
+    if frames == "sampled" or "boxes" not in row.target:
+        return sampling
+    if frames == "seven":
+        return replace(sampling, num_frames=7, pick="published_tracking")
+    return replace(sampling, num_frames=len(row.target["boxes"]), pick="start_then_even")
 
 
 class Clips(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -71,9 +71,13 @@ def group_samples(samples: Sequence[TrainSample]) -> tuple[SampleGroup, ...]:
 
 
 def encode_group(
-    group: SampleGroup, processor: "PromptProcessor", clips: "ClipCache", model: PreTrainedModel
+    group: SampleGroup,
+    processor: "PromptProcessor",
+    clips: "ClipCache",
+    model: PreTrainedModel,
+    seconds_per_grid: Literal["clip", "one"] = "clip",
 ) -> PackedGroup:
-    """Raises DataError where the prompt is not the one that the completions were sampled from."""
+    """`seconds_per_grid`: the recipe's. Raises DataError where the completions were sampled from another prompt."""
     inputs = processor.encode(group.prompt, clips.load(group.prompt.video))
     seen = {sample.completion.num_prompt_tokens for sample in group.samples}
     if seen != {len(inputs.token_ids)}:
@@ -81,9 +85,12 @@ def encode_group(
             f"prompt {group.prompt.prompt_id}: learner built {len(inputs.token_ids)} prompt tokens, rollout used "
             f"{', '.join(map(str, sorted(seen)))}; both must use rft/data/processor.py with the same model folder."
         )
+    seconds = inputs.second_per_grid_ts
+    if seconds_per_grid == "one":
+        seconds = torch.ones_like(seconds)
     return pack_group(
         inputs.token_ids,
-        prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts),
+        prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, seconds),
         [sample.completion.token_ids for sample in group.samples],
         inputs.pixel_values_videos,
         inputs.video_grid_thw,

@@ -118,7 +118,7 @@ def test_a_doubled_key_names_both_lines() -> None:
     ("change", "problem"),
     [
         (("steps: 10", ""), "steps: missing. It has no default."),
-        (("steps: 10", "steps: 0"), "steps (line 5): must be at least 1, got 0."),
+        (("steps: 10", "steps: -1"), "steps (line 5): must be at least 0, got -1."),
         (("steps: 10", "steps:"), "steps (line 5): expected a whole number, got nothing."),
         (("steps: 10", "steps: 1e3"), "steps (line 5): expected a whole number, got 1000.0."),
         (("steps: 10", "steps: 10\nseed: .nan"), "seed (line 6): expected a whole number, got nan."),
