@@ -4,9 +4,12 @@ from collections.abc import Callable
 from types import UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
+from rewards.caption import event_recall
 from rewards.choice import choice_accuracy
+from rewards.followups import at_most_spans, endpoint_iou, generalised_iou
 from rewards.format import answer_format, think_format
 from rewards.grounding import temporal_iou, union_iou
+from rewards.label import label_match
 from rewards.tracking import mean_box_iou
 from rewards.types import Score
 
@@ -18,6 +21,11 @@ REWARDS: dict[str, RewardFn] = {
     "union_iou": union_iou,
     "mean_box_iou": mean_box_iou,
     "choice_accuracy": choice_accuracy,
+    "label_match": label_match,
+    "event_recall": event_recall,
+    "endpoint_iou": endpoint_iou,
+    "generalised_iou": generalised_iou,
+    "at_most_spans": at_most_spans,
     "think_format": think_format,
     "answer_format": answer_format,
 }

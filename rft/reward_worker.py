@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import inspect
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection, Pipe
 from numbers import Real
 from pathlib import Path
@@ -56,18 +58,19 @@ class RewardWorker:
     ) -> tuple[Score | str, ...]:
         """One Score per completion, or words that say why there is none; `limit_s` holds for all of them together.
 
-        After a completion that hangs, those behind it are not judged. Raises RewardError where the function cannot be
-        used at all.
+        A function with a keyword `concurrency` has so many completions judged side by side, in threads. After a
+        completion that hangs, those behind it are not judged. Raises RewardError where the function cannot be used at
+        all.
         """
         ref = function_ref(fn)
         with self._lock:
             try:
                 connection = self._running()
                 connection.send((ref, tuple(completions), target, dict(args), limit_s))
-                loaded = self._receive(connection, time.monotonic() + _START_TIMEOUT_S)
-                if loaded is not True:
-                    raise RewardError(f"reward {ref[1]}: {loaded or 'its file ended the process that imports it'}")
-                return self._outcomes(connection, len(completions), limit_s)
+                threads = self._receive(connection, time.monotonic() + _START_TIMEOUT_S)
+                if not isinstance(threads, int):
+                    raise RewardError(f"reward {ref[1]}: {threads or 'its file ended the process that imports it'}")
+                return self._outcomes(connection, len(completions), threads, limit_s)
             except BaseException:
                 # Answers to this call may still be on their way; the next one must not take them for its own.
                 self._end()
@@ -103,18 +106,21 @@ class RewardWorker:
         self.num_starts += 1
         return ours
 
-    def _outcomes(self, connection: Connection, number: int, limit_s: float) -> tuple[Score | str, ...]:
-        outcomes: list[Score | str] = []
+    def _outcomes(self, connection: Connection, number: int, threads: int, limit_s: float) -> tuple[Score | str, ...]:
+        outcomes: dict[int, Score | str] = {}
         # The process ends itself at limit_s; the second more is for one that took the alarm away.
         deadline = time.monotonic() + limit_s + 1.0
         while len(outcomes) < number:
-            outcome = self._receive(connection, deadline)
-            if outcome is None:
-                outcomes.append(self._why_ended(limit_s))
+            message = self._receive(connection, deadline)
+            if message is None:
+                # Completions are begun in order, so the first of those left are the ones that were being judged.
+                left = [i for i in range(number) if i not in outcomes]
+                outcomes |= dict.fromkeys(left, "not judged: a completion before it ended the reward process")
+                outcomes |= dict.fromkeys(left[:threads], self._why_ended(limit_s))
                 break
-            outcomes.append(outcome if isinstance(outcome, str) else Score(*outcome))
-        rest = number - len(outcomes)
-        return (*outcomes, *["not judged: a completion before it ended the reward process"] * rest)
+            i, outcome = message
+            outcomes[i] = outcome if isinstance(outcome, str) else Score(*outcome)
+        return tuple(outcomes[i] for i in range(number))
 
     def _receive(self, connection: Connection, deadline: float) -> Any:
         """The next message; None once the process has ended or the deadline has passed."""
@@ -189,14 +195,32 @@ def serve(fd: int, parent_pid: int) -> None:
             return
         signal.setitimer(signal.ITIMER_REAL, _START_TIMEOUT_S)
         try:
-            functions[ref] = functions.get(ref) or _load(ref)
+            fn = functions[ref] = functions.get(ref) or _load(ref)
         except (Exception, SystemExit) as error:
             connection.send(f"cannot be imported: {_told(error)}")
             continue
-        connection.send(True)
+        threads = _concurrency(fn, args)
+        connection.send(threads)
+        if isinstance(threads, str):
+            continue
         signal.setitimer(signal.ITIMER_REAL, limit_s)
-        for completion in completions:
-            connection.send(_judge(functions[ref], completion, target, args))
+        if threads == 1:
+            for i, completion in enumerate(completions):
+                connection.send((i, _judge(fn, completion, target, args)))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                judging = {pool.submit(_judge, fn, text, target, args): i for i, text in enumerate(completions)}
+                for done in as_completed(judging):
+                    connection.send((judging[done], done.result()))
+
+
+def _concurrency(fn: Callable[..., Score], args: Mapping[str, Any]) -> int | str:
+    """How many completions a function wants judged side by side; in words, where that is no such number."""
+    parameter = inspect.signature(fn).parameters.get("concurrency")
+    threads = 1 if parameter is None else args.get("concurrency", parameter.default)
+    if isinstance(threads, int) and threads >= 1:
+        return threads
+    return f"concurrency is {threads!r}, not a whole number from 1 on"
 
 
 def _load(ref: FunctionRef) -> Callable[..., Score]:

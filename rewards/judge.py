@@ -1,0 +1,223 @@
+"""A language model as judge, behind an OpenAI-compatible chat endpoint: time limit, retries, cache, counts.
+
+Where the judge is away or keeps replying what cannot be read, JudgeError is raised: no answer is no judgement.
+"""
+
+import hashlib
+import http.client
+import json
+import os
+import sqlite3
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from rewards.reply_cache import ReplyCache, Usage
+
+_MOST_BYTES = 1_000_000
+"""Of a reply; what is longer is no verdict."""
+
+_FIRST_WAIT_S = 0.5
+"""Before the first retry; it doubles with each."""
+
+
+Answer = TypeVar("Answer")
+
+
+class JudgeError(RuntimeError):
+    """The judge gave no usable reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a judge is, and how patient to be with it."""
+
+    url: str
+    """Up to the version, such as http://127.0.0.1:8000/v1."""
+    model: str
+    key_env: str | None = None
+    """Environment variable that holds the key; None: no key is sent."""
+    timeout_s: float = 30.0
+    """Of one request."""
+    retries: int = 3
+    """Requests after a first one that failed."""
+    cache: str | None = None
+    """File of replies and counts; None: kept in memory."""
+    prices: tuple[float, ...] = (0.0, 0.0)
+    """Of a million prompt tokens and of a million completion tokens."""
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"judge_url {self.url!r} is no http address; write it like http://127.0.0.1:8000/v1")
+        if not self.model:
+            raise ValueError("judge_model is missing; name the model that the endpoint serves")
+        if self.timeout_s <= 0 or self.retries < 0:
+            raise ValueError("judge_timeout_s must be above 0, and judge_retries at least 0")
+        if len(self.prices) != 2:
+            raise ValueError("judge_prices are two numbers: of a million prompt tokens, of a million completion tokens")
+
+
+class ChatJudge:
+    """Asks one endpoint. Threads may share it; equal questions asked at one time are sent once."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Raises JudgeError where the cache file cannot be used."""
+        self.endpoint = endpoint
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._lock = threading.Lock()
+        self._asking: dict[str, threading.Lock] = {}
+        try:
+            self.cache = ReplyCache(Path(endpoint.cache) if endpoint.cache else None)
+        except (sqlite3.Error, OSError) as error:
+            raise JudgeError(f"judge_cache {endpoint.cache}: {error}") from error
+
+    def ask(self, instruction: str, material: str, read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
+        """What `read` makes of the reply, and what it took. `read` raises ValueError where it makes nothing of it.
+
+        Raises JudgeError after the last retry, and at once where another try would not help.
+        """
+        body = {
+            "model": self.endpoint.model,
+            "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": material}],
+            "temperature": 0,
+        }
+        # Without the address: the same model behind another port gives the same verdicts.
+        key = hashlib.sha256(json.dumps(body).encode()).hexdigest()
+        with self._lock:
+            asking = self._asking.setdefault(key, threading.Lock())
+        try:
+            with asking:
+                stored = self.cache.get(key)
+                if stored is not None:
+                    usage = Usage(cache_hits=1)
+                    self.cache.count(self.endpoint.model, usage)
+                    return read(stored), usage
+                return self._ask(key, json.dumps(body).encode(), read)
+        except sqlite3.Error as error:
+            raise JudgeError(f"judge_cache {self.endpoint.cache}: {error}") from error
+        finally:
+            with self._lock:
+                self._asking.pop(key, None)
+
+    def _ask(self, key: str, body: bytes, read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
+        endpoint, spent = self.endpoint, Usage()
+        headers = self._headers()
+        for tries in range(endpoint.retries + 1):
+            outcome = self._request(body, headers)
+            answer: tuple[Answer] | None = None
+            if isinstance(outcome, _Reply):
+                try:
+                    answer = (read(outcome.text),)
+                except ValueError as error:
+                    problem = _Problem(f"replied what cannot be read: {error}", retry=True)
+            else:
+                problem = outcome
+            more = self._cost(outcome, failed=answer is None)
+            self.cache.count(endpoint.model, more)
+            spent = spent + more
+            if answer is not None and isinstance(outcome, _Reply):
+                self.cache.put(key, outcome.text)
+                return answer[0], spent
+            if not problem.retry:
+                break
+            if tries < endpoint.retries:
+                # Spread by content, so that threads turned away together do not come back together.
+                wait = _FIRST_WAIT_S * 2**tries * (0.5 + int(key[:4], 16) / 0xFFFF)
+                time.sleep(min(max(wait, problem.wait_s), endpoint.timeout_s))
+        raise JudgeError(
+            f"judge {endpoint.model} at {endpoint.url} {problem.text} (after {spent.requests} requests). "
+            "Start it, or correct judge_url and judge_model."
+        )
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if self.endpoint.key_env:
+            secret = os.environ.get(self.endpoint.key_env)
+            if not secret:
+                raise JudgeError(f"judge_key_env: the environment variable {self.endpoint.key_env} is not set")
+            headers["Authorization"] = f"Bearer {secret}"
+        return headers
+
+    def _request(self, body: bytes, headers: dict[str, str]) -> "_Reply | _Problem":
+        deadline = time.monotonic() + self.endpoint.timeout_s
+        request = urllib.request.Request(f"{self.endpoint.url.rstrip('/')}/chat/completions", body, headers)
+        try:
+            with self._opener.open(request, timeout=self.endpoint.timeout_s) as response:
+                return _reply(_read_until(response, deadline))
+        except urllib.error.HTTPError as error:
+            told = error.read(300).decode(errors="replace").strip()
+            busy = error.code in (408, 409, 425, 429) or error.code >= 500
+            return _Problem(f"answered {error.code}: {told}", busy, _seconds(error.headers.get("Retry-After")))
+        except (OSError, http.client.HTTPException) as error:
+            return _Problem(f"gave no answer: {getattr(error, 'reason', None) or error!r}", retry=True)
+        except ValueError as error:
+            return _Problem(f"sent no chat completion: {error}", retry=True)
+
+    def _cost(self, outcome: "_Reply | _Problem", failed: bool) -> Usage:
+        if isinstance(outcome, _Problem):
+            return Usage(requests=1, failures=1)
+        prompt, completion = outcome.prompt_tokens, outcome.completion_tokens
+        prices = self.endpoint.prices
+        cost = (prompt * prices[0] + completion * prices[1]) / 1e6
+        return Usage(1, int(failed), 0, prompt, completion, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    text: str
+    retry: bool
+    """Whether another try may help."""
+    wait_s: float = 0.0
+    """How long the endpoint asked to wait."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the key to an address that nobody named."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> None:
+        return None
+
+
+def _read_until(response: Any, deadline: float) -> bytes:
+    """The whole body; TimeoutError past the deadline, which holds for all of it and not for each piece."""
+    body = b""
+    while piece := response.read1(65536):
+        body += piece
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out")
+        if len(body) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES} bytes")
+    return body
+
+
+def _reply(body: bytes) -> _Reply:
+    """Raises ValueError where the body is no chat completion."""
+    try:
+        data = json.loads(body)
+        text = data["choices"][0]["message"]["content"]
+        usage = data.get("usage") or {}
+        tokens = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+        if isinstance(text, str):
+            return _Reply(text, *tokens)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__} {error}") from error
+    raise ValueError("its content is no text")
+
+
+def _seconds(header: str | None) -> float:
+    return float(header) if header and header.isascii() and header.isdigit() else 0.0

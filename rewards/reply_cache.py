@@ -1,0 +1,92 @@
+"""Replies of a judge on disk, so that a question is paid for once, and the count of what was asked.
+
+`python -m rewards.reply_cache FILE` prints the counts as JSON.
+"""
+
+import json
+import sqlite3
+import sys
+import threading
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+_WAIT_S = 30.0
+"""For other processes that write to the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a judge was asked, and what that took."""
+
+    requests: int = 0
+    """Sent, those that failed among them."""
+    failures: int = 0
+    """Requests without a usable reply."""
+    cache_hits: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    """In the currency of the prices given."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in _COLUMNS))
+
+
+_COLUMNS = tuple(field.name for field in fields(Usage))
+
+
+class ReplyCache:
+    """Replies by key, and usage by model, in one SQLite file; any number of threads and processes may share it."""
+
+    def __init__(self, path: Path | None) -> None:
+        """None: in memory, for the life of this object. Raises sqlite3.Error or OSError where the file is unusable."""
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path or ":memory:", timeout=_WAIT_S, check_same_thread=False)
+        with self._lock, self._database:
+            self._database.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
+            counts = ", ".join(f"{name} {'REAL' if name == 'cost' else 'INTEGER'} NOT NULL" for name in _COLUMNS)
+            self._database.execute(f"CREATE TABLE IF NOT EXISTS usage (model TEXT PRIMARY KEY, {counts})")
+
+    def get(self, key: str) -> str | None:
+        with self._lock:
+            row = self._database.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put(self, key: str, reply: str) -> None:
+        with self._lock, self._database:
+            self._database.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, reply))
+
+    def count(self, model: str, usage: Usage) -> None:
+        """Add to the usage of a model."""
+        marks = ", ".join("?" * len(_COLUMNS))
+        sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)
+        values = (model, *(getattr(usage, name) for name in _COLUMNS))
+        with self._lock, self._database:
+            self._database.execute(
+                f"INSERT INTO usage VALUES (?, {marks}) ON CONFLICT (model) DO UPDATE SET {sums}", values
+            )
+
+    def usage(self) -> dict[str, Usage]:
+        """By model, over all processes that ever used the file."""
+        with self._lock:
+            rows = self._database.execute(f"SELECT model, {', '.join(_COLUMNS)} FROM usage ORDER BY model").fetchall()
+        return {model: Usage(*counts) for model, *counts in rows}
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or not Path(arguments[0]).is_file():
+        print("usage: python -m rewards.reply_cache FILE   (the judge_cache of a recipe)", file=sys.stderr)
+        return 2
+    cache = ReplyCache(Path(arguments[0]))
+    print(json.dumps({model: asdict(usage) for model, usage in cache.usage().items()}, indent=2))
+    cache.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""Which label fits the clip: an instruction and a fixed set of labels in, one label out."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from rewards import RewardFn
+from rewards.label import label_words
+from rewards.types import LabelTarget
+from rft.tasks.types import Row, Task, clip_problems, majority
+
+
+class QualityRow(Row):
+    question: str = Field(min_length=1)
+    """The instruction: what to judge, and how."""
+    labels: tuple[str, ...] = Field(min_length=2)
+    """All labels that can be answered."""
+
+
+def _ask(row: QualityRow, _target: LabelTarget) -> str:
+    return f"{row.question.strip()}\nAnswer with one of these labels: {', '.join(row.labels)}."
+
+
+def _check(row: QualityRow, target: LabelTarget) -> list[str]:
+    problems = clip_problems(row, {})
+    words = [label_words(label) for label in row.labels]
+    if () in words:
+        problems.append(f"labels: {row.labels[words.index(())]!r} holds no words")
+    elif len(set(words)) < len(words):
+        problems.append(f"labels: two of {', '.join(row.labels)} are the same but for capitals, blanks or punctuation")
+    if label_words(target.label) not in words:
+        problems.append(f"label: {target.label!r} is not among the labels {', '.join(row.labels)}")
+    return problems
+
+
+def _write(target: LabelTarget) -> str:
+    return f"<answer>{target.label}</answer>"
+
+
+def _judge(completion: str, target: LabelTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    return {"accuracy": rewards["label_match"](completion, target).value}
+
+
+def _baselines(train: Sequence[LabelTarget], rows: Sequence[tuple[LabelTarget, float | None]]) -> dict[str, list[str]]:
+    label = majority([target.label for target in train])
+    return {"majority": [_write(LabelTarget(label))] * len(rows)} if label else {}
+
+
+QUALITY = Task(
+    name="quality",
+    row_type=QualityRow,
+    target_type=LabelTarget,
+    example=QualityRow(
+        id="example",
+        task="quality",
+        video="garden.mp4",
+        question="Judge the quality of this video: how it looks, and how well it was recorded.",
+        labels=("low quality", "high quality"),
+        target={"label": "high quality"},
+    ),
+    rewards=(("label_match", 1.0),),
+    main_metric="accuracy",
+    ask=_ask,
+    form="<answer>label</answer>",
+    check=_check,
+    write=_write,
+    judge=_judge,
+    baselines=_baselines,
+)
