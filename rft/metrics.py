@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -85,12 +86,23 @@ def read_metrics(run_dir: RunDir, stage: Stage = "train") -> dict[int, dict[str,
     return dict(sorted(steps.items()))
 
 
+@dataclass(frozen=True, slots=True)
+class PhaseSpan:
+    """When a phase ran, on the clock that all processes of a machine share."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
 class Clock:
     """Seconds by phase. A phase inside another is taken out of the outer one, so that the sum is the time spent."""
 
     def __init__(self, seconds: Mapping[str, float] | None = None, now: Callable[[], float] = time.perf_counter):
         """`seconds`: what to continue from, such as the totals of a resumed run."""
         self.seconds: dict[str, float] = dict(seconds or {})
+        self.spans: list[PhaseSpan] = []
+        """Every phase that has ended, in the order they ended."""
         self._now = now
         self._open: list[str] = []
         self._since = 0.0
@@ -99,11 +111,13 @@ class Clock:
     def phase(self, name: str) -> Iterator[None]:
         self._account()
         self._open.append(name)
+        start_s = self._since
         try:
             yield
         finally:
             self._account()
             self._open.pop()
+            self.spans.append(PhaseSpan(name, start_s, self._since))
 
     def add(self, seconds: Mapping[str, float]) -> None:
         """Add what another clock counted."""

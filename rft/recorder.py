@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from rft.agreement import gap_alarm
 from rft.checkpoint import TrainState, save_checkpoint
 from rft.data.dataset import PromptOrder
 from rft.evaluate import EvalResult, write_result
@@ -12,7 +13,8 @@ from rft.recipe import Recipe
 from rft.records import write_rollouts
 from rft.rollout.pool import FailedPrompt
 from rft.run_dir import RunDir
-from rft.train import Collected, Learner
+from rft.timeline import TimelineWriter
+from rft.train import Collected, FinishedStep, Learner
 from rft.upcoming import write_upcoming
 
 
@@ -40,6 +42,9 @@ class RunRecorder:
         self._failed = failed
         self._num_bad = len(resumed.bad) if resumed else 0
         self._upcoming: Collected | None = None
+        self._timeline = TimelineWriter(run.timeline)
+        self._alarmed = False
+        """The step before was beyond the bounds of recipe.parity: one note for a stretch of such steps."""
         self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
         self._saved_step = resumed.step if resumed else 0
         self.clock = Clock(resumed.totals if resumed else None)
@@ -52,17 +57,28 @@ class RunRecorder:
         else:
             self._view.advance()
 
-    def step(self, step: int, collected: Collected, metrics: dict[str, float], upcoming: Collected | None) -> None:
-        self.num_steps = step + 1
-        self._upcoming = upcoming
-        metrics = metrics | self._prompts.counters()
+    def step(self, done: FinishedStep) -> None:
+        self.num_steps = done.number + 1
+        self._upcoming = done.upcoming
+        alarm = gap_alarm(done.metrics, self._recipe)
+        metrics = done.metrics | self._prompts.counters() | {"logprob_gap_alarm": float(alarm is not None)}
         self.clock.add(phase_seconds(metrics))
         with self.clock.phase("record"):
             path = self._run.rollouts_file(self.num_steps)
-            write_rollouts(path, self.num_steps, collected.groups, collected.batch.samples)
+            write_rollouts(path, self.num_steps, done.collected.groups, done.collected.batch.samples)
+            self._timeline.write(self.num_steps, "rollout", done.collected.spans)
+            self._timeline.write(self.num_steps, "learner", done.spans)
             self._metrics.write(self.num_steps, metrics)
             self._view.step(self.num_steps, self._recipe.steps, metrics)
             self._name_losses()
+            if alarm and not self._alarmed:
+                self._view.note(f"step {self.num_steps}: {alarm}")
+            self._alarmed = alarm is not None
+
+    def _mark(self) -> None:
+        """Put what the recorder itself did since the last call on the timeline."""
+        self._timeline.write(self.num_steps, "learner", self.clock.spans)
+        self.clock.spans.clear()
 
     def _name_losses(self) -> None:
         """Tell of rows and prompts that the step lost."""
@@ -83,6 +99,7 @@ class RunRecorder:
             write_result(self._run.eval_file(self.num_steps), result)
             self._metrics.write(self.num_steps, result.metrics())
             self._view.evaluated(result.metrics())
+        self._mark()
 
     def save(self) -> Path:
         """A checkpoint of the last recorded step, unless there is one already."""

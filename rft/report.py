@@ -13,6 +13,7 @@ from rft.errors import CheckpointError
 from rft.metrics import read_metrics
 from rft.records import read_rollouts
 from rft.run_dir import RunDir, write_text, writing
+from rft.timeline import read_timeline, svg_timeline
 
 NUM_FILES = 16
 """Steps whose rollouts are looked through: spread evenly, the first and the last among them."""
@@ -46,6 +47,7 @@ def report(run_dir: RunDir | Path) -> Path:
         section("Evaluation", evaluation(run.read_summary())),
         section("Curves", curves(run)),
         section("Rollouts", rollouts(run)),
+        section("What ran when", svg_timeline(read_timeline(run.timeline))),
         section("Seconds by phase", seconds(run.read_summary())),
         section("Recipe", file_text(run.recipe)),
         section("Versions", file_text(run.versions)),

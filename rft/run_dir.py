@@ -45,6 +45,7 @@ class RunDir:
         self.versions = path / "versions.json"
         self.metrics = path / "metrics.jsonl"
         self.summary = path / "summary.json"
+        self.timeline = path / "timeline.json"
         self.log = path / "log.txt"
         self.report = path / "report.html"
         self.tensorboard = path / "tensorboard"

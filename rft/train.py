@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rft.errors import Interrupted
-from rft.metrics import Clock, group_metrics
+from rft.metrics import Clock, PhaseSpan, group_metrics
 from rft.recipe import Recipe
 from rft.scoring import TrainBatch, score_group, train_samples
 from rft.types import Completion, Group, Prompt, Sampling, TrainSample, WeightsRef
@@ -68,6 +68,22 @@ class Collected:
     """Of the prompts, before these were taken."""
     seconds: dict[str, float]
     """By phase."""
+    spans: tuple[PhaseSpan, ...] = ()
+    """When its phases ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedStep:
+    """What a step leaves for the record."""
+
+    number: int
+    """From 0."""
+    collected: Collected
+    metrics: dict[str, float]
+    spans: tuple[PhaseSpan, ...]
+    """When the learner's side did what."""
+    upcoming: Collected | None
+    """The next step's groups where they are sampled already; a checkpoint holds them."""
 
 
 class Recorder(Protocol):
@@ -77,9 +93,7 @@ class Recorder(Protocol):
         """`done` of `total` units of a phase; 0 where it begins. `total` 0: not known."""
         ...
 
-    def step(self, step: int, collected: Collected, metrics: dict[str, float], upcoming: Collected | None) -> None:
-        """`upcoming`: the next step's groups where they are sampled already; a checkpoint holds them."""
-        ...
+    def step(self, done: FinishedStep) -> None: ...
 
     def after_step(self) -> None:
         """Save and evaluate where due."""
@@ -125,7 +139,7 @@ def train(
                 metrics["probe_gap"] = pool.load_weights(learner.publish_weights())
             metrics |= group_metrics(collected.groups) | collected.batch.metrics() | pool.counters()
             metrics |= _seconds(collected, clock, was_ahead=recipe.rollout.ahead > 0 and step > first_step)
-            record.step(step, collected, metrics, upcoming)
+            record.step(FinishedStep(step, collected, metrics, tuple(clock.spans), upcoming))
             if should_stop():
                 return step + 1
             record.after_step()
@@ -152,7 +166,7 @@ def collect(recipe: Recipe, prompts: PromptSource, pool: RolloutPool, step: int,
     except Interrupted:
         prompts.position = position
         raise
-    return Collected(tuple(groups), batch, position, clock.seconds)
+    return Collected(tuple(groups), batch, position, clock.seconds, tuple(clock.spans))
 
 
 def sample_groups(

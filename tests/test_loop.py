@@ -13,7 +13,7 @@ from rft.data.dataset import PromptOrder
 from rft.data.frames import Frames
 from rft.errors import CheckpointError, Interrupted
 from rft.recipe import Recipe
-from rft.train import Collected, train
+from rft.train import Collected, FinishedStep, train
 from rft.types import Completion, Probe, Prompt, Sampling, TrainSample, Video, VideoSampling, WeightsRef
 from rft.upcoming import read_upcoming, write_upcoming
 
@@ -105,10 +105,10 @@ class Record:
     def progress(self, phase: str, done: int, total: int) -> None:
         assert 0 <= done <= total
 
-    def step(self, step: int, collected: Collected, metrics: dict[str, float], upcoming: Collected | None) -> None:
-        self.steps.append((step, [g.prompt.prompt_id for g in collected.groups]))
-        self.metrics.append(metrics)
-        self.upcoming = upcoming
+    def step(self, done: FinishedStep) -> None:
+        self.steps.append((done.number, [g.prompt.prompt_id for g in done.collected.groups]))
+        self.metrics.append(done.metrics)
+        self.upcoming = done.upcoming
 
     def after_step(self) -> None:
         self.num_after += 1
