@@ -17,7 +17,9 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from rft.data.frames import Frames
 from rft.data.processor import PromptProcessor
+from rft.parity import Reading
 from rft.recipe import Recipe
+from rft.rollout.engine_reading import read_prompt
 from rft.rollout.weight_loader import load_weights
 from rft.types import Completion, Probe, Prompt, Sampling
 
@@ -71,6 +73,14 @@ class Engine:
         engine_input |= {"multi_modal_uuids": {"video": [frames.key]}}
         (rendered,) = self._engine.renderer.render_cmpl([engine_input])
         return rendered
+
+    def read(self, rendered: Any) -> Future[Reading]:
+        """What vLLM itself makes of a rendered prompt; nothing is drawn yet."""
+
+        def read(future: Future[Reading]) -> None:
+            future.set_result(read_prompt(self._engine, rendered, self._policy_version))
+
+        return self._command(read)
 
     def submit(self, rendered: Any, sampling: Sampling, seed: int) -> Future[tuple[Completion, ...]]:
         """The group of a rendered prompt, drawn with `seed`, seed + 1, ... Raises Aborted, EngineFailed, ValueError."""

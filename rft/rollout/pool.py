@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any, Protocol
 
 from rft.errors import Interrupted, RolloutError
+from rft.parity import Reading
 from rft.recipe import RolloutRecipe
 from rft.types import Completion, Prompt, Sampling, WeightsRef
 
@@ -34,6 +35,16 @@ class Generated:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What a worker's engine makes of one prompt, and what it drew for it."""
+
+    reading: Reading | None
+    completions: tuple[Completion, ...]
+    problem: str | None = None
+    """Why there is no reading."""
+
+
+@dataclass(frozen=True, slots=True)
 class FailedPrompt:
     """A prompt that no completion could be sampled for."""
 
@@ -47,6 +58,10 @@ class Worker(Protocol):
     def ready(self) -> Future[None]: ...
 
     def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]: ...
+
+    def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Read]:
+        """For the comparison with the learner."""
+        ...
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
         """The probe's mean absolute log-probability gap after the load."""
@@ -145,6 +160,26 @@ class WorkerPool:
                 if slot.outstanding:
                     slot.outstanding.clear()
                     slot.worker.abort()
+
+    def read(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> list[tuple[Reading, tuple[Completion, ...]]]:
+        """What the engines make of the prompts, one after the other and each worker in turn, and what they draw.
+
+        RolloutError: a prompt cannot be sampled.
+        """
+        self.wait_until_ready()
+        found = []
+        for index, prompt in enumerate(prompts):
+
+            def ask(worker: Worker, index: int = index, prompt: Prompt = prompt) -> Future[Read]:
+                return worker.read(prompt, sampling, request_seed(seed, index))
+
+            read: Read = self._ask(self._slots[index % len(self._slots)], ask)
+            if read.reading is None:
+                raise RolloutError(f"prompt {prompt.prompt_id}: the engine cannot sample it: {read.problem}")
+            found.append((read.reading, read.completions))
+        return found
 
     def load_weights(self, ref: WeightsRef) -> float:
         """Have every worker serve these weights; returns the largest of their probe gaps.

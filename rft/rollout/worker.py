@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ray.exceptions import RayTaskError
 
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
-from rft.rollout.pool import Generated, WorkerDied, WorkerPool
+from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool
 from rft.types import Completion, Probe, Prompt, Sampling, WeightsRef
 
 if TYPE_CHECKING:
@@ -61,6 +62,20 @@ class RolloutWorker:
             raise
         except Exception as error:
             return failure(sampling, f"{type(error).__name__}: {error}")
+
+    async def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Read:
+        """What the engine makes of one prompt, and what it draws for it."""
+        loop = asyncio.get_running_loop()
+        try:
+            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.video)
+            rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
+            reading = await asyncio.wrap_future(self._engine.read(rendered))
+            completions = await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed))
+        except self._engine_failed:
+            raise
+        except Exception as error:
+            return Read(None, (), f"{type(error).__name__}: {error}")
+        return Read(replace(reading, logprobs=tuple(one.logprobs for one in completions)), completions)
 
     async def load_weights(self, policy_version: int, tensors: "dict[str, torch.Tensor]", probe: Probe) -> float:
         """Replace the engine's weights; returns the probe's mean absolute log-probability gap."""
@@ -128,6 +143,9 @@ class RayWorker:
 
     def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]:
         return _future(self._actor.generate.remote(prompt, sampling, seed))
+
+    def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Read]:
+        return _future(self._actor.read.remote(prompt, sampling, seed))
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
         # The tensors stand alone among the arguments so that Ray hands over the dict behind the reference.
