@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from rewards.types import BoxesTarget
 from rft.recipe import Recipe
 from rft.recipe_file import near_name
+from rft.scoring import chosen_rewards
 from rft.strict_yaml import Problem
 from rft.tasks import TASKS
 
@@ -15,7 +16,7 @@ Finding = tuple[bool, str, str]
 
 def value_problems(recipe: Recipe) -> list[Problem]:
     """Every pair of values that cannot go together, and names that are in no table."""
-    found = (*_of_video_and_data(recipe), *_of_training(recipe), *_of_stages(recipe))
+    found = (*_of_video_and_data(recipe), *_of_training(recipe), *_of_length_bonus(recipe), *_of_stages(recipe))
     return [Problem(key, "", message) for wrong, key, message in found if wrong]
 
 
@@ -78,6 +79,24 @@ def _of_training(recipe: Recipe) -> Iterator[Finding]:
         "learner.num_ranks",
         f"{learner.num_ranks} ranks share {recipe.prompts_per_step} groups a step: some would have none. "
         "Raise prompts_per_step.",
+    )
+
+
+def _of_length_bonus(recipe: Recipe) -> Iterator[Finding]:
+    asked = recipe.scoring.length_bonus
+    if asked is None:
+        return
+    chosen = {reward for task in recipe.tasks if task in TASKS for reward in chosen_rewards(recipe, task)}
+    yield (
+        asked.reward not in chosen,
+        "scoring.length_bonus.reward",
+        f"no task is rewarded by '{asked.reward}': the bonus would never be given.{near_name(asked.reward, chosen)}",
+    )
+    yield (
+        asked.tokens_low > min(asked.tokens_high, recipe.sampling.max_completion_length),
+        "scoring.length_bonus.tokens_low",
+        f"{asked.tokens_low} is more than tokens_high, {asked.tokens_high}, or than sampling.max_completion_length, "
+        f"{recipe.sampling.max_completion_length}: the bonus would never be given.",
     )
 
 

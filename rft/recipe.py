@@ -82,6 +82,19 @@ class TaskRecipe(Section):
     box; or, as VideoChat-R1's released code has it, seven for eight boxes, told as 2 per second."""
 
 
+class LengthBonusRecipe(Section):
+    reward: str
+    """Name of a reward; tasks without it get no bonus."""
+    least: float = Field(1.0, gt=0, le=1)
+    """Value of that reward from which on a completion can earn the bonus."""
+    tokens_low: int = Field(320, ge=1)
+    """Fewest tokens of a completion that earns it."""
+    tokens_high: int = Field(512, ge=1)
+    """Most tokens of a completion that earns it."""
+    bonus: float = Field(0.2, gt=0)
+    """Amount that is added to the reward."""
+
+
 class ScoringRecipe(Section):
     reward_timeout_s: float = Field(5.0, gt=0)
     """Longest time one reward may take over one group."""
@@ -93,6 +106,8 @@ class ScoringRecipe(Section):
     """DAPO's soft length penalty: tokens before the limit over which it grows; 0: off."""
     overlong_penalty: float = Field(1.0, ge=0)
     """Largest amount that the length penalty subtracts."""
+    length_bonus: LengthBonusRecipe | None = None
+    """Video-R1's reward for good answers of a wanted length."""
 
 
 class SamplingRecipe(Section):

@@ -10,7 +10,7 @@ from rewards import REWARDS, RewardFn
 from rewards.types import Score
 from rft.algorithm.advantage import advantages
 from rft.errors import RewardError
-from rft.recipe import Recipe, RewardRecipe, ScoringRecipe
+from rft.recipe import LengthBonusRecipe, Recipe, RewardRecipe, ScoringRecipe
 from rft.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
 from rft.types import Completion, Group, Prompt, Rollout, TrainSample
@@ -105,12 +105,24 @@ def weighted_reward(
     if finish_reason == "error":
         return 0.0, "failed: the engine returned no whole completion"
     reward = sum(weights[name] * score.value for name, score in scores.items())
+    if recipe.scoring.length_bonus:
+        reward += length_bonus(scores, num_tokens, recipe.scoring.length_bonus)
     if finish_reason == "length":
         if recipe.scoring.truncated == "drop":
             return reward, f"truncated: cut at {limit} tokens"
         if recipe.scoring.truncated == "zero":
             reward = 0.0
     return reward - overlong_penalty(num_tokens, limit, recipe.scoring), ""
+
+
+def length_bonus(scores: Mapping[str, Score], num_tokens: int, asked: LengthBonusRecipe) -> float:
+    """Video-R1's bonus (arXiv:2503.21776) for a good completion of `tokens_low` to `tokens_high` tokens, else 0.
+
+    Its released code takes `least` as 0.1, and gives it only where two or more completions of a group are that good.
+    """
+    score = scores.get(asked.reward)
+    good = score is not None and score.value >= asked.least
+    return asked.bonus if good and asked.tokens_low <= num_tokens <= asked.tokens_high else 0.0
 
 
 def overlong_penalty(num_tokens: int, limit: int, scoring: ScoringRecipe) -> float:

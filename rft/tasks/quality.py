@@ -42,7 +42,7 @@ def _judge(completion: str, target: LabelTarget, rewards: Mapping[str, RewardFn]
 
 
 def _baselines(train: Sequence[LabelTarget], rows: Sequence[tuple[LabelTarget, float | None]]) -> dict[str, list[str]]:
-    label = majority([target.label for target in train])
+    label = majority([target.label for target in train or [target for target, _ in rows]])
     return {"majority": [_write(LabelTarget(label))] * len(rows)} if label else {}
 
 
