@@ -4,14 +4,17 @@ import json
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rft import agreement
 from rft.checkpoint import load_state
 from rft.comparison import Comparison, result_table
 from rft.data.dataset import PromptOrder, read_rows, to_prompt
+from rft.data.prefetch import ClipPrefetch
 from rft.data.usable import UsableRow, usable_rows
 from rft.data.video import ClipCache
 from rft.errors import Interrupted
@@ -19,6 +22,7 @@ from rft.evaluate import Baselines, EvalResult, baselines, read_result, write_re
 from rft.evaluate import evaluate as evaluate_prompts
 from rft.live import View, open_view
 from rft.metrics import Clock, MetricsWriter
+from rft.parity import Agreement
 from rft.quiet import quiet_libraries
 from rft.recipe import Recipe
 from rft.recorder import RunRecorder
@@ -26,6 +30,10 @@ from rft.rollout.pool import WorkerPool
 from rft.run_dir import RunDir
 from rft.stop import StopSignal
 from rft.train import train as run_steps
+from rft.types import Prompt
+
+if TYPE_CHECKING:
+    from rft.learner_actors import LearnerActors
 from rft.upcoming import read_upcoming
 
 INTERRUPTED = 130
@@ -81,6 +89,9 @@ class TrainingRun:
             order = self.prompt_order()
             held_out = self.usable(recipe.data.eval, "held-out")
             blind = self.blind(held_out, order)
+        evaluator = Evaluator(recipe, pool, held_out, view)
+        # Without GRPO the supervised stage is what is measured, from the model that the engines still hold.
+        before = None if recipe.steps else self.evaluate_once("base", evaluator)
         model = self.cold_start()
         with self.clock.phase("setup"):
             view.phase("starting engines and learner")
@@ -94,8 +105,10 @@ class TrainingRun:
                 order.position, order.bad = state.data_position, dict(state.bad)
                 upcoming = read_upcoming(checkpoint, order, recipe)
             pool.load_weights(learner.publish_weights())
-        evaluator = Evaluator(recipe, pool, held_out, view)
-        before = self.evaluate_once("cold_start", evaluator)
+            found = compare_sides(recipe, order.prompts, self.clips, pool, learner, view)
+            run.add_to_summary("parity", found.to_json())
+            agreement.settle(found, recipe, view.note)
+        before = before or self.evaluate_once("cold_start", evaluator)
         record = RunRecorder(recipe, run, view, learner, order, evaluator, pool.failed, resumed=state)
         self.closing.callback(record.close)
         try:
@@ -127,7 +140,9 @@ class TrainingRun:
         self.view.phase("reading data")
         rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
         prompts = [to_prompt(row, recipe) for row in rows]
-        return PromptOrder(prompts, recipe.seed, self.clips, recipe.data.max_bad_share)
+        prefetch = ClipPrefetch(self.clips, recipe.video.decode_ahead)
+        self.closing.callback(prefetch.close)
+        return PromptOrder(prompts, recipe.seed, self.clips, recipe.data.max_bad_share, prefetch.expect)
 
     def usable(self, paths: tuple[Path, ...], what: str) -> tuple[UsableRow, ...]:
         return usable(paths, self.recipe, self.clips, self.view, what)
@@ -181,11 +196,57 @@ class TrainingRun:
     def sum_up(self, before: EvalResult | None, after: EvalResult | None, blind: Baselines) -> None:
         """The closing table."""
         if before and after:
-            started = "after cold start" if self.recipe.cold_start else "before"
-            comparison = Comparison(before, after, blind, before_name=started)
+            names = ("after cold start" if self.recipe.cold_start else "before", "after GRPO")
+            if self.recipe.steps == 0:
+                names = ("before", "after cold start")
+            comparison = Comparison(before, after, blind, *names)
             self.run.add_to_summary("change", comparison.to_json())
             self.view.table(comparison.table())
         self.view.note(f"run folder: {self.run.path} (rft report {self.run.path} makes a page of it)")
+
+
+def compare_sides(
+    recipe: Recipe, prompts: Sequence[Prompt], clips: ClipCache, pool: WorkerPool, learner: "LearnerActors", view: View
+) -> Agreement:
+    """Engine and learner over a few prompts of each task and kind of video. Both hold the same policy."""
+    view.phase("comparing engine and learner")
+    picked = agreement.pick_prompts(prompts, clips, recipe.parity.prompts_per_task, recipe.seed, view.note)
+    return agreement.measure(picked, recipe, pool, learner)
+
+
+def check_sides(recipe: Recipe) -> int:
+    """Start engine and learner, compare them on the recipe's training rows, and print the outcome; exit status.
+
+    ParityError: they differ, and the recipe says to stop.
+    """
+    with ExitStack() as closing:
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="rft-check-")))
+        closing.enter_context(quiet_libraries(folder / "log.txt"))
+        view = open_view(f"rft check --deep {recipe.model}")
+        closing.callback(view.close)
+        stop = closing.enter_context(StopSignal(view.note))
+        from rft.cluster import cluster
+        from rft.learner_actors import LearnerActors
+        from rft.rollout.worker import start_pool
+
+        clips_dir = recipe.video.cache_dir or folder / "clips"
+        clips = closing.enter_context(open_clips(recipe, clips_dir))
+        rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
+        view.phase("starting engines and learner")
+        closing.enter_context(cluster())
+        pool = start_pool(recipe.model, recipe, clips_dir, stop)
+        closing.callback(pool.close)
+        learner = LearnerActors(recipe, recipe.model, clips_dir)
+        closing.callback(learner.close)
+        try:
+            pool.load_weights(learner.publish_weights())
+            prompts = [to_prompt(row, recipe) for row in rows]
+            found = compare_sides(recipe, prompts, clips, pool, learner, view)
+        except Interrupted:
+            return INTERRUPTED
+        view.table(agreement.table(found))
+        agreement.settle(found, recipe, view.note)
+    return 0
 
 
 @contextmanager

@@ -47,6 +47,8 @@ class VideoRecipe(Section):
     """Pixel budget of a clip; divides by the number of frame pairs."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
     """What reads video files; torchcodec needs FFmpeg on the system."""
+    decode_ahead: int = Field(2, ge=0)
+    """Clips of the next step that are decoded at one time while this one runs; 0: each clip is decoded when needed."""
     decode_timeout_s: float = Field(60.0, gt=0)
     """A clip that takes longer to decode counts as damaged."""
     cache_dir: Path | None = None

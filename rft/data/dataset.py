@@ -3,7 +3,7 @@
 import difflib
 import json
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -174,6 +174,8 @@ class PromptOrder:
     seed: int
     clips: Clips
     max_bad_share: float
+    expect: Callable[[Sequence[Video]], None] = lambda videos: None
+    """Told which clips probably come next, as many as were taken: ClipPrefetch.expect in a run."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -192,6 +194,9 @@ class PromptOrder:
             self.position += 1
             if self._is_good(prompt):
                 taken.append(prompt)
+        end_of_round = (self.position // len(self.prompts) + 1) * len(self.prompts)
+        rest = range(self.position, min(self.position + n, end_of_round))
+        self.expect([self._at(position).video for position in rest])
         return tuple(taken)
 
     def counters(self) -> dict[str, float]:

@@ -198,3 +198,12 @@ def test_nothing_but_bad_clips_ends_as_well() -> None:
         PromptOrder(prompts(3), 3, FakeClips({"v0", "v1", "v2"}), 1.0).take(1)
     with pytest.raises(DataError, match="no prompts"):
         PromptOrder([], 3, FakeClips(), 1.0)
+
+
+def test_what_comes_next_is_told_up_to_the_end_of_the_round() -> None:
+    told: list[list[str]] = []
+    order = PromptOrder(prompts(5), 3, FakeClips(), 0.0, lambda videos: told.append([v.path.name for v in videos]))
+    taken = [[prompt.video.path.name for prompt in order.take(2)] for _ in range(3)]
+    assert told[0] == taken[1]
+    assert told[1] == taken[2][:1]
+    assert len(told[2]) == 2

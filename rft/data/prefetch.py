@@ -1,0 +1,56 @@
+"""Clips decoded before they are needed, in processes of their own, while rollouts and learner work."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+
+from rft.data.video import ClipCache
+from rft.errors import DataError
+from rft.types import Video
+
+
+class ClipPrefetch:
+    """Fills a ClipCache behind the back of its readers; a reader that comes too early waits for the clip.
+
+    What cannot be decoded is left to the reader, who meets the same error.
+    """
+
+    def __init__(self, clips: ClipCache, num_workers: int) -> None:
+        """`num_workers`: clips decoded at one time, each in a child process; 0: nothing is decoded ahead."""
+        self._clips = clips
+        self._pool = ThreadPoolExecutor(num_workers, "prefetch") if num_workers else None
+        self._own = threading.local()
+        self._copies: list[ClipCache] = []
+        self._waiting: set[Future[None]] = set()
+
+    @property
+    def num_decodes(self) -> int:
+        """Clips decoded so far."""
+        return sum(clips.decodes for clips in self._copies)
+
+    def expect(self, videos: Sequence[Video]) -> None:
+        """These come next. What was expected before and has not begun is given up, so the buffer stays this long."""
+        if self._pool is None:
+            return
+        for future in self._waiting:
+            future.cancel()
+        self._waiting = {future for future in self._waiting if not future.done()}
+        self._waiting |= {self._pool.submit(self._load, video) for video in videos}
+
+    def close(self) -> None:
+        """Give up what has not begun, wait for the rest and end the child processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        for clips in self._copies:
+            clips.close()
+
+    def _load(self, video: Video) -> None:
+        if not hasattr(self._own, "clips"):
+            # A copy works on the same folder, with a child process of its own.
+            self._own.clips = copy(self._clips)
+            self._copies.append(self._own.clips)
+        try:
+            self._own.clips.load(video)
+        except DataError:
+            return
