@@ -10,8 +10,11 @@ from rewards.followups import at_most_spans, endpoint_iou, generalised_iou
 from rewards.format import answer_format, think_format
 from rewards.grounding import temporal_iou, union_iou
 from rewards.label import label_match
+from rewards.published import PUBLISHED, PUBLISHED_EVAL
 from rewards.tracking import mean_box_iou
-from rewards.types import Score
+from rewards.types import Fidelity, Score
+
+__all__ = ["PUBLISHED", "PUBLISHED_EVAL", "REWARDS", "RewardFn", "accepted_targets", "rewards_of"]
 
 RewardFn = Callable[..., Score]
 """`fn(completion, target, *, keyword...) -> Score`; the keywords are what a recipe may set under `args`."""
@@ -29,6 +32,11 @@ REWARDS: dict[str, RewardFn] = {
     "think_format": think_format,
     "answer_format": answer_format,
 }
+
+
+def rewards_of(fidelity: Fidelity | None) -> dict[str, RewardFn]:
+    """The rewards by name, in the reading of VideoChat-R1's released code where asked for and where it has one."""
+    return REWARDS | PUBLISHED if fidelity == "as_published" else dict(REWARDS)
 
 
 def accepted_targets(fn: RewardFn) -> tuple[type, ...]:

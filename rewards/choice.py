@@ -8,10 +8,15 @@ def choice_accuracy(completion: str, target: ChoiceTarget | GroundedChoiceTarget
     """1 if the last <answer> names the right option's letter and no other, else 0."""
     answer = answer_text(completion)
     if answer is None:
-        return Score(0.0, None, "no <answer>")
+        return Score(0.0, None, "no <answer>", "no_tag")
     choice = parse_choice(answer)
     if choice is None:
-        return Score(0.0, answer, "no single option letter inside <answer>")
-    if choice != target.choice:
-        return Score(0.0, answer, f"chose {choice}, right is {target.choice}")
+        return Score(0.0, answer, "no single option letter inside <answer>", "unreadable")
+    return choice_score(choice, answer, target.choice)
+
+
+def choice_score(choice: str, answer: str, truth: str) -> Score:
+    """1 for the true letter, else 0."""
+    if choice != truth:
+        return Score(0.0, answer, f"chose {choice}, right is {truth}")
     return Score(1.0, answer, f"chose {choice}, right")

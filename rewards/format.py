@@ -4,7 +4,7 @@ import re
 from itertools import islice
 
 from rewards.parsing import answer_text, parse_boxes, parse_choice, parse_span, parse_spans, tag_text
-from rewards.types import BoxesTarget, GroundedChoiceTarget, Score, SpanTarget, Target
+from rewards.types import BoxesTarget, ChoiceTarget, Fault, GroundedChoiceTarget, Score, SpanTarget, Target
 
 _TAG = re.compile(r"</?+(?:think|answer|glue)>")
 
@@ -13,7 +13,7 @@ def think_format(completion: str, target: Target) -> Score:
     """1 for <think>..</think><answer>..</answer> and nothing else, with an answer of the target's kind; else 0.
 
     Blanks between the blocks are allowed, text is not; the thought may be empty. Grounded questions need
-    <glue>..</glue> at the end, with at least one span.
+    <glue>..</glue> at the end, with at least one span; labels and captions need any words at all.
     """
     return _format(completion, target, ("think", "answer"))
 
@@ -21,7 +21,7 @@ def think_format(completion: str, target: Target) -> Score:
 def answer_format(completion: str, target: Target) -> Score:
     """1 for <answer>..</answer> and nothing else, with an answer of the target's kind; else 0.
 
-    Grounded questions need <glue>..</glue> after it, with at least one span.
+    Grounded questions need <glue>..</glue> after it, with at least one span; labels and captions any words at all.
     """
     return _format(completion, target, ("answer",))
 
@@ -33,29 +33,44 @@ def _format(completion: str, target: Target, tags: tuple[str, ...]) -> Score:
     expected = [tag for name in tags for tag in (f"<{name}>", f"</{name}>")]
     found = list(islice(_TAG.finditer(completion), len(expected) + 1))
     if [match[0] for match in found] != expected:
-        return Score(0.0, answer, f"the tags are not exactly {''.join(expected)}")
+        missing = any(tag not in completion for tag in expected)
+        return Score(0.0, answer, f"the tags are not exactly {''.join(expected)}", "no_tag" if missing else None)
     outside = [completion[: found[0].start()], completion[found[-1].end() :]]
     outside += [completion[a.end() : b.start()] for a, b in zip(found[1::2], found[2::2], strict=False)]
     if any(text.strip() for text in outside):
         return Score(0.0, answer, "text outside the tags")
     problem = _problem(answer or "", tag_text(completion, "glue") or "", target)
-    return Score(0.0, answer, problem) if problem else Score(1.0, answer, "well formed")
+    return Score(0.0, answer, *problem) if problem else Score(1.0, answer, "well formed")
 
 
-def _problem(answer: str, glue: str, target: Target) -> str | None:
+def _problem(answer: str, glue: str, target: Target) -> tuple[str, Fault] | None:
     """Why the answer cannot be read as the target's kind, or None."""
     if isinstance(target, SpanTarget):
-        span = parse_span(answer)
-        return None if span and span[0] <= span[1] else "the answer is no 'start to end'"
+        return _span_problem(answer)
     if isinstance(target, BoxesTarget):
         boxes = parse_boxes(answer)
-        return (
-            None if boxes and len(boxes) == len(target.boxes) else f"the answer is no list of {len(target.boxes)} boxes"
-        )
-    if parse_choice(answer) is None:
-        return "the answer is no option letter"
-    if isinstance(target, GroundedChoiceTarget):
-        spans = parse_spans(glue)
-        if not spans or any(end < start for start, end in spans):
-            return "the glue is no list of (start, end)"
-    return None
+        if boxes is None:
+            return "the answer is no list of boxes", "unreadable"
+        count, asked = len(boxes), len(target.boxes)
+        return None if count == asked else (f"the answer has {count} boxes, asked for {asked}", "wrong_count")
+    if isinstance(target, ChoiceTarget | GroundedChoiceTarget):
+        if parse_choice(answer) is None:
+            return "the answer is no option letter", "unreadable"
+        return _glue_problem(glue) if isinstance(target, GroundedChoiceTarget) else None
+    return None if answer else ("the answer is empty", "unreadable")
+
+
+def _span_problem(answer: str) -> tuple[str, Fault] | None:
+    span = parse_span(answer)
+    if span is None:
+        return "the answer is no 'start to end'", "unreadable"
+    return None if span[0] <= span[1] else ("the answer ends before it starts", "reversed")
+
+
+def _glue_problem(glue: str) -> tuple[str, Fault] | None:
+    spans = parse_spans(glue)
+    if spans is None:
+        return "the glue is no list of (start, end)", "unreadable"
+    if not spans:
+        return "the glue is an empty list", "wrong_count"
+    return ("a span of the glue ends before it starts", "reversed") if any(e < s for s, e in spans) else None

@@ -1,4 +1,4 @@
-"""Values -> numbers: overlap of spans and boxes, each in [0, 1]."""
+"""Values -> numbers: overlap of spans and boxes, each in [0, 1]; 0 where there is nothing to overlap."""
 
 from collections.abc import Iterable
 
@@ -15,9 +15,7 @@ def spans_iou(a: Iterable[Span], b: Iterable[Span]) -> float:
     a, b = merged(a), merged(b)
     common = _common(a, b)
     union = _length(a) + _length(b) - common
-    if union <= 0:
-        return 1.0 if a and a == b else 0.0
-    return min(1.0, common / union)
+    return min(1.0, common / union) if union > 0 else 0.0
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
@@ -37,9 +35,7 @@ def box_iou(a: Box, b: Box) -> float:
     height = min(a[3], b[3]) - max(a[1], b[1])
     common = width * height if width > 0 and height > 0 else 0.0
     union = _area(a) + _area(b) - common
-    if union <= 0:
-        return 1.0 if a == b and a[0] <= a[2] and a[1] <= a[3] else 0.0
-    return min(1.0, common / union)
+    return min(1.0, common / union) if union > 0 else 0.0
 
 
 def _length(spans: list[Span]) -> float:

@@ -1,48 +1,56 @@
 """Rewards for answers that are times."""
 
+from collections.abc import Iterable
+
 from rewards.geometry import interval_iou, spans_iou
 from rewards.parsing import answer_text, parse_span, parse_spans, tag_text
-from rewards.types import GroundedChoiceTarget, Score, SpanTarget
+from rewards.types import GroundedChoiceTarget, Score, Span, SpanTarget
 
 
 def temporal_iou(completion: str, target: SpanTarget, *, min_iou: float = 0.0) -> Score:
     """IoU of the answered and the true time span, in [0, 1].
 
-    Reads the last <answer> as "start to end", in seconds. Not readable, reversed, or IoU
+    Reads the last <answer> as "start to end", in seconds or minutes:seconds. Not readable, reversed, or IoU
     below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
     """
     answer = answer_text(completion)
     if answer is None:
-        return Score(0.0, None, "no <answer>")
+        return Score(0.0, None, "no <answer>", "no_tag")
     span = parse_span(answer)
     if span is None:
-        return Score(0.0, answer, "no 'start to end' inside <answer>")
+        return Score(0.0, answer, "no 'start to end' inside <answer>", "unreadable")
     if span[1] < span[0]:
-        return Score(0.0, answer, "the span ends before it starts")
+        return Score(0.0, answer, "the span ends before it starts", "reversed")
     iou = interval_iou(span, (target.start_s, target.end_s))
-    if iou < min_iou:
-        return Score(0.0, answer, f"IoU {iou:.3f}, below {min_iou}")
-    return Score(iou, answer, f"IoU {iou:.3f}")
+    return overlap_score(iou, answer, (span,), target.duration_s, min_iou)
 
 
 def union_iou(completion: str, target: GroundedChoiceTarget, *, min_iou: float = 0.0) -> Score:
     """IoU of all answered and all true seconds, in [0, 1].
 
-    Reads the last <glue> as "[(start, end), ...]", in seconds; overlapping spans count once. Not readable, empty,
-    a reversed span, or IoU below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
+    Reads the last <glue> as "[(start, end), ...]", in seconds or minutes:seconds; overlapping spans count once. Not
+    readable, empty, a reversed span, or IoU below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
     """
     answer = tag_text(completion, "glue")
     if answer is None:
-        return Score(0.0, None, "no <glue>")
+        return Score(0.0, None, "no <glue>", "no_tag")
     spans = parse_spans(answer)
     if spans is None:
-        return Score(0.0, answer, "no '[(start, end), ...]' inside <glue>")
+        return Score(0.0, answer, "no '[(start, end), ...]' inside <glue>", "unreadable")
     if not spans:
-        return Score(0.0, answer, "no spans inside <glue>")
+        return Score(0.0, answer, "no spans inside <glue>", "wrong_count")
     reversed_spans = [span for span in spans if span[1] < span[0]]
     if reversed_spans:
-        return Score(0.0, answer, f"the span {reversed_spans[0]} ends before it starts")
-    iou = spans_iou(spans, target.spans)
-    if iou < min_iou:
-        return Score(0.0, answer, f"IoU {iou:.3f}, below {min_iou}")
-    return Score(iou, answer, f"IoU {iou:.3f}")
+        return Score(0.0, answer, f"the span {reversed_spans[0]} ends before it starts", "reversed")
+    return overlap_score(spans_iou(spans, target.spans), answer, spans, target.duration_s, min_iou)
+
+
+def overlap_score(
+    iou: float, answer: str, spans: Iterable[Span], duration_s: float | None, min_iou: float = 0.0
+) -> Score:
+    """The score of an answer with this IoU, 0 below `min_iou`; a span that starts past the clip's end is a fault."""
+    note = f"IoU {iou:.3f}, below {min_iou}" if iou < min_iou else f"IoU {iou:.3f}"
+    value = 0.0 if iou < min_iou else iou
+    if duration_s is not None and any(start > duration_s for start, _ in spans):
+        return Score(value, answer, f"{note}; a span starts past the clip's end at {duration_s:g} s", "out_of_range")
+    return Score(value, answer, note)

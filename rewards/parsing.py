@@ -1,7 +1,7 @@
 """Text -> values. Any text is allowed, nothing raises, and time grows linearly with the text.
 
 Patterns begin where no number runs on from the left and use possessive quantifiers, so that none backtracks.
-Digits are ASCII; numbers with an exponent, a thousands comma or a clock colon are not read.
+Digits are ASCII; numbers with an exponent or a thousands comma are not read.
 """
 
 import math
@@ -14,11 +14,14 @@ LONGEST_ANSWER = 50_000
 
 _NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
 _SIGNED = rf"[-+]?+{_NUMBER}"
+# Hours, minutes and seconds, or minutes and seconds.
+_CLOCK = r"[0-9]++(?::[0-5][0-9]){1,2}+(?:\.[0-9]*+)?+"
+_TIME = rf"(?:{_CLOCK}|{_NUMBER})"
 _UNIT = r"(?:(?:seconds?+|secs?+|s)\b\s*+)?+"
-_JOIN = r"(?:to\b|and\b|until\b|till\b|-{1,2}+|\u2013|\u2014|~)\s*+"
+_JOIN = r"(?:to\b|and\b|until\b|till\b|-{1,2}+|[\u2010-\u2015\u2212~])\s*+"
 _RANGE = re.compile(
-    rf"(?<![\w.:,+-])({_NUMBER})\s*+{_UNIT}{_JOIN}({_NUMBER})(?![0-9]|[.,:][0-9])"
-    rf"(\s*+{_UNIT}{_JOIN}{_NUMBER})?+(?:\s*+(?:seconds?+|secs?+|s)\b)?+(?!\w)",
+    rf"(?<![\w.:,+-])({_TIME})\s*+{_UNIT}{_JOIN}({_TIME})(?![0-9]|[.,:][0-9])"
+    rf"(\s*+{_UNIT}{_JOIN}{_TIME})?+(?:\s*+(?:seconds?+|secs?+|s)\b)?+(?!\w)",
     re.IGNORECASE,
 )
 
@@ -29,11 +32,12 @@ def _list_of(item: str, least: str) -> re.Pattern[str]:
     return re.compile(rf"[\[(]\s*+{items}{least}[\])]|{items}++", re.IGNORECASE)
 
 
-_PAIRS = _list_of(rf"[\[(]\s*+{_NUMBER}\s*+{_UNIT},\s*+{_NUMBER}\s*+{_UNIT}[\])]", "*+")
+_PAIRS = _list_of(rf"[\[(]\s*+{_TIME}\s*+{_UNIT}(?:,\s*+|{_JOIN}){_TIME}\s*+{_UNIT}[\])]", "*+")
 _FOURS = _list_of(rf"[\[(]\s*+{_SIGNED}\s*+(?:,\s*+{_SIGNED}\s*+){{3}}[\])]", "++")
 _NUMBERS = re.compile(_SIGNED)
+_TIMES = re.compile(_TIME)
 _LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
-_LEADING_LETTER = re.compile(r"[\W_]*+([A-G])\s*+[).:]", re.IGNORECASE)
+_LEADING_LETTER = re.compile(r"[\W_]*+([A-G])\s*+(?:[).:]|[-\u2010-\u2015]\s++(?!(?-i:[A-G])\b))", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"(?:answer|option|choice)(?:\s++is\b)?+[\s:(*\"']++([A-G])(?!\w|\s++\w)", re.IGNORECASE)
 _MARKED_LETTER = re.compile(r"(?<!\w)([A-G])(?=[).:])")
 
@@ -51,14 +55,15 @@ def answer_text(completion: str) -> str | None:
 
 
 def parse_span(text: str) -> Span | None:
-    """The last range of seconds in a text, as (start, end) in the order written; None without one.
+    """The last range of times in a text, as (start, end) seconds in the order written; None without one.
 
-    Reads "1.5 to 3", "1.5s - 3.0 s", "from 1.5 TO 3 seconds". A chain like "1 to 2 to 3" is not a range.
+    Reads "1.5 to 3", "1.5s - 3.0 s", "from 1.5 TO 3 seconds", "1:02 to 1:10" (62 to 70). A chain like
+    "1 to 2 to 3" is not a range.
     """
     span = None
     if len(text) <= LONGEST_ANSWER:
         for match in _RANGE.finditer(text):
-            start, end = float(match[1]), float(match[2])
+            start, end = _seconds(match[1]), _seconds(match[2])
             span = None if match[3] or not math.isfinite(start + end) else (start, end)
     return span
 
@@ -66,13 +71,14 @@ def parse_span(text: str) -> Span | None:
 def parse_spans(text: str) -> tuple[Span, ...] | None:
     """The spans of a list like "[(1.5, 3.0), (7, 9)]", as written; None where the text is no such list.
 
-    Round or square brackets, the outer ones optional; "s" or "seconds" may follow a number. "[]" is the empty list.
+    Round or square brackets, the outer ones optional; times as in `parse_span`, divided by a comma, a dash or "to".
+    "[]" is the empty list.
     """
     text = text.strip()
     if len(text) > LONGEST_ANSWER or _PAIRS.fullmatch(text) is None:
         return None
-    numbers = _floats(text)
-    return None if numbers is None else tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    times = [_seconds(time) for time in _TIMES.findall(text)]
+    return tuple(zip(times[::2], times[1::2], strict=True)) if all(map(math.isfinite, times)) else None
 
 
 def parse_boxes(text: str) -> tuple[Box, ...] | None:
@@ -84,14 +90,18 @@ def parse_boxes(text: str) -> tuple[Box, ...] | None:
     if not starts or len(text) > LONGEST_ANSWER:
         return None
     text = text[min(starts) : max(text.rfind("]"), text.rfind(")")) + 1]
-    numbers = _floats(text) if _FOURS.fullmatch(text) else None
-    return tuple(zip(numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True)) if numbers else None
+    if _FOURS.fullmatch(text) is None:
+        return None
+    numbers = [float(number) for number in _NUMBERS.findall(text)]
+    if not all(map(math.isfinite, numbers)):
+        return None
+    return tuple(zip(numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True))
 
 
 def parse_choice(text: str) -> str | None:
     """The one option letter "A".."G" that a text names, as a capital; None where it names none or several.
 
-    Reads "C", "(c)", "C. red", "Answer: C", "the answer is (C)"; a bare letter inside a sentence is a word.
+    Reads "C", "(c)", "C. red", "C - red", "Answer: C", "the answer is (C)"; a bare letter inside a sentence is a word.
     """
     if len(text) > LONGEST_ANSWER:
         return None
@@ -101,7 +111,11 @@ def parse_choice(text: str) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _floats(text: str) -> list[float] | None:
-    """All numbers of a text; None if one is too large for a float."""
-    numbers = [float(number) for number in _NUMBERS.findall(text)]
-    return numbers if all(map(math.isfinite, numbers)) else None
+def _seconds(time: str) -> float:
+    """Seconds of "62.5", "1:02.5" or "0:01:02.5"."""
+    if ":" not in time:
+        return float(time)
+    seconds = 0.0
+    for part in time.split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds

@@ -1,8 +1,10 @@
 """Rewards for answers that are boxes."""
 
+from collections.abc import Iterable, Sequence
+
 from rewards.geometry import box_iou
 from rewards.parsing import answer_text, parse_boxes
-from rewards.types import BoxesTarget, Score
+from rewards.types import BoxesTarget, Fault, Score
 
 
 def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = True) -> Score:
@@ -14,15 +16,27 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
     """
     answer = answer_text(completion)
     if answer is None:
-        return Score(0.0, None, "no <answer>")
+        return Score(0.0, None, "no <answer>", "no_tag")
     boxes = parse_boxes(answer)
     if boxes is None:
-        return Score(0.0, answer, "no list of [x0, y0, x1, y1] inside <answer>")
+        return Score(0.0, answer, "no list of [x0, y0, x1, y1] inside <answer>", "unreadable")
     if len(boxes) != len(target.boxes):
-        return Score(0.0, answer, f"{len(boxes)} boxes, asked for {len(target.boxes)}")
+        return Score(0.0, answer, f"{len(boxes)} boxes, asked for {len(target.boxes)}", "wrong_count")
     first = 1 if skip_start else 0
+    fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
     ious = [box_iou(box, truth) for box, truth in zip(boxes[first:], target.boxes[first:], strict=True)]
     if not ious:
-        return Score(0.0, answer, "no box after the start box to judge")
+        return Score(0.0, answer, "no box after the start box to judge", fault)
     mean = sum(ious) / len(ious)
-    return Score(mean, answer, f"mean IoU {mean:.3f} over {len(ious)} boxes, lowest {min(ious):.3f}")
+    return Score(mean, answer, boxes_note(mean, ious, fault), fault)
+
+
+def leaves_the_frame(boxes: Iterable[Sequence[float]]) -> bool:
+    """Whether a box lies outside [0, 1]."""
+    return any(min(box) < 0 or max(box) > 1 for box in boxes)
+
+
+def boxes_note(mean: float, ious: Sequence[float], fault: Fault | None) -> str:
+    """What a person reads about boxes that were judged."""
+    note = f"mean IoU {mean:.3f} over {len(ious)} boxes, lowest {min(ious):.3f}"
+    return f"{note}; a box leaves [0, 1]" if fault else note

@@ -19,7 +19,7 @@ BOXES = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
         ((0, 1), (5, 6), 0),
         ((2, 0), (0, 2), 0),
         ((1, 1), (0, 2), 0),
-        ((1, 1), (1, 1), 1),
+        ((1, 1), (1, 1), 0),
     ],
 )
 def test_interval_iou(a, b, iou: float) -> None:
@@ -38,6 +38,7 @@ def test_interval_iou(a, b, iou: float) -> None:
         ([(0, 10)], [(0, 1), (4, 5), (9, 12)], 3 / 12),
         ([], [(0, 1)], 0),
         ([], [], 0),
+        ([(1, 1)], [(1, 1)], 0),
     ],
 )
 def test_spans_iou(a, b, iou: float) -> None:
@@ -54,6 +55,7 @@ def test_spans_iou(a, b, iou: float) -> None:
         ((0, 0, 0.4, 1), (0.6, 0, 1, 1), 0),
         ((1, 1, 0, 0), (0, 0, 1, 1), 0),
         ((1, 1, 0, 0), (1, 1, 0, 0), 0),
+        ((0, 0, 0, 1), (0, 0, 0, 1), 0),
     ],
 )
 def test_box_iou(a, b, iou: float) -> None:
@@ -64,7 +66,7 @@ def test_box_iou(a, b, iou: float) -> None:
 def test_spans_iou_is_symmetric_and_bounded(a, b) -> None:
     assert 0 <= spans_iou(a, b) <= 1
     assert spans_iou(a, b) == pytest.approx(spans_iou(b, a))
-    assert spans_iou(a, a) == (1 if merged(a) else 0)
+    assert spans_iou(a, a) == (1 if any(start < end for start, end in merged(a)) else 0)
 
 
 @given(BOXES, BOXES)

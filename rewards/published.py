@@ -1,0 +1,223 @@
+"""The rewards of the code released with VideoChat-R1 (arXiv:2504.06958): its value for any completion.
+
+What that code does differently from our own reading, line by line: docs/readings.md. Where it ends in an error or in a
+number outside [0, 1], the value is 0 and the note says so.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from rewards.choice import choice_score
+from rewards.geometry import spans_iou
+from rewards.grounding import overlap_score
+from rewards.published_parsing import (
+    first_block,
+    first_letter,
+    glue_pairs,
+    has_blocks,
+    last_block,
+    last_range,
+    python_list,
+)
+from rewards.tracking import boxes_note, leaves_the_frame
+from rewards.types import (
+    BoxesTarget,
+    ChoiceTarget,
+    Fault,
+    GroundedChoiceTarget,
+    LabelTarget,
+    Score,
+    Span,
+    SpanTarget,
+    Target,
+)
+
+
+def temporal_iou(completion: str, target: SpanTarget) -> Score:
+    """IoU of the true span and the last "number to number" inside the last <answer>, in [0, 1]."""
+    answer = last_block(completion, "answer")
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    return _span_score(last_range(answer, any_case=True), answer, target)
+
+
+def evaluated_temporal_iou(completion: str, target: SpanTarget) -> Score:
+    """The same for the last "number to number" of the whole completion, lower case alone, wherever it stands."""
+    span = last_range(completion, any_case=False)
+    return _span_score(span, None if span is None else f"{span[0]:g} to {span[1]:g}", target)
+
+
+def _span_score(span: Span | None, answer: str | None, target: SpanTarget) -> Score:
+    if span is None or answer is None:
+        return Score(0.0, answer, "no 'number to number' with one blank at each side", "unreadable")
+    start, end = span
+    if end < start:
+        return Score(0.0, answer, "the span ends before it starts", "reversed")
+    hull = max(end, target.end_s) - min(start, target.start_s)
+    if hull <= 0 or start == math.inf:
+        return Score(0.0, answer, "nothing to divide by; the released code fails here")
+    iou = max(0.0, min(end, target.end_s) - max(start, target.start_s)) / hull
+    return overlap_score(iou, answer, (span,), target.duration_s)
+
+
+def union_iou(completion: str, target: GroundedChoiceTarget) -> Score:
+    """IoU of all answered and all true seconds, in [0, 1]; 1 where neither has any length.
+
+    Reads the first <glue>, to the letter a list of pairs in round brackets.
+    """
+    answer = first_block(completion, "glue")
+    if answer is None:
+        return Score(0.0, None, "no <glue>", "no_tag")
+    pairs = glue_pairs(answer)
+    problem = _glue_problem(pairs)
+    if pairs is None or problem:
+        return Score(0.0, answer, *(problem or ()))
+    if all(start == end for start, end in (*pairs, *target.spans)):
+        return Score(1.0, answer, "neither the answer nor the truth has any length")
+    try:
+        iou = spans_iou(pairs, target.spans)
+    except OverflowError:
+        return Score(0.0, answer, "a number is too large; the released code fails here")
+    if not pairs:
+        return Score(iou, answer, "no spans inside <glue>", "wrong_count")
+    return overlap_score(iou, answer, pairs, target.duration_s)
+
+
+def _glue_problem(pairs: Sequence[tuple[float, float]] | None) -> tuple[str, Fault] | None:
+    if pairs is None:
+        return "the glue is not, to the letter, a list like [(1.5, 3.0), (7, 9)]", "unreadable"
+    if any(start > end for start, end in pairs):
+        return "a span of the glue ends before it starts", "reversed"
+    return None
+
+
+def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = False) -> Score:
+    """Mean IoU of answered and true boxes, the given start box counted, in [0, 1].
+
+    Reads the first <answer>, line breaks taken out of the completion beforehand, as a Python list of as many lists
+    of four as the target has boxes: eight in the published data. `skip_start`: our own, to compare without that box.
+    """
+    return _boxes_score(first_block(completion.replace("\n", ""), "answer"), target, skip_start)
+
+
+def evaluated_mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = False) -> Score:
+    """The same with line breaks taken out of the answer alone, so that they may not part a tag."""
+    return _boxes_score(first_block(completion, "answer"), target, skip_start)
+
+
+def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> Score:
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    boxes, problem = _boxes(answer, len(target.boxes))
+    if problem:
+        return Score(0.0, answer, *problem)
+    first = 1 if skip_start else 0
+    try:
+        ious = [_box_iou(box, truth) for box, truth in zip(boxes[first:], target.boxes[first:], strict=True)]
+        fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
+        mean = _mean(ious)
+    except (TypeError, OverflowError):
+        return Score(0.0, answer, "a coordinate is no number", "unreadable")
+    if not math.isfinite(mean):
+        return Score(0.0, answer, "a coordinate is endless; the released code returns no number", "out_of_range")
+    return Score(mean, answer, boxes_note(mean, ious, fault), fault)
+
+
+def _boxes(answer: str, count: int) -> tuple[list[list[float]], tuple[str, Fault] | None]:
+    """The lists of four, whatever stands in them, or why the answer is not `count` of them."""
+    boxes = python_list(answer.replace("\n", ""))
+    if boxes is None:
+        return [], ("the answer is not, as it stands, a Python list", "unreadable")
+    if len(boxes) != count:
+        return [], (f"{len(boxes)} boxes, asked for {count}", "wrong_count")
+    found = [box for box in boxes if isinstance(box, list) and len(box) == 4]
+    return found, None if len(found) == count else ("a box is no list of four", "unreadable")
+
+
+def _box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """The released IoU: signed areas, 0 for an empty union. Raises TypeError or OverflowError for odd elements."""
+    common = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
+    return 0.0 if union == 0 else min(1.0, common / union)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean, eight values added in NumPy's order, which decides the last digit."""
+    if len(values) == 8:
+        a, b, c, d, e, f, g, h = values
+        return (((a + b) + (c + d)) + ((e + f) + (g + h))) / 8
+    return sum(values) / len(values) if values else 0.0
+
+
+def choice_accuracy(completion: str, target: ChoiceTarget | GroundedChoiceTarget) -> Score:
+    """1 if the first capital A to G inside the first <answer> is the right letter, else 0."""
+    answer = first_block(completion, "answer")
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    letter = first_letter(answer)
+    if letter is None:
+        return Score(0.0, answer, "no capital A to G inside <answer>", "unreadable")
+    return choice_score(letter, answer, target.choice)
+
+
+def label_match(completion: str, target: LabelTarget) -> Score:
+    """1 if the first <answer> is the right label, capitals and outer blanks aside, else 0."""
+    answer = first_block(completion, "answer")
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    if answer.strip().lower() != target.label.strip().lower():
+        return Score(0.0, answer, f"not '{target.label}'")
+    return Score(1.0, answer, "the right label")
+
+
+def think_format(completion: str, target: Target) -> Score:
+    """1 for the blocks <think>, <answer> and, where the target is a letter, <glue>; else 0.
+
+    Boxes and glue must be readable; any other block may hold anything, further tags included. The released format
+    reward of plain questions asks for <glue> although their prompt does not.
+    """
+    return _format(completion, target, ("think", "answer"))
+
+
+def answer_format(completion: str, target: Target) -> Score:
+    """The same without <think>, which labels have to have all the same.
+
+    No such code is released for spans and boxes: theirs is the one with the thought, less the thought.
+    """
+    return _format(completion, target, ("think", "answer") if isinstance(target, LabelTarget) else ("answer",))
+
+
+def _format(completion: str, target: Target, tags: tuple[str, ...]) -> Score:
+    grounded = isinstance(target, ChoiceTarget | GroundedChoiceTarget)
+    tags = (*tags, "glue") if grounded else tags
+    answer = first_block(completion, "answer")
+    if not has_blocks(completion, tags):
+        missing = any(tag not in completion for name in tags for tag in (f"<{name}>", f"</{name}>"))
+        wanted = "".join(f"<{name}>..</{name}>" for name in tags)
+        return Score(0.0, answer, f"not {wanted} alone", "no_tag" if missing else None)
+    problem = None
+    if grounded:
+        problem = _glue_problem(glue_pairs(first_block(completion, "glue") or ""))
+    elif isinstance(target, BoxesTarget):
+        problem = _boxes(answer or "", len(target.boxes))[1]
+    return Score(0.0, answer, *problem) if problem else Score(1.0, answer, "well formed")
+
+
+PUBLISHED: dict[str, Callable[..., Score]] = {
+    "temporal_iou": temporal_iou,
+    "union_iou": union_iou,
+    "mean_box_iou": mean_box_iou,
+    "choice_accuracy": choice_accuracy,
+    "label_match": label_match,
+    "think_format": think_format,
+    "answer_format": answer_format,
+}
+"""The rewards of training."""
+
+PUBLISHED_EVAL: dict[str, Callable[..., Score]] = {
+    **PUBLISHED,
+    "temporal_iou": evaluated_temporal_iou,
+    "mean_box_iou": evaluated_mean_box_iou,
+}
+"""The reading of the evaluation scripts. Those let an unreadable answer keep the value of the one before it, or drop
+the row; here it is 0 and counts."""
