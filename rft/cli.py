@@ -41,8 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(args: argparse.Namespace) -> int | None:
     from rft.check import check_file
 
-    print(check_file(args.recipe, args.overrides).text())
-    return None
+    checked = check_file(args.recipe, args.overrides)
+    print(checked.text(), flush=True)
+    if not args.deep:
+        return None
+    from rft.launch import check_sides
+
+    return check_sides(checked.recipe)
 
 
 def _train(args: argparse.Namespace) -> int | None:
@@ -63,6 +68,13 @@ def _eval(args: argparse.Namespace) -> int | None:
     from rft.launch import evaluate
 
     return evaluate(recipe, args.task, args.json)
+
+
+def _score(args: argparse.Namespace) -> None:
+    from rft.score import Asked, print_scored, score
+
+    asked = Asked(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
+    print_scored(score(args.source, asked, args.output), args.json)
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -102,6 +114,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
 
     check = command("check", _check, "Report every problem of a recipe at once, else print what it would run.")
     _add_recipe(check)
+    text = "also start engine and learner, and compare what they make of some training rows (docs/parity.md)"
+    check.add_argument("--deep", action="store_true", help=text)
     train = command("train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
@@ -116,6 +130,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     evaluate.add_argument("--num-samples", metavar="N", type=int, help="completions per row beside the greedy one")
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
     _add_overrides(evaluate)
+    scored = command("score", _score, "Score stored completions, or all of a run's again, without a model.")
+    _add_score(scored)
     listing = command("list", _list, "Show the tasks, rewards, losses and recipes there are.")
     listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
     report = command("report", _report, "Sum up a run folder.")
@@ -130,6 +146,24 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", type=Path)
     _add_overrides(parser)
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="IN", type=Path, help="JSONL file of completions, or a run folder")
+    parser.add_argument("--task", help="of rows that name none; rows that name another are left out")
+    parser.add_argument("--fidelity", choices=("as_published", "corrected"), help="whose reading")
+    parser.add_argument("--think", action=argparse.BooleanOptionalAction, help="which format reward")
+    parser.add_argument(
+        "--reward",
+        metavar="NAME=WEIGHT",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="in place of the recipe's: a name of `rft list rewards`, format, iou, accuracy, or FILE.py:FUNCTION",
+    )
+    parser.add_argument("--recipe", metavar="R", type=Path, help="whose rewards: default, the run's, or the tasks' own")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every row with its scores")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
