@@ -1,73 +1,268 @@
-"""Who may attend to whom: the mask of packed groups, and the vision tower's windows. The one place that chooses."""
+"""Who may attend to whom in packed groups, computed without the blocks that nobody may see.
+
+A group is a run of prompt tokens and a run for each completion (rft/learner/packing.py). On the CPU its attention is a
+few calls of torch's flash kernel, one per rectangle of queries and keys, joined by their log-sum-exp; on a GPU it is
+one call of flex_attention with a block mask. Memory grows with the number of tokens, never with its square.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.autograd.function import once_differentiable
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-VISION_ATTENTION = "rft_windows_in_flash_form"
-"""transformers hands an implementation whose name contains "flash" all windows at once, as cumulative lengths;
-any other name is called window by window from a Python loop."""
+PACKED_ATTENTION = "rft_packed"
+"""transformers prepares no mask for an implementation that it knows no mask of."""
+
+PACKED_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+"""Model types whose text layers hand `packing` on to their attention function; tests compare each with copies."""
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-def packed_attention(segments: Tensor, indices: Tensor, layer_types: frozenset[str], window: int | None) -> object:
-    """What the text model takes as `attention_mask`: [B, 1, L, L], True where a query (row) sees a key.
+@dataclass(frozen=True, slots=True)
+class GroupShape:
+    """Tokens of a group in its row: `num_prefix` that all its completions see, then each completion's."""
 
-    `segments` [B, L]: 0 prompt, k > 0 the k-th completion, -1 padding. `indices` [B, L]: a token's place in its own
-    prompt and completion, which a sliding window counts by. Padding sees the prompt, so that no row is empty.
-    A model with sliding layers gets a mask per layer type.
+    num_prefix: int
+    lengths: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.num_prefix + sum(self.lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Queries start..stop of a row on its keys key_start..key_stop; each query sees at least one of them."""
+
+    start: int
+    stop: int
+    key_start: int
+    key_stop: int
+    is_causal: bool = False
+    """The n-th query sees n keys. The causal blocks of a row hold every query once."""
+    hidden: tuple[int, ...] | None = None
+    """Per query: how many of the first keys lie behind its window."""
+
+    def mask(self, like: Tensor) -> Tensor | None:
+        """[queries, keys], to be added to the scores."""
+        if self.hidden is None:
+            return None
+        keys = torch.arange(self.key_stop - self.key_start, device=like.device)
+        behind = keys < torch.tensor(self.hidden, device=like.device)[:, None]
+        return like.new_zeros(behind.shape).masked_fill_(behind, -torch.inf)
+
+
+def blocks(groups: Sequence[GroupShape], window: int | None = None) -> tuple[Block, ...]:
+    """The blocks of a row of groups, the causal ones first.
+
+    `window`: a token sees so many tokens of its own prompt and completion, itself included.
     """
-    length = segments.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    keys, queries = segments[:, None, :], segments[:, :, None]
-    mask = (((keys == 0) | (keys == queries)) & causal)[:, None]
-    if layer_types == {"full_attention"}:
-        return mask
-    if window is None or not layer_types <= {"full_attention", "sliding_attention"}:
-        raise ValueError(f"no mask is known for attention layers {sorted(layer_types)} with window {window}")
-    near = (indices[:, :, None] - indices[:, None, :] < window)[:, None]
-    return {"full_attention": mask, "sliding_attention": mask & near}
+    found: list[Block] = []
+    start = 0
+    for group in groups:
+        found += _group_blocks(group, start, window)
+        start += len(group)
+    return tuple(sorted(found, key=lambda block: not block.is_causal))
 
 
-def windowed_attention(
+def _group_blocks(group: GroupShape, start: int, window: int | None) -> Iterator[Block]:
+    if len(group.lengths) == 1:  # an unbroken sequence
+        yield from _run_blocks(start, start + len(group), window)
+        return
+    behind_prefix, stop = start + group.num_prefix, start + len(group)
+    yield from _run_blocks(start, behind_prefix, window)
+    place = behind_prefix
+    for length in group.lengths:
+        yield from _run_blocks(place, place + length, window)
+        if window is not None:
+            yield from _look_back(place, place + length, start, behind_prefix, window)
+        place += length
+    if window is None and group.num_prefix and behind_prefix < stop:
+        yield Block(behind_prefix, stop, start, behind_prefix)
+
+
+def _run_blocks(start: int, stop: int, window: int | None) -> Iterator[Block]:
+    """A run of tokens that see themselves: `window` at a time, each stretch also on the one before it."""
+    step = window or max(stop - start, 1)
+    for first in range(start, stop, step):
+        last = min(first + step, stop)
+        yield Block(first, last, first, last, is_causal=True)
+        if window is not None:
+            yield from _look_back(first, last, start, first, window)
+
+
+def _look_back(start: int, stop: int, key_start: int, key_stop: int, window: int) -> Iterator[Block]:
+    """Queries whose own places follow right behind those of the keys, on the keys that their window still reaches."""
+    key_start = max(key_start, key_stop - (window - 1))
+    num_keys = key_stop - key_start
+    stop = min(stop, start + window - 1)
+    hidden = tuple(max(0, num_keys - (window - 1 - place)) for place in range(stop - start))
+    if hidden and num_keys:
+        yield Block(start, stop, key_start, key_stop, hidden=hidden if any(hidden) else None)
+
+
+class Packing:
+    """The groups of one row, as an attention function needs them; made once per forward pass."""
+
+    def __init__(self, groups: Sequence[GroupShape], device: torch.device) -> None:
+        self.groups = tuple(groups)
+        self.device = device
+        self.blocks = cache(self._blocks)
+        self.block_mask = cache(self._block_mask)
+
+    def __deepcopy__(self, memo: object) -> "Packing":
+        return self
+
+    def _blocks(self, window: int | None) -> tuple[Block, ...]:
+        return blocks(self.groups, window)
+
+    def _block_mask(self, window: int | None) -> BlockMask:
+        """For flex_attention."""
+        owner, segment, index = (values.to(self.device) for values in self.labels)
+
+        def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            same = (owner[query] == owner[key]) & (query >= key)
+            seen = same & ((segment[key] == 0) | (segment[key] == segment[query]))
+            return seen if window is None else seen & (index[query] - index[key] < window)
+
+        length = sum(map(len, self.groups))
+        return create_block_mask(
+            sees, None, None, length, length, device=self.device, _compile=self.device.type == "cuda"
+        )
+
+    @cached_property
+    def labels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """[L] each: a token's group; 0 in the prompt or the number of its completion; its place in its own two."""
+        owners, segments, indices = [], [], []
+        for number, group in enumerate(self.groups):
+            for segment, length in enumerate((group.num_prefix, *group.lengths)):
+                owners.append(torch.full((length,), number))
+                segments.append(torch.full((length,), segment))
+                indices.append(torch.arange(length) + (group.num_prefix if segment else 0))
+        return torch.cat(owners), torch.cat(segments), torch.cat(indices)
+
+
+def packed_attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: None,
     *,
     scaling: float,
-    cu_seq_lens_q: Tensor,
+    packing: Packing,
+    sliding_window: int | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Full attention inside each window, one call per distinct window length; [1, L, heads, d].
-
-    `query`, `key`, `value` [1, heads, L, d]; window i spans tokens cu_seq_lens_q[i] to cu_seq_lens_q[i + 1].
-    """
-    lengths = cu_seq_lens_q.diff()
-    distinct = sorted(set(lengths.tolist()))
-    if len(distinct) == 1:
-        return _equal_windows(query, key, value, distinct[0], scaling), None
-    starts, parts, places = cu_seq_lens_q[:-1].long(), [], []
-    for length in distinct:
-        offsets = torch.arange(length, device=starts.device)
-        place = (starts[lengths == length, None] + offsets).flatten()
-        chosen = [tensor.index_select(2, place) for tensor in (query, key, value)]
-        parts.append(_equal_windows(chosen[0], chosen[1], chosen[2], length, scaling))
-        places.append(place)
-    return torch.cat(parts, dim=1).index_select(1, torch.cat(places).argsort()), None
+    """[1, L, heads, d] for `query` [1, heads, L, d]; `key` and `value` [1, key heads, L, d]."""
+    if query.device.type == "cuda":
+        out = _compiled_flex()(
+            query,
+            key,
+            value,
+            block_mask=packing.block_mask(sliding_window),
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        return out.transpose(1, 2), None
+    parts = packing.blocks(sliding_window)
+    return _BlockAttention.apply(query, key, value, parts, scaling), None  # type: ignore[no-untyped-call]
 
 
-def _equal_windows(query: Tensor, key: Tensor, value: Tensor, length: int, scaling: float) -> Tensor:
-    def split(tensor: Tensor) -> Tensor:
-        _, num_heads, _, width = tensor.shape
-        return tensor.view(num_heads, -1, length, width).transpose(0, 1)
+def why_not_packed(model: PreTrainedModel) -> str | None:
+    """What keeps groups of this model from being packed; None: nothing."""
+    text = model.config.get_text_config()
+    if model.config.model_type not in PACKED_FAMILIES:
+        return f"model type {model.config.model_type} is not among {', '.join(PACKED_FAMILIES)}"
+    unknown = set(getattr(text, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if unknown:
+        return f"its layers have {', '.join(sorted(unknown))}"
+    if getattr(text, "attention_dropout", 0.0):
+        return "it drops attention weights at random"
+    return None
 
-    out = scaled_dot_product_attention(split(query), split(key), split(value), scale=scaling)
-    return out.transpose(1, 2).flatten(0, 1)[None]
+
+def pack_text_attention(model: PreTrainedModel) -> None:
+    """Let the text layers of `model` read packed groups: its forward takes `packing`, and cannot do without."""
+    AttentionInterface.register(PACKED_ATTENTION, packed_attention)
+    model.config.get_text_config()._attn_implementation = PACKED_ATTENTION
 
 
-def batch_vision_windows(model: PreTrainedModel) -> None:
-    """Let the vision tower of `model` attend in all its windows at once; same values, no loop in Python."""
-    AttentionInterface.register(VISION_ATTENTION, windowed_attention)
-    model.config.vision_config._attn_implementation = VISION_ATTENTION
+def is_packed(model: PreTrainedModel) -> bool:
+    attention: str = model.config.get_text_config()._attn_implementation
+    return attention == PACKED_ATTENTION
+
+
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention)
+
+
+class _BlockAttention(torch.autograd.Function):
+    """Attention of a row, block by block. The kernel's backward pass takes the joined output and log-sum-exp: with them
+    each block's share of the gradients comes out as in one softmax over all keys."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, parts: tuple[Block, ...], scaling: float
+    ) -> Tensor:
+        batch, heads, length, width = query.shape
+        rows = query.new_empty(batch, length, heads, width)
+        out = rows.transpose(1, 2)
+        total: Tensor | None = None
+        for part in parts:
+            own, seen = slice(part.start, part.stop), slice(part.key_start, part.key_stop)
+            share, log_sum = _flash(
+                query[:, :, own],
+                key[:, :, seen],
+                value[:, :, seen],
+                0.0,
+                part.is_causal,
+                attn_mask=part.mask(query),
+                scale=scaling,
+            )
+            if total is None:
+                total = log_sum.new_empty(batch, heads, length)
+            if part.is_causal:
+                out[:, :, own], total[:, :, own] = share, log_sum
+            else:
+                before = total[:, :, own]
+                joined = torch.logaddexp(before, log_sum)
+                out[:, :, own] = torch.lerp(
+                    out[:, :, own].to(joined.dtype), share.to(joined.dtype), (log_sum - joined).exp()[..., None]
+                )
+                total[:, :, own] = joined
+        ctx.save_for_backward(query, key, value, rows, total)
+        ctx.parts, ctx.scaling = parts, scaling
+        return rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, rows, total = ctx.saved_tensors
+        out, gradient = rows.transpose(1, 2), gradient.transpose(1, 2)
+        gradients = tuple(torch.zeros_like(tensor) for tensor in (query, key, value))
+        for part in ctx.parts:
+            own, seen = slice(part.start, part.stop), slice(part.key_start, part.key_stop)
+            shares = _flash_backward(
+                gradient[:, :, own],
+                query[:, :, own],
+                key[:, :, seen],
+                value[:, :, seen],
+                out[:, :, own],
+                total[:, :, own],
+                0.0,
+                part.is_causal,
+                attn_mask=part.mask(query),
+                scale=ctx.scaling,
+            )
+            for whole, place, share in zip(gradients, (own, seen, seen), shares, strict=True):
+                whole[:, :, place] += share
+        return *gradients, None, None

@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rft.errors import DataError
-from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length, pad_groups
+from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length
+from rft.learner.vision import VideoInput
 from rft.types import Prompt, TrainSample
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class SampleGroup:
     def packed_length(self) -> int:
         completions = [sample.completion for sample in self.samples]
         return packed_length(completions[0].num_prompt_tokens, [len(c.token_ids) for c in completions])
+
+    def singles(self) -> "tuple[SampleGroup, ...]":
+        """A group for each sample."""
+        return tuple(replace(self, samples=(sample,)) for sample in self.samples)
 
     def shortest(self) -> "SampleGroup":
         """The group with its shortest completion alone."""
@@ -78,7 +83,8 @@ def encode_group(
     seconds_per_grid: Literal["clip", "one"] = "clip",
 ) -> PackedGroup:
     """`seconds_per_grid`: the recipe's. Raises DataError where the completions were sampled from another prompt."""
-    inputs = processor.encode(group.prompt, clips.load(group.prompt.video))
+    frames = clips.load(group.prompt.video)
+    inputs = processor.encode(group.prompt, frames)
     seen = {sample.completion.num_prompt_tokens for sample in group.samples}
     if seen != {len(inputs.token_ids)}:
         raise DataError(
@@ -92,8 +98,7 @@ def encode_group(
         inputs.token_ids,
         prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, seconds),
         [sample.completion.token_ids for sample in group.samples],
-        inputs.pixel_values_videos,
-        inputs.video_grid_thw,
+        VideoInput(inputs.pixel_values_videos, inputs.video_grid_thw, frames.key),
     )
 
 
@@ -127,14 +132,14 @@ def prompt_positions(
 
 
 def micro_batch(
-    groups: Sequence[SampleGroup], packed: Sequence[PackedGroup], pad_id: int, dtype: torch.dtype, *, is_filler: bool
+    groups: Sequence[SampleGroup], packed: PackedBatch, dtype: torch.dtype, *, is_filler: bool
 ) -> MicroBatch:
     samples = [sample for group in groups for sample in group.samples]
     lengths = torch.tensor([len(sample.completion.token_ids) for sample in samples])
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
     logprobs = torch.tensor([value for sample in samples for value in sample.completion.logprobs], dtype=dtype)
     return MicroBatch(
-        packed=pad_groups(packed, pad_id),
+        packed=packed,
         mask=mask,
         advantages=torch.tensor([sample.advantage for sample in samples], dtype=dtype),
         rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs),

@@ -14,9 +14,11 @@ from transformers import PreTrainedModel
 
 from rft.algorithm.loss import LOSSES, LossInputs, k3
 from rft.errors import RolloutError
+from rft.learner.attention import is_packed
 from rft.learner.batch import MicroBatch, SampleGroup, encode_group, group_samples, micro_batch
-from rft.learner.model import Policy, add_lora, load_policy, lora_layers
-from rft.learner.packing import pack_group, pad_groups, split_groups
+from rft.learner.model import Policy, TokenLogprobs, add_lora, load_policy, lora_layers
+from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, pack_group, split_groups
+from rft.learner.reading import read_group
 from rft.learner.schedule import learning_rate
 from rft.learner.sharding import full, init_alone, num_ranks, shard, sum_over_ranks, this_rank
 from rft.learner.weights import (
@@ -30,6 +32,7 @@ from rft.learner.weights import (
     write_json,
 )
 from rft.metrics import Clock
+from rft.parity import Reading
 from rft.recipe import Recipe
 from rft.types import Probe, TrainSample
 
@@ -104,8 +107,23 @@ class Learner:
             with self._phase(clock, "learner_optimizer"):
                 metrics = _means(sums) | gaps | self._step(sums["weight"])
             num_skipped += metrics["skipped_updates"]
-        metrics["skipped_updates"] = num_skipped
+        metrics |= {"skipped_updates": num_skipped, "num_groups": float(len(groups))}
         return metrics | {f"seconds/{name}": seconds for name, seconds in clock.seconds.items()}
+
+    @torch.no_grad()
+    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
+        """What it makes of each prompt, in the order of the prompts, and of the completions drawn for it."""
+
+        def logprobs(packed: PackedGroup) -> Tensor:
+            scored: TokenLogprobs = self._policy(self._batch([packed]).to(self.device))
+            return scored.logprobs
+
+        seconds = self.recipe.learner.seconds_per_grid
+        version = self.policy_version
+        return tuple(
+            read_group(group, self.processor, self.clips, self._model, seconds, version, logprobs)
+            for group in group_samples(samples)
+        )
 
     def state_dict_for_rollout(self) -> tuple[dict[str, Tensor], Probe]:
         """All weights as the saved model names them, on the CPU, and what they say of a fixed text; rank 0's count.
@@ -115,7 +133,7 @@ class Learner:
         token_ids = self.processor.completion_ids(PROBE_TEXT)
         packed = pack_group(token_ids[:1], torch.zeros(3, 1, dtype=torch.long), [token_ids[1:]])
         with torch.no_grad():
-            logprobs = self._policy(pad_groups([packed], 0).to(self.device), as_sampled=False).logprobs
+            logprobs = self._policy(self._batch([packed]).to(self.device), as_sampled=False).logprobs
         return full_weights(self._model, self.dtype), Probe(tuple(token_ids), tuple(logprobs.tolist()))
 
     def save(self, directory: Path) -> None:
@@ -145,6 +163,7 @@ class Learner:
             device="cpu" if is_initialized() else self.device,  # shards are moved as they are cut
             gradient_checkpointing=learner.gradient_checkpointing,
             freeze_vision=learner.freeze_vision,
+            packed=True,
         )
         return model, add_lora(model, learner.lora, self.recipe.seed) if learner.lora else None
 
@@ -153,7 +172,7 @@ class Learner:
         if self.recipe.algorithm.beta == 0 or self._lora is not None:
             return None
         device = "cpu" if is_initialized() else self.device
-        return self._with_sampling(load_policy(model_dir, self.dtype, device=device).requires_grad_(False))
+        return self._with_sampling(load_policy(model_dir, self.dtype, device=device, packed=True).requires_grad_(False))
 
     def _with_sampling(self, model: PreTrainedModel) -> Policy:
         policy = Policy(
@@ -177,17 +196,27 @@ class Learner:
 
     def _micro_batches(self, groups: Sequence[SampleGroup]) -> list[MicroBatch]:
         """This rank's forwards, as many as any other rank has."""
+        packed = is_packed(self._model)
+        if not packed:
+            groups = [single for group in groups for single in group.singles()]
         plan = split_groups(
-            [group.packed_length() for group in groups], num_ranks(), self.recipe.learner.max_tokens_per_forward
+            [group.packed_length() for group in groups],
+            num_ranks(),
+            self.recipe.learner.max_tokens_per_forward,
+            padded=not packed,
         )
         shortest = min(groups, key=SampleGroup.packed_length).shortest()
         batches = []
         for places in plan[this_rank()]:
             chosen = [groups[place] for place in places] or [shortest]
-            packed = [encode_group(group, self.processor, self.clips, self._model) for group in chosen]
-            pad_id = self.processor.eos_token_id
-            batches.append(micro_batch(chosen, packed, pad_id, _loss_dtype(self.dtype), is_filler=not places))
+            seconds = self.recipe.learner.seconds_per_grid
+            encoded = [encode_group(group, self.processor, self.clips, self._model, seconds) for group in chosen]
+            batch = self._batch(encoded)
+            batches.append(micro_batch(chosen, batch, _loss_dtype(self.dtype), is_filler=not places))
         return batches
+
+    def _batch(self, groups: Sequence[PackedGroup]) -> PackedBatch:
+        return batch_groups(groups, self.processor.eos_token_id, packed=is_packed(self._model))
 
     def _accumulate(self, batches: Sequence[MicroBatch], old_logprobs: list[Tensor], clock: Clock) -> dict[str, float]:
         """Add the gradients of all forwards; returns sums over the batch, of all ranks.
@@ -211,6 +240,7 @@ class Learner:
         self, batch: MicroBatch, old_logprobs: list[Tensor], number: int
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         algorithm = self.recipe.algorithm
+        epsilon = math.inf if algorithm.epsilon is None else algorithm.epsilon
         scored = self._policy(batch.packed)
         policy_logprobs = batch.unpack(scored.logprobs)
         if number == len(old_logprobs):
@@ -222,8 +252,8 @@ class Learner:
                 reference_logprobs=self._reference_logprobs(batch) if algorithm.beta > 0 else None,
                 advantages=batch.advantages,
                 mask=batch.mask,
-                epsilon=algorithm.epsilon,
-                epsilon_high=algorithm.epsilon if algorithm.epsilon_high is None else algorithm.epsilon_high,
+                epsilon=epsilon,
+                epsilon_high=epsilon if algorithm.epsilon_high is None else algorithm.epsilon_high,
                 beta=algorithm.beta,
                 max_completion_length=self.recipe.sampling.max_completion_length,
             )
@@ -240,8 +270,7 @@ class Learner:
             "logprob_gap_k3": k3(rollout, policy).sum(),
             "num_tokens": float(len(policy)),
             "num_completions": float(len(batch.mask)),
-            "num_groups": float(len(batch.packed.token_ids)),
-            "num_packed_tokens": (batch.packed.segments >= 0).sum(),
+            "num_packed_tokens": float(batch.packed.num_tokens),
             "num_padded_tokens": float(batch.packed.token_ids.numel()),
             "num_forwards": 1.0,
         }

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -13,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from rft.errors import DataError
-from rft.learner.attention import batch_vision_windows, packed_attention
+from rft.learner.attention import Packing, pack_text_attention, why_not_packed
 from rft.learner.packing import PackedBatch
+from rft.learner.vision import batch_vision_windows, embed_patches_as_matrix, encode_video
 from rft.recipe import LoraRecipe
 
 
@@ -25,8 +25,11 @@ def load_policy(
     device: torch.device | str = "cpu",
     gradient_checkpointing: bool = False,
     freeze_vision: bool = False,
+    packed: bool = False,
 ) -> PreTrainedModel:
     """The model of a Hugging Face folder in training mode, its vision windows batched.
+
+    `packed`: its text layers take packed groups, and nothing else, where `why_not_packed` gives no reason.
 
     Raises DataError where the folder holds no model that reads images or videos.
     """
@@ -38,26 +41,13 @@ def load_policy(
         raise DataError(f"{model_dir}: no vision-language model can be loaded from here: {error}") from error
     batch_vision_windows(model)
     embed_patches_as_matrix(model)
+    if packed and why_not_packed(model) is None:
+        pack_text_attention(model)
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if freeze_vision:
         model.model.visual.requires_grad_(False)
     return model.to(device).train()
-
-
-class PatchEmbedding(nn.Conv3d):
-    """The patch embedding's convolution, whose kernel covers a whole patch: one matrix product, twice as fast."""
-
-    def forward(self, patches: Tensor) -> Tensor:
-        flat = nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-        return flat[:, :, None, None, None]
-
-
-def embed_patches_as_matrix(model: PreTrainedModel) -> None:
-    """Same weights and values; towers that do not embed patches by a Conv3d stay as they are."""
-    projection = getattr(getattr(model.model.visual, "patch_embed", None), "proj", None)
-    if type(projection) is nn.Conv3d and projection.kernel_size == projection.stride:
-        projection.__class__ = PatchEmbedding
 
 
 def add_lora(model: PreTrainedModel, lora: LoraRecipe, seed: int) -> LoraConfig:
@@ -100,9 +90,8 @@ class Policy(nn.Module):
         self.temperature = temperature
         self.chunk = chunk
         self.banned = tuple(sorted(set(banned)))
-        text: Any = model.config.get_text_config()
-        self.layer_types = frozenset(getattr(text, "layer_types", None) or ("full_attention",))
-        self.window = getattr(text, "sliding_window", None)
+        self.num_encoded_videos = 0
+        """Videos that the vision tower has seen."""
 
     def forward(self, batch: PackedBatch, *, as_sampled: bool = True) -> TokenLogprobs:
         """Log-probabilities of the batch's completion tokens.
@@ -110,16 +99,7 @@ class Policy(nn.Module):
         `as_sampled`: under logits / temperature with banned tokens left out, as the engine samples;
         False: under the bare logits.
         """
-        video = {}
-        if batch.pixel_values_videos is not None:
-            video = {"pixel_values_videos": batch.pixel_values_videos, "video_grid_thw": batch.video_grid_thw}
-        hidden = self.model.model(
-            input_ids=batch.token_ids,
-            position_ids=batch.position_ids,
-            attention_mask=packed_attention(batch.segments, batch.indices, self.layer_types, self.window),
-            use_cache=False,
-            **video,
-        ).last_hidden_state
+        hidden = self._hidden(batch)
         hidden = hidden.flatten(0, 1)[batch.scored]
         chunks = list(zip(torch.split(hidden, self.chunk), torch.split(batch.labels, self.chunk), strict=True))
         if len(chunks) == 1:
@@ -130,6 +110,23 @@ class Policy(nn.Module):
                 for part in chunks
             ]
         return TokenLogprobs(torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts]))
+
+    def _hidden(self, batch: PackedBatch) -> Tensor:
+        """[B, L, width], before the head."""
+        inputs: dict[str, object] = {}
+        if batch.groups is not None:
+            inputs["packing"] = Packing(batch.groups, batch.token_ids.device)
+        video = batch.video
+        if video is not None:
+            features = video.features
+            if features is None:
+                features = encode_video(self.model, video)
+                self.num_encoded_videos += len(video.grid)
+            inputs["mm_encoder_outputs"] = {"video": features}
+        hidden: Tensor = self.model.model(
+            input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, **inputs
+        ).last_hidden_state
+        return hidden
 
     def _chunk_logprobs(self, hidden: Tensor, labels: Tensor, as_sampled: bool) -> tuple[Tensor, Tensor]:
         logits = self.model.lm_head(hidden)

@@ -5,14 +5,16 @@ x_P y_1..y_{T-1}, whose labels are y_1..y_T. Each segment begins with its own co
 first label needs no special case, and its positions continue from where the prompt ends.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-PADDING = -1
-"""Segment of padding tokens; the prompt is segment 0, completions are 1, 2, ..."""
+from rft.learner.attention import GroupShape
+from rft.learner.vision import VideoInput, join_videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,47 +25,60 @@ class PackedGroup:
     """[L]"""
     position_ids: Tensor
     """[3, L], time, height and width of M-RoPE."""
-    segments: Tensor
-    """[L]"""
-    indices: Tensor
-    """[L], place in the token's own prompt and completion."""
+    shape: GroupShape
     labels: Tensor
     """[M], tokens of the completions, one after the other; M = L - (P - 1)."""
-    pixel_values_videos: Tensor | None
-    video_grid_thw: Tensor | None
+    video: VideoInput | None
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
+    def copies(self) -> "tuple[PackedGroup, ...]":
+        """A group of its own for each completion, with the prompt and its video again."""
+        prefix = self.shape.num_prefix
+        starts = accumulate(self.shape.lengths, initial=prefix)
+        return tuple(
+            replace(
+                self,
+                token_ids=torch.cat([self.token_ids[:prefix], self.token_ids[start : start + length]]),
+                position_ids=torch.cat(
+                    [self.position_ids[:, :prefix], self.position_ids[:, start : start + length]], dim=1
+                ),
+                shape=GroupShape(prefix, (length,)),
+                labels=self.labels[start - prefix : start - prefix + length],
+            )
+            for start, length in zip(starts, self.shape.lengths, strict=False)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Several packed groups, padded on the right to one length: B rows of L tokens, M of them scored."""
+    """What one forward pass reads: B rows of L tokens, M of them scored."""
 
     token_ids: Tensor
     """[B, L]"""
     position_ids: Tensor
     """[3, B, L]"""
-    segments: Tensor
-    """[B, L]"""
-    indices: Tensor
-    """[B, L]"""
+    groups: tuple[GroupShape, ...] | None
+    """The groups of the one row; None: a completion per row, padded on the right."""
     scored: Tensor
     """[M], places in the flattened [B * L] whose next token is a completion token."""
     labels: Tensor
     """[M], those completion tokens, in the order of the groups and their completions."""
-    pixel_values_videos: Tensor | None
-    """[patches of all videos, values of a patch]"""
-    video_grid_thw: Tensor | None
-    """[videos, 3]"""
+    video: VideoInput | None
+    """Of all groups, in the order of their rows."""
+    num_tokens: int
+    """Without padding."""
 
     def to(self, device: torch.device) -> "PackedBatch":
-        moved = {
-            name: value.to(device, non_blocking=True)
-            for name in self.__slots__
-            if (value := getattr(self, name)) is not None
-        }
-        return replace(self, **moved)
+        return replace(
+            self,
+            token_ids=self.token_ids.to(device, non_blocking=True),
+            position_ids=self.position_ids.to(device, non_blocking=True),
+            scored=self.scored.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            video=self.video.to(device) if self.video else None,
+        )
 
 
 def packed_length(num_prompt_tokens: int, completion_lengths: Sequence[int]) -> int:
@@ -74,60 +89,79 @@ def pack_group(
     prompt_ids: Sequence[int],
     prompt_positions: Tensor,
     completions: Sequence[Sequence[int]],
-    pixel_values_videos: Tensor | None = None,
-    video_grid_thw: Tensor | None = None,
+    video: VideoInput | None = None,
 ) -> PackedGroup:
     """`prompt_positions`: [3, P], the model's own M-RoPE positions of the prompt."""
     prefix, last = list(prompt_ids[:-1]), prompt_ids[-1]
-    num_prefix = len(prefix)
-    tokens, segments, indices = list(prefix), [0] * num_prefix, list(range(num_prefix))
+    tokens = list(prefix)
+    places: list[int] = []
     labels: list[int] = []
-    for number, completion in enumerate(completions, start=1):
+    for completion in completions:
         tokens += [last, *completion[:-1]] if completion else []
-        segments += [number] * len(completion)
-        indices += range(num_prefix, num_prefix + len(completion))
+        places += range(len(completion))
         labels += completion
-    index = torch.tensor(indices)
-    after_prefix = prompt_positions[:, -1:] + (index[num_prefix:] - num_prefix)
     return PackedGroup(
         token_ids=torch.tensor(tokens),
-        position_ids=torch.cat([prompt_positions[:, :-1], after_prefix], dim=1),
-        segments=torch.tensor(segments),
-        indices=index,
+        position_ids=torch.cat([prompt_positions[:, :-1], prompt_positions[:, -1:] + torch.tensor(places)], dim=1),
+        shape=GroupShape(len(prefix), tuple(len(completion) for completion in completions)),
         labels=torch.tensor(labels, dtype=torch.long),
-        pixel_values_videos=pixel_values_videos,
-        video_grid_thw=video_grid_thw,
+        video=video,
     )
 
 
-def pad_groups(groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:
-    """`pad_id`: any token that stands for no image or video."""
-    length = max(len(group) for group in groups)
+def batch_groups(groups: Sequence[PackedGroup], pad_id: int, *, packed: bool) -> PackedBatch:
+    """`packed`: whether the model takes groups as they are; else a row per completion, padded with `pad_id`."""
+    return join_groups(groups) if packed else copy_groups(groups, pad_id)
 
-    def padded(values: Callable[[PackedGroup], Tensor], fill: int) -> Tensor:
-        rows = [torch.nn.functional.pad(values(group), (0, length - len(group)), value=fill) for group in groups]
-        return torch.stack(rows, dim=-2)
 
-    segments = padded(lambda group: group.segments, PADDING)
-    pixels = [group.pixel_values_videos for group in groups if group.pixel_values_videos is not None]
-    grids = [group.video_grid_thw for group in groups if group.video_grid_thw is not None]
+def join_groups(groups: Sequence[PackedGroup]) -> PackedBatch:
+    """The groups behind each other in one row."""
+    length = sum(map(len, groups))
+    scored = torch.cat([torch.arange(len(group)) >= group.shape.num_prefix for group in groups])
     return PackedBatch(
-        token_ids=padded(lambda group: group.token_ids, pad_id),
-        position_ids=padded(lambda group: group.position_ids, 0),
-        segments=segments,
-        indices=padded(lambda group: group.indices, 0),
-        scored=(segments > 0).flatten().nonzero()[:, 0],
+        token_ids=torch.cat([group.token_ids for group in groups])[None],
+        position_ids=torch.cat([group.position_ids for group in groups], dim=1)[:, None],
+        groups=tuple(group.shape for group in groups),
+        scored=scored.nonzero()[:, 0],
         labels=torch.cat([group.labels for group in groups]),
-        pixel_values_videos=torch.cat(pixels) if pixels else None,
-        video_grid_thw=torch.cat(grids) if grids else None,
+        video=join_videos([group.video for group in groups]),
+        num_tokens=length,
     )
 
 
-def split_groups(lengths: Sequence[int], num_ranks: int, max_tokens: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
+def copy_groups(groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:
+    """A row per completion, each with the whole prompt: for models whose attention cannot be told of groups.
+
+    `pad_id`: any token that stands for no image or video.
+    """
+    copies = [copy for group in groups for copy in group.copies()]
+    length = max(map(len, copies))
+
+    def padded(rows: Sequence[Tensor], fill: int) -> Tensor:
+        return torch.stack([pad(row, (0, length - row.shape[-1]), value=fill) for row in rows], dim=-2)
+
+    places = torch.arange(length)
+    ends = torch.tensor([len(copy) for copy in copies])[:, None]
+    starts = torch.tensor([copy.shape.num_prefix for copy in copies])[:, None]
+    return PackedBatch(
+        token_ids=padded([copy.token_ids for copy in copies], pad_id),
+        position_ids=padded([copy.position_ids for copy in copies], 0),
+        groups=None,
+        scored=((places >= starts) & (places < ends)).flatten().nonzero()[:, 0],
+        labels=torch.cat([copy.labels for copy in copies]),
+        video=join_videos([copy.video for copy in copies]),
+        num_tokens=int(ends.sum()),
+    )
+
+
+def split_groups(
+    lengths: Sequence[int], num_ranks: int, max_tokens: int, *, padded: bool = False
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """Which groups run in which forward of which rank: rank -> forward -> places in `lengths`.
 
     The longest groups are dealt first, each to the rank with the fewest tokens. Forwards hold groups of similar
-    length, at most `max_tokens` with padding; a longer group runs alone. Every rank gets the same number of forwards,
+    length, at most `max_tokens` (`padded`: counted as if all were as long as the longest); a longer group runs alone.
+    Every rank gets the same number of forwards,
     because sharded ranks talk in each: the missing ones are empty.
     """
     ranks: list[list[int]] = [[] for _ in range(num_ranks)]
@@ -140,9 +174,11 @@ def split_groups(lengths: Sequence[int], num_ranks: int, max_tokens: int) -> tup
     for places in ranks:
         forwards: list[tuple[int, ...]] = []
         for place in places:
+            joined = (*forwards[-1], place) if forwards else ()
             # Descending lengths: the first group of a forward sets its padded length.
-            if forwards and lengths[forwards[-1][0]] * (len(forwards[-1]) + 1) <= max_tokens:
-                forwards[-1] += (place,)
+            num_tokens = lengths[joined[0]] * len(joined) if joined and padded else sum(lengths[p] for p in joined)
+            if joined and num_tokens <= max_tokens:
+                forwards[-1] = joined
             else:
                 forwards.append((place,))
         plan.append(forwards)

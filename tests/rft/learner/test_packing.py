@@ -10,10 +10,11 @@ from tiny_policy import END, GRID, IMAGE, VIDEO, VISION_END, VISION_START, FakeP
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rft.learner.attention import VISION_ATTENTION
+from rft.learner.attention import GroupShape
 from rft.learner.batch import prompt_positions
-from rft.learner.model import PatchEmbedding, Policy, load_policy
-from rft.learner.packing import PackedGroup, pack_group, packed_length, pad_groups, split_groups
+from rft.learner.model import Policy, load_policy
+from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, pack_group, packed_length, split_groups
+from rft.learner.vision import VISION_ATTENTION, PatchEmbedding, VideoInput
 
 COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, 17, 18, END))
 
@@ -33,6 +34,12 @@ def exact(directory: Path, **options: bool) -> PreTrainedModel:
 
 @pytest.fixture
 def model(tiny_dir: Path) -> PreTrainedModel:
+    return exact(tiny_dir, packed=True)
+
+
+@pytest.fixture
+def plain(tiny_dir: Path) -> PreTrainedModel:
+    """The same weights under transformers' own attention."""
     return exact(tiny_dir)
 
 
@@ -43,7 +50,13 @@ def policy_of(model: PreTrainedModel, temperature: float = 0.7, chunk: int = 100
 def packed(model: PreTrainedModel, text: str, completions: Sequence[Sequence[int]]) -> PackedGroup:
     inputs = FakeProcessor().encode(prompt("p", text), None)
     positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
-    return pack_group(inputs.token_ids, positions, completions, inputs.pixel_values_videos, inputs.video_grid_thw)
+    return pack_group(
+        inputs.token_ids, positions, completions, VideoInput(inputs.pixel_values_videos, inputs.video_grid_thw)
+    )
+
+
+def joined(groups: Sequence[PackedGroup]) -> PackedBatch:
+    return batch_groups(groups, END, packed=True)
 
 
 def unpacked_logprobs(
@@ -84,18 +97,18 @@ def test_text_goes_on_behind_the_largest_position_of_the_video(model: PreTrained
     ]
 
 
-def test_packed_equals_unpacked(model: PreTrainedModel) -> None:
+def test_packed_equals_unpacked(model: PreTrainedModel, plain: PreTrainedModel) -> None:
     groups = (("7 8 9", COMPLETIONS), ("20 21 22 23 24 25", COMPLETIONS[::-1][:2]))
-    batch = pad_groups([packed(model, *group) for group in groups], END)
+    batch = joined([packed(model, *group) for group in groups])
     weights = torch.linspace(-1, 1, len(batch.labels), dtype=torch.float64)
     logprobs = policy_of(model)(batch).logprobs
     (logprobs * weights).sum().backward()
     packed_gradients = gradients(model)
 
-    expected = torch.cat([unpacked_logprobs(model, text, c) for text, completions in groups for c in completions])
+    expected = torch.cat([unpacked_logprobs(plain, text, c) for text, completions in groups for c in completions])
     (expected * weights).sum().backward()
     assert (logprobs - expected).abs().max() < 1e-9
-    own_gradients = gradients(model)
+    own_gradients = gradients(plain)
     assert packed_gradients.keys() == own_gradients.keys()
     for name, gradient in own_gradients.items():
         # The vision tower's rotary embedding rounds to float32, in the backward pass too.
@@ -107,16 +120,16 @@ def test_packed_equals_unpacked(model: PreTrainedModel) -> None:
 @pytest.mark.parametrize("window", [3, 12, 19])
 def test_packed_equals_unpacked_with_sliding_layers(tmp_path: Path, window: int) -> None:
     layers = {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 1}
-    model = exact(save_tiny(tmp_path, **layers))
+    model, plain = (exact(save_tiny(tmp_path, **layers), packed=packed) for packed in (True, False))
     assert set(model.config.text_config.layer_types) == {"full_attention", "sliding_attention"}
-    logprobs = policy_of(model)(pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)).logprobs
-    expected = torch.cat([unpacked_logprobs(model, "7 8 9", completion) for completion in COMPLETIONS])
+    logprobs = policy_of(model)(joined([packed(model, "7 8 9", COMPLETIONS)])).logprobs
+    expected = torch.cat([unpacked_logprobs(plain, "7 8 9", completion) for completion in COMPLETIONS])
     assert (logprobs - expected).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 11])
 def test_chunked_logprobs_and_gradients_are_the_same(model: PreTrainedModel, chunk: int) -> None:
-    batch = pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)
+    batch = joined([packed(model, "7 8 9", COMPLETIONS)])
     whole = policy_of(model)(batch)
     whole.logprobs.sum().backward()
     expected = gradients(model)
@@ -129,10 +142,10 @@ def test_chunked_logprobs_and_gradients_are_the_same(model: PreTrainedModel, chu
 
 
 def test_gradient_checkpointing_changes_nothing(tiny_dir: Path, model: PreTrainedModel) -> None:
-    batch = pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)
+    batch = joined([packed(model, "7 8 9", COMPLETIONS)])
     policy_of(model)(batch).logprobs.sum().backward()
     expected = gradients(model)
-    frugal = exact(tiny_dir, gradient_checkpointing=True)
+    frugal = exact(tiny_dir, gradient_checkpointing=True, packed=True)
     policy_of(frugal)(batch).logprobs.sum().backward()
     for name, gradient in gradients(frugal).items():
         assert torch.allclose(gradient, expected[name], atol=1e-10), name
@@ -140,19 +153,18 @@ def test_gradient_checkpointing_changes_nothing(tiny_dir: Path, model: PreTraine
 
 def test_order_of_a_group_does_not_matter(model: PreTrainedModel) -> None:
     forward, backward = (
-        policy_of(model)(pad_groups([packed(model, "7 8 9", c)], END)).logprobs
-        for c in (COMPLETIONS, COMPLETIONS[::-1])
+        policy_of(model)(joined([packed(model, "7 8 9", c)])).logprobs for c in (COMPLETIONS, COMPLETIONS[::-1])
     )
     lengths = [len(completion) for completion in COMPLETIONS]
     assert torch.allclose(forward, torch.cat(backward.split(lengths[::-1])[::-1]), atol=1e-12)
 
 
-def test_temperature_and_ban(model: PreTrainedModel) -> None:
-    batch = pad_groups([packed(model, "7 8 9", COMPLETIONS)], END)
+def test_temperature_and_ban(model: PreTrainedModel, plain: PreTrainedModel) -> None:
+    batch = joined([packed(model, "7 8 9", COMPLETIONS)])
     policy = policy_of(model, temperature=2.5)
-    expected = torch.cat([unpacked_logprobs(model, "7 8 9", c, temperature=2.5) for c in COMPLETIONS])
+    expected = torch.cat([unpacked_logprobs(plain, "7 8 9", c, temperature=2.5) for c in COMPLETIONS])
     assert torch.allclose(policy(batch).logprobs, expected, atol=1e-9)
-    bare = torch.cat([unpacked_logprobs(model, "7 8 9", c, as_sampled=False) for c in COMPLETIONS])
+    bare = torch.cat([unpacked_logprobs(plain, "7 8 9", c, as_sampled=False) for c in COMPLETIONS])
     assert torch.allclose(policy(batch, as_sampled=False).logprobs, bare, atol=1e-9)
     assert (expected - bare).abs().max() > 1e-3
 
@@ -207,28 +219,38 @@ def test_layout_by_hand() -> None:
     group = pack_group((7, 8, 9, 10), positions, ((20, 21, 22), (30,)))
     assert group.token_ids.tolist() == [7, 8, 9, 10, 20, 21, 10]
     assert group.labels.tolist() == [20, 21, 22, 30]
-    assert group.segments.tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert group.shape == GroupShape(3, (3, 1))
     assert group.position_ids[1].tolist() == [0, 1, 2, 4, 5, 6, 4]
     assert len(group) == packed_length(4, (3, 1))
-    batch = pad_groups([group, pack_group((7,), positions[:, :1], ((40, 41),))], 0)
-    assert batch.segments[1].tolist() == [1, 1, -1, -1, -1, -1, -1]
-    assert batch.scored.tolist() == [3, 4, 5, 6, 7, 8]
-    assert batch.labels.tolist() == [20, 21, 22, 30, 40, 41]
+    pair = (group, pack_group((7,), positions[:, :1], ((40, 41),)))
+    row = batch_groups(pair, 0, packed=True)
+    assert row.token_ids.tolist() == [[7, 8, 9, 10, 20, 21, 10, 7, 40]]
+    assert (row.groups, row.num_tokens) == ((GroupShape(3, (3, 1)), GroupShape(0, (2,))), 9)
+    assert row.scored.tolist() == [3, 4, 5, 6, 7, 8]
+    copies = batch_groups(pair, 0, packed=False)
+    assert copies.token_ids.tolist() == [[7, 8, 9, 10, 20, 21], [7, 8, 9, 10, 0, 0], [7, 40, 0, 0, 0, 0]]
+    assert copies.position_ids[1].tolist() == [[0, 1, 2, 4, 5, 6], [0, 1, 2, 4, 0, 0], [0, 1, 0, 0, 0, 0]]
+    assert copies.scored.tolist() == [3, 4, 5, 9, 12, 13]
+    assert (copies.groups, copies.num_tokens) == (None, 12)
+    assert row.labels.tolist() == copies.labels.tolist() == [20, 21, 22, 30, 40, 41]
 
 
 def test_split_by_hand() -> None:
-    # Longest first to the emptier rank: 100 | 60, 50 | 40 joins 100 only if its padded double fits.
+    # Longest first to the emptier rank: 100, 40 | 60, 50.
     assert split_groups([60, 100, 40, 50], 2, 120) == (((1,), (2,)), ((0, 3), ()))
+    assert split_groups([60, 100, 40, 50], 2, 140) == (((1, 2),), ((0, 3),))
+    assert split_groups([60, 100, 40, 50], 2, 140, padded=True) == (((1,), (2,)), ((0, 3), ()))
     assert split_groups([60, 100, 40, 50], 1, 1000) == (((1, 0, 3, 2),),)
     assert split_groups([500], 3, 10) == (((0,),), ((),), ((),))
 
 
 def test_split_keeps_all_groups_within_the_budget() -> None:
     lengths = [(37 * i) % 101 + 1 for i in range(50)]
-    for num_ranks in (1, 2, 7):
-        plan = split_groups(lengths, num_ranks, 150)
+    for num_ranks, padded in ((1, False), (2, True), (7, False)):
+        plan = split_groups(lengths, num_ranks, 150, padded=padded)
         assert sorted(place for forwards in plan for places in forwards for place in places) == list(range(50))
         assert len({len(forwards) for forwards in plan}) == 1
         for forwards in plan:
             for places in forwards:
-                assert len(places) <= 1 or len(places) * max(lengths[place] for place in places) <= 150
+                own = [lengths[place] for place in places]
+                assert len(own) <= 1 or (len(own) * max(own) if padded else sum(own)) <= 150

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import (
     GenerationConfig,
@@ -13,6 +14,7 @@ from transformers import (
 )
 
 from rewards.types import SpanTarget
+from rft.data.frames import Frames
 from rft.data.processor import PromptInputs
 from rft.recipe import Recipe
 from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
@@ -109,8 +111,10 @@ class FakeProcessor:
 
 
 class FakeClips:
-    def load(self, video: Video) -> None:
-        return None
+    """Frames of which only the key counts: that of the video's path."""
+
+    def load(self, video: Video) -> Frames:
+        return Frames(np.zeros((2, 1, 1, 3), np.uint8), (0.0, 1.0), (0, 1), 1.0, 2, 2.0, f"key of {video.path}")
 
 
 def sample(prompt_id: str, text: str, token_ids: Sequence[int], advantage: float) -> TrainSample:
