@@ -1,0 +1,1 @@
+"""Published annotation files become rows; one file per format."""
