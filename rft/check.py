@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rft.check_data import DataCheck, check_data
-from rft.check_rewards import reward_problems
+from rft.check_rewards import reward_notes, reward_problems
 from rft.check_values import value_problems
 from rft.errors import RecipeError
 from rft.fidelity import choice_lines
@@ -72,7 +72,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
     tokens = _tokens(recipe, data, problems)
     run_dir = recipe.run_dir or Path("runs") / path.stem
     _check_run_dir(run_dir, resume, problems, notes)
-    notes += _sampling_notes(recipe)
+    notes += _sampling_notes(recipe) + reward_notes(recipe)
     plan = _plan(recipe, data, tokens, run_dir)
     return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
 
@@ -165,12 +165,12 @@ def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tu
         plan.append(("cold start", f"{cold.steps:,} steps x {cold.rows_per_step} rows, lr {cold.learning_rate:g}"))
     train_rows = sum(data.rows.get("train", {}).values())
     epochs = f", {recipe.steps * prompts / train_rows:.2f} epochs" if train_rows else ""
+    steps = (
+        f"{recipe.steps:,} x {prompts} prompts x {group} completions = "
+        f"{recipe.steps * prompts * group:,} completions{epochs}"
+    )
     plan += [
-        (
-            "steps",
-            f"{recipe.steps:,} x {prompts} prompts x {group} completions = "
-            f"{recipe.steps * prompts * group:,} completions{epochs}",
-        ),
+        ("steps", steps if recipe.steps else "none: the supervised stage alone"),
         (
             "tokens",
             f"prompt at most {tokens.prompt:,} ({tokens.visual:,} visual), completion at most "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from rewards import REWARDS, RewardFn
+from rewards import RewardFn, rewards_of
 from rewards.types import Score
 from rft.algorithm.advantage import advantages
 from rft.errors import RewardError
@@ -34,8 +34,14 @@ def chosen_rewards(recipe: Recipe, task: str) -> dict[str, RewardRecipe]:
     return {reward: RewardRecipe(weight=weight) for reward, weight in TASKS[task].default_rewards(asked.think).items()}
 
 
-def task_rewards(task: str, recipe: Recipe, rewards: Mapping[str, RewardFn] = REWARDS) -> tuple[WeightedReward, ...]:
-    """The chosen rewards with their functions. Raises RewardError for names not in the table."""
+def task_rewards(
+    task: str, recipe: Recipe, rewards: Mapping[str, RewardFn] | None = None
+) -> tuple[WeightedReward, ...]:
+    """The chosen rewards with their functions. Raises RewardError for names not in the table.
+
+    `rewards`: the table; default: that of the recipe's fidelity.
+    """
+    rewards = rewards_of(recipe.fidelity) if rewards is None else rewards
     if task not in recipe.tasks:
         raise RewardError(f"task {task} is not in the recipe; add it under `tasks`, or drop its rows")
     chosen = chosen_rewards(recipe, task)
@@ -50,7 +56,7 @@ def score_group(
     prompt: Prompt,
     completions: Sequence[Completion],
     recipe: Recipe,
-    rewards: Mapping[str, RewardFn] = REWARDS,
+    rewards: Mapping[str, RewardFn] | None = None,
     worker: RewardWorker | None = None,
 ) -> Group:
     """The completions with their scores and rewards, in the order given.

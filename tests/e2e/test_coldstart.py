@@ -83,6 +83,20 @@ def test_a_batch_has_the_loss_of_its_rows_alone(stage: Stage) -> None:
         assert (found - expected).abs().max() < 1e-4
 
 
+def test_all_learns_the_question_too_but_neither_the_video_nor_padding(stage: Stage) -> None:
+    model = load_policy(stage.recipe.model, torch.float32)
+    collator = VideoCollator(stage.demonstrations, stage.processor, stage.clips, model, "all")
+    rows = [{"place": place} for place in range(4)]
+    batch, own = collator(rows), stage.collate([0, 1, 2, 3], model)
+    assert torch.equal(batch["input_ids"], own["input_ids"])
+    vision = torch.isin(batch["input_ids"], torch.tensor(stage.processor.banned_token_ids))
+    learned = batch["labels"] != IGNORED
+    assert vision.any(dim=1).all()
+    assert torch.equal(learned, batch["attention_mask"].bool() & ~vision)
+    assert torch.equal(batch["labels"][learned], batch["input_ids"][learned])
+    assert (learned.sum(1) > (own["labels"] != IGNORED).sum(1)).all()
+
+
 def test_the_stage_learns_and_writes_a_folder_that_loads(
     stage: Stage, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

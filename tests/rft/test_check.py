@@ -10,9 +10,10 @@ import pytest
 from rewards import REWARDS
 from rewards.types import Score, SpanTarget
 from rft.check import Checked, check, check_file
-from rft.check_rewards import reward_problems
+from rft.check_rewards import reward_notes, reward_problems
 from rft.errors import RecipeError
 from rft.eval_recipe import eval_recipe
+from rft.fidelity import CHOICES
 from rft.model_folder import model_problems
 from rft.prompt_length import visual_tokens
 from rft.recipe import PATCH_PIXELS, Recipe, VideoRecipe
@@ -45,7 +46,8 @@ def test_a_good_recipe_has_no_problems_and_a_readable_plan(make: Callable[..., R
     checked: Checked = check(recipe, Path("r.yaml"))
     assert (checked.problems, checked.data_problems) == ((), ())
     plan = dict(checked.plan)
-    assert plan["steps"] == "4 x 4 prompts x 8 completions = 128 completions, 0.50 epochs"
+    epochs = 4 * 4 / (8 * len(TASKS))
+    assert plan["steps"] == f"4 x 4 prompts x 8 completions = 128 completions, {epochs:.2f} epochs"
     assert plan["run folder"] == "runs/mine, a checkpoint every 100 steps, seed 0"
     tasks = [value for what, value in checked.plan if what == "task"]
     assert tasks[3] == "grounded_qa, think: union_iou 1, choice_accuracy 1, think_format 1; rows: 8 train"
@@ -109,6 +111,18 @@ def test_a_reward_that_raises_needs_an_argument_or_lies_is_told(make: Callable[.
     assert messages[3].startswith("no_number gives nan to the example answer")
 
 
+def test_flaws_of_the_released_rewards_are_noted_and_mistakes_still_refused(make: Callable[..., Recipe]) -> None:
+    """Its format reward of plain questions asks for spans that the prompt does not; no reading mends a wrong think."""
+    recipe = make({"multiple_choice": {}, "temporal_grounding": {"rewards": {"answer_format": 1}}})
+    recipe = recipe.model_copy(update={"fidelity": "as_published"})
+    (problem,) = map(str, reward_problems(recipe))
+    assert problem.startswith("tasks.temporal_grounding.rewards.answer_format: answer_format gives 0 to the example")
+    (note,) = reward_notes(recipe)
+    assert note.startswith("tasks.multiple_choice.rewards.think_format: think_format gives 0 to the example answer")
+    assert note.endswith("as the released code does; the corrected one accepts it.")
+    assert reward_notes(recipe.model_copy(update={"fidelity": "corrected"})) == []
+
+
 def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> None:
     asked = {"rewards": {"temporal_iou": 1.0, "answer_format": -0.5}}
     assert reward_problems(make({"temporal_grounding": asked})) == []
@@ -131,6 +145,10 @@ def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> Non
         ({"cold_start": {"data": ["cold.jsonl"], "steps": 5}}, "cold_start.data: cold.jsonl not found in "),
         ({"cold_start": {"data": ["rows.jsonl"], "steps": 5, "warmup_steps": 5}},
          "cold_start.warmup_steps: 5 is not less than cold_start.steps, 5."),
+        ({"steps": 0}, "steps: 0 steps without a cold_start train nothing."),
+        ({"algorithm": {"silent_groups": "keep", "max_resamples": 2}}, "algorithm.max_resamples: replaces groups"),
+        ({"tasks": {"temporal_grounding": {"frames": "seven"}}},
+         "tasks.temporal_grounding.frames: seven goes by boxes, but temporal_grounding answers with none."),
         ({"run_dir": "rows.jsonl"}, "run_dir: rows.jsonl is a file."),
         ({"run_dir": "rows.jsonl/deeper"}, "run_dir: "),
         ({"model": "gone/deep/model"}, "model: folder gone/deep/model not found."),
@@ -140,6 +158,40 @@ def test_values_that_do_not_fit(make: Callable[..., Recipe], changes: dict[str, 
     found = told(make(**changes))
     assert len(found) == 1, found
     assert found[0].startswith(problem)
+
+
+def test_the_supervised_stage_may_stand_alone(make: Callable[..., Recipe]) -> None:
+    recipe = make(steps=0, cold_start={"data": ["rows.jsonl"], "steps": 5}, learner={"warmup_steps": 3})
+    checked = check(recipe, Path("r.yaml"))
+    assert (checked.problems, checked.data_problems) == ((), ())
+    assert dict(checked.plan)["steps"] == "none: the supervised stage alone"
+
+
+def test_a_clip_of_seven_frames_needs_few_tokens(make: Callable[..., Recipe]) -> None:
+    video = {"max_frames": 64, "min_pixels": 784, "max_pixels": 784}
+    tokens = [
+        dict(check(make({"tracking": {"frames": frames}}, video=video), Path("r.yaml")).plan)["tokens"]
+        for frames in ("sampled", "one_per_box", "seven")
+    ]
+    assert ["(32 visual)" in tokens[0], "(2 visual)" in tokens[1], "(4 visual)" in tokens[2]] == [True] * 3
+
+
+@pytest.mark.parametrize("fidelity", ["as_published", "corrected"])
+def test_the_plan_names_what_fidelity_decides(
+    make: Callable[..., Recipe], tmp_path: Path, model_folder: Path, fidelity: str
+) -> None:
+    make({"temporal_grounding": {}, "tracking": {}})
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        f"model: {model_folder}\ntasks: {{temporal_grounding: {{}}, tracking: {{}}}}\n"
+        f"data: {{train: [rows.jsonl]}}\nsteps: 4\nfidelity: {fidelity}\nsampling: {{num_generations: 4}}\n"
+    )
+    said = [line for what, line in check_file(path).plan if what == "fidelity"]
+    assert said[0].startswith(f"{fidelity}: ")
+    for choice in CHOICES:
+        if choice.differs:
+            assert sum(line.startswith((f"{choice.key} ", f"{choice.key}:")) for line in said) == 1, choice.key
+    assert f"sampling.num_generations 4, set by hand; {fidelity}: 8" in said
 
 
 def test_an_unwritable_run_folder_is_told(make: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:

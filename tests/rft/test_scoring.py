@@ -31,7 +31,7 @@ def load_file(path: Path) -> ModuleType:
 
 
 ODD = load_file(Path(__file__).with_name("odd_rewards.py"))
-TABLE = {**REWARDS, "odd": ODD.odd, "fine": ODD.fine}
+TABLE = {**REWARDS, "odd": ODD.odd, "fine": ODD.fine, "side_by_side": ODD.side_by_side}
 
 
 def recipe_of(rewards: dict[str, Any] | None = None, **sections: Any) -> Recipe:
@@ -128,6 +128,38 @@ def test_after_a_hang_the_rest_of_the_group_is_not_judged(worker: RewardWorker) 
     assert time.monotonic() - started < 2.0
     assert [rollout.reward for rollout in rollouts] == [1.0, 0.0, 0.0, 0.0]
     assert rollouts[2].problem.startswith("odd: not judged")
+
+
+@pytest.mark.parametrize(
+    ("texts", "problems"),
+    [
+        (["ok", "loop", "ok", "ok"], ["", "took", "", ""]),
+        (["ok", "sleep", "ok", "loop", "ok"], ["", "took", "", "took", "not judged"]),
+        (["loop", "raise", "exit", "nan"], ["took", "raised ValueError", "raised SystemExit", "returned the value"]),
+    ],
+)
+def test_side_by_side_only_those_that_hang_are_blamed(
+    worker: RewardWorker, texts: list[str], problems: list[str]
+) -> None:
+    started = time.monotonic()
+    rollouts = score(texts, {"side_by_side": 1.0}, worker, reward_timeout_s=1.0).rollouts
+    assert time.monotonic() - started < 5.0
+    for rollout, problem in zip(rollouts, problems, strict=True):
+        assert rollout.problem.startswith(f"side_by_side: {problem}" if problem else "")
+        assert (rollout.reward, rollout.problem != "") == ((0.0, True) if problem else (1.0, False))
+
+
+def test_side_by_side_takes_the_time_of_the_slowest(worker: RewardWorker) -> None:
+    rollouts = score(["nap"] * 8, {"side_by_side": {"args": {"concurrency": 8}}}, worker, reward_timeout_s=1.4).rollouts
+    assert [rollout.reward for rollout in rollouts] == [1.0] * 8
+    alone = score(["nap"] * 8, {"side_by_side": {"args": {"concurrency": 1}}}, worker, reward_timeout_s=1.4).rollouts
+    assert [rollout.reward for rollout in alone[-2:]] == [0.0] * 2
+
+
+@pytest.mark.parametrize("concurrency", [0, "many", None])
+def test_side_by_side_needs_a_number(worker: RewardWorker, concurrency: object) -> None:
+    with pytest.raises(RewardError, match=r"reward side_by_side: concurrency is .*, not a whole number from 1 on"):
+        score(["ok"], {"side_by_side": {"args": {"concurrency": concurrency}}}, worker)
 
 
 def test_what_a_reward_prints_or_starts_disturbs_nothing(worker: RewardWorker) -> None:
@@ -281,6 +313,34 @@ def test_overlong_penalty_rises_over_the_buffer() -> None:
     assert overlong_penalty(100, 100, recipe_of().scoring) == 0
 
 
+def test_good_completions_of_a_wanted_length_earn_a_bonus(worker: RewardWorker) -> None:
+    bonus = {"reward": "choice_accuracy", "tokens_low": 20, "tokens_high": 40}
+    cases: list[tuple[str, int, Any]] = [
+        ("<answer>B</answer>", 19, "stop"),
+        ("<answer>B</answer>", 20, "stop"),
+        ("<answer>B</answer>", 40, "stop"),
+        ("<answer>B</answer>", 41, "stop"),
+        ("<answer>A</answer>", 30, "stop"),
+        ("<answer>B</answer>", 30, "length"),
+        ("<answer>B</answer>", 30, "error"),
+    ]
+    completions = [completion_of(text, reason, length) for text, length, reason in cases]
+    for truncated, cut in (("score", 2.2), ("zero", 0.0)):
+        recipe = recipe_of({"choice_accuracy": 2.0}, scoring={"length_bonus": bonus, "truncated": truncated})
+        rollouts = score_group(prompt_of(), completions, recipe, worker=worker).rollouts
+        assert [rollout.reward for rollout in rollouts] == pytest.approx([2.0, 2.2, 2.2, 2.0, 0.0, cut, 0.0])
+    other = recipe_of({"choice_accuracy": 2.0}, scoring={"length_bonus": {**bonus, "reward": "label_match"}})
+    assert [r.reward for r in score_group(prompt_of(), completions[:2], other, worker=worker).rollouts] == [2.0, 2.0]
+
+
+def test_the_bonus_begins_at_least(worker: RewardWorker) -> None:
+    bonus = {"reward": "fine", "tokens_low": 1, "least": 0.5, "bonus": 0.3}
+    recipe = recipe_of({"fine": 1.0}, scoring={"length_bonus": bonus})
+    assert score_group(prompt_of(), [completion_of("x")], recipe, TABLE, worker).rollouts[0].reward == 0.8
+    recipe = recipe_of({"fine": 1.0}, scoring={"length_bonus": {**bonus, "least": 0.51}})
+    assert score_group(prompt_of(), [completion_of("x")], recipe, TABLE, worker).rollouts[0].reward == 0.5
+
+
 def test_a_truncated_completion_pays_the_length_penalty_too(worker: RewardWorker) -> None:
     recipe = recipe_of({"fine": 1.0}, scoring={"truncated": "zero", "overlong_buffer": 20, "overlong_penalty": 0.5})
     completions = [completion_of("x", "length", 100), completion_of("x", "stop", 90), completion_of("x", "stop", 80)]
@@ -326,3 +386,20 @@ def test_train_samples_counts_what_it_leaves_out() -> None:
 def test_train_samples_of_nothing() -> None:
     batch = train_samples([], recipe_of())
     assert (batch.samples, batch.counts, batch.num_with_signal) == ((), {}, 0)
+
+
+def test_groups_without_signal_are_kept_where_the_recipe_says_so() -> None:
+    groups = [group_of([0.5, 0.5]), group_of([1.0, 0.0]), group_of([2.0], {0: "failed: no tokens"})]
+    kept = train_samples(groups, recipe_of(algorithm={"silent_groups": "keep"}))
+    assert [sample.advantage == 0.0 for sample in kept.samples] == [True, True, False, False]
+    dropped = train_samples(groups, recipe_of())
+    assert kept.samples[2:] == dropped.samples
+    assert (kept.num_with_signal, kept.metrics()["num_groups_without_signal"]) == (1, 2.0)
+
+
+@pytest.mark.parametrize(("fidelity", "value"), [(None, 1.0), ("corrected", 1.0), ("as_published", 0.0)])
+def test_rewards_read_as_the_recipes_fidelity_says(worker: RewardWorker, fidelity: str | None, value: float) -> None:
+    """The released code takes no lower-case letter."""
+    recipe = recipe_of({"choice_accuracy": 1.0}, fidelity=fidelity)
+    group = score_group(prompt_of(), [completion_of("<answer>b</answer>")], recipe, worker=worker)
+    assert group.rollouts[0].reward == value

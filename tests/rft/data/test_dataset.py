@@ -131,6 +131,19 @@ def test_a_row_becomes_a_prompt(tmp_path: Path) -> None:
     assert prompt.video == Video(tmp_path / "a.mp4", recipe.video.sampling(), 2.0, 7.0, None)
 
 
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [("sampled", (None, "even")), ("one_per_box", (3, "start_then_even")), ("seven", (7, "published_tracking"))],
+)
+def test_frames_of_a_tracking_clip_go_by_its_boxes(frames: str, expected: tuple[int | None, str]) -> None:
+    tasks = {"tracking": {"frames": frames}, "temporal_grounding": {}}
+    recipe = Recipe.model_validate({"model": "m", "tasks": tasks, "data": {"train": []}, "steps": 1})
+    sampling = to_prompt(TASKS["tracking"].example, recipe).video.sampling
+    assert (sampling.num_frames, sampling.pick) == expected
+    assert (sampling.max_pixels, sampling.fps) == (recipe.video.max_pixels, recipe.video.fps)
+    assert to_prompt(TASKS["temporal_grounding"].example, recipe).video.sampling == recipe.video.sampling()
+
+
 class FakeClips:
     def __init__(self, bad: set[str] = frozenset()) -> None:  # type: ignore[assignment]
         self.bad = bad
