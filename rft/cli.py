@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rft.data_commands import add_data
 from rft.errors import Interrupted, RftError
 
 USER_ERROR = 2
@@ -89,18 +90,6 @@ def _report(args: argparse.Namespace) -> None:
     print(report(args.run_dir))
 
 
-def _data(args: argparse.Namespace) -> None:
-    if args.what == "synthetic":
-        from rft.synthetic.rows import write_dataset
-
-        rows = write_dataset(args.directory, seed=args.seed)
-        print(f"{args.directory}: {', '.join(f'{count:,} rows in {name}.jsonl' for name, count in rows.items())}")
-    else:
-        from rft.data.real_clips import write_real_clips
-
-        write_real_clips(args.directory)
-
-
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of the whole command line, and that of each command."""
     parser = argparse.ArgumentParser(prog="rft", description="GRPO for video multimodal language models, by recipe.")
@@ -136,10 +125,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
     report = command("report", _report, "Sum up a run folder.")
     report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
-    data = command("data", _data, "Write a data set: clips drawn by this project, or real ones from a wheel.")
-    data.add_argument("what", choices=("synthetic", "real-clips"))
-    data.add_argument("directory", metavar="DIR", type=Path)
-    data.add_argument("--seed", type=int, default=0, help="of the drawn clips")
+    add_data(adder)
     return parser, commands
 
 

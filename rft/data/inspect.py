@@ -1,0 +1,140 @@
+"""What rows are: counts, lengths and truths, as text that any terminal shows."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rewards.types import (
+    BoxesTarget,
+    CaptionTarget,
+    ChoiceTarget,
+    GroundedChoiceTarget,
+    LabelTarget,
+    Span,
+    SpanTarget,
+    Target,
+)
+from rft.comparison import TextTable, plain
+from rft.data.dataset import missing_videos, read_rows
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+
+BINS = 10
+BAR_WIDTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many values lie in each of equal bins from 0 to a round number that holds the largest."""
+
+    title: str
+    edges: tuple[float, ...]
+    """[bins + 1]."""
+    counts: tuple[int, ...]
+    """[bins]; a value on an edge counts in the bin above, the largest in the last."""
+
+    def __str__(self) -> str:
+        most = max(self.counts)
+        width = len(f"{self.edges[-1]:g}")
+        lines = [
+            f"{low:>{width}g} - {high:<{width}g} {'#' * -(-count * BAR_WIDTH // most):<{BAR_WIDTH}} {count:,}"
+            for low, high, count in zip(self.edges, self.edges[1:], self.counts, strict=False)
+        ]
+        return "\n".join([self.title, *lines])
+
+
+def histogram(title: str, values: Sequence[float]) -> Histogram:
+    """Of at least one value, none below 0."""
+    largest = max(values)
+    step = next(
+        s for power in range(-6, 16) for s in (10.0**power, 2 * 10.0**power, 5 * 10.0**power) if s * BINS >= largest
+    )
+    counts = Counter(min(int(value / step), BINS - 1) for value in values)
+    edges = tuple(round(step * i, 6) for i in range(BINS + 1))
+    return Histogram(title, edges, tuple(counts[i] for i in range(BINS)))
+
+
+def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[Row, ...]]:
+    """A text about the rows of `paths`, and the rows. DataError: every row that cannot be read."""
+    rows = read_rows(paths, video_root, tuple(TASKS))
+    parts = [plain(_counts(rows)), *_shared_videos(paths, video_root), missing_videos(rows) or "All videos are there."]
+    for name in dict.fromkeys(row.dataset or row.task for row in rows):
+        own = [row for row in rows if (row.dataset or row.task) == name]
+        parts += [str(one) for one in _histograms(name, own)]
+        parts += _answers(name, own)
+    return "\n\n".join(parts), rows
+
+
+def spans_of(target: Target) -> tuple[Span, ...]:
+    """The true spans of a target; () for those that hold none."""
+    if isinstance(target, SpanTarget):
+        return ((target.start_s, target.end_s),)
+    return target.spans if isinstance(target, GroundedChoiceTarget) else ()
+
+
+def _counts(rows: Sequence[Row]) -> TextTable:
+    kinds = Counter((row.dataset or "-", row.task) for row in rows)
+    lines = []
+    for (dataset, task), count in kinds.items():
+        own = [row for row in rows if (row.dataset or "-", row.task) == (dataset, task)]
+        clips = [row.clip_s for row in own if row.clip_s is not None]
+        videos = len({row.video for row in own})
+        mean = f"{sum(clips) / len(clips):.1f}" if clips else "-"
+        lines.append(
+            (dataset, task, f"{count:,}", f"{videos:,}", f"{count / videos:.2f}", mean, f"{count - len(clips):,}")
+        )
+    columns = ("data set", "task", "rows", "videos", "rows per video", "mean length (s)", "length not known")
+    return TextTable(f"{len(rows):,} rows", columns, tuple(lines))
+
+
+def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
+    """A warning for each two files that show the same videos: held-out rows should not."""
+    if len(paths) < 2:
+        return []
+    videos = {path: {row.video for row in read_rows([path], video_root, tuple(TASKS))} for path in paths}
+    ordered = list(videos)
+    return [
+        f"warning: {one} and {other} share {len(videos[one] & videos[other]):,} videos"
+        for i, one in enumerate(ordered)
+        for other in ordered[i + 1 :]
+        if videos[one] & videos[other]
+    ]
+
+
+def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
+    clips = [row.clip_s for row in rows if row.clip_s is not None]
+    targets = [(TASKS[row.task].target(row), row.clip_s) for row in rows]
+    events = [end - start for target, _ in targets for start, end in spans_of(target)]
+    shares = [
+        (end - start) / clip_s for target, clip_s in targets if clip_s is not None for start, end in spans_of(target)
+    ]
+    areas = [
+        (x1 - x0) * (y1 - y0)
+        for target, _ in targets
+        if isinstance(target, BoxesTarget)
+        for x0, y0, x1, y1 in target.boxes
+    ]
+    measured = (
+        ("clip length (s)", clips),
+        ("true span (s)", events),
+        ("true span as a part of its clip", shares),
+        ("box area as a part of the image", areas),
+    )
+    return [histogram(f"{name}: {what}, {len(values):,}", values) for what, values in measured if values]
+
+
+def _answers(name: str, rows: Sequence[Row]) -> list[str]:
+    """How often each letter or label is the truth, and how many captions have events."""
+    targets = [TASKS[row.task].target(row) for row in rows]
+    words = [
+        target.choice
+        if isinstance(target, ChoiceTarget | GroundedChoiceTarget)
+        else target.label
+        if isinstance(target, LabelTarget)
+        else f"{len(target.events)} events"
+        for target in targets
+        if isinstance(target, ChoiceTarget | GroundedChoiceTarget | LabelTarget | CaptionTarget)
+    ]
+    counts = sorted(Counter(words).items())
+    return [f"{name}: truths\n" + "\n".join(f"{word} {count:,}" for word, count in counts)] if counts else []
