@@ -1,6 +1,5 @@
 """What a reward returns, the targets it judges against, and their JSON form."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,6 +12,9 @@ Box = tuple[float, float, float, float]
 
 LETTERS = "ABCDEFG"
 """The letters that options can have, in order."""
+
+EARLY_START_S = 0.25
+"""How far a true span may start before its clip: NExT-GQA's published spans do so by up to 0.2 s."""
 
 Fidelity = Literal["as_published", "corrected"]
 """Whose reading of a completion: that of VideoChat-R1's released code, oddities included, or our own."""
@@ -182,10 +184,11 @@ def _items(where: str, value: object, least: int, problems: list[str]) -> list[o
 
 
 def _numbers(where: str, value: object, count: int, problems: list[str]) -> tuple[float, ...] | None:
-    if isinstance(value, list | tuple) and len(value) == count:
-        numbers = [float(v) for v in value if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e15]
-        if len(numbers) == count and all(map(math.isfinite, numbers)):
-            return tuple(numbers)
+    if isinstance(value, (list, tuple)) and len(value) == count:
+        # A tuple of types, here and above: a union is built anew at every call, and large files hold many numbers.
+        numbers = [v for v in value if isinstance(v, (int, float)) and not isinstance(v, bool) and -1e15 < v < 1e15]
+        if len(numbers) == count:
+            return tuple(map(float, numbers))
     problems.append(f"{where}: {_shown(value)} is not a list of {count} finite numbers")
     return None
 
@@ -195,7 +198,7 @@ def _span(where: str, value: object, problems: list[str]) -> Span:
     if numbers is None:
         return (0.0, 0.0)
     start, end = numbers
-    if start < 0:
+    if start < -EARLY_START_S:
         problems.append(f"{where}: starts at {start} s; times count from 0 at the start of the clip")
     if end <= start:
         problems.append(f"{where}: ends at {end} s, not after its start at {start} s; swap them or drop the row")

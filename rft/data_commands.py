@@ -47,7 +47,7 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--per-video", choices=("all", "one"), default="all", help="all rows of a video, or the first usable one"
     )
-    convert.add_argument("--clip-to-duration", action="store_true", help="let no span end past the stated length")
+    convert.add_argument("--clip-to-duration", action="store_true", help="cut true spans at 0 and at the stated length")
     convert.add_argument("--drop-invalid", action="store_true", help="go on without what cannot be a row")
 
 

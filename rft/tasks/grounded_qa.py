@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from rewards import RewardFn
-from rewards.types import GroundedChoiceTarget, Span
+from rewards.parsing import parse_spans
+from rewards.types import GroundedChoiceTarget, Score, Span
 from rft.tasks.multiple_choice import MultipleChoiceRow
-from rft.tasks.spans import best_constant_span, fractions_of_clip
-from rft.tasks.types import Task, clip_problems, majority, option_lines, option_problems, recalls, write_number
+from rft.tasks.spans import best_constant_span, fractions_of_clip, true_share
+from rft.tasks.types import Task, clip_problems, majority, option_lines, option_problems, write_number
 
 
 class GroundedQARow(MultipleChoiceRow):
@@ -26,27 +27,43 @@ def _check(row: GroundedQARow, target: GroundedChoiceTarget) -> list[str]:
 
 
 def _write(target: GroundedChoiceTarget) -> str:
-    spans = ", ".join(f"({write_number(start)}, {write_number(end)})" for start, end in target.spans)
+    spans = ", ".join(f"({write_number(max(start, 0.0))}, {write_number(end)})" for start, end in target.spans)
     return f"<answer>{target.choice}</answer><glue>[{spans}]</glue>"
 
 
 def _judge(completion: str, target: GroundedChoiceTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
     right = rewards["choice_accuracy"](completion, target).value
-    iou = rewards["union_iou"](completion, target).value
-    return {"grounded_mIoU": right * iou, "accuracy": right, "mIoU": iou, **recalls(iou)}
+    grounding = rewards["union_iou"](completion, target)
+    iou, iop = grounding.value, _iop(grounding, target)
+    return {
+        "grounded_mIoU": right * iou,
+        "accuracy": right,
+        "mIoU": iou,
+        "IoU@0.3": float(iou >= 0.3),
+        "IoU@0.5": float(iou >= 0.5),
+        "mIoP": iop,
+        "IoP@0.3": float(iop >= 0.3),
+        "IoP@0.5": float(iop >= 0.5),
+        "Acc@GQA": right * (iop >= 0.5),
+    }
+
+
+def _iop(grounding: Score, target: GroundedChoiceTarget) -> float:
+    """Which part of the answered seconds is true; 0 with an IoU of 0, which unreadable answers have too."""
+    spans = parse_spans(grounding.answer) if grounding.answer and grounding.value > 0 else None
+    return true_share(spans, target.spans) if spans else 0.0
 
 
 def _baselines(
     train: Sequence[GroundedChoiceTarget], rows: Sequence[tuple[GroundedChoiceTarget, float | None]]
 ) -> dict[str, list[str]]:
-    letter = majority([target.choice for target in train]) or "A"
+    letter = majority([target.choice for target in train or [target for target, _ in rows]]) or "A"
     spans: dict[str, list[Span]] = fractions_of_clip([clip_s for _, clip_s in rows])
     constant = best_constant_span([target.spans for target in train])
     if constant:
         spans["best_constant"] = [constant] * len(rows)
-    return {
-        name: [_write(GroundedChoiceTarget(letter, (span,))) for span in answers] for name, answers in spans.items()
-    }
+    answers = {name: [_write(GroundedChoiceTarget(letter, (span,))) for span in spans[name]] for name in spans}
+    return {**answers, "majority": [_write(GroundedChoiceTarget(letter, ()))] * len(rows)}
 
 
 GROUNDED_QA = Task(

@@ -40,6 +40,8 @@ class Conversion:
     """Rows and what was met on the way."""
 
     title: str
+    dataset: str
+    """Set and split of the rows, such as "charades_sta/train"."""
     rows: tuple[Mapping[str, Any], ...]
     """As they are written; without those that cannot be rows."""
     anomalies: Mapping[str, tuple[Anomaly, ...]]
@@ -53,11 +55,11 @@ class Conversion:
 
     def table(self) -> TextTable:
         """Every fact and every kind of anomaly, with what was done and the first rows it was met in."""
-        lines = [(what, value, "") for what, value in self.facts]
+        lines = [("data set", self.dataset, ""), *((what, value, "") for what, value in self.facts)]
         for kind, found in self.anomalies.items():
-            ids = list(dict.fromkeys(anomaly.row_id for anomaly in found))
+            ids = list(dict.fromkeys(anomaly.row_id.removeprefix(f"{self.dataset}/") for anomaly in found))
             named = ", ".join(ids[:NAMED_IDS]) + (", ..." if len(ids) > NAMED_IDS else "")
-            lines.append((f"{kind}: {KINDS[kind].meaning}", f"{len(found):,}", f"{self.done[kind]} ({named})"))
+            lines.append((f"{kind}: {KINDS[kind].meaning}", f"{len(found):,}", f"{self.done[kind]}: {named}"))
         if not self.anomalies:
             lines.append(("anomalies", "0", ""))
         return TextTable(
@@ -162,6 +164,7 @@ def _concluded(
         warnings.append(f"{choices.video_root} is not on this machine: no video was looked for.")
     return Conversion(
         title,
+        ", ".join(dict.fromkeys(str(e.fields.get("dataset", "-")) for e in examined)),
         tuple(e.fields for e in kept),
         anomalies,
         (*_counts(examined, kept, choices), *published.facts),
@@ -174,10 +177,8 @@ def _concluded(
 def _counts(examined: Sequence[Examined], kept: Sequence[Examined], choices: Choices) -> list[tuple[str, str]]:
     """What stands at the head of the summary."""
     videos = {e.fields.get("video") for e in examined}
-    datasets = dict.fromkeys(str(e.fields.get("dataset", "-")) for e in examined)
     one = "first usable row of each video" if choices.per_video == "one" else "all rows of each video"
     facts = [
-        ("data set", ", ".join(datasets)),
         ("rows in the source", f"{len(examined):,}"),
         ("videos", f"{len(videos):,}"),
         (f"rows taken: {one}", f"{len(kept):,}"),
@@ -203,6 +204,6 @@ def _done(kind: str, choices: Choices) -> str:
         if choices.drop_invalid:
             return "dropped"
         return "passed over, or refused where the video has no other row" if choices.per_video == "one" else "refused"
-    if choices.clip_to_duration and kind in ("past_end", "past_end_1s"):
-        return "end set to the length"
+    if choices.clip_to_duration and kind in ("past_end", "past_end_1s", "early_start"):
+        return "clipped"
     return KINDS[kind].done

@@ -26,6 +26,7 @@ KINDS = {
     "past_end": Kind("span ends past the stated length", "kept as published"),
     "past_end_1s": Kind("of these, by more than 1 s", "kept as published"),
     "start_past_end": Kind("span starts past the stated length", "kept as published"),
+    "early_start": Kind("span starts before 0", "kept as published"),
     "overlapping": Kind("spans of one row overlap or touch", "kept; judged as their union"),
     "duplicate": Kind("says what an earlier row says", "kept"),
     "blanks": Kind("blanks around a text", "taken off"),
@@ -80,7 +81,7 @@ def examine(fields: Mapping[str, Any], clip_to_duration: bool) -> Examined:
             if any(later[0] <= earlier[1] for earlier, later in pairwise(ordered)):
                 found.append(Anomaly("overlapping", row_id, str(ordered)))
             if clip_to_duration and length is not None and published:
-                clipped = [[start, min(end, length)] for start, end in published]
+                clipped = [[max(start, 0.0), min(end, length)] for start, end in published]
                 is_clipped = clipped != [list(span) for span in published]
                 fields = {**fields, "target": {**target, key: clipped[0] if key == "span" else clipped}}
     examined = Examined(fields, tuple(found), is_clipped)
@@ -98,6 +99,7 @@ def _span_kinds(span: Any, length: float | None) -> list[tuple[str, str]]:
         ("past_end", is_past),
         ("past_end_1s", is_past and length is not None and end > length + 1 + NOISE_S),
         ("start_past_end", length is not None and start > length + NOISE_S),
+        ("early_start", start < 0),
         ("reversed", end < start),
         ("zero_length", end == start),
     )
