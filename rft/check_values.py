@@ -75,6 +75,11 @@ def _of_training(recipe: Recipe) -> Iterator[Finding]:
         "the learning rate would never be reached.",
     )
     yield (
+        recipe.rollout.share_gpu and recipe.rollout.gpus_per_worker > 1,
+        "rollout.share_gpu",
+        f"an engine on {recipe.rollout.gpus_per_worker} GPUs cannot share one. Set rollout.gpus_per_worker to 1.",
+    )
+    yield (
         learner.num_ranks > recipe.prompts_per_step,
         "learner.num_ranks",
         f"{learner.num_ranks} ranks share {recipe.prompts_per_step} groups a step: some would have none. "

@@ -32,6 +32,9 @@ LONGEST_SOCKET_PATH = 107
 
 SOCKET_BELOW_FOLDER = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 
+SHARED_GPU = 0.5
+"""What Ray counts for a process that leaves room for another on its GPU."""
+
 GRACE_S = 10.0
 """How long Ray's processes may take to end by themselves."""
 

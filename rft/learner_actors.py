@@ -9,7 +9,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from rft.cluster import SHARED_GPU
 from rft.errors import CheckpointError, Interrupted, RftError
+from rft.parity import Reading
 from rft.recipe import Recipe
 from rft.run_dir import PARTIAL_PREFIX, read_lines
 from rft.types import Demonstration, TrainSample, WeightsRef
@@ -29,7 +31,7 @@ class ColdStart:
         self._losses = self._partial / "losses.jsonl"
         shutil.rmtree(self._partial, ignore_errors=True)
         self._partial.mkdir(parents=True)
-        remote = ray.remote(num_cpus=0, num_gpus=gpus_per_rank())(supervise)
+        remote = ray.remote(num_cpus=0, num_gpus=gpus_per_process(recipe))(supervise)
         self._done = remote.remote(recipe, demonstrations, clips_dir, self._partial, self._losses)
 
     def losses(self, should_stop: Callable[[], bool]) -> Iterator[tuple[int, float]]:
@@ -111,6 +113,9 @@ class LearnerRank:
     def update(self, samples: Sequence[TrainSample]) -> tuple[dict[str, float], int]:
         return self._learner.update(samples), self._learner.policy_version
 
+    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
+        return self._learner.readings(samples)
+
     def publish_weights(self) -> WeightsRef | None:
         tensors, probe = self._learner.state_dict_for_rollout()
         return WeightsRef(self._learner.policy_version, ray.put(tensors), probe) if self._rank == 0 else None
@@ -129,7 +134,7 @@ class LearnerActors:
     def __init__(self, recipe: Recipe, model: str, clips_dir: Path) -> None:
         num_ranks = recipe.learner.num_ranks
         # num_cpus=0: ranks and rollout workers take turns on the cores of a machine without GPUs.
-        remote = ray.remote(num_cpus=0, num_gpus=gpus_per_rank())(LearnerRank)
+        remote = ray.remote(num_cpus=0, num_gpus=gpus_per_process(recipe))(LearnerRank)
         self._ranks = [remote.remote(rank, recipe, model, clips_dir) for rank in range(num_ranks)]
         address = ray.get(self._ranks[0].address.remote()) if num_ranks > 1 else None
         self._policy_version: int = self._call("build", address)
@@ -142,6 +147,11 @@ class LearnerActors:
         metrics: dict[str, float]
         metrics, self._policy_version = self._call("update", samples)
         return metrics
+
+    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
+        """What the learner makes of each prompt, to compare with the engine."""
+        readings: tuple[Reading, ...] = self._call("readings", samples)
+        return readings
 
     def publish_weights(self) -> WeightsRef:
         weights: WeightsRef = self._call("publish_weights")
@@ -182,8 +192,10 @@ def get(refs: Any) -> Any:
         raise
 
 
-def gpus_per_rank() -> int:
-    return 1 if ray.cluster_resources().get("GPU", 0) else 0
+def gpus_per_process(recipe: Recipe) -> float:
+    if not ray.cluster_resources().get("GPU", 0):
+        return 0
+    return SHARED_GPU if recipe.rollout.share_gpu else 1
 
 
 def share_cores(num_processes: int) -> None:

@@ -135,6 +135,8 @@ class RolloutRecipe(Section):
     """1: sample the next step's groups while the learner works on this one's; they are one policy version old."""
     gpus_per_worker: int = Field(1, ge=1)
     """Tensor-parallel size of an engine, where there are GPUs."""
+    share_gpu: bool = False
+    """An engine and a learning process live on one GPU: leave them room with gpu_memory_utilization."""
     threads_per_worker: int | None = Field(None, ge=1)
     """CPU threads of an engine, where there are no GPUs; default: all cores."""
     max_model_len: int = Field(8192, ge=16)

@@ -1,4 +1,4 @@
-"""Every shipped recipe loads and fits its tasks; those of real models pass the whole check."""
+"""Every shipped recipe loads and fits its tasks; those of real models pass the whole check, in both fidelities."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,15 +28,21 @@ def test_a_recipe_is_short_and_says_how_to_run_it(path: Path) -> None:
     assert lines[: len(comments)] == comments
     assert any(f"rft train recipes/{path.name}" in line for line in comments)
     assert len([line for line in lines if line and not line.startswith("#")]) <= 40
+    assert max(map(len, lines)) <= 120
 
 
-def test_both_sizes_are_there_full_and_lora() -> None:
-    assert [path.stem.removeprefix("videochat_r1_joint_") for path in REAL] == ["3b", "3b_lora", "7b", "7b_lora"]
+def test_all_that_the_paper_trained_is_there() -> None:
+    names = {path.stem.removeprefix("videochat_r1_") for path in REAL}
+    joint = {f"joint_{kind}" for kind in ("7b", "7b_thinking", "7b_lora", "3b", "3b_lora")}
+    single = {f"{task}_7b" for task in ("temporal_grounding", "nextgqa", "got10k", "quality", "caption")}
+    assert names == joint | single | {f"sft_{data}_7b" for data in ("charades_sta", "got10k", "nextgqa")}
 
 
+@pytest.mark.parametrize("fidelity", ["corrected", "as_published"])
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_a_real_recipe_passes_the_check_with_a_local_model(
     path: Path,
+    fidelity: str,
     model_folder: Path,
     data_of: Callable[[Recipe], None],
     tmp_path: Path,
@@ -44,10 +50,12 @@ def test_a_real_recipe_passes_the_check_with_a_local_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data_of(load_recipe(path))
-    checked = check_file(path, [f"model={model_folder}"])
-    assert (checked.recipe.learner.lora is not None) == path.stem.endswith("_lora")
-    assert [note for note in checked.notes if "safetensors" not in note] == []
-    assert len([line for line in path.read_text().splitlines() if not line.startswith("#")]) <= 25
-    plan = dict(checked.plan)
-    assert plan["model"] == str(model_folder)
-    assert plan["steps"].startswith("3,138 x 8 prompts x 8 completions = 200,832 completions")
+    checked = check_file(path, [f"model={model_folder}", f"fidelity={fidelity}"])
+    recipe = checked.recipe
+    assert (recipe.learner.lora is not None) == path.stem.endswith("_lora")
+    assert (recipe.algorithm.beta, recipe.sampling.top_k) == (0.04, 50 if fidelity == "as_published" else 0)
+    # One of the two stages: the supervised baselines have no GRPO step.
+    assert (recipe.steps == 0) == path.stem.startswith("videochat_r1_sft_") == (recipe.cold_start is not None)
+    if fidelity == "corrected":
+        assert [note for note in checked.notes if "safetensors" not in note] == []
+    assert dict(checked.plan)["model"] == str(model_folder)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayTaskError
 
+from rft.cluster import SHARED_GPU
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool
@@ -134,7 +135,8 @@ class RayWorker:
         """Returns at once, while the worker starts."""
         use_gpu = ray.cluster_resources().get("GPU", 0) > 0
         # num_cpus=0: workers and learner take turns on the cores of a machine without GPUs.
-        actor = ray.remote(num_cpus=0, num_gpus=recipe.rollout.gpus_per_worker if use_gpu else 0)(RolloutWorker)
+        num_gpus = SHARED_GPU if recipe.rollout.share_gpu else recipe.rollout.gpus_per_worker
+        actor = ray.remote(num_cpus=0, num_gpus=num_gpus if use_gpu else 0)(RolloutWorker)
         self._actor = actor.remote(model, recipe, clips_dir, use_gpu)
         self._started = _future(self._actor.start.remote())
 
