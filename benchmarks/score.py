@@ -1,0 +1,111 @@
+"""How many stored completions does one core score in a second, reading and writing JSON included?
+
+    python -m benchmarks.score                      # 100,000 rows of each task, under both readings
+    python -m benchmarks.score --rows 1000000 --tasks temporal_grounding
+
+Rows are written to a temporary folder: thoughts of about 60 words, answers of which one in ten cannot be read, every
+target its own. Times are of `rft.score.score` with an output file, on the one core the process is bound to.
+Prints a table, and one JSON object as its last line.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rewards.types import Fidelity, target_from_dict
+from rft.comparison import TextTable, plain
+from rft.score import Asked, score
+from rft.tasks import TASKS
+
+READINGS: tuple[Fidelity, ...] = ("as_published", "corrected")
+WORDS = ("the", "person", "walks", "to", "a", "door", "then", "opens", "it", "slowly", "near", "12.5", "seconds")
+MEASURED = ("temporal_grounding", "tracking", "multiple_choice", "grounded_qa")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rows", type=int, default=100_000, help="of each task")
+    parser.add_argument("--tasks", nargs="+", choices=MEASURED, default=MEASURED)
+    parser.add_argument("--json", action="store_true", help="print the JSON object alone")
+    args = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    found = [measured(task, args.rows) for task in args.tasks]
+    lines = tuple(
+        (one["task"], reading, f"{of['seconds']:.2f}", f"{of['per_second']:,.0f}", f"{of['seconds_per_million']:.1f}")
+        for one in found
+        for reading, of in one["readings"].items()
+    )
+    columns = ("task", "reading", "seconds", "completions per second", "seconds per million")
+    if not args.json:
+        print(plain(TextTable(f"{args.rows:,} completions of each task, one core", columns, lines)))
+    print(json.dumps({"machine": processor(), "rows": args.rows, "tasks": found}))
+
+
+def processor() -> str:
+    """The processor's own name, where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def measured(task: str, num_rows: int) -> dict[str, Any]:
+    readings = {}
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "in.jsonl"
+        with source.open("w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows(task, num_rows))
+        for reading in READINGS:
+            began = time.process_time()
+            scored = score(source, Asked(task=task, fidelity=reading), Path(folder) / "out.jsonl")
+            seconds = time.process_time() - began
+            assert len(scored.tallies[task]) == num_rows
+            readings[reading] = {
+                "seconds": seconds,
+                "per_second": num_rows / seconds,
+                "seconds_per_million": seconds / num_rows * 1e6,
+            }
+        return {"task": task, "bytes_per_row": source.stat().st_size / num_rows, "readings": readings}
+
+
+def rows(task: str, number: int) -> Iterator[dict[str, Any]]:
+    """Completions near their targets; one in ten has no answer that could be read."""
+    draw = random.Random(f"{task} 0")
+    for i in range(number):
+        target = drawn_target(task, draw)
+        thought = " ".join(draw.choices(WORDS, k=60))
+        answer = target if draw.random() < 0.7 else drawn_target(task, draw)
+        completion = TASKS[task].answer_text(target_from_dict(answer), think=True, thought=thought)
+        if draw.random() < 0.1:
+            completion = completion.replace("answer>", "reply>")
+        yield {"id": str(i), "completion": completion, "target": target, "duration_s": 40.0}
+
+
+def drawn_target(task: str, draw: random.Random) -> dict[str, Any]:
+    def span() -> list[float]:
+        start = round(draw.uniform(0, 30), 2)
+        return [start, round(start + draw.uniform(1, 10), 2)]
+
+    def box() -> list[float]:
+        left, top = draw.uniform(0, 0.5), draw.uniform(0, 0.5)
+        return [round(x, 3) for x in (left, top, left + draw.uniform(0.1, 0.5), top + draw.uniform(0.1, 0.5))]
+
+    choice = draw.choice("ABCDE")
+    return {
+        "temporal_grounding": lambda: {"span": span()},
+        "tracking": lambda: {"boxes": [box() for _ in range(8)]},
+        "multiple_choice": lambda: {"choice": choice},
+        "grounded_qa": lambda: {"choice": choice, "spans": [span(), span()]},
+    }[task]()
+
+
+if __name__ == "__main__":
+    main()
