@@ -17,6 +17,7 @@ MOST_EVENTS = 64
 _WORD = re.compile(r"[^\W_]++")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n++")
 _SUFFIX = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)$")
+_DOUBLED = re.compile(r"(\w)\1$")
 _EMPTY_WORDS = frozenset(
     _WORD.findall(
         "a an and are as at be been by for from had has have he her his in into is it its of on or out she some that "
@@ -148,7 +149,7 @@ def _content(text: str) -> list[str]:
     """Words that carry meaning, without their usual endings; all words where none does."""
     words = _words(text)
     content = [word for word in words if word not in _EMPTY_WORDS] or list(words)
-    return [_SUFFIX.sub("", word) for word in content]
+    return [_DOUBLED.sub(r"\1", _SUFFIX.sub("", word)) for word in content]
 
 
 def _overlap(event: str, found: set[str]) -> float:

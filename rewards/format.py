@@ -3,9 +3,10 @@
 import re
 from itertools import islice
 
-from rewards.parsing import answer_text, parse_boxes, parse_choice, parse_span, parse_spans, tag_text
+from rewards.parsing import LONGEST_ANSWER, answer_text, parse_boxes, parse_choice, parse_span, parse_spans, tag_text
 from rewards.types import BoxesTarget, ChoiceTarget, Fault, GroundedChoiceTarget, Score, SpanTarget, Target
 
+_WORD = re.compile(r"[^\W_]")
 _TAG = re.compile(r"</?+(?:think|answer|glue)>")
 
 
@@ -57,7 +58,8 @@ def _problem(answer: str, glue: str, target: Target) -> tuple[str, Fault] | None
         if parse_choice(answer) is None:
             return "the answer is no option letter", "unreadable"
         return _glue_problem(glue) if isinstance(target, GroundedChoiceTarget) else None
-    return None if answer else ("the answer is empty", "unreadable")
+    has_words = len(answer) <= LONGEST_ANSWER and _WORD.search(answer)
+    return None if has_words else ("the answer holds no words, or too many", "unreadable")
 
 
 def _span_problem(answer: str) -> tuple[str, Fault] | None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rewards import REWARDS, accepted_targets
 from rewards.parsing import parse_boxes, parse_choice, parse_span, parse_spans
-from rewards.types import BoxesTarget, ChoiceTarget, GroundedChoiceTarget, Score, SpanTarget
+from rewards.types import BoxesTarget, CaptionTarget, ChoiceTarget, GroundedChoiceTarget, LabelTarget, Score, SpanTarget
 
 TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "glue") for slash in ("", "/")]
 WORDS = ["to", "and", "s", "seconds", "A", "(B)", "c", "answer is", "1", "2.5", ".5", "3.", "-1", "1e5", "9" * 400]
@@ -16,10 +16,12 @@ PIECES = [*TAGS, *WORDS, *"[](),:- \n\u0661"]
 # Texts near the grammar: plain random text almost never reaches the inner branches.
 NEAR_ANSWERS = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=30).map("".join)
 TARGETS = [
-    SpanTarget(1.0, 3.0),
+    SpanTarget(1.0, 3.0, 10.0),
     ChoiceTarget("B"),
     GroundedChoiceTarget("B", ((1.0, 3.0), (2.0, 5.0))),
     BoxesTarget(((0.1, 0.1, 0.4, 0.4), (0.2, 0.1, 0.5, 0.4))),
+    LabelTarget("B to s"),
+    CaptionTarget("", ("answer is c", "to 1 seconds")),
 ]
 CASES = [
     (name, target) for name, fn in REWARDS.items() for target in TARGETS if isinstance(target, accepted_targets(fn))

@@ -16,6 +16,10 @@ def fine(completion: str, target: ChoiceTarget, *, value: float = 0.5) -> Score:
     return Score(value, completion, "fine")
 
 
+def side_by_side(completion: str, target: ChoiceTarget, *, concurrency: int = 2) -> Score:
+    return odd(completion, target)
+
+
 def odd(completion: str, target: ChoiceTarget) -> Score:
     if completion == "raise":
         raise ValueError("no such thing")
@@ -26,6 +30,10 @@ def odd(completion: str, target: ChoiceTarget) -> Score:
     if completion == "loop":
         while True:
             pass
+    if completion == "sleep":
+        time.sleep(60)
+    if completion == "nap":
+        time.sleep(0.3)
     if completion == "regex":
         re.fullmatch(r"(a+)+b", "a" * 64)
     if completion == "deaf":

@@ -5,8 +5,8 @@ import pytest
 
 from rft.data.dataset import read_rows
 from rft.errors import DataError
+from rft.synthetic.questions import DRAWN_TASKS
 from rft.synthetic.rows import Sizes, write_dataset
-from rft.tasks import TASKS
 
 SMALL = Sizes(events=2, journeys=1)
 
@@ -18,8 +18,8 @@ def write(directory: Path, seed: int = 0, train: Sizes = SMALL) -> dict[str, int
 def test_every_file_is_written_with_its_rows_and_clips(tmp_path: Path) -> None:
     assert write(tmp_path) == {"train": 7, "validation": 7, "test": 7, "cold_start": 22}
     for name in ("train", "cold_start", "validation", "test"):
-        rows = read_rows([tmp_path / f"{name}.jsonl"], None, set(TASKS))
-        assert {row.task for row in rows} == set(TASKS)
+        rows = read_rows([tmp_path / f"{name}.jsonl"], None, set(DRAWN_TASKS))
+        assert {row.task for row in rows} == set(DRAWN_TASKS)
         assert all(Path(row.video).exists() for row in rows)
         assert all((row.demonstration is not None) == (name == "cold_start") for row in rows)
     assert (tmp_path / "policy" / "model.safetensors").exists()
@@ -31,7 +31,7 @@ def test_held_out_rows_do_not_depend_on_the_number_of_others_and_share_no_clip(t
     for name in ("validation", "test"):
         assert (tmp_path / "a" / f"{name}.jsonl").read_text() == (tmp_path / "b" / f"{name}.jsonl").read_text()
     clips = [
-        {row.video for row in read_rows([tmp_path / "a" / f"{name}.jsonl"], None, set(TASKS))}
+        {row.video for row in read_rows([tmp_path / "a" / f"{name}.jsonl"], None, set(DRAWN_TASKS))}
         for name in ("train", "validation", "test")
     ]
     assert len(clips[0] | clips[1] | clips[2]) == sum(map(len, clips))
