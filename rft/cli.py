@@ -61,14 +61,33 @@ def _train(args: argparse.Namespace) -> int | None:
 
 
 def _eval(args: argparse.Namespace) -> int | None:
-    from rft.eval_recipe import eval_recipe
+    if [args.model, args.predictions, args.baseline].count(None) != 2:
+        args.refuse("give one of MODEL_DIR, --predictions and --baseline")
+    if not args.data and not args.predictions:
+        args.refuse("--data: say which rows")
+    if args.model is None:
+        _eval_offline(args)
+        return None
+    from rft.eval_recipe import EvalRequest, eval_recipe, parse_shard
 
+    asked = EvalRequest(args.task, parse_shard(args.shard or "0/1"), args.output)
     recipe = eval_recipe(
         args.model, tuple(args.data), args.recipe, args.video_root, args.num_samples, tuple(args.overrides)
     )
     from rft.launch import evaluate
 
-    return evaluate(recipe, args.task, args.json)
+    return evaluate(recipe, asked, args.json)
+
+
+def _eval_offline(args: argparse.Namespace) -> None:
+    from rft.offline import evaluate_baseline, evaluate_predictions
+
+    if any((args.shard, args.output, args.recipe, args.video_root, args.num_samples, args.overrides)):
+        args.refuse("only a MODEL_DIR is asked: --shard, -o, --recipe, --video-root, --num-samples and keys go with it")
+    if args.predictions:
+        print(evaluate_predictions(args.predictions, args.task, args.data, args.json))
+    else:
+        print(evaluate_baseline(args.baseline, args.task, args.data, args.json))
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -108,17 +127,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     train = command("train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
-    evaluate = command("eval", _eval, "Measure a model folder on rows, greedy and sampled, beside blind baselines.")
-    evaluate.add_argument("model", metavar="MODEL_DIR", help="a Hugging Face model folder, or a checkpoint of a run")
-    evaluate.add_argument(
-        "--data", metavar="FILE", type=Path, action="append", required=True, help="JSONL file of rows; may be repeated"
-    )
-    evaluate.add_argument("--task", help="measure the rows of this task only")
-    evaluate.add_argument("--recipe", metavar="R", type=Path, help="how to ask: default, that of the model's run")
-    evaluate.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
-    evaluate.add_argument("--num-samples", metavar="N", type=int, help="completions per row beside the greedy one")
-    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
-    _add_overrides(evaluate)
+    evaluate = command("eval", _eval, "Measure a model, stored completions or blind answers on rows.")
+    _add_eval(evaluate)
     scored = command("score", _score, "Score stored completions, or all of a run's again, without a model.")
     _add_score(scored)
     listing = command("list", _list, "Show the tasks, rewards, losses and recipes there are.")
@@ -150,6 +160,26 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", metavar="R", type=Path, help="whose rewards: default, the run's, or the tasks' own")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every row with its scores")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(refuse=parser.error)
+    text = "a Hugging Face model folder, or a checkpoint of a run"
+    parser.add_argument("model", metavar="MODEL_DIR", nargs="?", help=text)
+    text = "measure stored completions in place of a model: shards of `rft eval -o`, or lines of docs/evaluation.md"
+    parser.add_argument("--predictions", metavar="FILE", type=Path, nargs="+", action="extend", help=text)
+    text = "measure a blind answer in place of a model, such as whole_video; all: every one that fits the rows"
+    parser.add_argument("--baseline", metavar="NAME", help=text)
+    text = "JSONL file of rows; may be repeated"
+    parser.add_argument("--data", metavar="FILE", type=Path, action="append", default=[], help=text)
+    parser.add_argument("--task", help="measure the rows of this task only")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every completion with its values")
+    parser.add_argument("--shard", metavar="I/N", help="every N-th row from row I on, for one of N workers")
+    parser.add_argument("--recipe", metavar="R", type=Path, help="how to ask: default, that of the model's run")
+    parser.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
+    parser.add_argument("--num-samples", metavar="N", type=int, help="completions per row beside the greedy one")
+    _add_overrides(parser)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:

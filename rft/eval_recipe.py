@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rft.check_data import check_data
+from rft.data.usable import WHOLE, Shard
 from rft.errors import RecipeError
 from rft.model_folder import model_problems
 from rft.recipe import Recipe, TaskRecipe
@@ -16,6 +18,25 @@ RECIPE_NAME = "recipe.yaml"
 """The resolved recipe in a run folder."""
 LEVELS_UP = 4
 """How far above a checkpoint its run folder may lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRequest:
+    """What of an evaluation's rows is measured, and where its completions go."""
+
+    task: str | None = None
+    """None: all."""
+    shard: Shard = WHOLE
+    output: Path | None = None
+    """JSONL file for every completion with its values."""
+
+
+def parse_shard(text: str) -> Shard:
+    """ "2/8" -> (2, 8). Raises RecipeError where it is no such pair."""
+    index, _, count = text.partition("/")
+    if index.isdecimal() and count.isdecimal() and int(index) < int(count):
+        return int(index), int(count)
+    raise RecipeError(f"--shard: {text!r} is not I/N with I from 0 to N-1, such as 0/8 for the first of eight.")
 
 
 def eval_recipe(

@@ -1,21 +1,25 @@
-"""Evaluation through the rollout workers: greedy and sampled completions, judged by each task's own metrics."""
+"""Evaluation: greedy and sampled completions, judged by each task's own metrics, under two readings."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from rewards.types import Target, target_to_dict
-from rft.errors import CheckpointError
+from rewards import REWARDS, RewardFn
+from rewards.published import PUBLISHED_EVAL
+from rewards.types import Fault, GroundedChoiceTarget, SpanTarget, Target
+from rft.faults import fault_of
 from rft.intervals import Estimate, bootstrap
-from rft.records import read_records, write_records
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 from rft.types import Completion, FinishReason, Prompt, Sampling
 
 Mode = Literal["greedy", "sampled"]
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
+
+ReadingName = Literal["lenient", "strict"]
+"""How completions are read: as a person would, or as the evaluation scripts released with VideoChat-R1 do."""
+READINGS: tuple[ReadingName, ...] = ("lenient", "strict")
 
 WELL_FORMED = "well_formed"
 """The metric of every task that is 1 where the completion has the asked form."""
@@ -29,85 +33,160 @@ class Generator(Protocol):
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]: ...
 
 
+class Asked(Protocol):
+    """What a blind answer is judged by: a Prompt or a Sample."""
+
+    @property
+    def prompt_id(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def dataset(self) -> str | None: ...
+    @property
+    def target(self) -> Target: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one reading makes of a completion."""
+
+    values: dict[str, float]
+    """Metric -> value of this completion."""
+    fault: Fault | None
+    """What is wrong with the answer as such."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One judged completion."""
 
     prompt_id: str
     task: str
+    dataset: str | None
+    target: Target
+    duration_s: float | None
     mode: Mode
-    text: str
+    number: int
+    """Place among the row's completions of this mode, from 0."""
+    completion: str
     finish_reason: FinishReason
     num_tokens: int
     policy_version: int
-    values: dict[str, float]
-    """Metric -> value of this completion."""
-    target: dict[str, Any]
-    duration_s: float | None
+    readings: dict[ReadingName, Reading]
+    """"strict" is missing where no released script reads the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSet:
+    """Rows whose figures are one mean: those of one data set and task."""
+
+    task: str
+    dataset: str | None
+    num_rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class EvalResult:
-    """All samples of one evaluation, and what follows from them."""
+    """All samples of one evaluation, and what follows from them, whatever order the samples have."""
 
     samples: tuple[Sample, ...]
     seed: int
     """Of the bootstrap."""
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        return tuple(sorted({sample.task for sample in self.samples}))
+    def sets(self) -> dict[str, RowSet]:
+        """Name (see `row_sets`) -> its rows."""
+        return row_sets(self.samples)
 
-    def of(self, task: str, mode: Mode) -> tuple[Sample, ...]:
-        return tuple(s for s in self.samples if s.task == task and s.mode == mode)
+    def of(self, name: str, mode: Mode) -> tuple[Sample, ...]:
+        """The samples of a set, in the order of their ids."""
+        rows = self.sets[name]
+        found = [s for s in self.samples if (s.task, s.dataset, s.mode) == (rows.task, rows.dataset, mode)]
+        return tuple(sorted(found, key=lambda s: (s.prompt_id, s.number)))
 
-    def rows(self, task: str, mode: Mode) -> dict[str, dict[str, float]]:
-        """Prompt id -> metric -> mean over the row's samples, in the order of the prompts."""
+    def rows(self, name: str, mode: Mode, reading: ReadingName = "lenient") -> dict[str, dict[str, float]]:
+        """Prompt id -> metric -> mean over the row's samples; {} where the mode or the reading is missing."""
         by_row: dict[str, list[dict[str, float]]] = defaultdict(list)
-        for sample in self.of(task, mode):
-            by_row[sample.prompt_id].append(sample.values)
+        for sample in self.of(name, mode):
+            if reading in sample.readings:
+                by_row[sample.prompt_id].append(sample.readings[reading].values)
         return {
             prompt_id: {name: sum(v[name] for v in values) / len(values) for name in values[0]}
             for prompt_id, values in by_row.items()
         }
 
-    def estimates(self, task: str, mode: Mode) -> dict[str, Estimate]:
-        """Metric -> mean over all rows, the failed and malformed ones included; {} where the mode was not sampled."""
-        return bootstrap(list(self.rows(task, mode).values()), self.seed)
+    def estimates(self, name: str, mode: Mode, reading: ReadingName = "lenient") -> dict[str, Estimate]:
+        """Metric -> mean over all rows, the failed and malformed ones included; {} where there are none."""
+        return bootstrap(list(self.rows(name, mode, reading).values()), self.seed)
 
-    def counts(self, task: str, mode: Mode) -> dict[str, int]:
-        """How many completions there are, and how many failed, were cut at the limit, or were not in the asked form."""
-        samples = self.of(task, mode)
+    def counts(self, name: str, mode: Mode) -> dict[str, Any]:
+        """How many completions there are, failed, were cut at the limit, or were not in the asked form; and how many
+        answers each reading found at fault, by kind."""
+        samples = self.of(name, mode)
+        answered = [s for s in samples if s.finish_reason != "error"]
+        readings = {reading: [s.readings[reading] for s in answered if reading in s.readings] for reading in READINGS}
         return {
             "completions": len(samples),
-            "failed": sum(s.finish_reason == "error" for s in samples),
+            "failed": len(samples) - len(answered),
             "truncated": sum(s.finish_reason == "length" for s in samples),
-            "malformed": sum(s.values.get(WELL_FORMED, 1.0) == 0 for s in samples),
+            "malformed": sum(s.readings["lenient"].values.get(WELL_FORMED, 1.0) == 0 for s in samples),
+            "faults": {
+                reading: dict(Counter(r.fault for r in found if r.fault)) for reading, found in readings.items()
+            },
         }
 
     def to_json(self) -> dict[str, Any]:
-        """{task: {"rows": n, "greedy": {metric: value}, "sampled": {...}, "intervals": ..., "counts": ...}}."""
-        result: dict[str, Any] = {}
-        for task in self.tasks:
-            estimates = {mode: self.estimates(task, mode) for mode in MODES}
-            result[task] = {
-                "rows": max(len(self.rows(task, mode)) for mode in MODES),
-                **{mode: {name: e.value for name, e in estimates[mode].items()} for mode in MODES},
-                "intervals": {m: {name: [e.low, e.high] for name, e in estimates[m].items()} for m in MODES},
-                "counts": {mode: self.counts(task, mode) for mode in MODES},
+        """{set: {"task", "dataset", "rows", "greedy": {metric: value}, "sampled", "intervals", "strict", "counts"}}.
+
+        The first figures are the lenient reading's; "strict" holds "greedy", "sampled" and "intervals" of its own.
+        """
+        return {
+            name: {
+                "task": rows.task,
+                "dataset": rows.dataset,
+                "rows": rows.num_rows,
+                **self._figures(name, "lenient"),
+                "strict": self._figures(name, "strict"),
+                "counts": {mode: self.counts(name, mode) for mode in MODES},
             }
-        return result
+            for name, rows in self.sets.items()
+        }
 
     def metrics(self, tasks: Mapping[str, Task] = TASKS) -> dict[str, float]:
-        """Names of rft/metrics.py -> value; `eval/<task>` is the main metric, sampled where there are samples."""
+        """Names of rft/metrics.py -> value; `eval/<set>` is the main metric, sampled where there are samples."""
         metrics: dict[str, float] = {}
-        for task in self.tasks:
+        for name, rows in self.sets.items():
+            # Slashes divide the parts of a metric's name.
+            curve = name.replace("/", ".")
             for mode in MODES:
-                for name, estimate in self.estimates(task, mode).items():
-                    metrics[f"eval/{task}/{mode}/{name}"] = estimate.value
-                    if name == tasks[task].main_metric:
-                        metrics[f"eval/{task}"] = estimate.value
+                for metric, estimate in self.estimates(name, mode).items():
+                    metrics[f"eval/{curve}/{mode}/{metric}"] = estimate.value
+                    if metric == tasks[rows.task].main_metric:
+                        metrics[f"eval/{curve}"] = estimate.value
         return metrics
+
+    def _figures(self, name: str, reading: ReadingName) -> dict[str, Any]:
+        estimates = {mode: self.estimates(name, mode, reading) for mode in MODES}
+        return {
+            **{mode: {metric: e.value for metric, e in estimates[mode].items()} for mode in MODES},
+            "intervals": {m: {metric: [e.low, e.high] for metric, e in estimates[m].items()} for m in MODES},
+        }
+
+
+def row_sets(asked: Iterable[Asked]) -> dict[str, RowSet]:
+    """The sets of rows in order of their names: the data set's where rows name one, else the task's.
+
+    Where rows of one data set have several tasks, the task stands behind its name in brackets.
+    """
+    ids: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for one in asked:
+        ids[one.task, one.dataset].add(one.prompt_id)
+    shared = Counter(dataset for _, dataset in ids)
+    names = {
+        kind: kind[0] if kind[1] is None else kind[1] if shared[kind[1]] == 1 else f"{kind[1]} ({kind[0]})"
+        for kind in ids
+    }
+    return {names[kind]: RowSet(*kind, len(ids[kind])) for kind in sorted(ids, key=lambda kind: names[kind])}
 
 
 def evaluate(
@@ -136,8 +215,10 @@ def evaluate(
     for mode, how in passes:
         judged: dict[int, tuple[Sample, ...]] = {}
         for index, completions in pool.generate(prompts, how, seed):
-            task = tasks[prompts[index].task]
-            judged[index] = tuple(judge(task, prompts[index], durations[index], mode, c) for c in completions)
+            judged[index] = tuple(
+                judge(tasks, prompts[index], durations[index], mode, number, completion)
+                for number, completion in enumerate(completions)
+            )
             on_progress(1)
         missing = [prompts[i].prompt_id for i in range(len(prompts)) if not judged.get(i)]
         if missing:
@@ -146,80 +227,48 @@ def evaluate(
     return EvalResult(tuple(samples), seed)
 
 
-def judge(task: Task, prompt: Prompt, duration_s: float | None, mode: Mode, completion: Completion) -> Sample:
-    text = "" if completion.finish_reason == "error" else completion.text
+def judge(
+    tasks: Mapping[str, Task], asked: Asked, duration_s: float | None, mode: Mode, number: int, completion: Completion
+) -> Sample:
+    """A completion under every reading there is of its task; `duration_s`: of the clip, where known."""
+    target = of_length(asked.target, duration_s)
     return Sample(
-        prompt.prompt_id,
-        prompt.task,
-        mode,
-        completion.text,
-        completion.finish_reason,
-        len(completion.token_ids),
-        completion.policy_version,
-        dict(task.measure(text, prompt.target)),
-        target_to_dict(prompt.target),
-        duration_s,
+        prompt_id=asked.prompt_id,
+        task=asked.task,
+        dataset=asked.dataset,
+        target=target,
+        duration_s=duration_s,
+        mode=mode,
+        number=number,
+        completion=completion.text,
+        finish_reason=completion.finish_reason,
+        num_tokens=len(completion.token_ids),
+        policy_version=completion.policy_version,
+        readings=read(tasks[asked.task], completion.text, completion.finish_reason, target),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Baselines:
-    """Blind answers under the metrics of their task."""
-
-    estimates: dict[str, dict[str, dict[str, Estimate]]]
-    """Task -> baseline -> metric -> mean over the same rows as the evaluation's."""
-
-    def to_json(self) -> dict[str, Any]:
-        """{task: {baseline: {metric: value}}}."""
-        return {
-            task: {name: {m: e.value for m, e in metrics.items()} for name, metrics in by_name.items()}
-            for task, by_name in self.estimates.items()
-        }
-
-    def intervals_json(self) -> dict[str, Any]:
-        """{task: {baseline: {metric: [low, high]}}}."""
-        return {
-            task: {name: {m: [e.low, e.high] for m, e in metrics.items()} for name, metrics in by_name.items()}
-            for task, by_name in self.estimates.items()
-        }
-
-    def best(self, task: str, metric: str) -> tuple[str, Estimate] | None:
-        """The strongest blind answer to `task`; None where the task has none."""
-        found = {name: metrics[metric] for name, metrics in self.estimates.get(task, {}).items()}
-        return max(found.items(), key=lambda item: item[1].value) if found else None
+def read(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[ReadingName, Reading]:
+    """What each reading makes of a completion; a failed one is read as an empty one."""
+    text = "" if finish_reason == "error" else completion
+    return {
+        name: Reading(task.measure(text, target, table), _fault(task, text, target, table))
+        for name, table in reading_tables(task).items()
+    }
 
 
-def baselines(
-    prompts: Sequence[Prompt],
-    durations: Sequence[float | None],
-    train_targets: Mapping[str, Collection[Target]],
-    seed: int,
-    tasks: Mapping[str, Task] = TASKS,
-) -> Baselines:
-    """What answers that never look at the clip would score on `prompts`; `train_targets`: by task, to fit them on."""
-    by_task: dict[str, list[tuple[Target, float | None]]] = defaultdict(list)
-    for prompt, duration_s in zip(prompts, durations, strict=True):
-        by_task[prompt.task].append((prompt.target, duration_s))
-    estimates: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for name, rows in sorted(by_task.items()):
-        answers = tasks[name].baselines(tuple(train_targets.get(name, ())), rows)
-        judged = {
-            baseline: [dict(tasks[name].measure(text, rows[i][0])) for i, text in enumerate(texts)]
-            for baseline, texts in answers.items()
-        }
-        estimates[name] = {baseline: bootstrap(values, seed) for baseline, values in judged.items()}
-    return Baselines(estimates)
+def reading_tables(task: Task) -> dict[ReadingName, Mapping[str, RewardFn]]:
+    """The rewards by which each reading reads; "strict" only where released scripts read all that the task rewards."""
+    is_published = all(name in PUBLISHED_EVAL for name, _ in task.rewards)
+    return {"lenient": REWARDS, **({"strict": {**REWARDS, **PUBLISHED_EVAL}} if is_published else {})}
 
 
-def write_result(path: Path, result: EvalResult) -> None:
-    """Every sample with its values, compressed, so that all figures can be computed again."""
-    write_records(path, ({"seed": result.seed, **asdict(sample)} for sample in result.samples))
+def of_length(target: Target, duration_s: float | None) -> Target:
+    """The target of a clip that is so long; as it is where that is not known or it holds no times."""
+    if duration_s is None or not isinstance(target, SpanTarget | GroundedChoiceTarget):
+        return target
+    return replace(target, duration_s=duration_s)
 
 
-def read_result(path: Path) -> EvalResult:
-    """What `write_result` wrote. Raises CheckpointError where it cannot be read."""
-    records = list(read_records(path))
-    if not records:
-        raise CheckpointError(f"{path}: holds no samples. Delete it and evaluate again.")
-    seed = records[0]["seed"]
-    return EvalResult(tuple(Sample(**{k: v for k, v in r.items() if k != "seed"}) for r in records), seed)
+def _fault(task: Task, text: str, target: Target, table: Mapping[str, RewardFn]) -> Fault | None:
+    return fault_of({name: table[name](text, target) for name, _ in task.rewards})

@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rft import agreement
+from rft.baselines import Baselines, baselines
 from rft.checkpoint import load_state
-from rft.comparison import Comparison, result_table
+from rft.comparison import Comparison, figures, result_tables
 from rft.data.dataset import PromptOrder, read_rows, to_prompt
 from rft.data.prefetch import ClipPrefetch
-from rft.data.usable import UsableRow, usable_rows
+from rft.data.usable import WHOLE, Shard, UsableRow, usable_rows
 from rft.data.video import ClipCache
 from rft.errors import Interrupted
-from rft.evaluate import Baselines, EvalResult, baselines, read_result, write_result
+from rft.eval_recipe import EvalRequest
+from rft.evaluate import EvalResult
 from rft.evaluate import evaluate as evaluate_prompts
 from rft.live import View, open_view
 from rft.metrics import Clock, MetricsWriter
 from rft.parity import Agreement
+from rft.predictions import read_result, write_result
 from rft.quiet import quiet_libraries
 from rft.recipe import Recipe
 from rft.recorder import RunRecorder
@@ -260,7 +263,13 @@ def open_clips(recipe: Recipe, directory: Path) -> Iterator[ClipCache]:
 
 
 def usable(
-    paths: tuple[Path, ...], recipe: Recipe, clips: ClipCache, view: View, what: str, task: str | None = None
+    paths: tuple[Path, ...],
+    recipe: Recipe,
+    clips: ClipCache,
+    view: View,
+    what: str,
+    task: str | None = None,
+    shard: Shard = WHOLE,
 ) -> tuple[UsableRow, ...]:
     """usable_rows, with its progress in the view."""
     return usable_rows(
@@ -268,6 +277,7 @@ def usable(
         recipe,
         clips,
         task,
+        shard,
         on_total=lambda total: view.phase(f"decoding {what} clips", total),
         on_row=view.advance,
         on_bad=view.note,
@@ -302,11 +312,8 @@ class Evaluator:
         return result
 
 
-def evaluate(recipe: Recipe, task: str | None, as_json: bool) -> int:
-    """Measure recipe.model on the rows of recipe.data.eval, or those of one task, and print the figures.
-
-    Returns the exit status.
-    """
+def evaluate(recipe: Recipe, asked: EvalRequest, as_json: bool) -> int:
+    """Measure recipe.model on the asked rows of recipe.data.eval, and print the figures. Returns the exit status."""
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="rft-eval-")))
         closing.enter_context(quiet_libraries(folder / "log.txt"))
@@ -318,7 +325,7 @@ def evaluate(recipe: Recipe, task: str | None, as_json: bool) -> int:
 
         clips_dir = recipe.video.cache_dir or folder / "clips"
         clips = closing.enter_context(open_clips(recipe, clips_dir))
-        rows = usable(recipe.data.eval, recipe, clips, view, "held-out", task)
+        rows = usable(recipe.data.eval, recipe, clips, view, "held-out", asked.task, asked.shard)
         closing.enter_context(cluster())
         pool = start_pool(recipe.model, recipe, clips_dir, stop)
         closing.callback(pool.close)
@@ -327,8 +334,11 @@ def evaluate(recipe: Recipe, task: str | None, as_json: bool) -> int:
         except Interrupted:
             return INTERRUPTED
         blind = baselines([r.prompt for r in rows], [r.duration_s for r in rows], {}, recipe.seed)
+        if asked.output:
+            write_result(asked.output, result)
         if as_json:
-            print(json.dumps({"eval": result.to_json(), "baselines": blind.to_json()}))
+            print(json.dumps(figures(result, blind)))
         else:
-            view.table(result_table(result, blind))
+            for table in result_tables(result, blind):
+                view.table(table)
     return 0

@@ -6,9 +6,10 @@ from pathlib import Path
 from rft.agreement import gap_alarm
 from rft.checkpoint import TrainState, save_checkpoint
 from rft.data.dataset import PromptOrder
-from rft.evaluate import EvalResult, write_result
+from rft.evaluate import EvalResult
 from rft.live import View
 from rft.metrics import Clock, MetricsWriter
+from rft.predictions import write_result
 from rft.recipe import Recipe
 from rft.records import write_rollouts
 from rft.rollout.pool import FailedPrompt

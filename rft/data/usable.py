@@ -12,6 +12,10 @@ from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import Demonstration, Prompt
 
+Shard = tuple[int, int]
+"""(i, n): every n-th row, from row i on."""
+WHOLE: Shard = (0, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class UsableRow:
@@ -34,18 +38,19 @@ def usable_rows(
     recipe: Recipe,
     clips: Clips,
     task: str | None = None,
+    shard: Shard = WHOLE,
     *,
     on_total: Callable[[int], None] = lambda total: None,
     on_row: Callable[[], None] = lambda: None,
     on_bad: Callable[[str], None] = lambda problem: None,
 ) -> tuple[UsableRow, ...]:
-    """The rows of `paths`, or those of one task, with their clips decoded.
+    """The rows of `paths`, or those of one task, or a shard of these, with their clips decoded.
 
     A row whose clip is missing or damaged is told to `on_bad` and left out. DataError: rows are wrong, or more clips
     are bad than data.max_bad_share allows.
     """
     rows = read_rows(paths, recipe.data.video_root, recipe.tasks) if paths else ()
-    rows = tuple(row for row in rows if task in (None, row.task))
+    rows = tuple(row for row in rows if task in (None, row.task))[shard[0] :: shard[1]]
     on_total(len(rows))
     found, bad = [], []
     for row in rows:

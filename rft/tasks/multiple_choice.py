@@ -38,7 +38,7 @@ def _judge(completion: str, target: ChoiceTarget, rewards: Mapping[str, RewardFn
 def _baselines(
     train: Sequence[ChoiceTarget], rows: Sequence[tuple[ChoiceTarget, float | None]]
 ) -> dict[str, list[str]]:
-    letter = majority([target.choice for target in train])
+    letter = majority([target.choice for target in train or [target for target, _ in rows]])
     return {"majority": [_write(ChoiceTarget(letter))] * len(rows)} if letter else {}
 
 

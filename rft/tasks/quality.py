@@ -16,6 +16,10 @@ class QualityRow(Row):
     labels: tuple[str, ...] = Field(min_length=2)
     """All labels that can be answered."""
 
+    @property
+    def num_options(self) -> int:
+        return len(self.labels)
+
 
 def _ask(row: QualityRow, _target: LabelTarget) -> str:
     return f"{row.question.strip()}\nAnswer with one of these labels: {', '.join(row.labels)}."

@@ -1,8 +1,8 @@
-"""Time spans that are answered without looking at the video."""
+"""Time spans: which are answered without looking at the video, and how much of an answer is true."""
 
 from collections.abc import Sequence
 
-from rewards.geometry import spans_iou
+from rewards.geometry import merged, spans_iou
 from rewards.types import Span
 
 _MOST_TARGETS = 500
@@ -14,11 +14,24 @@ def fractions_of_clip(clips_s: Sequence[float | None]) -> dict[str, list[Span]]:
     lengths = [length for length in clips_s if length is not None]
     if len(lengths) < len(clips_s):
         return {}
-    parts = {"whole_video": (0.0, 1.0), "first_half": (0.0, 0.5), "middle_half": (0.25, 0.75)}
+    parts = {
+        "whole_video": (0.0, 1.0),
+        "first_half": (0.0, 0.5),
+        "middle_half": (0.25, 0.75),
+        "first_30": (0.0, 0.3),
+    }
     return {
         name: [(round(start * length, 2), round(end * length, 2)) for length in lengths]
         for name, (start, end) in parts.items()
     }
+
+
+def true_share(answered: Sequence[Span], truth: Sequence[Span]) -> float:
+    """Which part of the answered seconds is true, in [0, 1]; 0 where no time is answered. NExT-GQA's IoP."""
+    spans = merged(answered)
+    length = sum(end - start for start, end in spans)
+    common = sum(max(0.0, min(end, e) - max(start, s)) for start, end in spans for s, e in merged(truth))
+    return min(1.0, common / length) if length > 0 else 0.0
 
 
 def best_constant_span(truths: Sequence[Sequence[Span]]) -> Span | None:

@@ -1,6 +1,7 @@
 """Where an object is: its first box in, one box per asked moment out."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean as mean
 from statistics import median
 
 from pydantic import Field
@@ -8,6 +9,9 @@ from pydantic import Field
 from rewards import RewardFn
 from rewards.types import BoxesTarget
 from rft.tasks.types import Row, Task, clip_problems, write_number
+
+_FAR = 1e9
+"""Coordinate that no box reaches."""
 
 
 class TrackingRow(Row):
@@ -36,8 +40,32 @@ def _write(target: BoxesTarget) -> str:
 
 
 def _judge(completion: str, target: BoxesTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
-    overlap = rewards["mean_box_iou"](completion, target).value
-    return {"overlap": overlap, "R@0.5": float(overlap >= 0.5)}
+    ious = _box_ious(completion, target, rewards["mean_box_iou"])
+    overlap, moved = mean(ious), mean(ious[1:])
+    return {
+        "overlap": moved,
+        "R@0.5": float(moved >= 0.5),
+        "R@0.7": float(moved >= 0.7),
+        "overlap_with_start": overlap,
+        "R@0.5_with_start": float(overlap >= 0.5),
+        "R@0.7_with_start": float(overlap >= 0.7),
+        "AO": moved,
+        "SR@0.5": mean(iou > 0.5 for iou in ious[1:]),
+        "SR@0.75": mean(iou > 0.75 for iou in ious[1:]),
+    }
+
+
+def _box_ious(completion: str, target: BoxesTarget, reward: RewardFn) -> tuple[float, ...]:
+    """IoU of each answered box, the start box first, however `reward` reads the completion.
+
+    The reward is a mean over boxes: with all true boxes but one out of reach, it tells the IoU of that one.
+    """
+    far = (_FAR, _FAR, _FAR + 1, _FAR + 1)
+    num = len(target.boxes)
+    alone = (
+        BoxesTarget(tuple(box if i == place else far for i in range(num))) for place, box in enumerate(target.boxes)
+    )
+    return tuple(round(num * reward(completion, one, skip_start=False).value, 9) for one in alone)
 
 
 def _baselines(train: Sequence[BoxesTarget], rows: Sequence[tuple[BoxesTarget, float | None]]) -> dict[str, list[str]]:

@@ -82,7 +82,8 @@ class Task:
     baselines: BaselineFn
     """(train targets, [(target, clip seconds or None)]) -> blind completions by baseline name, one per held-out row.
 
-    A baseline that needs lengths or training targets which are not there is left out.
+    A baseline that needs lengths or training targets which are not there is left out; without training targets
+    "majority" is the most frequent true answer of the rows themselves, more than any constant answer can reach.
     """
 
     def prompt_text(self, row: Row, think: bool) -> str:

@@ -1,17 +1,20 @@
 """Evaluation over a hand-written pool: who is counted, what the intervals hold, what is paired."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rewards.types import ChoiceTarget, SpanTarget
-from rft.comparison import Comparison, TextTable, plain, result_table
+from rewards.types import ChoiceTarget, LabelTarget, SpanTarget
+from rft.baselines import baselines
+from rft.comparison import Comparison, TextTable, figures, plain, result_tables
 from rft.errors import CheckpointError
-from rft.evaluate import EvalResult, baselines, evaluate, read_result, write_result
+from rft.evaluate import EvalResult, evaluate, reading_tables
 from rft.intervals import bootstrap
+from rft.predictions import read_result, write_result
+from rft.tasks import TASKS
 from rft.types import Completion, FinishReason, Prompt, Sampling, Video, VideoSampling
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -74,7 +77,10 @@ def test_failed_and_unreadable_completions_stay_in_the_means() -> None:
         "failed": 1,
         "truncated": 0,
         "malformed": 1,
+        # The failed completion says nothing: it is counted as failed alone.
+        "faults": {"lenient": {}, "strict": {}},
     }
+    assert result["multiple_choice"]["counts"]["greedy"]["faults"]["lenient"] == {"no_tag": 1}
     assert result["multiple_choice"]["greedy"]["accuracy"] == pytest.approx(0.5)
     assert result["multiple_choice"]["counts"]["greedy"]["truncated"] == 1
     assert result["multiple_choice"]["sampled"] == {}
@@ -118,9 +124,9 @@ def test_stored_samples_give_the_same_figures(tmp_path: Path) -> None:
     assert again == result
     assert again.to_json() == result.to_json()
     assert again.samples[0].duration_s == 10.0
-    write_result(tmp_path / "empty", EvalResult((), 0))
+    write_result(tmp_path / "empty.jsonl.zst", EvalResult((), 0))
     with pytest.raises(CheckpointError, match="holds no samples"):
-        read_result(tmp_path / "empty")
+        read_result(tmp_path / "empty.jsonl.zst")
 
 
 def test_baselines_are_judged_by_the_tasks_own_metrics() -> None:
@@ -187,12 +193,104 @@ def test_other_rows_cannot_be_compared() -> None:
         comparison.to_json()
 
 
-def test_table_of_one_evaluation_tells_of_completions_that_failed() -> None:
-    table = result_table(run(GREEDY), baselines(PROMPTS, DURATIONS, {}, 0))
-    lines = {(row[0], row[1]): row for row in table.rows}
-    assert lines["temporal_grounding", "mIoU*"][2] == "2"
-    assert lines["temporal_grounding", "mIoU*"][4].startswith("0.250 [0.000, 0.500]")
-    assert "Of 4 completions: 1 failed, 1 truncated, 2 malformed" in table.caption
+def test_one_table_per_set_shows_blind_answers_beside_the_model() -> None:
+    blind = baselines(PROMPTS, DURATIONS, {}, 0)
+    choices, spans = result_tables(run(GREEDY), blind)
+    assert choices.title == "multiple_choice, 2 rows"
+    assert spans.title == "temporal_grounding, 2 rows"
+    assert spans.columns == ("", "mIoU*", "R@0.3", "R@0.5", "R@0.7", "well_formed")
+    assert [row[0] for row in choices.rows] == ["blind: majority", "greedy, lenient", "greedy, strict"]
+    lines = {row[0]: row[1:] for row in spans.rows}
+    assert list(lines)[-2:] == ["greedy, lenient", "greedy, strict"]
+    assert lines["blind: whole_video"][0] == "0.750 [0.500, 1.000]"
+    assert lines["greedy, lenient"] == ("0.250 [0.000, 0.500]", "0.500", "0.500", "0.000", "0.500")
+    assert "Published: the rows name no data set." in spans.caption
+    assert "Of 2 completions: 1 failed; 1 malformed (all counted" in spans.caption
+    assert "1 truncated; 1 malformed; at fault, lenient: no_tag 1; at fault, strict: no_tag 1" in choices.caption
+
+
+def test_data_sets_do_not_blend() -> None:
+    prompts = [
+        replace(grounding("a", 0, 10), dataset="charades_sta/test"),
+        replace(grounding("b", 0, 10), dataset="activitynet_captions/test"),
+        grounding("c", 0, 10),
+    ]
+    result = run({"a": span("0 to 5"), "b": span("0 to 10"), "c": span("0 to 1")}, prompts)
+    found = result.to_json()
+    assert {name: one["greedy"]["mIoU"] for name, one in found.items()} == pytest.approx(
+        {"activitynet_captions/test": 1.0, "charades_sta/test": 0.5, "temporal_grounding": 0.1}
+    )
+    assert found["charades_sta/test"]["task"] == "temporal_grounding"
+    assert result.metrics()["eval/charades_sta.test"] == pytest.approx(0.5)
+    assert result.metrics()["eval/charades_sta.test/greedy/R@0.7"] == 0.0
+    blind = baselines(prompts, [10.0, 20.0, 40.0], {}, 0).to_json()
+    assert {name: one["whole_video"]["mIoU"] for name, one in blind.items()} == pytest.approx(
+        {"activitynet_captions/test": 0.5, "charades_sta/test": 1.0, "temporal_grounding": 0.25}
+    )
+
+
+def test_tasks_of_one_data_set_do_not_blend() -> None:
+    prompts = [replace(grounding("a", 0, 10), dataset="own/test"), replace(choice("b", "A"), dataset="own/test")]
+    result = run({"a": span("0 to 5"), "b": span("A")}, prompts)
+    assert list(result.sets) == ["own/test (multiple_choice)", "own/test (temporal_grounding)"]
+    assert list(baselines(prompts, [10.0, None], {}, 0).sets) == list(result.sets)
+
+
+def test_both_readings_stand_side_by_side() -> None:
+    """The released script takes the last range of the whole text, ours the answer's."""
+    loose: dict[str, str | None] = {"g1": span("0s - 10s"), "g2": span("0 to 4") + " not 0 to 2"}
+    result = run(loose, PROMPTS[:2])
+    found = result.to_json()["temporal_grounding"]
+    assert found["greedy"]["mIoU"] == 1.0
+    assert found["strict"]["greedy"]["mIoU"] == pytest.approx((0.0 + 0.5) / 2)
+    assert found["strict"]["intervals"]["greedy"]["mIoU"] == pytest.approx([0.0, 0.5])
+    assert found["counts"]["greedy"]["faults"] == {"lenient": {}, "strict": {"unreadable": 1}}
+
+
+def test_a_task_that_no_released_script_reads_has_one_reading() -> None:
+    task = replace(TASKS["temporal_grounding"], rewards=(("temporal_iou", 1.0), ("ours_alone", 1.0)))
+    assert list(reading_tables(task)) == ["lenient"]
+    assert list(reading_tables(TASKS["temporal_grounding"])) == ["lenient", "strict"]
+
+
+def test_the_order_of_samples_decides_nothing() -> None:
+    prompts = [grounding(f"g{i}", 0, 7) for i in range(20)]
+    texts: dict[str, str | None] = {f"g{i}": span(f"0 to {i + 1}") for i in range(20)}
+    first, second = run(texts, prompts), run(texts, prompts[::-1])
+    lengths = [30.0] * 20
+    blind = baselines(prompts, lengths, {}, 0), baselines(prompts[::-1], lengths, {}, 0)
+    assert first.samples != second.samples
+    assert figures(first, blind[0]) == figures(second, blind[1])
+
+
+def test_uniform_is_the_expected_accuracy_of_any_option() -> None:
+    prompts = [
+        replace(choice("c1", "A"), target=ChoiceTarget("A", 2)),
+        replace(choice("c2", "B"), target=ChoiceTarget("B", 4)),
+    ]
+    blind = baselines(prompts, [None, None], {}, 0)
+    assert blind.to_json()["multiple_choice"]["uniform"] == {"accuracy": pytest.approx(0.375)}
+    assert "uniform" not in baselines([*prompts, choice("c3", "C")], [None] * 3, {}, 0).to_json()["multiple_choice"]
+    best = blind.best("multiple_choice", "well_formed")
+    assert best is not None
+    assert best[0] == "majority"
+
+
+def test_published_figures_stand_beside_whole_published_splits_only() -> None:
+    prompts = [
+        replace(choice(f"q{i:03}", "A"), task="quality", dataset="vidtab_quality/test", target=LabelTarget("low"))
+        for i in range(724)
+    ]
+    result = run({prompt.prompt_id: span("low") for prompt in prompts}, prompts)
+    (table,) = result_tables(result, baselines(prompts, [None] * 724, {}, 0))
+    lines = {row[0]: row[1] for row in table.rows}
+    assert lines["GRPO, 100 shots (table 7)"] == "0.726"
+    assert lines["greedy, strict"].startswith("1.000 ")
+    part = EvalResult(result.samples[:100], 0)
+    (table,) = result_tables(part, baselines(prompts[:100], [None] * 100, {}, 0))
+    assert not any("table 7" in row[0] for row in table.rows)
+    assert "the paper measured 724 rows, these are 100" in table.caption
+    assert figures(part, baselines([], [], {}, 0))["published"]["vidtab_quality/test"]["comparable"] is False
 
 
 def test_plain_table_is_aligned() -> None:

@@ -223,7 +223,8 @@ def measured(task: Task, train: list[Any], rows: list[tuple[Any, float | None]])
     for name, texts in task.baselines(train, rows).items():
         assert len(texts) == len(rows)
         metrics = [task.measure(text, target) for text, (target, _) in zip(texts, rows, strict=True)]
-        assert all(metric["well_formed"] == 1.0 for metric in metrics) or (task.name, name) == ("grounded_qa", "majority")
+        letter_alone = task.name == "grounded_qa" and name == "majority"
+        assert letter_alone or all(metric["well_formed"] == 1.0 for metric in metrics)
         found[name] = [metric[task.main_metric] for metric in metrics]
     return found
 
