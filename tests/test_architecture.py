@@ -36,6 +36,7 @@ LIGHT = (
     "rft.types",
     "rft.tasks",
     "rft.scoring",
+    "rft.score",
     "rft.report",
     "rft.check",
     "rft.eval_recipe",
