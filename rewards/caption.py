@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from rewards.judge import ChatJudge, Endpoint
+from rewards.judge import TIMEOUT_S, ChatJudge, Endpoint
 from rewards.parsing import LONGEST_ANSWER, answer_text
 from rewards.reply_cache import Usage
 from rewards.types import CaptionTarget, Score
@@ -50,7 +50,7 @@ def event_recall(
     judge_url: str = "",
     judge_model: str = "",
     judge_key_env: str | None = None,
-    judge_timeout_s: float = 30.0,
+    judge_timeout_s: float = TIMEOUT_S,
     judge_retries: int = 3,
     judge_cache: str | None = None,
     judge_prices: Sequence[float] = (0.0, 0.0),

@@ -20,6 +20,9 @@ from typing import IO, Any, TypeVar
 
 from rewards.reply_cache import ReplyCache, Usage
 
+TIMEOUT_S = 30.0
+"""Of one request, where nothing else is said."""
+
 _MOST_BYTES = 1_000_000
 """Of a reply; what is longer is no verdict."""
 
@@ -43,7 +46,7 @@ class Endpoint:
     model: str
     key_env: str | None = None
     """Environment variable that holds the key; None: no key is sent."""
-    timeout_s: float = 30.0
+    timeout_s: float = TIMEOUT_S
     """Of one request."""
     retries: int = 3
     """Requests after a first one that failed."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rewards.judge import TIMEOUT_S
 from rft.check_data import DataCheck, check_data
 from rft.check_rewards import reward_notes, reward_problems
 from rft.check_values import value_problems
@@ -72,7 +73,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
     tokens = _tokens(recipe, data, problems)
     run_dir = recipe.run_dir or Path("runs") / path.stem
     _check_run_dir(run_dir, resume, problems, notes)
-    notes += _sampling_notes(recipe) + reward_notes(recipe)
+    notes += _sampling_notes(recipe) + _judge_notes(recipe) + reward_notes(recipe)
     plan = _plan(recipe, data, tokens, run_dir)
     return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
 
@@ -131,6 +132,19 @@ def _check_run_dir(run_dir: Path, resume: bool, problems: list[Problem], notes: 
         problems.append(Problem("run_dir", "", f"{existing} cannot be written to. Set run_dir to another folder."))
     elif not resume and (run_dir / "metrics.jsonl").exists():
         notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
+
+
+def _judge_notes(recipe: Recipe) -> list[str]:
+    notes = []
+    for task in filter(TASKS.__contains__, recipe.tasks):
+        for reward, part in chosen_rewards(recipe, task).items():
+            wait_s = part.args.get("judge_timeout_s", TIMEOUT_S)
+            if part.args.get("judge") == "model" and recipe.scoring.reward_timeout_s <= wait_s:
+                notes.append(
+                    f"scoring.reward_timeout_s ends {reward} after {recipe.scoring.reward_timeout_s:g} s for a whole "
+                    f"group, but one request to its judge may take {wait_s:g} s, and be tried again. Raise it."
+                )
+    return notes
 
 
 def _sampling_notes(recipe: Recipe) -> list[str]:

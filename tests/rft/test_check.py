@@ -139,6 +139,13 @@ def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> Non
         ({"learner": {"warmup_steps": 4}}, "learner.warmup_steps: 4 is not less than the 4 updates of the run"),
         ({"eval": {"every": 2}}, "eval.every: there is nothing to evaluate on."),
         ({"scoring": {"overlong_buffer": 1024}}, "scoring.overlong_buffer: 1024 leaves no completion without penalty"),
+        ({"scoring": {"length_bonus": {"reward": "temporal_io"}}},
+         "scoring.length_bonus.reward: no task is rewarded by 'temporal_io': the bonus would never be given. "
+         "Did you mean 'temporal_iou'?"),
+        ({"scoring": {"length_bonus": {"reward": "think_format", "tokens_low": 600}}},
+         "scoring.length_bonus.tokens_low: 600 is more than tokens_high, 512,"),
+        ({"scoring": {"length_bonus": {"reward": "think_format"}}, "sampling": {"max_completion_length": 300}},
+         "scoring.length_bonus.tokens_low: 320 is more than tokens_high, 512, or than"),
         ({"rollout": {"max_model_len": 2048}}, "rollout.max_model_len: a prompt can have 3,"),
         ({"data": {"train": []}}, "data.train: names no file."),
         ({"data": {"train": ["gone.jsonl"]}}, "data.train: gone.jsonl not found in "),
@@ -211,6 +218,18 @@ def test_a_run_folder_in_use_is_a_note(make: Callable[..., Recipe], tmp_path: Pa
 def test_a_cut_distribution_is_a_note(make: Callable[..., Recipe]) -> None:
     assert any("top_p" in note for note in check(make(sampling={"top_k": 50}), Path("r.yaml")).notes)
     assert not any("top_p" in note for note in check(make(), Path("r.yaml")).notes)
+
+
+def test_a_judge_is_not_asked_by_a_check(make: Callable[..., Recipe]) -> None:
+    args = {"judge": "model", "judge_url": "http://127.0.0.1:9/v1", "judge_model": "m"}
+    asked = {"caption": {"rewards": {"event_recall": {"args": args}}}}
+    assert reward_problems(make(asked)) == []
+    note = "scoring.reward_timeout_s ends event_recall after 5 s for a whole group, but one request to its judge may"
+    assert any(one.startswith(note) for one in check(make(asked), Path("r.yaml")).notes)
+    patient = make(asked, scoring={"reward_timeout_s": 100})
+    assert not any("event_recall" in one for one in check(patient, Path("r.yaml")).notes)
+    del args["judge_model"]
+    assert "judge_model is missing" in reward_problems(make(asked))[0].message
 
 
 def test_missing_and_empty_videos_are_counted_and_the_first_named(make: Callable[..., Recipe], tmp_path: Path) -> None:
