@@ -1,6 +1,7 @@
 """A chat endpoint of the test's own, on 127.0.0.1."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,12 +67,18 @@ def chat_server(respond: Respond) -> Iterator[ChatServer]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     chat.url = f"http://127.0.0.1:{server.server_port}/v1"
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "127.0.0.1"  # a proxy of the machine does not lead back here
     try:
         yield chat
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+        if before is None:
+            del os.environ["no_proxy"]
+        else:
+            os.environ["no_proxy"] = before
 
 
 def verdicts(stated: Callable[[str, str], bool], delay_s: float = 0.0) -> Respond:

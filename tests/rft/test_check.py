@@ -1,16 +1,19 @@
 """rft check: everything that stops a run, told at once, and the plan."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rewards import REWARDS
 from rewards.types import Score, SpanTarget
 from rft.check import Checked, check, check_file
 from rft.check_rewards import reward_notes, reward_problems
+from rft.check_values import value_problems
 from rft.errors import RecipeError
 from rft.eval_recipe import eval_recipe
 from rft.fidelity import CHOICES
@@ -218,6 +221,19 @@ def test_a_run_folder_in_use_is_a_note(make: Callable[..., Recipe], tmp_path: Pa
 def test_a_cut_distribution_is_a_note(make: Callable[..., Recipe]) -> None:
     assert any("top_p" in note for note in check(make(sampling={"top_k": 50}), Path("r.yaml")).notes)
     assert not any("top_p" in note for note in check(make(), Path("r.yaml")).notes)
+
+
+def test_the_settings_that_the_page_on_rewards_shows_pass(make: Callable[..., Recipe]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    (shown,) = [yaml.safe_load(block) for block in re.findall("```yaml\n(.*?)```", page, re.DOTALL) if "judge_" in block]
+    asked = {
+        "temporal_grounding": {"rewards": {"endpoint_iou": 0.5, "generalised_iou": 0.5, "think_format": 0.1}},
+        "grounded_qa": {"rewards": {"at_most_spans": {"args": {"most": 3}}, "choice_accuracy": 0.7}},
+        **shown["tasks"],
+    }
+    recipe = make(asked, scoring={"length_bonus": {"reward": "choice_accuracy"}, **shown["scoring"]})
+    assert reward_problems(recipe) == []
+    assert value_problems(recipe) == []
 
 
 def test_a_judge_is_not_asked_by_a_check(make: Callable[..., Recipe]) -> None:
