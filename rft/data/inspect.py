@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 from pathlib import Path
 
 from rewards.types import (
@@ -20,39 +21,41 @@ from rft.data.dataset import missing_videos, read_rows
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 
-BINS = 10
+MOST_BINS = 20
 BAR_WIDTH = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many values lie in each of equal bins from 0 to a round number that holds the largest."""
+    """How many values lie in each of equal bins, from 0 to the first edge above the largest value."""
 
     title: str
     edges: tuple[float, ...]
     """[bins + 1]."""
     counts: tuple[int, ...]
-    """[bins]; a value on an edge counts in the bin above, the largest in the last."""
+    """[bins]; a value on an edge counts in the bin above it."""
 
     def __str__(self) -> str:
         most = max(self.counts)
-        width = len(f"{self.edges[-1]:g}")
+        names = [f"{edge:g}" for edge in self.edges]
+        width = max(map(len, names))
         lines = [
-            f"{low:>{width}g} - {high:<{width}g} {'#' * -(-count * BAR_WIDTH // most):<{BAR_WIDTH}} {count:,}"
-            for low, high, count in zip(self.edges, self.edges[1:], self.counts, strict=False)
+            f"{low:>{width}} - {high:<{width}}  {'#' * -(-count * BAR_WIDTH // most):<{BAR_WIDTH}} {count:,}"
+            for (low, high), count in zip(pairwise(names), self.counts, strict=True)
         ]
         return "\n".join([self.title, *lines])
 
 
 def histogram(title: str, values: Sequence[float]) -> Histogram:
-    """Of at least one value, none below 0."""
+    """Of at least one value, none below 0, in at most 20 bins of a round width; the last also holds its upper edge."""
     largest = max(values)
-    step = next(
-        s for power in range(-6, 16) for s in (10.0**power, 2 * 10.0**power, 5 * 10.0**power) if s * BINS >= largest
-    )
-    counts = Counter(min(int(value / step), BINS - 1) for value in values)
-    edges = tuple(round(step * i, 6) for i in range(BINS + 1))
-    return Histogram(title, edges, tuple(counts[i] for i in range(BINS)))
+    widths = (digit * 10.0**power for power in range(-6, 16) for digit in (1, 2, 5))
+    width = next(width for width in widths if width * MOST_BINS >= largest)
+    # Rounded, because 0.3 / 0.1 is below 3.
+    bins = [min(int(round(value / width, 9)), MOST_BINS - 1) for value in values]
+    counts = Counter(bins)
+    edges = tuple(round(width * i, 6) for i in range(max(bins) + 2))
+    return Histogram(title, edges, tuple(counts[i] for i in range(max(bins) + 1)))
 
 
 def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[Row, ...]]:
@@ -93,11 +96,9 @@ def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
     if len(paths) < 2:
         return []
     videos = {path: {row.video for row in read_rows([path], video_root, tuple(TASKS))} for path in paths}
-    ordered = list(videos)
     return [
         f"warning: {one} and {other} share {len(videos[one] & videos[other]):,} videos"
-        for i, one in enumerate(ordered)
-        for other in ordered[i + 1 :]
+        for one, other in combinations(videos, 2)
         if videos[one] & videos[other]
     ]
 
@@ -116,7 +117,7 @@ def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
         for x0, y0, x1, y1 in target.boxes
     ]
     measured = (
-        ("clip length (s)", clips),
+        ("length of each row's clip (s)", clips),
         ("true span (s)", events),
         ("true span as a part of its clip", shares),
         ("box area as a part of the image", areas),

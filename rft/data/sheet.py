@@ -122,7 +122,7 @@ def _frames(row: Row, target: Target) -> Frames:
         max_pixels=FRAME_PIXELS,
         total_pixels=FRAME_PIXELS * (boxes or MAX_FRAMES),
         num_frames=boxes,
-        pick="start_then_even" if boxes else "even",
+        pick="start_then_even" if (row.dataset or "").startswith("got10k/") else "even",
     )
     return decode(Video(Path(row.video), sampling, row.start_s, row.end_s, row.source_fps))
 
