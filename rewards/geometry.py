@@ -31,8 +31,8 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 def box_iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes; reversed ones have no area."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
+    width = (a[2] if a[2] < b[2] else b[2]) - (a[0] if a[0] > b[0] else b[0])
+    height = (a[3] if a[3] < b[3] else b[3]) - (a[1] if a[1] > b[1] else b[1])
     common = width * height if width > 0 and height > 0 else 0.0
     union = _area(a) + _area(b) - common
     return min(1.0, common / union) if union > 0 else 0.0

@@ -4,6 +4,7 @@ Patterns begin where no number runs on from the left and use possessive quantifi
 Digits are ASCII; numbers with an exponent or a thousands comma are not read.
 """
 
+import functools
 import math
 import re
 
@@ -34,12 +35,16 @@ def _list_of(item: str, least: str) -> re.Pattern[str]:
 
 _PAIRS = _list_of(rf"[\[(]\s*+{_TIME}\s*+{_UNIT}(?:,\s*+|{_JOIN}){_TIME}\s*+{_UNIT}[\])]", "*+")
 _FOURS = _list_of(rf"[\[(]\s*+{_SIGNED}\s*+(?:,\s*+{_SIGNED}\s*+){{3}}[\])]", "++")
-_NUMBERS = re.compile(_SIGNED)
+_BLANK_OUT = str.maketrans("[](),", "     ")
 _TIMES = re.compile(_TIME)
 _LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
 _LEADING_LETTER = re.compile(r"[\W_]*+([A-G])\s*+(?:[).:]|[-\u2010-\u2015]\s++(?!(?-i:[A-G])\b))", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"(?:answer|option|choice)(?:\s++is\b)?+[\s:(*\"']++([A-G])(?!\w|\s++\w)", re.IGNORECASE)
 _MARKED_LETTER = re.compile(r"(?<!\w)([A-G])(?=[).:])")
+
+
+_once = functools.lru_cache(maxsize=64)
+"""A group's answers are read by the reward for their form and by the one for their value; lists take longest."""
 
 
 def tag_text(completion: str, tag: str) -> str | None:
@@ -68,6 +73,7 @@ def parse_span(text: str) -> Span | None:
     return span
 
 
+@_once
 def parse_spans(text: str) -> tuple[Span, ...] | None:
     """The spans of a list like "[(1.5, 3.0), (7, 9)]", as written; None where the text is no such list.
 
@@ -81,6 +87,7 @@ def parse_spans(text: str) -> tuple[Span, ...] | None:
     return tuple(zip(times[::2], times[1::2], strict=True)) if all(map(math.isfinite, times)) else None
 
 
+@_once
 def parse_boxes(text: str) -> tuple[Box, ...] | None:
     """The boxes of a list like "[[0.1, 0.2, 0.3, 0.4], ...]", as written; None where there is no such list.
 
@@ -92,7 +99,7 @@ def parse_boxes(text: str) -> tuple[Box, ...] | None:
     text = text[min(starts) : max(text.rfind("]"), text.rfind(")")) + 1]
     if _FOURS.fullmatch(text) is None:
         return None
-    numbers = [float(number) for number in _NUMBERS.findall(text)]
+    numbers = list(map(float, text.translate(_BLANK_OUT).split()))
     if not all(map(math.isfinite, numbers)):
         return None
     return tuple(zip(numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True))

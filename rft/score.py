@@ -26,7 +26,7 @@ from rft.scoring import WeightedReward, weighted_reward
 from rft.tally import Tally
 from rft.tasks import TASKS
 
-CHUNK = 256
+CHUNK = 64
 """Rows in memory at one time, and so the most that one reward may judge side by side."""
 
 NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
@@ -81,9 +81,12 @@ def score(source: Path, asked: Asked, out: Path | None = None) -> Scored:
     scorer = Scorer(recipe, reward_choice(rewards_of(fidelity), asked.think, asked.rewards), asked.task)
     rows = scorer.rows(_stored(source, scorer.problems))
 
+    # Rows come out of JSON and hold no circles.
+    encode = json.JSONEncoder(check_circular=False).encode
+
     def write(partial_file: Path) -> None:
         with partial_file.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.writelines(encode(row) + "\n" for row in rows)
         scorer.finish(source)
 
     if out is None:
