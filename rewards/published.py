@@ -120,7 +120,8 @@ def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> S
         return Score(0.0, answer, "a coordinate is no number", "unreadable")
     if not math.isfinite(mean):
         return Score(0.0, answer, "a coordinate is endless; the released code returns no number", "out_of_range")
-    return Score(mean, answer, boxes_note(mean, ious, fault), fault)
+    # Rounding may leave the mean a last digit above 1.
+    return Score(min(1.0, mean), answer, boxes_note(mean, ious, fault), fault)
 
 
 def _boxes(answer: str, count: int) -> tuple[list[list[float]], tuple[str, Fault] | None]:
@@ -135,10 +136,13 @@ def _boxes(answer: str, count: int) -> tuple[list[list[float]], tuple[str, Fault
 
 
 def _box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """The released IoU: signed areas, 0 for an empty union. Raises TypeError or OverflowError for odd elements."""
-    common = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
-    return 0.0 if union == 0 else min(1.0, common / union)
+    """The released IoU: signed areas, 0 for an empty union. Endless coordinates give NaN, odd ones TypeError."""
+    (a0, a1, a2, a3), (b0, b1, b2, b3) = a, b
+    width = (b2 if b2 < a2 else a2) - (b0 if b0 > a0 else a0)
+    height = (b3 if b3 < a3 else a3) - (b1 if b1 > a1 else a1)
+    common = width * height if width > 0 and height > 0 else 0
+    union = (a2 - a0) * (a3 - a1) + (b2 - b0) * (b3 - b1) - common
+    return 0.0 if union == 0 else common / union
 
 
 def _mean(values: Sequence[float]) -> float:

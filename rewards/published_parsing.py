@@ -80,7 +80,7 @@ def glue_pairs(glue: str) -> tuple[tuple[int | float, int | float], ...] | None:
 
 def python_list(text: str) -> list[object] | None:
     """The list that a text is as a Python literal, whatever its elements; None where it is none."""
-    if len(text) > LONGEST_LITERAL or "[" not in text:
+    if len(text) > LONGEST_LITERAL or "[" not in text or text.lstrip()[:1].isalpha():
         return None
     if text.count("[") <= _DEEPEST_JSON and _NUMBERS_AND_BRACKETS.fullmatch(text):
         try:

@@ -32,8 +32,8 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
 
 
 def leaves_the_frame(boxes: Iterable[Sequence[float]]) -> bool:
-    """Whether a box lies outside [0, 1]."""
-    return any(min(box) < 0 or max(box) > 1 for box in boxes)
+    """Whether a box reaches outside [0, 1]."""
+    return any(x0 < 0 or y0 < 0 or x1 > 1 or y1 > 1 or x0 > 1 or y0 > 1 or x1 < 0 or y1 < 0 for x0, y0, x1, y1 in boxes)
 
 
 def boxes_note(mean: float, ious: Sequence[float], fault: Fault | None) -> str:
