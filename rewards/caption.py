@@ -16,14 +16,8 @@ MOST_EVENTS = 64
 
 _WORD = re.compile(r"[^\W_]++")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n++")
-_SUFFIX = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)$")
-_DOUBLED = re.compile(r"(\w)\1$")
-_EMPTY_WORDS = frozenset(
-    _WORD.findall(
-        "a an and are as at be been by for from had has have he her his in into is it its of on or out she some that "
-        "the their them then there these they this those to up was were which while who with"
-    )
-)
+_SUFFIX = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)\b")
+_DOUBLED = re.compile(r"(\w)\1\b")
 _VERDICT = re.compile(r"^[^\w\n]*+(\d++)[^\w\n]++(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 _LIST_MARK = re.compile(r"^\s*+(?:[-*\u2022]|\d++[.):])\s*+")
 
@@ -86,7 +80,7 @@ def event_recall(
         stated, more = _judged(asked, answer, events, stated)
         spent = spent + more
     elif judge == "words":
-        found = set(_content(answer))
+        found = _stems(answer)
         stated = [done or _overlap(event, found) >= least_overlap for event, done in zip(events, stated, strict=True)]
     return Score(sum(stated) / len(stated) if stated else 0.0, answer, _note(events, stated, judge, spent))
 
@@ -145,16 +139,22 @@ def _verbatim(event: str, said: set[tuple[str, ...]]) -> bool:
     return bool(parts) and all(_words(part) in said for part in parts)
 
 
-def _content(text: str) -> list[str]:
-    """Words that carry meaning, without their usual endings; all words where none does."""
-    words = _words(text)
-    content = [word for word in words if word not in _EMPTY_WORDS] or list(words)
-    return [_DOUBLED.sub(r"\1", _SUFFIX.sub("", word)) for word in content]
+def _stems(text: str) -> set[str]:
+    """The words without their usual endings: "running" and "runs" are "run"."""
+    return set(_WORD.findall(_DOUBLED.sub(r"\1", _SUFFIX.sub("", text.casefold()))))
+
+
+_EMPTY_STEMS = _stems(
+    "a an and are as at be been by for from had has have he her his in into is it its of on or out she some that the "
+    "their them then there these they this those to up was were which while who with"
+)
 
 
 def _overlap(event: str, found: set[str]) -> float:
-    words = set(_content(event))
-    return len(words & found) / len(words) if words else 0.0
+    """Share of the event's words with a meaning that were found; of all its words where none has."""
+    stems = _stems(event)
+    stems = (stems - _EMPTY_STEMS) or stems
+    return len(stems & found) / len(stems) if stems else 0.0
 
 
 def _note(events: Sequence[str], stated: Sequence[bool], judge: str, spent: Usage) -> str:

@@ -154,9 +154,8 @@ class ChatJudge:
             with self._opener.open(request, timeout=self.endpoint.timeout_s) as response:
                 return _reply(_read_until(response, deadline))
         except urllib.error.HTTPError as error:
-            told = error.read(300).decode(errors="replace").strip()
             busy = error.code in (408, 409, 425, 429) or error.code >= 500
-            return _Problem(f"answered {error.code}: {told}", busy, _seconds(error.headers.get("Retry-After")))
+            return _Problem(f"answered {error.code}: {_told(error)}", busy, _seconds(error.headers.get("Retry-After")))
         except (OSError, http.client.HTTPException) as error:
             return _Problem(f"gave no answer: {getattr(error, 'reason', None) or error!r}", retry=True)
         except ValueError as error:
@@ -217,9 +216,17 @@ def _reply(body: bytes) -> _Reply:
         tokens = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
         if isinstance(text, str):
             return _Reply(text, *tokens)
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__} {error}") from error
     raise ValueError("its content is no text")
+
+
+def _told(error: urllib.error.HTTPError) -> str:
+    """The beginning of what an endpoint said along with its refusal."""
+    try:
+        return error.read(300).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException) as broken:
+        return repr(broken)
 
 
 def _seconds(header: str | None) -> float:

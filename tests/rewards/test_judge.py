@@ -51,7 +51,16 @@ def test_without_a_key_none_is_sent_and_a_missing_one_is_told(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "failure", [(500, {}), (429, {}), (200, b"<html>"), (200, {"choices": []}), (200, b"[" * 100_000), "soon"]
+    "failure",
+    [
+        (500, {}),
+        (429, {}),
+        (200, b"<html>"),
+        (200, {"choices": []}),
+        (200, b'{"choices": [{"message": {"content": "7"}}], "usage": {"prompt_tokens": 1e999}}'),
+        (200, b"[" * 100_000),
+        "soon",
+    ],
 )
 def test_what_may_pass_is_tried_again(failure: tuple[int, object] | str) -> None:
     with chat_server(after(2, failure)) as chat:

@@ -225,7 +225,9 @@ def test_a_cut_distribution_is_a_note(make: Callable[..., Recipe]) -> None:
 
 def test_the_settings_that_the_page_on_rewards_shows_pass(make: Callable[..., Recipe]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
-    (shown,) = [yaml.safe_load(block) for block in re.findall("```yaml\n(.*?)```", page, re.DOTALL) if "judge_" in block]
+    (shown,) = [
+        yaml.safe_load(block) for block in re.findall("```yaml\n(.*?)```", page, re.DOTALL) if "judge_" in block
+    ]
     asked = {
         "temporal_grounding": {"rewards": {"endpoint_iou": 0.5, "generalised_iou": 0.5, "think_format": 0.1}},
         "grounded_qa": {"rewards": {"at_most_spans": {"args": {"most": 3}}, "choice_accuracy": 0.7}},
