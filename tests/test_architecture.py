@@ -43,6 +43,8 @@ LIGHT = (
     "rft.listing",
     "rft.cli",
     "rft.data.dataset",
+    "rft.data.convert.conversion",
+    "rft.data.inspect",
     "rewards",
     "rewards.trl",
 )
