@@ -24,3 +24,17 @@ def test_choice_accuracy(completion: str, target, value: float, note: str) -> No
     score = choice_accuracy(completion, target)
     assert score.value == value
     assert note in score.note
+
+
+@pytest.mark.parametrize(
+    ("completion", "fault"),
+    [
+        ("C", "no_tag"),
+        ("<answer>red</answer>", "unreadable"),
+        ("<answer>A or C</answer>", "unreadable"),
+        ("<answer>A</answer>", None),
+        ("<answer>C</answer>", None),
+    ],
+)
+def test_faults_of_a_choice(completion: str, fault: str | None) -> None:
+    assert choice_accuracy(completion, ChoiceTarget("C")).fault == fault

@@ -1,7 +1,7 @@
 import pytest
 
 from rewards.format import answer_format, think_format
-from rewards.types import BoxesTarget, ChoiceTarget, GroundedChoiceTarget, SpanTarget
+from rewards.types import BoxesTarget, CaptionTarget, ChoiceTarget, GroundedChoiceTarget, LabelTarget, SpanTarget
 
 SPAN = SpanTarget(1, 2)
 GROUNDED = GroundedChoiceTarget("B", ((1, 2),))
@@ -69,8 +69,36 @@ def test_answer_format(completion: str, value: float) -> None:
         (BOXES, "<answer>[[0, 0, 1, 1], [0, 0, 1, 1]]</answer>", 1),
         (BOXES, "<answer>[[0, 0, 1, 1]]</answer>", 0),
         (BOXES, "<answer>1 to 2</answer>", 0),
+        (LabelTarget("high"), "<answer>low</answer>", 1),
+        (LabelTarget("high"), "<answer> </answer>", 0),
+        (CaptionTarget("A dog runs.", ()), "<answer>A boy falls.</answer>", 1),
+        (CaptionTarget("A dog runs.", ()), "<answer></answer>", 0),
     ],
 )
 def test_the_answer_is_of_the_targets_kind(target, tags: str, value: float) -> None:
     assert answer_format(tags, target).value == value
     assert think_format(f"<think>x</think>{tags}", target).value == value
+
+
+@pytest.mark.parametrize(
+    ("target", "completion", "fault"),
+    [
+        (SPAN, "1 to 2", "no_tag"),
+        (SPAN, "<answer>1 to 2", "no_tag"),
+        (GROUNDED, "<answer>A</answer>", "no_tag"),
+        (SPAN, "so <answer>1 to 2</answer>", None),
+        (SPAN, "<answer>1 to 2</answer><answer>1 to 2</answer>", None),
+        (SPAN, "<answer>soon</answer>", "unreadable"),
+        (SPAN, "<answer>2 to 1</answer>", "reversed"),
+        (ChoiceTarget("B"), "<answer>red</answer>", "unreadable"),
+        (GROUNDED, "<answer>A</answer><glue>[]</glue>", "wrong_count"),
+        (GROUNDED, "<answer>A</answer><glue>[(2, 1)]</glue>", "reversed"),
+        (GROUNDED, "<answer>A</answer><glue>soon</glue>", "unreadable"),
+        (BOXES, "<answer>soon</answer>", "unreadable"),
+        (BOXES, "<answer>[[0, 0, 1, 1]]</answer>", "wrong_count"),
+        (LabelTarget("high"), "<answer></answer>", "unreadable"),
+    ],
+)
+def test_faults_of_the_form(target, completion: str, fault: str | None) -> None:
+    score = answer_format(completion, target)
+    assert (score.value, score.fault) == (0, fault)

@@ -55,3 +55,44 @@ def test_union_iou(completion: str, value: float, note: str) -> None:
 def test_union_iou_below_the_least_is_0() -> None:
     target = GroundedChoiceTarget("A", ((0, 2),))
     assert union_iou("<glue>[(0, 1)]</glue>", target, min_iou=0.6).value == 0
+
+
+@pytest.mark.parametrize(
+    ("completion", "value", "fault"),
+    [
+        ("2 to 4", 0, "no_tag"),
+        ("<answer>soon</answer>", 0, "unreadable"),
+        ("<answer>4 to 2</answer>", 0, "reversed"),
+        ("<answer>9 to 12</answer>", 0, "out_of_range"),
+        ("<answer>8 to 12</answer>", 0, None),
+        ("<answer>0:02 to 0:04</answer>", 1, None),
+    ],
+)
+def test_faults_of_a_span(completion: str, value: float, fault: str | None) -> None:
+    score = temporal_iou(completion, SpanTarget(2, 4, duration_s=8))
+    assert (score.value, score.fault) == (value, fault)
+
+
+def test_a_start_past_the_end_does_not_change_the_value() -> None:
+    completion, truth = "<answer>9 to 11</answer>", SpanTarget(9, 11)
+    assert temporal_iou(completion, truth).fault is None
+    score = temporal_iou(completion, SpanTarget(9, 11, duration_s=8.5))
+    assert (score.value, score.fault) == (1, "out_of_range")
+    assert "past the clip's end at 8.5 s" in score.note
+
+
+@pytest.mark.parametrize(
+    ("completion", "value", "fault"),
+    [
+        ("[(2, 4)]", 0, "no_tag"),
+        ("<glue>2 to 4</glue>", 0, "unreadable"),
+        ("<glue>[]</glue>", 0, "wrong_count"),
+        ("<glue>[(2, 4), (6, 5)]</glue>", 0, "reversed"),
+        ("<glue>[(2, 4), (9, 10)]</glue>", 2 / 3, "out_of_range"),
+        ("<glue>[(0:02, 0:04)]</glue>", 1, None),
+    ],
+)
+def test_faults_of_glue(completion: str, value: float, fault: str | None) -> None:
+    score = union_iou(completion, GroundedChoiceTarget("A", ((2, 4),), duration_s=8))
+    assert score.value == pytest.approx(value)
+    assert score.fault == fault

@@ -32,3 +32,21 @@ def test_mean_box_iou(answer: str, skipped: float, counted: float, note: str) ->
 
 def test_mean_box_iou_without_an_answer() -> None:
     assert mean_box_iou(f"[{START}, {SECOND}, {THIRD}]", TARGET).note == "no <answer>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "value", "fault"),
+    [
+        ("soon", 0, "unreadable"),
+        (f"[{START}, {SECOND}]", 0, "wrong_count"),
+        (f"[{START}, {SECOND}, [0.5, 0.5, 1, 2]]", (1 + 1 / 3) / 2, "out_of_range"),
+        (f"[[-1, 0, 0.5, 0.5], {SECOND}, {THIRD}]", 1, "out_of_range"),
+        (f"[{START}, {SECOND}, {THIRD}]", 1, None),
+    ],
+)
+def test_faults_of_boxes(answer: str, value: float, fault: str | None) -> None:
+    score = mean_box_iou(f"<answer>{answer}</answer>", TARGET)
+    assert score.value == pytest.approx(value)
+    assert score.fault == fault
+    assert ("leaves [0, 1]" in score.note) == (fault == "out_of_range")
+    assert mean_box_iou(answer, TARGET).fault == "no_tag"
