@@ -1,7 +1,7 @@
 """Text -> values. Any text is allowed, nothing raises, and time grows linearly with the text.
 
 Patterns begin where no number runs on from the left and use possessive quantifiers, so that none backtracks.
-Digits are ASCII; numbers with an exponent or a thousands comma are not read.
+Digits are ASCII; times with an exponent or a thousands comma are not read.
 """
 
 import functools
@@ -14,7 +14,7 @@ LONGEST_ANSWER = 50_000
 """Characters; what is longer is not read as an answer."""
 
 _NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
-_SIGNED = rf"[-+]?+{_NUMBER}"
+_COORDINATE = rf"[-+]?+{_NUMBER}(?:e[-+]?+[0-9]++)?+"
 # Hours, minutes and seconds, or minutes and seconds.
 _CLOCK = r"[0-9]++(?::[0-5][0-9]){1,2}+(?:\.[0-9]*+)?+"
 _TIME = rf"(?:{_CLOCK}|{_NUMBER})"
@@ -34,7 +34,7 @@ def _list_of(item: str, least: str) -> re.Pattern[str]:
 
 
 _PAIRS = _list_of(rf"[\[(]\s*+{_TIME}\s*+{_UNIT}(?:,\s*+|{_JOIN}){_TIME}\s*+{_UNIT}[\])]", "*+")
-_FOURS = _list_of(rf"[\[(]\s*+{_SIGNED}\s*+(?:,\s*+{_SIGNED}\s*+){{3}}[\])]", "++")
+_FOURS = _list_of(rf"[\[(]\s*+{_COORDINATE}\s*+(?:,\s*+{_COORDINATE}\s*+){{3}}[\])]", "++")
 _BLANK_OUT = str.maketrans("[](),", "     ")
 _TIMES = re.compile(_TIME)
 _LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
