@@ -170,6 +170,8 @@ def test_questions_become_grounded_or_plain_rows(tmp_path: Path) -> None:
     }
     assert counts(conversion) == {"early_start": 1, "overlapping": 1}
     assert "trains on val" in conversion.warnings[0]
+    clipped = convert("nextgqa", path, Choices(clip_to_duration=True))
+    assert clipped.rows[0]["target"]["spans"] == [[23.0, 27.7], [0.0, 4.0]]
     assert len(read_back(conversion, tmp_path)) == 2
     plain_rows = convert("nextgqa", path, Choices(task="multiple_choice"))
     assert plain_rows.rows[0]["target"] == {"choice": "C"}
@@ -218,6 +220,8 @@ def test_folders_of_a_split_give_the_start_box_and_seven_even_ones(tmp_path: Pat
     assert by_image[1] == [0.02, 0.2, 0.12, 0.6]
     assert conversion.rows[0]["object"] == "sea lion"
     assert counts(conversion) == {"absent_object": 1, "no_annotation": 2}
+    (absent,) = conversion.anomalies["absent_object"]
+    assert (absent.row_id, absent.detail) == ("got10k/train/GOT-10k_Train_000002", "frames 2")
     assert convert("got10k", tmp_path / "GOT-10k", Choices(split="train")).rows == conversion.rows
 
 
