@@ -97,7 +97,9 @@ def sampling(recipe: Recipe) -> Sampling:
 
 
 def settle(agreement: Agreement, recipe: Recipe, note: Callable[[str], None]) -> None:
-    """Tell the outcome. ParityError: the sides differ, and the recipe says to stop."""
+    """Tell the outcome. ParityError: the sides differ, and the recipe says to stop; or nothing could be compared."""
+    if not agreement.parts:
+        raise ParityError("engine and learner could not be compared: no prompt has a video that can be decoded.")
     problems = agreement.problems()
     if not problems:
         note(agreement.summary())

@@ -14,8 +14,8 @@ from rft.types import Prompt
 SECONDS_TOLERANCE = 1e-5
 """Relative; the two sides hold seconds in single precision."""
 
-LARGEST_GAP = 700.0
-"""Gaps of log-probabilities count at most as this, which exp can still take."""
+LARGEST_GAP = 50.0
+"""Gaps of log-probabilities count at most as this, not finite ones too: far beyond any bound, and exp can take it."""
 
 EITHER_SIDE = 24
 """Characters shown on each side of the place where two texts part."""
@@ -168,15 +168,13 @@ def _token_difference(engine: Reading, learner: Reading) -> str:
 
 
 def _position_difference(engine: Reading, learner: Reading) -> str:
-    columns = [list(zip(*side.position_ids, strict=True)) for side in (engine, learner)]
-    place = _first_unequal(*columns)
+    sides = [list(zip(*side.position_ids, strict=True)) for side in (engine, learner)]
+    place = _first_unequal(*sides)
+    ours, theirs = (side[place] for side in sides)
     cause = "the two follow different M-RoPE rules (versions of vLLM and transformers)"
-    if engine.position_ids[1:] == learner.position_ids[1:] or engine.position_ids[0][place] != columns[1][place][0]:
-        cause = (
-            "the learner's positions leave out or change the time step between frame pairs (learner.seconds_per_grid)"
-        )
-    engine_at, learner_at = (column[place] if place < len(column) else "none" for column in columns)
-    return f"position ids of token {place}: engine {engine_at}, learner {learner_at}. Likely cause: {cause}."
+    if ours[1:] == theirs[1:]:
+        cause = "the learner's positions leave out or change the time between frame pairs (learner.seconds_per_grid)"
+    return f"position ids (time, row, column) of token {place}: engine {ours}, learner {theirs}. Likely cause: {cause}."
 
 
 def _first_unequal(left: Sequence[object], right: Sequence[object]) -> int:
@@ -214,7 +212,7 @@ def _widest(sides: Sequence[tuple[Prompt, Reading, Reading]]) -> str:
 
 def measured(ratio: float, kl: float, bounds: ParityRecipe) -> str:
     return (
-        f"mean exp|dlogp| {ratio:.4f} (parity.max_ratio {bounds.max_ratio:g}), KL {kl:.4g} "
+        f"mean exp|dlogp| {ratio:.5g} (parity.max_ratio {bounds.max_ratio:g}), KL {kl:.4g} "
         f"(parity.max_kl {bounds.max_kl:g})"
     )
 

@@ -108,6 +108,11 @@ class PromptProcessor:
         """Arguments of vLLM's `LLM` that make it take frames as they are: they arrive at their final size."""
         return {"mm_processor_kwargs": {"do_resize": False, "cap_pixels_per_frame": False}}
 
+    def seconds_per_grid(self, frames: Frames) -> float:
+        """Between frame pairs, as `encode` states them."""
+        frames_per_grid: int = self._processor.video_processor.temporal_patch_size
+        return frames_per_grid / float(VideoMetadata(**_metadata(frames)).sampled_fps)
+
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """The tokens of a completion, the end token included."""
         ids = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]

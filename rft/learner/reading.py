@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -44,5 +45,5 @@ def read_group(
         grid=tuple(packed.video.grid[0].tolist()),
         seconds_per_grid=1.0 if seconds_per_grid == "one" else inputs.second_per_grid_ts.item(),
         position_ids=tuple(tuple(row) for row in packed.position_ids[:, :num_tokens].tolist()),
-        logprobs=tuple(tuple(values.tolist()) for values in logprobs(packed).cpu().split(lengths)),
+        logprobs=tuple(tuple(values.tolist()) for values in torch.split(logprobs(packed).cpu(), lengths)),
     )

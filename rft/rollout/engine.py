@@ -72,6 +72,11 @@ class Engine:
         # The key names the frames' content, so vLLM need not hash the pixels to find a known clip.
         engine_input |= {"multi_modal_uuids": {"video": [frames.key]}}
         (rendered,) = self._engine.renderer.render_cmpl([engine_input])
+        (item,) = rendered["mm_kwargs"]["video"]
+        if item is not None and "second_per_grid_ts" in item:
+            # vLLM rounds them to the model's dtype: bfloat16 would move frame pairs to other positions.
+            seconds = item["second_per_grid_ts"]
+            seconds.data = torch.full_like(seconds.data, self._processor.seconds_per_grid(frames), dtype=torch.float32)
         return rendered
 
     def read(self, rendered: Any) -> Future[Reading]:

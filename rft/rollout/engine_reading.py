@@ -5,28 +5,32 @@ from typing import Any
 
 from vllm.model_executor.models.interfaces import supports_mrope
 from vllm.multimodal.inputs import MultiModalFeatureSpec
+from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from rft.parity import Reading
 
 
 def read_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> Reading:
-    """`rendered`: of the engine's renderer, with one video. The reading has no log-probabilities yet."""
-    token_ids = list(rendered["prompt_token_ids"])
-    (item,) = rendered["mm_kwargs"]["video"]
-    (key,) = rendered["mm_hashes"]["video"]
-    (place,) = rendered["mm_placeholders"]["video"]
-    feature = MultiModalFeatureSpec(data=item, modality="video", identifier=key, mm_position=place, mm_hash=key)
+    """`rendered`: of the engine's renderer, with one video. The reading has no log-probabilities yet.
+
+    The request is prepared as vLLM prepares one to be run, with what its caches hold of a known clip, but not run.
+    """
+    request = engine.input_processor.process_inputs(
+        "reading", rendered, SamplingParams(max_tokens=1), supported_tasks=engine.get_supported_tasks()
+    )
+    prepared, _ = engine.engine_core.engine_core.preprocess_add_request(request)
+    (video,) = prepared.mm_features
+    token_ids = list(prepared.prompt_token_ids)
     # Of several tensor-parallel workers the first one speaks for all.
-    positions = engine.collective_rpc(model_positions, args=(token_ids, [feature]))[0]
-    seconds = item.get("second_per_grid_ts")
-    tokenizer = engine.get_tokenizer()
+    positions = engine.collective_rpc(model_positions, args=(token_ids, [video]))[0]
+    seconds = video.data.get("second_per_grid_ts")
     return Reading(
         policy_version=policy_version,
-        text=tokenizer.decode(token_ids),
+        text=engine.get_tokenizer().decode(token_ids),
         token_ids=tuple(token_ids),
-        clip=key,
-        grid=tuple(item["video_grid_thw"].data.tolist()),
+        clip=video.identifier,
+        grid=tuple(video.data["video_grid_thw"].data.tolist()),
         seconds_per_grid=None if seconds is None else float(seconds.data),
         position_ids=tuple(map(tuple, positions)),
         logprobs=(),
