@@ -18,7 +18,7 @@ _WORD = re.compile(r"[^\W_]++")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n++")
 _SUFFIX = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)\b")
 _DOUBLED = re.compile(r"(\w)\1\b")
-_VERDICT = re.compile(r"^[^\w\n]*+(\d++)[^\w\n]++(yes|no)\b", re.IGNORECASE | re.MULTILINE)
+_VERDICT = re.compile(r"^[^\w\n]*+(\d{1,4}+)[^\w\n]++(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 _LIST_MARK = re.compile(r"^\s*+(?:[-*\u2022]|\d++[.):])\s*+")
 
 _JUDGE = (
@@ -113,8 +113,7 @@ def _read_verdicts(reply: str, number: int) -> list[bool]:
     """One verdict per event. ValueError: an event without one, or with two that differ."""
     found: dict[int, set[bool]] = {}
     for match in _VERDICT.finditer(reply.rpartition("</think>")[2]):
-        if len(match[1]) <= 4:
-            found.setdefault(int(match[1]), set()).add(match[2].lower() == "yes")
+        found.setdefault(int(match[1]), set()).add(match[2].lower() == "yes")
     wrong = [event for event in range(1, number + 1) if len(found.get(event, ())) != 1]
     if wrong:
         raise ValueError(f"no single yes or no for event {wrong[0]} of {number} in {reply[:80]!r}")

@@ -1,5 +1,6 @@
 """A chat endpoint of the test's own, on 127.0.0.1."""
 
+import contextlib
 import json
 import os
 import threading
@@ -23,6 +24,8 @@ class ChatServer:
         self.lock = threading.Lock()
         self.at_once = self.most_at_once = 0
         self.url = ""
+        self.drip_s = 0.0
+        """Between the bytes of a body."""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> tuple[int, object]:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
@@ -57,7 +60,13 @@ def chat_server(respond: Respond) -> Iterator[ChatServer]:
                 self.send_header("Location", chat.url + "/elsewhere")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(text)
+            for piece in [text[i : i + 1] for i in range(len(text))] if chat.drip_s else [text]:
+                self.wfile.write(piece)
+                time.sleep(chat.drip_s)
+
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):  # a judge that is given up is hung up on
+                super().handle()
 
         def log_message(self, *_: object) -> None:
             """Nothing on the test's screen."""

@@ -123,7 +123,7 @@ def test_a_model_makes_events_of_a_text_once_for_all_captions() -> None:
         if user == target.text:
             assert "one per line" in system
             return "<think>1: hm</think>- A boy runs.\n2. A boy falls.\n\n"
-        return "Verdicts:\n 1. yes\n**2** - No, it does not."
+        return "<think>\n1: no</think>Verdicts:\n 1. yes\n**2** - No, it does not."
 
     with chat_server(respond) as chat:
         for caption in ("A kid", "A child"):
@@ -132,7 +132,15 @@ def test_a_model_makes_events_of_a_text_once_for_all_captions() -> None:
         assert len(chat.bodies) == 3
 
 
-@pytest.mark.parametrize("reply", ["", "yes", "1: yes", "1: yes\n2: no\n3: maybe", "1: yes\n1: no\n2: no\n3: no"])
+@pytest.mark.parametrize("target", [EVENTS, CaptionTarget("A boy runs across the grass. He falls!", ())])
+def test_what_stands_there_word_for_word_needs_no_model(target: CaptionTarget) -> None:
+    completion = tagged("Then: a boy. He falls. A boy runs across the GRASS. A woman helps him up.")
+    assert event_recall(completion, target, **model_args("http://127.0.0.1:9/v1")).value == 1
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "yes", "9" * 5000 + ": yes", "1: yes", "1: yes\n2: no\n3: maybe", "1: yes\n1: no\n2: no\n3: no"]
+)
 def test_a_reply_without_a_verdict_for_each_event_is_an_error(reply: str) -> None:
     with chat_server(lambda number, body: reply) as chat, pytest.raises(JudgeError, match="no single yes or no"):
         event_recall(tagged("A kid"), EVENTS, **model_args(chat.url))
