@@ -1,5 +1,6 @@
 """What scored completions add up to: means, quantiles, and what was wrong with how many of them."""
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -124,7 +125,7 @@ def spread(values: Sequence[float], full: float) -> dict[str, Any]:
     ordered = sorted(values)
     return {
         "mean": sum(values) / len(values),
-        "quantiles": {f"{q:g}": ordered[min(len(ordered) - 1, int(q * len(ordered)))] for q in QUANTILES},
+        "quantiles": {f"{q:g}": ordered[max(0, math.ceil(q * len(ordered)) - 1)] for q in QUANTILES},
         "zero": values.count(0.0) / len(values),
         "full": sum(value >= full - 1e-9 for value in values) / len(values),
     }

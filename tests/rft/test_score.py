@@ -1,6 +1,8 @@
 """`rft score`: stored completions judged again, in both readings, by other rewards, and what is said of bad rows."""
 
 import json
+import re
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -18,11 +20,12 @@ from rft.recipe import DataRecipe, Recipe, TaskRecipe
 from rft.records import write_rollouts
 from rft.reward_choice import RewardChoice
 from rft.run_dir import RunDir
-from rft.score import CHUNK, Asked, Scorer, outcomes_of, score
+from rft.score import CHUNK, Asked, Scorer, Stored, outcomes_of, score
 from rft.scoring import WeightedReward, score_group
 from rft.types import Completion, FinishReason, Prompt, Video, VideoSampling
 
-ODD = Path(__file__).parent / "odd_rewards.py"
+ROOT = Path(__file__).parents[2]
+ODD = ROOT / "tests" / "rft" / "odd_rewards.py"
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
 SPAN = {"span": [10.0, 20.0]}
 BOX = [0.1, 0.1, 0.5, 0.5]
@@ -211,6 +214,19 @@ def test_text_is_read_as_json_means_it(tmp_path: Path) -> None:
     assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["one\u2028line\x85"] * 2
 
 
+def test_a_row_comes_out_as_it_went_in_but_for_what_was_found(tmp_path: Path) -> None:
+    before = '{"z": 1e2, "completion": "x", "target": {"span": [1, 2.50]} , "a": "\\u00e9" }'
+    again = json.dumps({**span(10, 20), "reward": 7, "scores": {"old": 1}, "note": "kept"})
+    source = write(tmp_path / "in.jsonl", f" {before} \n", f"{again}\n")
+    score(source, Asked("temporal_grounding"), tmp_path / "out.jsonl")
+    first, second = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert first.startswith(before[:-1] + ", ")
+    assert json.loads(first)["reward"] == 0
+    found = json.loads(second)
+    assert (found["reward"], found["scores"], found["note"]) == (2.0, {"iou": 1.0, "format": 1.0}, "kept")
+    assert second.count('"reward"') == 1
+
+
 def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
     def row(completion: str, **more: object) -> dict[str, Any]:
         return {"completion": completion, "target": SPAN, "duration_s": 30.0, **more}
@@ -365,11 +381,11 @@ def test_a_row_that_a_reward_cannot_judge_is_named(tmp_path: Path) -> None:
 def test_rows_are_not_kept() -> None:
     taken = 0
 
-    def stored() -> Iterator[tuple[str, dict[str, Any]]]:
+    def stored() -> Iterator[Stored]:
         nonlocal taken
         while True:
             taken += 1
-            yield "here", span(1, 2)
+            yield "here", span(1, 2), ""
 
     recipe = Recipe(model="m", tasks={"temporal_grounding": TaskRecipe()}, data=DataRecipe(train=()), steps=1)
     next(Scorer(recipe, RewardChoice(rewards_of(None)), "temporal_grounding").rows(stored()))
@@ -389,15 +405,15 @@ def test_ten_thousand_rows_take_a_moment(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [span(10, 20), {"completion": "caf\u00e9", "target": SPAN}, {"task": "tracking"}]
+    rows = [span(10, 20), {"completion": "x", "target": SPAN}, {"task": "tracking"}]
     source = write(tmp_path / "in.jsonl", *rows)
     assert main(["score", str(source), "--task", "temporal_grounding", "-o", str(tmp_path / "out.jsonl")]) == 0
     out = capsys.readouterr().out
     assert out.isascii()
     lines = [line.split() for line in out.splitlines()]
     assert "temporal_grounding: 2 completions" in out
-    assert ["iou", "(temporal_iou)", "1", "0.500", "0.000", "1.000", "1.000", "50.0%", "50.0%"] in lines
-    assert ["reward", "1.000", "0.000", "2.000", "2.000", "50.0%", "50.0%"] in lines
+    assert ["iou", "(temporal_iou)", "1", "0.500", "0.000", "0.000", "1.000", "50.0%", "50.0%"] in lines
+    assert ["reward", "1.000", "0.000", "0.000", "2.000", "50.0%", "50.0%"] in lines
     assert "Well formed: 50.0%." in out
     assert ["no_tag", "1", "50.0%", "1", "x", r"'caf\xe9'", "no", "<answer>"] in lines
     assert "1 rows of other tasks left out." in out
@@ -419,3 +435,25 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     source = write(tmp_path / "in.jsonl", span(10, 20))
     assert main(["score", str(source), "--task", "temporal_grounding", "-o", str(tmp_path / "gone" / "o.jsonl")]) == 2
     assert "o.jsonl: cannot be written: No such file" in capsys.readouterr().err
+
+
+def test_the_page_shows_what_the_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "scoring.md").read_text()
+    (tmp_path / "in.jsonl").write_text(re.findall(r"```jsonl\n(.*?)```", page, re.DOTALL)[0])
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        shown = [line for line in block.splitlines() if not line.startswith("$ ")]
+        for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+            words = shlex.split(command.partition(" >")[0])
+            if words[0] == "rft":
+                assert main(words[1:]) == 0
+                printed = capsys.readouterr().out.splitlines()
+            else:
+                assert words[:3] == ["head", "-n", "1"]
+                printed = (tmp_path / words[3]).read_text().splitlines()[:1]
+        assert shown == printed
