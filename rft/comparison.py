@@ -8,7 +8,7 @@ from typing import Any
 from rft.baselines import Baselines
 from rft.evaluate import MODES, READINGS, EvalResult, Mode, RowSet
 from rft.intervals import Estimate, bootstrap
-from rft.published_results import published_set, why_not_comparable
+from rft.published_results import comparable_results, published_set, why_not_comparable
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 
@@ -52,7 +52,7 @@ class Comparison:
 
     def table(self, tasks: Mapping[str, Task] = TASKS) -> TextTable:
         """One line per set of rows and mode, in its task's main metric."""
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name, of_set in self.after.sets.items():
             metric = tasks[of_set.task].main_metric
             best = self.blind.best(name, metric)
@@ -69,9 +69,13 @@ class Comparison:
                             f"{before[metric].value:.3f}",
                             f"{after[metric].value:.3f}",
                             signed(self.change(name, mode)[metric]),
+                            _best_published(of_set, metric),
                         )
                     )
-        columns = ("set", "metric", "mode", "rows", "best blind answer", self.before_name, self.after_name, "change")
+        columns: tuple[str, ...] = ("set", "metric", "mode", "rows", "best blind answer")
+        columns += (self.before_name, self.after_name, "change", "published")
+        if not any(row[-1] for row in rows):
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
         caption = "Change: mean over the same rows, with its 95 % bootstrap interval; * where that excludes 0."
         return TextTable("Held-out rows", columns, tuple(rows), caption)
 
@@ -106,7 +110,7 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baseli
     reason, published = why_not_comparable(rows), published_set(rows)
     caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {reason}."
     if published and not reason:
-        lines += [(f"{one.model} ({one.source})", one.values) for one in published.results]
+        lines += [(f"{one.model} ({one.source})", one.values) for one in comparable_results(rows)]
         caption = caption.replace(f"{reason}.", f"VideoChat-R1, arXiv:2504.06958v5; {published.remark}.")
     lines = [(who, values) for who, values in lines if values]
     metrics = tuple(dict.fromkeys(metric for _, values in lines for metric in values))
@@ -115,6 +119,12 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baseli
     of_task = "" if name == rows.task else f" ({rows.task})"
     problem = problems(result, name) if result else ""
     return TextTable(f"{name}{of_task}, {rows.num_rows:,} rows", columns, drawn, caption + problem)
+
+
+def _best_published(rows: RowSet, metric: str) -> str:
+    """The highest published figure that is comparable, as "0.608 VideoChat-R1"; "" where there is none."""
+    found = [(one.values[metric], one.model) for one in comparable_results(rows) if metric in one.values]
+    return "{:.3f} {}".format(*max(found)) if found else ""
 
 
 def _cell(value: Estimate | float | None, is_main: bool) -> str:

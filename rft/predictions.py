@@ -28,8 +28,8 @@ class Prediction(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True)
 
-    id: str
-    """Of the row that was asked."""
+    id: str | None = None
+    """Of the row that was asked; may be left out where the line holds its own truth."""
     completion: str
     task: str | None = None
     dataset: str | None = None
@@ -93,20 +93,24 @@ def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row
         prediction = _prediction(line, where, problems)
         if prediction is None:
             continue
-        row = asked.get(prediction.id) if asked is not None else None
+        prompt_id = where if prediction.id is None else prediction.id
+        row = asked.get(prompt_id) if asked is not None else None
         if asked is not None and row is None:
-            problems.append(f"{where}: id {prediction.id!r} is no row of --data.")
+            told = (
+                "missing; it names the row of --data" if prediction.id is None else f"{prompt_id!r} is no row of --data"
+            )
+            problems.append(f"{where}: id: {told}.")
             continue
         name = prediction.task or (row.task if row else task)
         if task is not None and name != task:
             continue
-        key = (prediction.id, prediction.mode, prediction.number)
+        key = (prompt_id, prediction.mode, prediction.number)
         if key in places:
             problems.append(f"{where}: {_shown(key)} is at {places[key]} already. Give each shard once.")
             continue
         places[key] = where
         seeds.setdefault(prediction.seed, where)
-        sample = _judged(prediction, name, row, where, problems)
+        sample = _judged(prediction, prompt_id, name, row, where, problems)
         samples += [sample] if sample else []
     if len(seeds) > 1:
         problems.append(f"{' and '.join(seeds.values())}: shards of evaluations with different seeds: {list(seeds)}.")
@@ -120,7 +124,7 @@ def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row
 
 
 def _judged(
-    prediction: Prediction, name: str | None, row: Row | None, where: str, problems: list[str]
+    prediction: Prediction, prompt_id: str, name: str | None, row: Row | None, where: str, problems: list[str]
 ) -> Sample | None:
     """The sample, or None with its problems noted."""
     if name not in TASKS:
@@ -135,7 +139,7 @@ def _judged(
         return None
     target = of_length(target, duration_s)
     return Sample(
-        prompt_id=prediction.id,
+        prompt_id=prompt_id,
         task=name,
         dataset=prediction.dataset or (row.dataset if row else None),
         target=target,

@@ -43,6 +43,12 @@ def why_not_comparable(rows: RowSet) -> str | None:
     return None
 
 
+def comparable_results(rows: RowSet) -> tuple[PublishedResult, ...]:
+    """The published figures that can stand beside those of `rows`."""
+    found = published_set(rows)
+    return found.results if found and why_not_comparable(rows) is None else ()
+
+
 def _results(
     metrics: tuple[str, ...], *lines: tuple[str, str, tuple[float | None, ...]]
 ) -> tuple[PublishedResult, ...]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from rft.curves import svg_chart
 from rft.errors import CheckpointError
+from rft.evaluate import RowSet
 from rft.metrics import read_metrics
+from rft.published_results import comparable_results
 from rft.records import read_rollouts
 from rft.run_dir import RunDir, write_text, writing
 from rft.timeline import read_timeline, svg_timeline
@@ -73,7 +75,8 @@ def file_text(path: Path) -> str:
 
 
 def evaluation(summary: dict[str, Any]) -> str:
-    """Per task: every metric, blind answers first, then each evaluation, greedy and sampled, with its interval."""
+    """Per set of rows: every metric, blind answers first, then each evaluation with its intervals, then published
+    figures where they can be compared."""
     evals: dict[str, Any] = summary.get("eval", {})
     blind: dict[str, Any] = summary.get("baselines", {})
     parts = []
@@ -81,12 +84,17 @@ def evaluation(summary: dict[str, Any]) -> str:
         lines: list[tuple[str, dict[str, float], dict[str, Any]]] = [
             ("blind: " + name, metrics, {}) for name, metrics in blind.get(task, {}).items()
         ]
+        published: dict[str, dict[str, float]] = {}
         for name, result in evals.items():
+            found = result.get(task, {})
             for mode in ("greedy", "sampled"):
-                values = result.get(task, {}).get(mode, {})
-                bounds = result.get(task, {}).get("intervals", {}).get(mode, {})
-                if values:
-                    lines.append((f"{name}, {mode}", values, bounds))
+                for reading, figures in (("", found), (", strict", found.get("strict", {}))):
+                    values, bounds = figures.get(mode, {}), figures.get("intervals", {}).get(mode, {})
+                    if values:
+                        lines.append((f"{name}, {mode}{reading}", values, bounds))
+            rows_of = RowSet(found.get("task", task), found.get("dataset"), found.get("rows", 0))
+            published |= {f"{one.model} ({one.source})": one.values for one in comparable_results(rows_of)}
+        lines += [(name, values, {}) for name, values in published.items()]
         metrics = list(dict.fromkeys(metric for _, values, _ in lines for metric in values))
         rows = [[name, *(estimate(values.get(m), bounds.get(m)) for m in metrics)] for name, values, bounds in lines]
         num_rows = sorted({str(result[task].get("rows")) for result in evals.values() if task in result})

@@ -42,6 +42,7 @@ LIGHT = (
     "rft.eval_recipe",
     "rft.listing",
     "rft.cli",
+    "rft.offline",
     "rft.data.dataset",
     "rft.data.convert.conversion",
     "rft.data.inspect",

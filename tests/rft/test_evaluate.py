@@ -286,6 +286,9 @@ def test_published_figures_stand_beside_whole_published_splits_only() -> None:
     lines = {row[0]: row[1] for row in table.rows}
     assert lines["GRPO, 100 shots (table 7)"] == "0.726"
     assert lines["greedy, strict"].startswith("1.000 ")
+    blind = baselines(prompts, [None] * 724, {}, 0)
+    compared = Comparison(result, result, blind).table()
+    assert (compared.columns[-1], compared.rows[0][-1]) == ("published", "0.726 GRPO, 100 shots")
     part = EvalResult(result.samples[:100], 0)
     (table,) = result_tables(part, baselines(prompts[:100], [None] * 100, {}, 0))
     assert not any("table 7" in row[0] for row in table.rows)

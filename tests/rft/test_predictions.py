@@ -12,6 +12,7 @@ from rewards.types import GroundedChoiceTarget, SpanTarget
 from rft.baselines import baselines
 from rft.cli import main
 from rft.comparison import figures
+from rft.data.dataset import read_rows
 from rft.errors import DataError, RecipeError
 from rft.eval_recipe import parse_shard
 from rft.evaluate import EvalResult, Mode, judge
@@ -90,6 +91,15 @@ def test_lines_of_another_program_need_three_keys(tmp_path: Path) -> None:
     assert [sample.duration_s for sample in result.samples] == [None, 20.0]
 
 
+def test_lines_without_ids_are_rows_of_their_own(tmp_path: Path, rows: Path) -> None:
+    path = lines(tmp_path / "p.jsonl", SPAN, SPAN, {"completion": "", "target": {"span": [0, 1]}})
+    result = read_predictions([path], "temporal_grounding").result
+    assert result.to_json()["temporal_grounding"]["rows"] == 3
+    assert result.to_json()["temporal_grounding"]["greedy"]["mIoU"] == pytest.approx(1 / 3)
+    with pytest.raises(DataError, match=r"p.jsonl:3: id: missing; it names the row of --data"):
+        read_predictions([path], None, read_rows([rows], None, TASKS))
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     path = lines(
         tmp_path / "p.jsonl",
@@ -166,7 +176,7 @@ def test_rows_give_the_truth_and_tell_what_is_missing(
     assert main(command) == 2
     told = capsys.readouterr().err
     assert 'p.jsonl:1: target: {"span": [0, 9]} is not that of the row: {"span": [0, 10]}' in told
-    assert "p.jsonl:2: id 'x' is no row of --data." in told
+    assert "p.jsonl:2: id: 'x' is no row of --data." in told
 
 
 def test_baselines_alone(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:

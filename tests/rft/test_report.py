@@ -13,7 +13,7 @@ from rewards.types import Score, SpanTarget
 from rft.curves import MAX_POINTS, Frame, svg_chart, thin
 from rft.errors import CheckpointError
 from rft.records import write_rollouts
-from rft.report import chart_of, report
+from rft.report import chart_of, evaluation, report
 from rft.run_dir import RunDir
 from rft.types import Completion, Group, Prompt, Rollout, TrainSample, Video, VideoSampling
 
@@ -179,3 +179,18 @@ def test_long_curves_are_averaged() -> None:
     thinned = thin(points)
     assert len(thinned) == MAX_POINTS
     assert all(value == 0.5 for _, value in thinned)
+
+
+def test_evaluation_shows_both_readings_and_published_figures() -> None:
+    figures = {"greedy": {"accuracy": 0.5}, "intervals": {"greedy": {"accuracy": [0.25, 0.75]}}}
+    of_set = {"task": "quality", "dataset": "vidtab_quality/test", "rows": 724, **figures, "strict": figures}
+    shown = evaluation({"eval": {"final": {"vidtab_quality/test": of_set}}})
+    for line in (
+        "final, greedy<",
+        "final, greedy, strict<",
+        "0.500 [0.250, 0.750]",
+        "GRPO, 100 shots (table 7)",
+        "0.726",
+    ):
+        assert line in shown
+    assert "table 7" not in evaluation({"eval": {"final": {"vidtab_quality/test": of_set | {"rows": 100}}}})
