@@ -405,7 +405,7 @@ def test_ten_thousand_rows_take_a_moment(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [span(10, 20), {"completion": "x", "target": SPAN}, {"task": "tracking"}]
+    rows = [span(10, 20), {"completion": "caf\u00e9", "target": SPAN}, {"task": "tracking"}]
     source = write(tmp_path / "in.jsonl", *rows)
     assert main(["score", str(source), "--task", "temporal_grounding", "-o", str(tmp_path / "out.jsonl")]) == 0
     out = capsys.readouterr().out
