@@ -1,6 +1,9 @@
 """Published readings, told by hand: each oddity of the released code once."""
 
+import numpy
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rewards import PUBLISHED, PUBLISHED_EVAL, REWARDS, accepted_targets, rewards_of
 from rewards.published_parsing import first_block, last_block
@@ -158,6 +161,14 @@ def test_boxes(answer: str, value: float, well_formed: float, fault: str | None)
     assert form.value == well_formed
     assert PUBLISHED["think_format"](f"<think></think>\n{completion}", BOXES).value == well_formed
     assert not (form.value and form.fault)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=8, max_size=8))
+def test_eight_boxes_are_averaged_as_numpy_does(heights: list[float]) -> None:
+    truth = BoxesTarget(((0, 0, 1, 1),) * 8)
+    ious = [height / (height + 1 - height) for height in heights]
+    score = PUBLISHED["mean_box_iou"](f"<answer>{[[0, 0, 1, height] for height in heights]}</answer>", truth)
+    assert score.value == min(1.0, float(numpy.mean(ious)))
 
 
 def test_line_breaks_may_part_a_tag_in_training_alone() -> None:

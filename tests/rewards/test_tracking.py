@@ -1,6 +1,6 @@
 import pytest
 
-from rewards.tracking import mean_box_iou
+from rewards.tracking import leaves_the_frame, mean_box_iou
 from rewards.types import BoxesTarget
 
 TARGET = BoxesTarget(((0, 0, 0.5, 0.5), (0.1, 0, 0.6, 0.5), (0.5, 0.5, 1, 1)))
@@ -50,3 +50,10 @@ def test_faults_of_boxes(answer: str, value: float, fault: str | None) -> None:
     assert score.fault == fault
     assert ("leaves [0, 1]" in score.note) == (fault == "out_of_range")
     assert mean_box_iou(answer, TARGET).fault == "no_tag"
+
+
+def test_any_coordinate_may_leave_the_frame() -> None:
+    assert not leaves_the_frame([(0, 0, 1, 1), (1, 1, 0, 0)])
+    for i in range(4):
+        for outside in (-0.1, 1.1):
+            assert leaves_the_frame([(0, 0, 1, 1), [0.5] * i + [outside] + [0.5] * (3 - i)])
