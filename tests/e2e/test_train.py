@@ -114,8 +114,10 @@ def test_checkpoint_is_a_model_folder_that_differs_from_the_cold_start(finished:
 def test_any_checkpoint_can_be_evaluated(finished: tuple[RunDir, str], data: Path) -> None:
     checkpoint = finished[0].latest_checkpoint()
     assert checkpoint is not None
-    printed = run(rft("eval", checkpoint, "--data", data / "test.jsonl", "--task", "tracking", "--json"))
+    rows, stored = data / "test.jsonl", data / "tracking.jsonl"
+    printed = run(rft("eval", checkpoint, "--data", rows, "--task", "tracking", "-o", stored, "--json"))
     result = json.loads(printed)
+    assert json.loads(run(rft("eval", "--predictions", stored, "--json"))) == result
     assert list(result["eval"]) == ["tracking"]
     final = json.loads(finished[0].summary.read_text())["eval"]["final"]["tracking"]
     assert result["eval"]["tracking"]["greedy"] == pytest.approx(final["greedy"], abs=1e-6)

@@ -62,6 +62,13 @@ def test_more_damage_than_allowed_stops(rows: Callable[..., Path]) -> None:
         usable_rows([path], recipe(0.3), Clips())
 
 
+def test_shards_are_all_rows_once(rows: Callable[..., Path]) -> None:
+    path = rows(*({"video": f"{i}.mp4"} for i in range(7)))
+    shards = [usable_rows([path], recipe(0.0), Clips(), shard=(i, 3)) for i in range(3)]
+    assert [[row.row.id for row in shard] for shard in shards] == [["r0", "r3", "r6"], ["r1", "r4"], ["r2", "r5"]]
+    assert usable_rows([path], recipe(0.0), Clips(), shard=(7, 8)) == ()
+
+
 def test_rows_of_one_task_alone(rows: Callable[..., Path]) -> None:
     path = rows({"video": "a.mp4"})
     assert usable_rows([path], recipe(0), Clips(), "tracking") == ()
