@@ -14,16 +14,16 @@ from rewards.judge import JudgeError
 from rewards.types import TARGET_FORMS, Fidelity, Score, Target, target_from_dict
 from rft.comparison import TextTable, plain
 from rft.data.dataset import NAMED_PROBLEMS, listed
-from rft.errors import DataError, RewardError
+from rft.errors import DataError, RecipeError, RewardError
 from rft.faults import fault_of
 from rft.recipe import Recipe, TaskRecipe
-from rft.recipe_file import load_recipe, near_name, parse_recipe
+from rft.recipe_file import near_name, parse_recipe, problem_text, read_recipe
 from rft.records import read_records
 from rft.reward_choice import FORMS, RewardChoice, is_file, reward_choice, score_names
 from rft.reward_worker import shared_worker
 from rft.run_dir import RunDir, replace_file, writing
 from rft.scoring import WeightedReward, weighted_reward
-from rft.tally import Tally
+from rft.tally import FAILURES, Tally
 from rft.tasks import TASKS
 
 CHUNK = 64
@@ -31,6 +31,9 @@ CHUNK = 64
 
 _encode = json.JSONEncoder(check_circular=False).encode
 """Rows come out of JSON: they hold no circles."""
+
+SCORING_KEYS = ("tasks", "scoring", "sampling", "fidelity")
+"""Sections of a recipe that decide what a completion earns."""
 
 NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
 
@@ -66,10 +69,15 @@ class Scored:
     fidelity: Fidelity | None
 
     def to_json(self) -> dict[str, Any]:
-        """{"rows", "left_out", "fidelity", "tasks": {task: as Tally.to_json}}."""
+        """{"rows", "left_out", "fidelity", "faults": {kind: number}, "tasks": {task: as Tally.to_json}}."""
         tasks = {task: tally.to_json() for task, tally in self.tallies.items()}
-        rows = sum(map(len, self.tallies.values()))
-        return {"rows": rows, "left_out": self.left_out, "fidelity": self.fidelity, "tasks": tasks}
+        return {
+            "rows": sum(map(len, self.tallies.values())),
+            "left_out": self.left_out,
+            "fidelity": self.fidelity,
+            "faults": {kind: sum(of_task["faults"][kind] for of_task in tasks.values()) for kind in FAILURES},
+            "tasks": tasks,
+        }
 
     def tables(self) -> list[TextTable]:
         return [table for task, tally in self.tallies.items() for table in tally.tables(task)]
@@ -264,7 +272,15 @@ def joined(row: Row, text: str, found: Row) -> str:
 def _recipe(source: Path, given: Path | None) -> Recipe:
     """That of the run, or the given one, or none at all: then every task has its own rewards."""
     path = given or (RunDir(source).recipe if source.is_dir() else None)
-    recipe = load_recipe(path) if path else parse_recipe(NO_RECIPE, "rft score")
+    if path is None:
+        recipe = parse_recipe(NO_RECIPE, "rft score")
+    else:
+        read = read_recipe(path)
+        # A run stays readable when keys that have no part in scores are renamed.
+        problems = [problem for problem in read.problems if problem.key.startswith(SCORING_KEYS) or not problem.key]
+        if read.recipe is None or problems:
+            raise RecipeError(problem_text(str(path), problems or read.problems))
+        recipe = read.recipe
     return recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
 
 

@@ -15,7 +15,7 @@ from rewards import rewards_of
 from rewards.judge import JudgeError
 from rewards.types import ChoiceTarget, Score, SpanTarget, Target
 from rft.cli import main
-from rft.errors import DataError, RewardError
+from rft.errors import DataError, RecipeError, RewardError
 from rft.recipe import DataRecipe, Recipe, TaskRecipe
 from rft.records import write_rollouts
 from rft.reward_choice import RewardChoice
@@ -242,6 +242,7 @@ def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
     ]
     result = score(write(tmp_path / "in.jsonl", *rows), Asked("temporal_grounding"))
     found = result.to_json()["tasks"]["temporal_grounding"]
+    assert found["faults"] == result.to_json()["faults"]
     assert found["faults"] == {
         "no_tag": 4,
         "unreadable": 1,
@@ -333,6 +334,17 @@ def test_a_run_under_other_rewards(tmp_path: Path) -> None:
     assert result.to_json()["tasks"]["multiple_choice"]["reward"]["mean"] == 1.5
     only = score(tmp_path / "run", Asked("multiple_choice"), tmp_path / "out.jsonl")
     assert (only.left_out, list(only.tallies)) == (3, ["multiple_choice"])
+
+
+def test_a_run_whose_recipe_has_keys_of_another_time(tmp_path: Path) -> None:
+    earned = run_folder(tmp_path / "run", truncated="zero")
+    recipe = RunDir(tmp_path / "run").recipe
+    recipe.write_text(recipe.read_text() + "gone_since: 1\n")
+    score(tmp_path / "run", Asked(), tmp_path / "out.jsonl")
+    assert [row["reward"] for row in read(tmp_path / "out.jsonl")] == earned
+    recipe.write_text(recipe.read_text().replace("truncated: zero", "truncated: never"))
+    with pytest.raises(RecipeError, match=r"recipe.yaml: 1 problem\n  scoring.truncated"):
+        score(tmp_path / "run", Asked())
 
 
 def test_a_folder_without_rollouts(tmp_path: Path) -> None:
