@@ -125,11 +125,13 @@ def _strip(fields: Mapping[str, Any], row_id: str, found: list[Anomaly]) -> dict
         stripped["target"] = {key: _stripped(v) if key in TARGET_TEXTS else v for key, v in target.items()}
     if stripped != fields:
         found.append(Anomaly("blanks", row_id))
-    texts = {key: stripped[key] for key in TEXTS if key in stripped}
-    texts |= (
-        {key: v for key, v in stripped["target"].items() if key in TARGET_TEXTS} if isinstance(target, dict) else {}
-    )
-    found += [Anomaly("blank_text", row_id, key) for key, value in texts.items() if value == "" or "" in _items(value)]
+    truth = stripped["target"] if isinstance(target, dict) else {}
+    texts = {key: v for part in (stripped, truth) for key, v in part.items() if key in (*TEXTS, *TARGET_TEXTS)}
+    found += [
+        Anomaly("blank_text", row_id, key)
+        for key, value in texts.items()
+        if value == "" or (isinstance(value, list) and "" in value)
+    ]
     return stripped
 
 
@@ -137,10 +139,6 @@ def _stripped(value: Any) -> Any:
     if isinstance(value, list):
         return [_stripped(part) for part in value]
     return value.strip() if isinstance(value, str) else value
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _refusal(fields: Mapping[str, Any]) -> str:

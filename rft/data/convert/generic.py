@@ -87,6 +87,8 @@ def _mapping(request: Request, columns: list[str]) -> dict[str, str]:
 def _value(key: str, cell: Any) -> Any:
     """A cell as the row has it. ValueError: it cannot be read as that."""
     if key in NUMBERS:
+        if not isinstance(cell, int | float | str):
+            raise ValueError(f"{str(cell)[:40]!r} is no number")
         return float(cell)
     if not isinstance(cell, str):
         return cell if key in LISTS else str(cell)
@@ -115,7 +117,7 @@ def _with_target(values: dict[str, Any]) -> dict[str, Any]:
 def _letter(choice: str, options: Any) -> str:
     """The letter of "C", "(C)", "c" or the text of an option; what is none of them stays as it is."""
     text = choice.strip()
-    texts = [str(option).strip() for option in options]
+    texts = [str(option).strip() for option in options] if isinstance(options, list) else []
     if text in texts[: len(LETTERS)]:
         return LETTERS[texts.index(text)]
     return text.removeprefix("(").removesuffix(")").upper() if len(text) in (1, 3) else text

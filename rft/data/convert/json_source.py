@@ -1,6 +1,7 @@
 """Annotation files: JSON and JSON lines in a stated shape, every problem at once."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,7 +63,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object; its later half would silently win where a key is written twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        doubled = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        doubled, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"key {doubled!r} is written twice")
     return found

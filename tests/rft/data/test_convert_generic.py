@@ -103,6 +103,27 @@ def test_a_row_without_what_its_task_needs_is_refused(tmp_path: Path) -> None:
         convert("generic", path, Choices(task="temporal_grounding"))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"options": 3}, "options: "),
+        ({"target": [1], "choice": None}, "target: "),
+        ({"choice": 2}, "choice: '2' is not one letter"),
+        ({"task": "x"}, "unknown task 'x'"),
+    ],
+)
+def test_odd_values_are_refused_row_by_row(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = tmp_path / "mine.json"
+    record = {"task": "multiple_choice", "video": "a", "question": "w?", "options": ["x", "y"], "choice": "x"}
+    path.write_text(json.dumps([record, {**record, **change}]))
+    conversion = convert("generic", path)
+    assert len(conversion.rows) == 1
+    assert message in conversion.refused[0].detail
+    path.write_text(json.dumps([{**record, "duration_s": [1]}]))
+    with pytest.raises(DataError, match=r"record 0: duration_s: '\[1\]' is no number"):
+        convert("generic", path)
+
+
 def test_a_map_is_written_key_equals_column(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "convert", "generic", "x.csv", "-o", "y", "--map", "query"]) == 2
     assert capsys.readouterr().err == "--map query: write KEY=COLUMN, such as query=sentence\n"

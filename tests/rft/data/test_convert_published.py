@@ -2,11 +2,12 @@
 
 import os
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from rft.data.convert.conversion import Choices, convert, write_rows
+from rft.data.convert.conversion import Choices, Conversion, convert, write_rows
 from rft.data.dataset import read_rows
 from rft.tasks import TASKS
 
@@ -68,6 +69,11 @@ def annotations(name: str) -> Path:
     return path
 
 
+@cache
+def converted(name: str, file: str) -> Conversion:
+    return convert(name, annotations(file), Choices(drop_invalid=True))
+
+
 CASES = [
     pytest.param(*case, id=case[1], marks=pytest.mark.slow if case[0] == "activitynet_captions" else ())
     for case in PUBLISHED
@@ -79,7 +85,7 @@ CASES = [
 def test_published_counts(
     name: str, file: str, sizes: tuple[int, int, int], anomalies: dict[str, int], tmp_path: Path
 ) -> None:
-    conversion = convert(name, annotations(file), Choices(drop_invalid=True))
+    conversion = converted(name, file)
     facts = dict(conversion.facts)
     assert (facts["rows in the source"], facts["videos"]) == (f"{sizes[0]:,}", f"{sizes[1]:,}")
     assert {kind: len(found) for kind, found in conversion.anomalies.items()} == anomalies
@@ -89,13 +95,14 @@ def test_published_counts(
 
 
 def test_which_spans_of_charades_are_reversed() -> None:
-    found = convert("charades_sta", annotations(f"{CHARADES}/train.json")).refused
+    found = converted("charades_sta", f"{CHARADES}/train.json").anomalies["reversed"]
     assert [anomaly.row_id.split("/")[2] for anomaly in found] == ["LEOL6", "IOL8Q", "AKKWU", "AKKWU"]
 
 
 @pytest.mark.slow
 def test_which_spans_of_activitynet_are_reversed_or_of_no_length() -> None:
-    found = convert("activitynet_captions", annotations(f"{ACTIVITYNET}/train.json")).refused
+    anomalies = converted("activitynet_captions", f"{ACTIVITYNET}/train.json").anomalies
+    found = anomalies["reversed"] + anomalies["zero_length"]
     assert sorted((anomaly.kind, anomaly.row_id.split("/")[2]) for anomaly in found) == [
         ("reversed", "v_0bosp4-pyTM"),
         ("reversed", "v_rhOtqArO-3Y"),
@@ -116,8 +123,8 @@ LETTERS = {"A": 675, "B": 654, "C": 682, "D": 656, "E": 691}
 
 
 def test_no_answer_letter_and_no_box_is_lost() -> None:
-    conversion = convert("nextgqa", annotations("NextGQA/nextgqa_val.json"))
+    conversion = converted("nextgqa", "NextGQA/nextgqa_val.json")
     assert Counter(row["target"]["choice"] for row in conversion.rows) == LETTERS
-    tracks = convert("got10k", annotations("Got/got_val.json")).rows
+    tracks = converted("got10k", "Got/got_val.json").rows
     assert {len(row["target"]["boxes"]) for row in tracks} == {8}
     assert len({row["object"] for row in tracks}) == 150
