@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -73,7 +74,8 @@ def event_recall(
     events, spent = target.events or tuple(sentences(target.text)), Usage()
     stated = [_verbatim(event, said) for event in events]
     if not all(stated) and judge == "model":
-        asked = _chat_judge(endpoint)
+        with _BUILDING:
+            asked = _chat_judge(endpoint)
         if not target.events:
             events, spent = asked.ask(_SPLIT, target.text, _read_events)
             stated = [_verbatim(event, said) for event in events]
@@ -88,6 +90,10 @@ def event_recall(
 def sentences(text: str) -> list[str]:
     """The sentences of a text that hold words: it is cut after . ! ? before a blank, and at line ends."""
     return [part.strip() for part in _SENTENCE_END.split(text) if _WORD.search(part)]
+
+
+_BUILDING = threading.Lock()
+"""Threads that begin together must not build a judge each."""
 
 
 @functools.cache

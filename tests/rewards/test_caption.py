@@ -1,5 +1,6 @@
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,20 @@ def test_the_completions_of_a_group_are_judged_side_by_side(tmp_path: Path) -> N
         assert [getattr(score, "value", score) for score in alone] == [0.0, 0.0]
         assert chat.most_at_once == 1
     worker.close()
+
+
+def test_threads_that_begin_together_ask_for_the_events_of_a_text_once() -> None:
+    target = CaptionTarget("A boy, who falls, runs.", ())
+
+    def respond(number: int, body: dict[str, Any]) -> str:
+        time.sleep(0.05)
+        return "A boy runs." if body["messages"][1]["content"] == target.text else "1: yes"
+
+    with chat_server(respond) as chat, ThreadPoolExecutor(8) as threads:
+        args = model_args(chat.url)
+        scores = list(threads.map(lambda i: event_recall(tagged(f"kid {i}"), target, **args), range(8)))
+        assert [score.value for score in scores] == [1.0] * 8
+        assert len(chat.bodies) == 9
 
 
 def test_a_judge_that_is_away_is_no_0() -> None:
