@@ -112,6 +112,8 @@ def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> S
     if problem:
         return Score(0.0, answer, *problem)
     first = 1 if skip_start else 0
+    if len(boxes) <= first:
+        return Score(0.0, answer, "no box after the start box to judge")
     try:
         ious = [_box_iou(box, truth) for box, truth in zip(boxes[first:], target.boxes[first:], strict=True)]
         fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
@@ -150,7 +152,7 @@ def _mean(values: Sequence[float]) -> float:
     if len(values) == 8:
         a, b, c, d, e, f, g, h = values
         return (((a + b) + (c + d)) + ((e + f) + (g + h))) / 8
-    return sum(values) / len(values) if values else 0.0
+    return sum(values) / len(values)
 
 
 def choice_accuracy(completion: str, target: ChoiceTarget | GroundedChoiceTarget) -> Score:

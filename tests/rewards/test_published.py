@@ -183,6 +183,9 @@ def test_the_start_box_counts_unless_left_out() -> None:
     completion = f"<answer>{EIGHT}</answer>"
     assert PUBLISHED["mean_box_iou"](completion, truth).value == 1 / 8
     assert PUBLISHED["mean_box_iou"](completion, truth, skip_start=True).value == 0
+    alone = BoxesTarget(((0, 0, 0.5, 0.5),))
+    assert PUBLISHED["mean_box_iou"](f"<answer>[{BOX}]</answer>", alone).value == 1
+    assert PUBLISHED["mean_box_iou"](f"<answer>[{BOX}]</answer>", alone, skip_start=True).value == 0
 
 
 @pytest.mark.parametrize(
