@@ -139,7 +139,7 @@ class Scorer:
             ready: list[_Ready] = []
             for line in chunk:
                 where, row, _ = line
-                if self._task is not None and row.get("task", self._task) != self._task:
+                if self._task is not None and (row.get("task") or self._task) != self._task:
                     self.left_out += 1
                     continue
                 task = self._task_of(where, row)
@@ -159,10 +159,12 @@ class Scorer:
 
     def _task_of(self, where: str, row: Row) -> str | None:
         """The task of a row, whose rewards are looked up at the first; None with the problem noted."""
-        task = row.get("task", self._task)
+        task = row.get("task") or self._task
+        if task is None:
+            self.problems.append(f"{where}: task: missing. Say which with --task.")
+            return None
         if not isinstance(task, str) or task not in TASKS:
-            told = "task: missing. Say which with --task." if task is None else f"unknown task {task!r}."
-            self.problems.append(f"{where}: {told}{near_name(str(task), TASKS) if task is not None else ''}")
+            self.problems.append(f"{where}: unknown task {task!r}.{near_name(str(task), TASKS)}")
             return None
         if task not in self._rewards:
             rewards = self._choice.of(task, self._recipe)
@@ -263,7 +265,7 @@ def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], lim
 
 def joined(row: Row, text: str, found: Row) -> str:
     """One JSON object: the row, and what was found in place of keys of the same name."""
-    # The text as it stands saves a third of the time; beyond ASCII it may hold what other readers take for line ends.
+    # The text as it stands need not be encoded again; beyond ASCII it may hold what other readers take for line ends.
     if not text.isascii() or not text or not found.keys().isdisjoint(row):
         return _encode({**row, **found})
     return f"{text[:-1]}, {_encode(found)[1:]}"

@@ -54,9 +54,10 @@ def scored(
 
 
 def test_each_row_gets_scores_notes_answer_reward_and_fault(tmp_path: Path) -> None:
-    assert scored(tmp_path, [{"id": "a", **span(10, 15), "duration_s": 30}]) == [
+    assert scored(tmp_path, [{"id": "a", "task": None, **span(10, 15), "duration_s": 30}]) == [
         {
             "id": "a",
+            "task": None,
             "completion": "<think>a</think><answer>10 to 15</answer>",
             "target": {"span": [10.0, 20.0]},
             "duration_s": 30,
@@ -199,6 +200,8 @@ def test_what_is_no_source(tmp_path: Path) -> None:
         score(write(tmp_path / "in.jsonl", {"task": "quality"}), Asked("tracking"))
     with pytest.raises(DataError, match=r"in.jsonl:1: task: missing. Say which with --task"):
         score(write(tmp_path / "in.jsonl", span(1, 2)), Asked())
+    with pytest.raises(DataError, match=r"in.jsonl:1: unknown task 'qualty'. Did you mean 'quality'"):
+        score(write(tmp_path / "in.jsonl", {"task": "qualty"}), Asked())
     with pytest.raises(DataError, match=r"--task: unknown task 'trackin'. Did you mean 'tracking'"):
         score(tmp_path / "in.jsonl", Asked("trackin"))
     (tmp_path / "in.jsonl").write_bytes(b'{"task": "quality"}\n\xff\n')
