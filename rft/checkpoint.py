@@ -29,6 +29,8 @@ class TrainState(BaseModel):
     """Optimizer updates done."""
     bad: dict[str, str] = {}
     """Prompt id -> why its clip could not be decoded."""
+    variances: dict[str, float] = {}
+    """Task -> running variance of the rewards inside a group."""
     totals: dict[str, float] = {}
     """Sums over the run so far, such as tokens and seconds by phase."""
 

@@ -106,7 +106,7 @@ class TrainingRun:
                 view.note(f"continuing after step {state.step} of {recipe.steps}")
                 learner.load(checkpoint)
                 order.position, order.bad = state.data_position, dict(state.bad)
-                upcoming = read_upcoming(checkpoint, order, recipe)
+                upcoming = read_upcoming(checkpoint, order, recipe, state.variances)
             pool.load_weights(learner.publish_weights())
             found = compare_sides(recipe, order.prompts, self.clips, pool, learner, view)
             run.add_to_summary("parity", found.to_json())
@@ -123,6 +123,7 @@ class TrainingRun:
                 record,
                 first_step=record.num_steps,
                 upcoming=upcoming,
+                variances=state.variances if state else None,
                 should_stop=self.stop,
             )
         except Interrupted:

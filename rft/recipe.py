@@ -156,14 +156,29 @@ class RolloutRecipe(Section):
 class AlgorithmRecipe(Section):
     loss_type: str = "grpo"
     """A name of LOSSES (`rft list losses`)."""
+    advantage: Literal["group_norm", "mean_only", "rloo", "per_task_running_std"] = "group_norm"
+    """How rewards of a group become advantages (rft/algorithm/advantage.py)."""
     epsilon: float | None = Field(0.2, ge=0)
     """Clip range of the probability ratio below 1, and above where epsilon_high is not set; null: not clipped."""
     epsilon_high: float | None = Field(None, ge=0)
-    """Clip range above 1; default: epsilon."""
+    """Clip range above 1; default: epsilon. Larger: clip-higher."""
+    delta: float | None = Field(None, gt=1)
+    """Bound of the ratio where the advantage is negative (two-sided clip); null: none."""
+    sapo_temperature_pos: float = Field(1.0, gt=0)
+    """Sharpness of sapo's gate where advantages are positive."""
+    sapo_temperature_neg: float = Field(1.05, gt=0)
+    """Sharpness of sapo's gate where advantages are negative."""
     beta: float = Field(0.0, ge=0)
-    """Weight of the k3 KL term to the frozen reference; 0: no reference is loaded."""
-    scale_rewards: Literal["group", "none"] = "group"
-    """Divide a group's centred rewards by their standard deviation, or not."""
+    """Weight of the KL term to the frozen reference; 0: no reference is loaded."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Of the KL term (rft/algorithm/kl.py)."""
+    importance_sampling: (
+        Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None
+    ) = None
+    """Weight tokens or completions by how much likelier the learner finds them than the engine did, cut at the cap or
+    left out above it; default: token_truncate with rollout.ahead, else none."""
+    importance_sampling_cap: float = Field(2.0, gt=0)
+    """Largest such weight."""
     num_iterations: int = Field(1, ge=1)
     """Optimizer updates per batch of rollouts."""
     silent_groups: Literal["drop", "keep"] = "drop"
@@ -171,6 +186,10 @@ class AlgorithmRecipe(Section):
     term still pulls and means count them."""
     max_resamples: int = Field(0, ge=0)
     """Further prompts drawn in a step to replace groups without signal; 0: such groups are only left out."""
+
+    def correction(self, ahead: int) -> str:
+        """The importance sampling in force."""
+        return self.importance_sampling or ("token_truncate" if ahead else "none")
 
 
 class LoraRecipe(Section):

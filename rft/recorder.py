@@ -43,6 +43,7 @@ class RunRecorder:
         self._failed = failed
         self._num_bad = len(resumed.bad) if resumed else 0
         self._upcoming: Collected | None = None
+        self._variances: Mapping[str, float] = resumed.variances if resumed else {}
         self._timeline = TimelineWriter(run.timeline)
         self._alarmed = False
         """The step before was beyond the bounds of recipe.parity: one note for a stretch of such steps."""
@@ -60,7 +61,7 @@ class RunRecorder:
 
     def step(self, done: FinishedStep) -> None:
         self.num_steps = done.number + 1
-        self._upcoming = done.upcoming
+        self._upcoming, self._variances = done.upcoming, done.collected.variances
         alarm = gap_alarm(done.metrics, self._recipe)
         metrics = done.metrics | self._prompts.counters() | {"logprob_gap_alarm": float(alarm is not None)}
         self.clock.add(phase_seconds(metrics))
@@ -115,6 +116,7 @@ class RunRecorder:
                 seed=self._recipe.seed,
                 policy_version=self._learner.policy_version,
                 bad=self._prompts.bad,
+                variances=dict(self._variances),
                 totals=self.clock.seconds,
             )
             saved = save_checkpoint(self._run, self.num_steps, self._write, state, self._recipe.keep_checkpoints)

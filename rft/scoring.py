@@ -1,5 +1,6 @@
 """Completions of a group -> rewards -> what the learner learns from. Every completion left out is counted here."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from rewards import RewardFn, rewards_of
 from rewards.types import Score
-from rft.algorithm.advantage import advantages
+from rft.algorithm.advantage import advantages, running_variances
 from rft.errors import RewardError
 from rft.recipe import LengthBonusRecipe, Recipe, RewardRecipe, ScoringRecipe
 from rft.reward_worker import RewardWorker, shared_worker
@@ -183,10 +184,18 @@ class TrainBatch:
         return found | {f"num_dropped/{kind}": float(number) for kind, number in sorted(dropped.items())}
 
 
-def train_samples(groups: Sequence[Group], recipe: Recipe) -> TrainBatch:
+def running_spread(before: Mapping[str, float], groups: Sequence[Group]) -> dict[str, float]:
+    """Task -> variance of the rewards inside a group, running over the steps; after these groups."""
+    return running_variances(
+        before, [(group.prompt.task, [r.reward for r in group.rollouts if not r.problem]) for group in groups]
+    )
+
+
+def train_samples(groups: Sequence[Group], recipe: Recipe, variances: Mapping[str, float] | None = None) -> TrainBatch:
     """The completions that count, with advantages over those of their group; without groups that have no signal.
 
-    Where the recipe keeps such groups, their advantages are 0.
+    Where the recipe keeps such groups, their advantages are 0. `variances`: of each task's rewards in a group, running
+    over the steps, for advantages that need them.
     """
     samples: list[TrainSample] = []
     silent: Counter[str] = Counter()
@@ -195,7 +204,9 @@ def train_samples(groups: Sequence[Group], recipe: Recipe) -> TrainBatch:
         task = group.prompt.task
         counting = [rollout for rollout in group.rollouts if not rollout.problem]
         dropped[task].update(rollout.problem.partition(":")[0] for rollout in group.rollouts if rollout.problem)
-        values = advantages([rollout.reward for rollout in counting], recipe.algorithm.scale_rewards)
+        variance = (variances or {}).get(task)
+        task_std = None if variance is None else math.sqrt(variance)
+        values = advantages([rollout.reward for rollout in counting], recipe.algorithm.advantage, task_std)
         if not any(values):
             silent[task] += 1
             if recipe.algorithm.silent_groups == "drop":

@@ -1,15 +1,15 @@
 """The training loop, and the two parts it is handed: a rollout pool and a learner."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from rft.errors import Interrupted
 from rft.metrics import Clock, PhaseSpan, group_metrics
 from rft.recipe import Recipe
-from rft.scoring import TrainBatch, score_group, train_samples
+from rft.scoring import TrainBatch, running_spread, score_group, train_samples
 from rft.types import Completion, Group, Prompt, Sampling, TrainSample, WeightsRef
 
 
@@ -70,6 +70,8 @@ class Collected:
     """By phase."""
     spans: tuple[PhaseSpan, ...] = ()
     """When its phases ran."""
+    variances: Mapping[str, float] = field(default_factory=dict)
+    """Task -> variance of the rewards inside a group, running over the steps; these groups included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def train(
     *,
     first_step: int = 0,
     upcoming: Collected | None = None,
+    variances: Mapping[str, float] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Run steps first_step..recipe.steps - 1; returns how many steps the run has behind it.
@@ -124,12 +127,12 @@ def train(
         for step in range(first_step, recipe.steps):
             clock = Clock()
             try:
-                collected = upcoming or collect(recipe, prompts, pool, step, record.progress)
+                collected = upcoming or collect(recipe, prompts, pool, step, variances or {}, record.progress)
             except Interrupted:
                 return step
-            following = None
+            variances, following = collected.variances, None
             if recipe.rollout.ahead and step + 1 < recipe.steps:
-                following = background.submit(collect, recipe, prompts, pool, step + 1, _unseen)
+                following = background.submit(collect, recipe, prompts, pool, step + 1, variances, _unseen)
             record.progress("update", 0, 0)
             with clock.phase("update"):
                 metrics = learner.update(collected.batch.samples)
@@ -146,7 +149,14 @@ def train(
     return recipe.steps
 
 
-def collect(recipe: Recipe, prompts: PromptSource, pool: RolloutPool, step: int, on_progress: Progress) -> Collected:
+def collect(
+    recipe: Recipe,
+    prompts: PromptSource,
+    pool: RolloutPool,
+    step: int,
+    variances: Mapping[str, float],
+    on_progress: Progress,
+) -> Collected:
     """Sample and score the groups of one step; up to max_resamples further prompts replace groups without signal.
 
     Where it is interrupted, the prompts are set back.
@@ -160,13 +170,15 @@ def collect(recipe: Recipe, prompts: PromptSource, pool: RolloutPool, step: int,
                 taken = prompts.take(wanted)
             seed = rollout_seed(recipe.seed, step, len(groups))
             with clock.phase("rollout"):
-                groups += sample_groups(recipe, taken, pool, seed, on_progress)
-            batch = train_samples(groups, recipe)
+                sampled = sample_groups(recipe, taken, pool, seed, on_progress)
+            groups += sampled
+            variances = running_spread(variances, sampled)
+            batch = train_samples(groups, recipe, variances)
             wanted = min(recipe.prompts_per_step - batch.num_with_signal, most - len(groups))
     except Interrupted:
         prompts.position = position
         raise
-    return Collected(tuple(groups), batch, position, clock.seconds, tuple(clock.spans))
+    return Collected(tuple(groups), batch, position, clock.seconds, tuple(clock.spans), variances)
 
 
 def sample_groups(

@@ -1,6 +1,6 @@
 """Groups that were sampled ahead, in a checkpoint: a resumed run learns from the same ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from rft.data.dataset import PromptOrder
 from rft.errors import CheckpointError
 from rft.recipe import Recipe
 from rft.records import read_records, write_records
-from rft.scoring import train_samples
+from rft.scoring import running_spread, train_samples
 from rft.train import Collected
 from rft.types import Completion, Group, Prompt, Rollout
 
@@ -28,8 +28,12 @@ def write_upcoming(checkpoint: Path, upcoming: Collected) -> None:
     )
 
 
-def read_upcoming(checkpoint: Path, prompts: PromptOrder, recipe: Recipe) -> Collected | None:
+def read_upcoming(
+    checkpoint: Path, prompts: PromptOrder, recipe: Recipe, variances: Mapping[str, float]
+) -> Collected | None:
     """The groups in a checkpoint whose data position `prompts` has, which is moved behind them; None where none are.
+
+    `variances`: as the last recorded step left them.
 
     CheckpointError: the data gives other prompts now.
     """
@@ -42,7 +46,8 @@ def read_upcoming(checkpoint: Path, prompts: PromptOrder, recipe: Recipe) -> Col
     if [line["prompt_id"] for line in lines] != [prompt.prompt_id for prompt in taken]:
         raise CheckpointError(f"{path}: holds groups of other prompts than the data gives. Delete it to sample anew.")
     groups = tuple(_group(prompt, line["rollouts"]) for prompt, line in zip(taken, lines, strict=True))
-    return Collected(groups, train_samples(groups, recipe), position, {})
+    variances = running_spread(variances, groups)
+    return Collected(groups, train_samples(groups, recipe, variances), position, {}, (), variances)
 
 
 def _group(prompt: Prompt, rollouts: Sequence[dict]) -> Group:  # type: ignore[type-arg]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rewards.types import ChoiceTarget
+from rft.algorithm.advantage import DECAY
 from rft.data.dataset import PromptOrder
 from rft.data.frames import Frames
 from rft.errors import CheckpointError, Interrupted
@@ -101,6 +102,7 @@ class Record:
     metrics: list[dict[str, float]] = field(default_factory=list)
     num_after: int = 0
     upcoming: Collected | None = None
+    variances: list[float] = field(default_factory=list)
 
     def progress(self, phase: str, done: int, total: int) -> None:
         assert 0 <= done <= total
@@ -109,6 +111,7 @@ class Record:
         self.steps.append((done.number, [g.prompt.prompt_id for g in done.collected.groups]))
         self.metrics.append(done.metrics)
         self.upcoming = done.upcoming
+        self.variances.append(done.collected.variances.get("multiple_choice", 0.0))
 
     def after_step(self) -> None:
         self.num_after += 1
@@ -207,14 +210,14 @@ def test_groups_sampled_ahead_survive_in_the_checkpoint(tmp_path: Path) -> None:
     write_upcoming(tmp_path, record.upcoming)
     resumed = PromptOrder(order, 0, AllClips(), 0.0)
     resumed.position = record.upcoming.position
-    upcoming = read_upcoming(tmp_path, resumed, recipe())
+    upcoming = read_upcoming(tmp_path, resumed, recipe(), {})
     assert train(recipe(**AHEAD), resumed, parts, learner, Record(), first_step=1, upcoming=upcoming) == 3
     assert parts.requests == whole.requests
     assert learner.batches == whole_learner.batches
     other = PromptOrder(order, 1, AllClips(), 0.0)
     with pytest.raises(CheckpointError, match="other prompts"):
-        read_upcoming(tmp_path, other, recipe())
-    assert read_upcoming(tmp_path / "elsewhere", other, recipe()) is None
+        read_upcoming(tmp_path, other, recipe(), {})
+    assert read_upcoming(tmp_path / "elsewhere", other, recipe(), {}) is None
 
 
 class AllClips:
@@ -230,3 +233,15 @@ def test_an_interrupt_of_what_runs_ahead_keeps_the_step_that_was_learned() -> No
     assert train(recipe(**AHEAD), prompts, pool, learner, record, should_stop=lambda: learner.policy_version > 0) == 1
     assert (prompts.position, len(record.steps), record.upcoming) == (2, 1, None)
     assert pool.version == 1
+
+
+def test_the_running_variance_of_a_task_is_carried_from_step_to_step() -> None:
+    record = Record()
+    settings = {"advantage": "per_task_running_std"}
+    train(recipe(algorithm=settings, **AHEAD), Prompts(), Pool(), Learner(), record, variances={"multiple_choice": 2.0})
+    # Every group has rewards 1 and 0, of variance 0.5; two groups a step.
+    expected, seen = 2.0, []
+    for _ in range(6):
+        expected = DECAY * expected + (1 - DECAY) * 0.5
+        seen.append(expected)
+    assert record.variances == pytest.approx([seen[1], seen[3], seen[5]])

@@ -1,33 +1,76 @@
 """Rewards of one group -> advantages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
 _NO_SPREAD = 1e-9
 """Rewards closer than this differ by rounding only."""
 
+_EPSILON = 1e-4
+"""Added to a deviation that is divided by, as trl.GRPOTrainer has it."""
 
-def group_scaled(rewards: Sequence[float]) -> tuple[float, ...]:
-    """Centred and divided by the group's standard deviation, GRPO as in DeepSeekMath (arXiv:2402.03300).
+DECAY = 0.98
+"""Of a task's running variance, per group with signal: it remembers about fifty."""
 
-    The unbiased deviation plus 1e-4, as trl.GRPOTrainer has it.
-    """
-    mean, scale = fmean(rewards), stdev(rewards) + 1e-4
-    return tuple((reward - mean) / scale for reward in rewards)
+AdvantageFn = Callable[[Sequence[float], float | None], tuple[float, ...]]
+"""(rewards [G], the task's running standard deviation) -> [G]."""
 
 
-def centred(rewards: Sequence[float]) -> tuple[float, ...]:
-    """Centred only, as in Dr. GRPO (arXiv:2503.20783)."""
+def group_norm(rewards: Sequence[float], task_std: float | None) -> tuple[float, ...]:
+    """Centred and divided by the group's unbiased standard deviation. Source: DeepSeekMath, arXiv:2402.03300."""
+    return _over(mean_only(rewards, task_std), stdev(rewards))
+
+
+def mean_only(rewards: Sequence[float], task_std: float | None) -> tuple[float, ...]:
+    """Centred only: hard and easy groups do not weigh more. Source: Dr. GRPO, arXiv:2503.20783."""
     mean = fmean(rewards)
     return tuple(reward - mean for reward in rewards)
 
 
-ADVANTAGES: dict[str, Callable[[Sequence[float]], tuple[float, ...]]] = {"group": group_scaled, "none": centred}
-"""By the recipe's `scale_rewards`."""
+def rloo(rewards: Sequence[float], task_std: float | None) -> tuple[float, ...]:
+    """Less the mean of the others: without bias. Source: RLOO, arXiv:2402.14740."""
+    scale = len(rewards) / (len(rewards) - 1)
+    return tuple(scale * value for value in mean_only(rewards, task_std))
 
 
-def advantages(rewards: Sequence[float], scale_rewards: str) -> tuple[float, ...]:
+def per_task_running_std(rewards: Sequence[float], task_std: float | None) -> tuple[float, ...]:
+    """Centred and divided by the running deviation of the task's groups, so that tasks of a mix weigh alike.
+
+    Source: the task-wise normalisation of OneThinker, arXiv:2512.03043.
+    """
+    return _over(mean_only(rewards, task_std), stdev(rewards) if task_std is None else task_std)
+
+
+ADVANTAGES: dict[str, AdvantageFn] = {
+    "group_norm": group_norm,
+    "mean_only": mean_only,
+    "rloo": rloo,
+    "per_task_running_std": per_task_running_std,
+}
+"""By the recipe's `advantage`."""
+
+
+def advantages(rewards: Sequence[float], name: str, task_std: float | None = None) -> tuple[float, ...]:
     """[G] -> [G]; exactly 0 for all where the rewards are equal or fewer than two: such a group has no signal."""
-    if len(rewards) < 2 or max(rewards) - min(rewards) < _NO_SPREAD:
-        return (0.0,) * len(rewards)
-    return ADVANTAGES[scale_rewards](rewards)
+    return ADVANTAGES[name](rewards, task_std) if has_spread(rewards) else (0.0,) * len(rewards)
+
+
+def has_spread(rewards: Sequence[float]) -> bool:
+    return len(rewards) >= 2 and max(rewards) - min(rewards) >= _NO_SPREAD
+
+
+def running_variances(before: Mapping[str, float], groups: Sequence[tuple[str, Sequence[float]]]) -> dict[str, float]:
+    """Task -> running variance of its groups' rewards, after (task, rewards) of further groups in their order.
+
+    Groups without signal tell nothing of the scale and are passed over.
+    """
+    variances = dict(before)
+    for task, rewards in groups:
+        if has_spread(rewards):
+            variance = stdev(rewards) ** 2
+            variances[task] = DECAY * variances.get(task, variance) + (1 - DECAY) * variance
+    return variances
+
+
+def _over(values: Sequence[float], std: float) -> tuple[float, ...]:
+    return tuple(value / (std + _EPSILON) for value in values)

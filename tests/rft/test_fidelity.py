@@ -41,7 +41,7 @@ def test_as_published_trains_as_the_released_code() -> None:
     sampling, algorithm, learner = found.sampling, found.algorithm, found.learner
     assert (sampling.num_generations, sampling.temperature, sampling.top_k, sampling.top_p) == (8, 1.0, 50, 1.0)
     assert (algorithm.epsilon, algorithm.beta, algorithm.silent_groups) == (None, 0.04, "keep")
-    assert (algorithm.loss_type, algorithm.scale_rewards, algorithm.num_iterations) == ("grpo", "group", 1)
+    assert (algorithm.loss_type, algorithm.advantage, algorithm.num_iterations) == ("grpo", "group_norm", 1)
     assert (learner.learning_rate, learner.lr_scheduler_type, learner.min_lr_ratio) == (1e-6, "linear", 0.0)
     assert learner.seconds_per_grid == "one"
     assert found.tasks["tracking"].frames == "seven"

@@ -363,7 +363,7 @@ def test_train_samples_counts_what_it_leaves_out() -> None:
         group_of([], task="tracking"),
         group_of([1.0, 2.0], task="tracking"),
     ]
-    batch = train_samples(groups, recipe_of(algorithm={"scale_rewards": "none"}))
+    batch = train_samples(groups, recipe_of(algorithm={"advantage": "mean_only"}))
     assert [sample.completion.text for sample in batch.samples] == ["0", "1", "2", "0", "1"]
     assert [sample.advantage for sample in batch.samples] == pytest.approx([-2 / 3, 1 / 3, 1 / 3, -0.5, 0.5])
     counts = batch.counts["multiple_choice"]
