@@ -133,10 +133,10 @@ def gap_alarm(metrics: Mapping[str, float], recipe: Recipe) -> str | None:
     ratio, kl = metrics.get("logprob_gap_exp"), metrics.get("logprob_gap_k3")
     if ratio is None or kl is None or within(ratio, kl, recipe.parity):
         return None
-    asked = recipe.sampling
-    cause = (
-        "sampling.top_p or top_k cuts what the learner does not"
-        if asked.top_p < 1 or asked.top_k
-        else "see `rft check --deep`"
-    )
-    return f"engine and learner drift apart: {measured(ratio, kl, recipe.parity)}; {cause}"
+    cause = "compare the two with `rft check --deep`"
+    if recipe.sampling.top_p < 1 or recipe.sampling.top_k:
+        cause = "sampling.top_p and top_k cut what the learner does not"
+    elif recipe.rollout.ahead:
+        cause = "rollout.ahead draws them from the policy of a step before"
+    gap = measured(ratio, kl, recipe.parity)
+    return f"engine and learner give the rollouts different log-probabilities: {gap}; {cause}"

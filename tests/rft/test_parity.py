@@ -1,7 +1,9 @@
 """Two readings of a prompt: what counts as a difference, what it is called, and what a run does about it."""
 
+import io
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,17 @@ import pytest
 
 from rewards.types import SpanTarget
 from rft.agreement import gap_alarm, measure, pick_prompts, sampling, settle, table
+from rft.data.dataset import PromptOrder
 from rft.data.frames import ClipError
 from rft.errors import ParityError
+from rft.live import PlainView
+from rft.metrics import read_metrics
 from rft.parity import Agreement, Reading, compare, first_difference
 from rft.recipe import ParityRecipe, Recipe
+from rft.recorder import RunRecorder
+from rft.run_dir import RunDir
+from rft.scoring import TrainBatch
+from rft.train import Collected, FinishedStep
 from rft.types import Completion, Prompt, Sampling, TrainSample, Video, VideoSampling
 
 BOUNDS = ParityRecipe()
@@ -201,8 +210,25 @@ def test_a_step_beyond_the_bounds_is_told() -> None:
     cut = gap_alarm({"logprob_gap_exp": math.nan, "logprob_gap_k3": 0.0}, recipe(sampling={"top_k": 50}))
     assert "top_k" in str(cut)
     assert gap_alarm(fine, recipe(parity={"max_ratio": 1.005})) is not None
+    ahead = gap_alarm({"logprob_gap_exp": 1.2, "logprob_gap_k3": 0.0}, recipe(rollout={"ahead": 1}))
+    assert "1.2 (parity.max_ratio 1.05)" in str(ahead)
+    assert "rollout.ahead" in str(ahead)
 
 
 def test_nothing_compared_is_no_agreement() -> None:
     with pytest.raises(ParityError, match="no prompt"):
         settle(Agreement(()), recipe(), lambda text: None)
+
+
+def test_a_stretch_of_steps_beyond_the_bounds_is_noted_once_and_counted(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    run, order = RunDir(tmp_path), PromptOrder([prompt("a")], 0, SomeClips(), 0.0)
+    record = RunRecorder(recipe(), run, PlainView("run", shown), None, order, lambda rows: None, lambda: ())
+    with closing(record):
+        for number, kl in enumerate((0.0, 0.02, 0.03, 0.0, 0.02)):
+            collected = Collected((), TrainBatch((), {}), 0, {})
+            metrics = {"logprob_gap_exp": 1.0, "logprob_gap_k3": kl}
+            record.step(FinishedStep(number, collected, metrics, (), None))
+    assert [line["logprob_gap_alarm"] for line in read_metrics(run).values()] == [0, 1, 1, 0, 1]
+    noted = [line.split(":")[1] for line in shown.getvalue().splitlines() if line.startswith("note")]
+    assert noted == [" step 2", " step 5"]

@@ -10,9 +10,10 @@ import pytest
 
 from rewards.types import ChoiceTarget
 from rft.errors import Interrupted, RolloutError
+from rft.parity import Reading
 from rft.recipe import RolloutRecipe
 from rft.rollout import pool as pool_module
-from rft.rollout.pool import Generated, WorkerDied, WorkerPool, request_seed
+from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool, request_seed
 from rft.types import Completion, Probe, Prompt, Sampling, Video, VideoSampling, WeightsRef
 
 SAMPLING = Sampling(num_generations=4, temperature=1.0, top_p=1.0, top_k=0, max_completion_length=8)
@@ -78,6 +79,15 @@ class FakeWorker:
                 bad = prompt.prompt_id == "bad"
                 answer = completions(prompt.prompt_id, "error" if bad else "stop")
                 future.set_result(Generated(answer, "DataError: no such clip" if bad else None))
+
+    def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future:
+        if self.dead:
+            return dead()
+        self.seeds[prompt.prompt_id] = seed
+        if prompt.prompt_id == "bad":
+            return done(Read(None, (), "ValueError: too long"))
+        reading = Reading(0, prompt.prompt_id, (), "", (), None, (), ())
+        return done(Read(reading, completions("x")))
 
     def load_weights(self, ref: WeightsRef) -> Future:
         if self.dead:
@@ -255,3 +265,20 @@ def test_a_worker_that_dies_over_a_load_or_a_question_is_replaced() -> None:
     assert pool.counters() == {"restarts": 1, "resubmitted": 0, "failed_requests": 0, "generated_tokens": 3}
     assert third.loaded == [4]
     assert pool.counters()["restarts"] == 1
+
+
+def test_every_worker_reads_some_of_the_prompts_in_order() -> None:
+    first, second, third = FakeWorker(), FakeWorker(), FakeWorker()
+    pool = Fakes(first, second, third).pool(num_workers=2)
+    pool.wait_until_ready()
+    second.dead = True
+    found = pool.read(prompts(4), SAMPLING, seed=3)
+    assert [(reading.text, len(drawn)) for reading, drawn in found] == [(f"p{i}", 4) for i in range(4)]
+    assert (sorted(first.seeds), sorted(third.seeds)) == (["p0", "p2"], ["p1", "p3"])
+    assert first.seeds["p2"] == request_seed(3, 2)
+
+
+def test_a_prompt_that_cannot_be_read_stops_the_comparison() -> None:
+    bad = Prompt("bad", "multiple_choice", "?", VIDEO, ChoiceTarget("A"))
+    with pytest.raises(RolloutError, match="prompt bad: the engine cannot sample it: ValueError: too long"):
+        Fakes(FakeWorker()).pool().read([*prompts(1), bad], SAMPLING, seed=0)
