@@ -19,7 +19,7 @@ from rewards.types import (
 )
 from rewards.types import target_to_dict as to_dict
 from rft.tasks import TASKS
-from rft.tasks.spans import best_constant_span, fractions_of_clip
+from rft.tasks.spans import best_constant_span, fractions_of_clip, true_share
 from rft.tasks.types import Task, option_lines, write_number
 
 TIMES = st.floats(0, 1e6)
@@ -199,6 +199,11 @@ def test_metrics_of_grounded_answers(glue: str, iou: float, iop: float) -> None:
     assert right["Acc@GQA"] == float(iop >= 0.5)
     wrong = TASKS["grounded_qa"].measure(f"<answer>A</answer><glue>{glue}</glue>", target)
     assert (wrong["Acc@GQA"], wrong["mIoP"]) == (0.0, right["mIoP"])
+
+
+def test_an_answer_without_length_is_not_true() -> None:
+    assert true_share([(3.0, 3.0)], [(2.0, 4.0)]) == true_share([], [(2.0, 4.0)]) == 0.0
+    assert true_share([(5.0, 4.0), (3.0, 4.0)], [(3.5, 9.0)]) == 0.5
 
 
 @pytest.mark.parametrize("rewards", [REWARDS, REWARDS | PUBLISHED_EVAL], ids=["lenient", "strict"])
