@@ -70,14 +70,15 @@ def run_cold_start(
 
 
 def training_arguments(cold: ColdStartRecipe, seed: int, directory: Path, bfloat16: bool) -> SFTConfig:
-    """Cosine schedule to a tenth of the learning rate; nothing is written but the final weights."""
+    """Nothing is written but the final weights."""
+    is_linear = cold.lr_scheduler_type == "linear"
     return SFTConfig(
         output_dir=str(directory),
         max_steps=cold.steps,
         per_device_train_batch_size=cold.rows_per_step,
         learning_rate=cold.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        lr_scheduler_type="linear" if is_linear else "cosine_with_min_lr",
+        lr_scheduler_kwargs={} if is_linear else {"min_lr_rate": 0.1},
         warmup_steps=cold.warmup_steps,
         weight_decay=cold.weight_decay,
         adam_beta2=cold.adam_beta2,

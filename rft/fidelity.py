@@ -85,6 +85,7 @@ CHOICES: tuple[Choice, ...] = (
     _same("video.max_pixels", 768 * PATCH_PIXELS, "of a frame"),
     _same("video.total_pixels", 3584 * PATCH_PIXELS, "of a clip: about 3,500 visual tokens"),
     _same("cold_start.learning_rate", 2e-5, "of the supervised baselines"),
+    _same("cold_start.lr_scheduler_type", "linear", "to 0; the trainer's default"),
     _same("cold_start.rows_per_step", 8, "one on each of 8 GPUs"),
     _same("cold_start.warmup_steps", 0, "none"),
     _same("cold_start.weight_decay", 0.0, "none"),

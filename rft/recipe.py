@@ -247,6 +247,8 @@ class ColdStartRecipe(Section):
     """Tokens that are learned: those of the completion, or the prompt's text too; never those of the video."""
     learning_rate: float = Field(1e-5, gt=0)
     """Highest learning rate of the stage."""
+    lr_scheduler_type: Literal["linear", "cosine"] = "cosine"
+    """After warm-up: falling evenly to 0, or by half a cosine to a tenth."""
     rows_per_step: int = Field(16, ge=1)
     """Rows behind one update."""
     warmup_steps: int = Field(0, ge=0)

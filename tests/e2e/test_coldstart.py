@@ -1,18 +1,19 @@
 """The supervised stage on its own: what it computes, learns and writes."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, get_scheduler
 
-from rft.coldstart import IGNORED, VideoCollator, run_cold_start
+from rft.coldstart import IGNORED, VideoCollator, run_cold_start, training_arguments
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.learner.batch import prompt_positions
 from rft.learner.model import load_policy
-from rft.recipe import Recipe
+from rft.recipe import ColdStartRecipe, Recipe
 from rft.synthetic.rows import Sizes, write_dataset
 from rft.tasks import TASKS
 from rft.types import Demonstration
@@ -95,6 +96,23 @@ def test_all_learns_the_question_too_but_neither_the_video_nor_padding(stage: St
     assert torch.equal(learned, batch["attention_mask"].bool() & ~vision)
     assert torch.equal(batch["labels"][learned], batch["input_ids"][learned])
     assert (learned.sum(1) > (own["labels"] != IGNORED).sum(1)).all()
+
+
+@pytest.mark.parametrize(("kind", "last"), [("linear", 0.0), ("cosine", 1e-4)])
+def test_the_learning_rate_falls_as_the_recipe_says(kind: Literal["linear", "cosine"], last: float) -> None:
+    cold = ColdStartRecipe(data=(), steps=8, learning_rate=1e-3, lr_scheduler_type=kind, warmup_steps=2)
+    args = training_arguments(cold, 0, Path("unused"), False)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=args.learning_rate)
+    schedule = get_scheduler(
+        args.lr_scheduler_type, optimizer, args.warmup_steps, args.max_steps, args.lr_scheduler_kwargs
+    )
+    rates = []
+    for _ in range(args.max_steps):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert rates[:2] == pytest.approx([5e-4, 1e-3])
+    assert rates[-1] == pytest.approx(last)
 
 
 def test_the_stage_learns_and_writes_a_folder_that_loads(

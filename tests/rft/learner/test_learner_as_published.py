@@ -45,9 +45,9 @@ def test_without_epsilon_no_ratio_is_clipped(make_learner: MakeLearner, samples:
     learner = {"learning_rate": 0.1}
     clipped = make_learner(algorithm={"num_iterations": 3, "epsilon": 0.01}, learner=learner).update(samples)
     free = make_learner(algorithm={"num_iterations": 3, "epsilon": None}, learner=learner).update(samples)
-    high = make_learner(
-        algorithm={"num_iterations": 3, "epsilon": None, "epsilon_high": 0.01}, learner=learner
-    ).update(samples)
+    high = make_learner(algorithm={"num_iterations": 3, "epsilon": None, "epsilon_high": 0.01}, learner=learner).update(
+        samples
+    )
     assert clipped["clip_share"] > high["clip_share"] > 0
     assert free["clip_share"] == 0
     assert free["loss"] < clipped["loss"]
