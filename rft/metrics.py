@@ -2,7 +2,8 @@
 
 Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `fault/<task>/<kind>` (completions of the step with
 that fault, rft/faults.py), `seconds/<phase>`, `eval/<task>` (the task's main metric),
-`eval/<task>/<sampled or greedy>/<metric>` (a data set's name, dots for slashes, where rows name one); what the learner, the pool and the scoring report keeps its name.
+`eval/<task>/<sampled or greedy>/<metric>` (a data set's name, dots for slashes, where rows name one);
+what the learner, the pool and the scoring report keeps its name.
 """
 
 import json
