@@ -37,6 +37,7 @@ pytestmark = pytest.mark.slow
 
 SAMPLING = VideoSampling(4.0, min_frames=4, max_frames=32, min_pixels=84 * 84, max_pixels=84 * 84, total_pixels=10**6)
 FOLDER = "folder of frames"
+TASKS = ("temporal_grounding", "tracking", "multiple_choice", "grounded_qa")
 
 
 def peaked_policy(folder: Path, seed: int) -> Path:
@@ -201,10 +202,11 @@ def test_a_run_whose_learner_leaves_the_time_step_out_does_not_start(tmp_path: P
     write_dataset(tmp_path, seed=0, train=few, held_out=few, num_processes=1)
     keys = {
         "model": str(tmp_path / "policy"),
-        "tasks": {name: {} for name in ("temporal_grounding", "tracking", "multiple_choice", "grounded_qa")},
+        "tasks": {name: {} for name in TASKS},
         "data": {"train": [str(tmp_path / "train.jsonl")]},
         "video": {"max_frames": 8, "min_pixels": 3136, "max_pixels": 3136},
         "steps": 1,
+        "prompts_per_step": 2,
         "sampling": {"max_completion_length": 24},
         "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25},
         "learner": {"dtype": "float32", "seconds_per_grid": "one"},
@@ -217,7 +219,7 @@ def test_a_run_whose_learner_leaves_the_time_step_out_does_not_start(tmp_path: P
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if "seconds per grid" in line]
-    assert len(lines) == len(keys["tasks"])
+    assert len(lines) == len(TASKS), done.stderr
     assert "Likely cause: the learner is not told the time step" in lines[0]
     run = RunDir(tmp_path / "run")
     assert not run.metrics.exists()
