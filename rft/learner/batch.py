@@ -49,6 +49,8 @@ class MicroBatch:
     """[N]"""
     rollout_logprobs: Tensor
     """[N, T], 0 outside the mask."""
+    reference_video: VideoInput | None
+    """What the reference sees, where its tower is another than the policy's."""
     is_filler: bool
     """Run for the sake of the other ranks only; counts for nothing."""
 
@@ -59,6 +61,7 @@ class MicroBatch:
             mask=self.mask.to(device),
             advantages=self.advantages.to(device),
             rollout_logprobs=self.rollout_logprobs.to(device),
+            reference_video=self.reference_video and self.reference_video.to(device),
         )
 
     def unpack(self, values: Tensor) -> Tensor:
@@ -98,7 +101,9 @@ def encode_group(
         inputs.token_ids,
         prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, seconds),
         [sample.completion.token_ids for sample in group.samples],
-        VideoInput(inputs.pixel_values_videos, inputs.video_grid_thw, frames.key),
+        VideoInput(inputs.pixel_values_videos, inputs.video_grid_thw, frames.key)
+        if inputs.video_grid_thw is not None  # a prompt of text alone
+        else None,
     )
 
 
@@ -132,7 +137,12 @@ def prompt_positions(
 
 
 def micro_batch(
-    groups: Sequence[SampleGroup], packed: PackedBatch, dtype: torch.dtype, *, is_filler: bool
+    groups: Sequence[SampleGroup],
+    packed: PackedBatch,
+    reference_video: VideoInput | None,
+    dtype: torch.dtype,
+    *,
+    is_filler: bool,
 ) -> MicroBatch:
     samples = [sample for group in groups for sample in group.samples]
     lengths = torch.tensor([len(sample.completion.token_ids) for sample in samples])
@@ -143,5 +153,6 @@ def micro_batch(
         mask=mask,
         advantages=torch.tensor([sample.advantage for sample in samples], dtype=dtype),
         rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs),
+        reference_video=reference_video,
         is_filler=is_filler,
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.distributed import is_initialized
 from transformers import PreTrainedModel
 
-from rft.algorithm.loss import LOSSES, LossInputs, k3
+from rft.algorithm.kl import k3
+from rft.algorithm.loss import LOSSES, LossInputs
 from rft.errors import RolloutError
 from rft.learner.attention import is_packed
 from rft.learner.batch import MicroBatch, SampleGroup, encode_group, group_samples, micro_batch
@@ -21,6 +23,15 @@ from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, pack_gro
 from rft.learner.reading import read_group
 from rft.learner.schedule import learning_rate
 from rft.learner.sharding import full, init_alone, num_ranks, shard, sum_over_ranks, this_rank
+from rft.learner.vision import (
+    FeatureCache,
+    VideoFeatures,
+    VideoInput,
+    encode_video,
+    join_videos,
+    tower_fingerprint,
+    tower_is_frozen,
+)
 from rft.learner.weights import (
     full_weights,
     load_state,
@@ -44,6 +55,15 @@ PROBE_TEXT = "<think>A red square moves to the left.</think><answer>1.5 to 3.0</
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+@dataclass(frozen=True, slots=True)
+class FixedLogprobs:
+    """Of one forward, [N, T], the same in all updates on a batch."""
+
+    old: Tensor
+    """Under the policy before the first."""
+    reference: Tensor | None
+
+
 class Learner:
     """GRPO on the packed groups of a batch. With several ranks, every method is called on each with equal arguments."""
 
@@ -57,8 +77,13 @@ class Learner:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
+        packed: bool = True,
+        features_dir: Path | None = None,
     ) -> None:
         """`total_updates`: where the learning rate schedule ends. `dtype`: in place of the recipe's.
+
+        `packed`: a group is one sequence, where the model can; False: a copy of the prompt per completion.
+        `features_dir`: where a frozen vision tower's features are kept, up to video.cache_gib; None: in memory alone.
 
         Full training in bfloat16 keeps float32 master weights, which a learning rate of 1e-6 needs.
         Raises DataError where `model_dir` holds no usable model.
@@ -68,7 +93,10 @@ class Learner:
         self.device = torch.device(device)
         self.dtype = dtype or DTYPES[recipe.learner.dtype]
         self.policy_version = 0
+        self._packed, self._features_dir = packed, features_dir
         self._model, self._lora = self._trained_model(model_dir)
+        self._features = self._feature_cache(self._model)
+        self._reference_features: FeatureCache | None = None
         self._policy = self._with_sampling(self._model)
         self._reference = self._frozen_reference(model_dir)
         parameters = list(trainable(self._model).values())
@@ -93,21 +121,23 @@ class Learner:
         groups = group_samples(samples)
         if not groups:
             return {"skipped_updates": 1.0}
+        num_encoded = self._num_encoded_videos()
         self._check_tokens(samples)
         clock = Clock()
         with self._phase(clock, "learner_encode"):
             batches = self._micro_batches(groups)
-        old_logprobs: list[Tensor] = []
+        fixed: list[FixedLogprobs] = []
         metrics: dict[str, float] = {}
         num_skipped = 0.0
         for _ in range(self.recipe.algorithm.num_iterations):
             # The first iteration's gap to the rollouts stays: later ones compare different weights.
             gaps = {name: value for name, value in metrics.items() if name.startswith("logprob_gap")}
-            sums = self._accumulate(batches, old_logprobs, clock)
+            sums = self._accumulate(batches, fixed, clock)
             with self._phase(clock, "learner_optimizer"):
                 metrics = _means(sums) | gaps | self._step(sums["weight"])
             num_skipped += metrics["skipped_updates"]
         metrics |= {"skipped_updates": num_skipped, "num_groups": float(len(groups))}
+        metrics |= sum_over_ranks({"num_encoded_videos": self._num_encoded_videos() - num_encoded}, self.device)
         return metrics | {f"seconds/{name}": seconds for name, seconds in clock.seconds.items()}
 
     @torch.no_grad()
@@ -163,7 +193,7 @@ class Learner:
             device="cpu" if is_initialized() else self.device,  # shards are moved as they are cut
             gradient_checkpointing=learner.gradient_checkpointing,
             freeze_vision=learner.freeze_vision,
-            packed=True,
+            packed=self._packed,
         )
         return model, add_lora(model, learner.lora, self.recipe.seed) if learner.lora else None
 
@@ -172,7 +202,23 @@ class Learner:
         if self.recipe.algorithm.beta == 0 or self._lora is not None:
             return None
         device = "cpu" if is_initialized() else self.device
-        return self._with_sampling(load_policy(model_dir, self.dtype, device=device, packed=True).requires_grad_(False))
+        model = load_policy(model_dir, self.dtype, device=device, packed=self._packed).requires_grad_(False)
+        if self._features is None:  # else the policy's tower is as frozen, and the same
+            self._reference_features = self._feature_cache(model)
+        return self._with_sampling(model)
+
+    def _feature_cache(self, model: PreTrainedModel) -> FeatureCache | None:
+        """None where the tower is trained."""
+        tower = model.model.visual
+        if not tower_is_frozen(model):
+            return None
+        tower.to(device=self.device, dtype=self.dtype)
+
+        def encode(video: VideoInput) -> VideoFeatures:
+            with torch.no_grad():
+                return encode_video(model, video.to(self.device))
+
+        return FeatureCache(encode, tower_fingerprint(tower), self._features_dir, self.recipe.video.cache_gib)
 
     def _with_sampling(self, model: PreTrainedModel) -> Policy:
         policy = Policy(
@@ -182,7 +228,8 @@ class Learner:
             chunk=self.recipe.learner.logprob_chunk,
         )
         if is_initialized():
-            shard(policy, tuple(model._no_split_modules), self.device, self.dtype)
+            tower = model.model.visual if tower_is_frozen(model) else None
+            shard(policy, tuple(model._no_split_modules), self.device, self.dtype, tower)
         return policy
 
     def _check_tokens(self, samples: Sequence[TrainSample]) -> None:
@@ -211,23 +258,32 @@ class Learner:
             chosen = [groups[place] for place in places] or [shortest]
             seconds = self.recipe.learner.seconds_per_grid
             encoded = [encode_group(group, self.processor, self.clips, self._model, seconds) for group in chosen]
+            reference_video = None
+            if self._reference_features is not None:
+                reference_video = join_videos([self._reference_features.fill(group.video) for group in encoded])
+            if self._features is not None:
+                encoded = [replace(group, video=self._features.fill(group.video)) for group in encoded]
             batch = self._batch(encoded)
-            batches.append(micro_batch(chosen, batch, _loss_dtype(self.dtype), is_filler=not places))
+            batches.append(micro_batch(chosen, batch, reference_video, _loss_dtype(self.dtype), is_filler=not places))
         return batches
+
+    def _num_encoded_videos(self) -> float:
+        """Passes of the policy's vision tower over a video so far, by this rank."""
+        return float(self._policy.num_encoded_videos + (self._features.num_encoded if self._features else 0))
 
     def _batch(self, groups: Sequence[PackedGroup]) -> PackedBatch:
         return batch_groups(groups, self.processor.eos_token_id, packed=is_packed(self._model))
 
-    def _accumulate(self, batches: Sequence[MicroBatch], old_logprobs: list[Tensor], clock: Clock) -> dict[str, float]:
+    def _accumulate(self, batches: Sequence[MicroBatch], fixed: list[FixedLogprobs], clock: Clock) -> dict[str, float]:
         """Add the gradients of all forwards; returns sums over the batch, of all ranks.
 
-        `old_logprobs`: per forward; filled in where empty, by the policy as it is now.
+        `fixed`: per forward; filled in where empty, by the policy as it is now.
         """
         sums: dict[str, Tensor] = {}
         for number, waiting in enumerate(batches):
             batch = waiting.to(self.device)
             with self._phase(clock, "learner_forward"):
-                loss, values = self._loss(batch, old_logprobs, number)
+                loss, values = self._loss(batch, fixed, number)
             with self._phase(clock, "learner_backward"):
                 (loss * 0 if batch.is_filler else loss).backward()  # type: ignore[no-untyped-call]
             for name, value in values.items():
@@ -237,24 +293,24 @@ class Learner:
         return sum_over_ranks(totals, self.device)
 
     def _loss(
-        self, batch: MicroBatch, old_logprobs: list[Tensor], number: int
+        self, batch: MicroBatch, fixed: list[FixedLogprobs], number: int
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         algorithm = self.recipe.algorithm
-        epsilon = math.inf if algorithm.epsilon is None else algorithm.epsilon
         scored = self._policy(batch.packed)
         policy_logprobs = batch.unpack(scored.logprobs)
-        if number == len(old_logprobs):
-            old_logprobs.append(policy_logprobs.detach())
+        if number == len(fixed):
+            reference_logprobs = self._reference_logprobs(batch) if algorithm.beta > 0 else None
+            fixed.append(FixedLogprobs(policy_logprobs.detach(), reference_logprobs))
         output = LOSSES[algorithm.loss_type](
             LossInputs(
                 policy_logprobs=policy_logprobs,
-                old_logprobs=old_logprobs[number],
-                reference_logprobs=self._reference_logprobs(batch) if algorithm.beta > 0 else None,
+                old_logprobs=fixed[number].old,
+                reference_logprobs=fixed[number].reference,
                 advantages=batch.advantages,
                 mask=batch.mask,
-                epsilon=epsilon,
-                epsilon_high=epsilon if algorithm.epsilon_high is None else algorithm.epsilon_high,
-                beta=algorithm.beta,
+                rollout_logprobs=batch.rollout_logprobs,
+                algorithm=algorithm,
+                correction=algorithm.correction(self.recipe.rollout.ahead),
                 max_completion_length=self.recipe.sampling.max_completion_length,
             )
         )
@@ -278,7 +334,8 @@ class Learner:
     @torch.no_grad()
     def _reference_logprobs(self, batch: MicroBatch) -> Tensor:
         if self._reference is not None:
-            return batch.unpack(self._reference(batch.packed).logprobs)
+            seen = replace(batch.packed, video=batch.reference_video or batch.packed.video)
+            return batch.unpack(self._reference(seen).logprobs)
         adapters = lora_layers(self._model).values()
         for layer in adapters:
             layer.enable_adapters(False)

@@ -39,21 +39,32 @@ def this_rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def shard(policy: nn.Module, block_names: Sequence[str], device: torch.device, compute_dtype: torch.dtype) -> None:
+def shard(
+    policy: nn.Module,
+    block_names: Sequence[str],
+    device: torch.device,
+    compute_dtype: torch.dtype,
+    frozen_tower: nn.Module | None = None,
+) -> None:
     """Shard `policy` in place, a block (module of a class in `block_names`) at a time.
 
     Parameters keep their dtype, in which gradients are reduced and the optimizer works; forward and backward compute
-    in `compute_dtype`.
+    in `compute_dtype`. A frozen vision tower stays whole on every rank, in `compute_dtype`: a rank that has a clip's
+    features needs no tower, while another computes them.
     """
     mesh = init_device_mesh(device.type, (num_ranks(),))
     precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
     if compute_dtype in (torch.float32, torch.float64):
         precision = MixedPrecisionPolicy()
+    whole = frozen_tower.to(device=device, dtype=compute_dtype) if frozen_tower is not None else nn.Module()
+    kept = set(whole.modules())
     for module in policy.modules():
-        if type(module).__name__ in block_names:
+        if type(module).__name__ in block_names and module not in kept:
             fully_shard(module, mesh=mesh, mp_policy=precision)
     # The root holds embeddings and head, which the chunked log-probabilities need again in the backward pass.
-    fully_shard(policy, mesh=mesh, mp_policy=precision, reshard_after_forward=False)
+    fully_shard(
+        policy, mesh=mesh, mp_policy=precision, reshard_after_forward=False, ignored_params=set(whole.parameters())
+    )
 
 
 def full(tensor: Tensor) -> Tensor:

@@ -111,11 +111,14 @@ class FeatureCache:
         self._max_bytes = int(max_gib * 2**30)
         self._memory: OrderedDict[str, VideoFeatures] = OrderedDict()
         self._memory_bytes = 0
+        self._bytes_since_look = 0
         if self._directory:
             self._directory.mkdir(parents=True, exist_ok=True)
 
-    def fill(self, video: VideoInput) -> VideoInput:
+    def fill(self, video: VideoInput | None) -> VideoInput | None:
         """`video` with its features, on the CPU, in place of its pixels."""
+        if video is None:
+            return None
         features = self._find(video.key)
         if features is None:
             features = self._encode(video).map(lambda tensor: tensor.detach().cpu())
@@ -159,6 +162,10 @@ class FeatureCache:
         part = path.with_suffix(f".{id(self):x}.part")
         save_file({str(number): tensor.contiguous() for number, tensor in enumerate(features.tensors())}, part)
         part.replace(path)
+        self._bytes_since_look += _num_bytes(features)
+        if self._bytes_since_look * 20 < self._max_bytes:  # other ranks write too: look often enough for all
+            return
+        self._bytes_since_look = 0
         files = sorted((file.stat().st_mtime_ns, file.stat().st_size, file) for file in self._directory.glob("*.feat"))
         total = sum(size for _, size, _ in files)
         for _, size, file in files[:-1]:
@@ -173,6 +180,10 @@ class FeatureCache:
 
 def _num_bytes(features: VideoFeatures) -> int:
     return sum(tensor.nbytes for tensor in features.tensors())
+
+
+def tower_is_frozen(model: PreTrainedModel) -> bool:
+    return not any(parameter.requires_grad for parameter in model.model.visual.parameters())
 
 
 def tower_fingerprint(tower: nn.Module) -> str:

@@ -117,15 +117,20 @@ class FakeClips:
         return Frames(np.zeros((2, 1, 1, 3), np.uint8), (0.0, 1.0), (0, 1), 1.0, 2, 2.0, f"key of {video.path}")
 
 
+def video_of(text: str) -> Video:
+    """Equal where FakeProcessor shows equal pixels."""
+    return Video(Path(f"{len(text.split())}.mp4"), VideoSampling(1.0, 4, 4, 784, 784, 784))
+
+
 def sample(prompt_id: str, text: str, token_ids: Sequence[int], advantage: float) -> TrainSample:
-    video = Video(Path("none.mp4"), VideoSampling(1.0, 4, 4, 784, 784, 784))
+    video = video_of(text)
     num_prompt_tokens = len(FakeProcessor().encode(prompt(prompt_id, text), None).token_ids)
     completion = Completion("", tuple(token_ids), (-1.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
     return TrainSample(Prompt(prompt_id, "t", text, video, SpanTarget(0.0, 1.0)), completion, advantage)
 
 
 def prompt(prompt_id: str, text: str) -> Prompt:
-    video = Video(Path("none.mp4"), VideoSampling(1.0, 4, 4, 784, 784, 784))
+    video = video_of(text)
     return Prompt(prompt_id, "t", text, video, SpanTarget(0.0, 1.0))
 
 

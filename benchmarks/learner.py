@@ -1,0 +1,372 @@
+"""What does packing save? One update of the learner on a group, packed against a copy of the prompt per completion.
+
+Builds a Qwen2.5-VL of the asked size with random weights and runs `Learner.update` both ways in turn on the same
+made-up completions. The copies are the usual way: every completion with the whole prompt, transformers' own causal
+attention, the vision tower once per copy. Prints a table; --json prints one object as the last line.
+
+    python benchmarks/learner.py --prompt-tokens 600 --completion-tokens 64 --group 8 --model-size 1m
+    python benchmarks/learner.py --prompt-tokens 3700 --completion-tokens 256 --model-size 7b     on a GPU of 141 GiB
+"""
+
+import argparse
+import gc
+import json
+import math
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.utils import logging
+
+from rewards.types import SpanTarget
+from rft.cost import GroupCost, ModelShape, update_flops
+from rft.data.processor import PromptInputs
+from rft.learner.batch import group_samples
+from rft.learner.learner import Learner
+from rft.recipe import Recipe
+from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
+
+VISION_START, VISION_END, IMAGE, VIDEO, END = 0, 1, 2, 3, 4
+FRAME_PAIRS = 20
+NUM_TEXT_TOKENS = 40
+"""At least so many tokens of the prompt are text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    text: dict[str, object]
+    vision: dict[str, object]
+
+
+def _text(
+    hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, vocabulary: int, sections: list[int], *, tied: bool
+) -> dict[str, object]:
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "intermediate_size": mlp,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": 128_000,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections},
+        "tie_word_embeddings": tied,
+    }
+
+
+def _tower(hidden: int, mlp: int, depth: int, heads: int, full: list[int], out: int) -> dict[str, object]:
+    return {
+        "hidden_size": hidden,
+        "intermediate_size": mlp,
+        "depth": depth,
+        "num_heads": heads,
+        "fullatt_block_indexes": full,
+        "out_hidden_size": out,
+        "tokens_per_second": 2,
+    }
+
+
+def _qwen(hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, *, tied: bool) -> Size:
+    text = _text(hidden, mlp, layers, heads, kv_heads, 151_936, [16, 24, 24], tied=tied)
+    return Size(text, _tower(1280, 3420, 32, 16, [7, 15, 23, 31], hidden))
+
+
+SIZES = {
+    "1m": Size(_text(128, 320, 3, 4, 2, 1024, [8, 4, 4], tied=True), _tower(96, 192, 1, 3, [0], 128)),
+    "30m": Size(_text(512, 1536, 8, 8, 2, 1024, [16, 8, 8], tied=True), _tower(256, 512, 4, 4, [3], 512)),
+    "3b": _qwen(2048, 11_008, 36, 16, 2, tied=True),
+    "7b": _qwen(3584, 18_944, 28, 28, 4, tied=False),
+}
+"""1m: the shape of the quickstart's policy. 3b and 7b: the published shapes of Qwen2.5-VL."""
+
+
+def write_model(size: Size, directory: Path, device: torch.device) -> int:
+    """Save a model with random weights; returns the number of parameters."""
+    config = Qwen2_5_VLConfig(
+        text_config=size.text | {"bos_token_id": None, "eos_token_id": END},
+        vision_config=size.vision,
+        image_token_id=IMAGE,
+        video_token_id=VIDEO,
+        vision_start_token_id=VISION_START,
+        vision_end_token_id=VISION_END,
+        tie_word_embeddings=size.text["tie_word_embeddings"],
+    )
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+    model.save_pretrained(directory)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+class OneVideo:
+    """Processor and clips in one: every prompt is the same video and words, `num_tokens` in all."""
+
+    banned_token_ids = (VISION_START, VISION_END, IMAGE, VIDEO)
+    eos_token_id = END
+    key = "one video"
+
+    def __init__(self, num_tokens: int, vocabulary: int, *, text_only: bool) -> None:
+        cells = max((num_tokens - NUM_TEXT_TOKENS) // FRAME_PAIRS, 1)
+        rows = math.isqrt(cells)
+        self.grid = (0, 0, 0) if text_only else (FRAME_PAIRS, 2 * rows, 2 * (cells // rows))
+        num_visual = math.prod(self.grid) // 4
+        words = torch.randint(5, vocabulary, (num_tokens - (num_visual + 2 if num_visual else 0),)).tolist()
+        visual = (VISION_START, *[VIDEO] * num_visual, VISION_END) if num_visual else ()
+        self.inputs = PromptInputs(
+            token_ids=(*words[:20], *visual, *words[20:]),
+            pixel_values_videos=None if text_only else torch.randn(math.prod(self.grid), 3 * 2 * 14 * 14),  # type: ignore[arg-type]
+            video_grid_thw=None if text_only else torch.tensor([self.grid]),  # type: ignore[arg-type]
+            second_per_grid_ts=torch.tensor([1.0]),
+        )
+
+    def encode(self, prompt: Prompt, frames: object) -> PromptInputs:
+        return self.inputs
+
+    def load(self, video: Video) -> "OneVideo":
+        return self
+
+
+def make_samples(num_prompt_tokens: int, completions: Sequence[Sequence[int]]) -> list[TrainSample]:
+    video = Video(Path("none.mp4"), VideoSampling(2.0, 4, 768, 784, 784, 784))
+    prompt = Prompt("p", "t", "", video, SpanTarget(0.0, 1.0))
+    samples = []
+    for number, token_ids in enumerate(completions):
+        logprobs = (0.0,) * len(token_ids)
+        completion = Completion("", tuple(token_ids), logprobs, num_prompt_tokens, "stop", 0)
+        samples.append(TrainSample(prompt, completion, 1.0 if number % 2 else -1.0))
+    return samples
+
+
+class Way:
+    """A learner and the samples that it trains on, again and again."""
+
+    def __init__(self, arguments: argparse.Namespace, model_dir: Path, *, packed: bool) -> None:
+        self.device = torch.device(arguments.device)
+        recipe = Recipe.model_validate(
+            {
+                "model": str(model_dir),
+                "tasks": {},
+                "data": {"train": ()},
+                "steps": 100_000,
+                "sampling": {"max_completion_length": arguments.completion_tokens},
+                "learner": {
+                    "dtype": "float32" if self.device.type == "cpu" else "bfloat16",
+                    "gradient_checkpointing": arguments.gradient_checkpointing,
+                    "max_tokens_per_forward": arguments.max_tokens_per_forward,
+                    "freeze_vision": arguments.freeze_vision,
+                    "lora": {} if arguments.lora else None,
+                },
+            }
+        )
+        torch.manual_seed(1)
+        vocabulary = int(str(SIZES[arguments.model_size].text["vocab_size"]))
+        one = OneVideo(arguments.prompt_tokens, vocabulary, text_only=arguments.text_only)
+        self.grid = one.grid
+        completions = torch.randint(5, vocabulary, (arguments.group, arguments.completion_tokens)).tolist()
+        self.samples = make_samples(len(one.inputs.token_ids), completions)
+        self.learner = Learner(
+            model_dir,
+            recipe,
+            one,
+            one,
+            total_updates=100_000,
+            device=self.device,
+            packed=packed,  # type: ignore[arg-type]
+        )
+
+    def update(self) -> tuple[float, dict[str, float]]:
+        """Seconds and metrics of one update."""
+        start = time.perf_counter()
+        metrics = self.learner.update(self.samples)
+        return time.perf_counter() - start, metrics
+
+    def logprobs_and_gradients(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Of the completion tokens; and of their mean, by parameter."""
+        learner, found = self.learner, []
+        for batch in learner._micro_batches(group_samples(self.samples)):
+            logprobs = learner._policy(batch.packed.to(self.device)).logprobs
+            (logprobs.sum() / sum(len(s.completion.token_ids) for s in self.samples)).backward()
+            found.append(logprobs.detach())
+        named = {name: p.grad.clone() for name, p in learner._model.named_parameters() if p.grad is not None}
+        learner._optimizer.zero_grad(set_to_none=True)
+        return torch.cat(found), named
+
+
+def differences(ways: dict[str, Way]) -> dict[str, float]:
+    """Between the two ways, under the same weights: in nats, and over the largest gradient of each parameter."""
+    (logprobs, gradients), (expected, others) = (ways[name].logprobs_and_gradients() for name in ("packed", "copies"))
+    relative = [
+        ((gradient - others[name]).abs().max() / others[name].abs().max().clamp(min=1e-12)).item()
+        for name, gradient in gradients.items()
+    ]
+    return {
+        "logprob_difference": (logprobs - expected).abs().max().item(),
+        "gradient_difference": max(relative),
+    }
+
+
+def peak_mib(arguments: argparse.Namespace, model_dir: Path, way: str) -> float:
+    """What the second update adds to the memory that was in use before it, at its peak; in a process of its own."""
+    command = [sys.executable, __file__, *arguments.own, "--peak-of", way, "--model-dir", str(model_dir)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def print_peak(arguments: argparse.Namespace) -> None:
+    way = Way(arguments, arguments.model_dir, packed=arguments.peak_of == "packed")
+    way.update()
+    gc.collect()
+    if way.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        way.update()
+        print((torch.cuda.max_memory_allocated() - before) / 2**20)
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the highest resident size so far
+    before = _status_kib("VmRSS")
+    way.update()
+    print((_status_kib("VmHWM") - before) / 2**10)
+
+
+def _status_kib(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    assert found is not None
+    return int(found[1])
+
+
+def hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]:
+    device = torch.device(arguments.device)
+    num_parameters = write_model(SIZES[arguments.model_size], model_dir, device)
+    peaks = {name: peak_mib(arguments, model_dir, name) for name in ("packed", "copies")}
+    ways = {name: Way(arguments, model_dir, packed=name == "packed") for name in ("packed", "copies")}
+    gaps = differences(ways)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    metrics: dict[str, dict[str, float]] = {}
+    for repeat in range(arguments.repeats + 1):
+        for name, way in ways.items():
+            duration, metrics[name] = way.update()
+            if repeat:  # the first warms up
+                seconds[name].append(duration)
+    shape = ModelShape.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
+    group = GroupCost(arguments.prompt_tokens, ways["packed"].grid, (arguments.completion_tokens,) * arguments.group)
+    flops = {
+        name: update_flops(
+            shape,
+            [group],
+            packed=name == "packed",
+            train_vision=not (arguments.freeze_vision or arguments.lora),
+            checkpointing=arguments.gradient_checkpointing,
+        )
+        for name in ways
+    }
+    return {
+        "question": "one learner update: a packed group against one copy of the prompt per completion",
+        "hardware": hardware(device),
+        "torch": torch.__version__,
+        "parameters": num_parameters,
+        "arguments": {
+            name: value
+            for name, value in vars(arguments).items()
+            if name not in ("results", "json", "own", "peak_of", "model_dir")
+        },
+        **{
+            name: {
+                "seconds": median(seconds[name]),
+                "seconds_all": seconds[name],
+                "peak_mib": peaks[name],
+                "tokens": metrics[name]["num_packed_tokens"],
+                "encoded_videos": metrics[name]["num_encoded_videos"],
+                "forwards": metrics[name]["num_forwards"],
+                "gflop": flops[name] / 1e9,
+                "gflop_per_second": flops[name] / 1e9 / median(seconds[name]),
+            }
+            for name in ways
+        },
+        **gaps,
+        "ratio": median(seconds["copies"]) / median(seconds["packed"]),
+        "bound": flops["copies"] / flops["packed"],
+        "token_bound": metrics["copies"]["num_packed_tokens"] / metrics["packed"]["num_packed_tokens"],
+    }
+
+
+def report(result: dict[str, object]) -> None:
+    packed, copies = result["packed"], result["copies"]
+    assert isinstance(packed, dict)
+    assert isinstance(copies, dict)
+    print(f"{result['hardware']}, {result['parameters']:,} parameters, torch {result['torch']}")
+    print(f"{'':30}{'packed':>14}{'copies':>14}")
+    for name in (name for name in packed if name != "seconds_all"):
+        print(f"{name:30}{packed[name]:14.4g}{copies[name]:14.4g}")
+    print(
+        f"largest difference: log-probability {result['logprob_difference']:.2g}, gradient (relative) "
+        f"{result['gradient_difference']:.2g}"
+    )
+    print(
+        f"packed is {result['ratio']:.2f} times as fast; by arithmetic {result['bound']:.2f}, by tokens "
+        f"{result['token_bound']:.2f}"
+    )
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--prompt-tokens", type=int, default=600)
+    parser.add_argument("--completion-tokens", type=int, default=64)
+    parser.add_argument("--group", type=int, default=8, help="G, completions of the prompt")
+    parser.add_argument("--model-size", type=str.lower, choices=tuple(SIZES), default="1m")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--repeats", type=int, default=5, help="updates of each way, after one that warms up")
+    parser.add_argument("--max-tokens-per-forward", type=int, default=16_384)
+    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--freeze-vision", action="store_true")
+    parser.add_argument("--lora", action="store_true")
+    parser.add_argument("--text-only", action="store_true", help="a prompt without a video")
+    parser.add_argument("--results", type=Path, help="folder for the JSON")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--peak-of", choices=("packed", "copies"), help=argparse.SUPPRESS)
+    parser.add_argument("--model-dir", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    arguments.own = list(argv)
+    return arguments
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(argv)
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        print("learner: no CUDA device here. Run on a GPU, or with --device cpu.", file=sys.stderr)
+        return 2
+    logging.disable_progress_bar()
+    if arguments.peak_of:
+        print_peak(arguments)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(arguments, Path(folder))
+    report(result)
+    if arguments.results:
+        name = re.sub(r"[^a-z0-9]+", "-", str(result["hardware"]).lower())
+        size = f"{arguments.model_size}_p{arguments.prompt_tokens}_c{arguments.completion_tokens}"
+        arguments.results.mkdir(parents=True, exist_ok=True)
+        path = arguments.results / f"learner_{size}_{name}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(path)
+    if arguments.json:
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

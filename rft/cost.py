@@ -1,0 +1,139 @@
+"""What an update of the learner must cost: arithmetic of a model on packed groups, from its config.json alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCost:
+    """Sizes of one group."""
+
+    num_prompt_tokens: int
+    """Visual tokens included."""
+    grid: tuple[int, int, int]
+    """Frame pairs, rows and columns of patches; all 0 without a video."""
+    completion_lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The sizes of a Qwen-VL model that decide its cost."""
+
+    hidden: int
+    mlp: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    vocabulary: int
+    tied: bool
+    tower_hidden: int
+    tower_mlp: int
+    tower_mlp_matrices: int
+    tower_depth: int
+    tower_full_blocks: int
+    """Blocks whose patches see their whole frame pair; in the others they see their window."""
+    tower_window: int
+    """Patches of a window."""
+    patch_values: int
+    merge: int
+    """Sides of the square of patches that is one visual token."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "ModelShape":
+        """`config`: a model folder's config.json, of Qwen2-VL, Qwen2.5-VL or Qwen3-VL. KeyError: of another kind."""
+        text, vision = config.get("text_config", config), config["vision_config"]
+        hidden, heads = text["hidden_size"], text["num_attention_heads"]
+        patch, merge = vision.get("patch_size", 14), vision.get("spatial_merge_size", 2)
+        depth = vision["depth"]
+        windowed = "fullatt_block_indexes" in vision
+        tower_hidden = vision["embed_dim"] if "embed_dim" in vision else vision["hidden_size"]
+        mlp = vision.get("intermediate_size") or round(tower_hidden * vision.get("mlp_ratio", 4))
+        return cls(
+            hidden=hidden,
+            mlp=text["intermediate_size"],
+            layers=text["num_hidden_layers"],
+            heads=heads,
+            kv_heads=text.get("num_key_value_heads") or heads,
+            head_width=text.get("head_dim") or hidden // heads,
+            vocabulary=text["vocab_size"],
+            tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+            tower_hidden=tower_hidden,
+            tower_mlp=mlp,
+            tower_mlp_matrices=3 if windowed else 2,
+            tower_depth=depth,
+            tower_full_blocks=len(vision["fullatt_block_indexes"]) if windowed else depth,
+            tower_window=(vision.get("window_size", 112) // patch) ** 2,
+            patch_values=vision.get("in_channels", 3) * vision.get("temporal_patch_size", 2) * patch**2,
+            merge=merge,
+        )
+
+    @property
+    def layer_weights(self) -> int:
+        """Of the matrices of one text layer."""
+        attention = self.hidden * self.head_width * (2 * self.heads + 2 * self.kv_heads)
+        return attention + 3 * self.hidden * self.mlp
+
+    @property
+    def block_weights(self) -> int:
+        """Of the matrices of one block of the tower."""
+        return 4 * self.tower_hidden**2 + self.tower_mlp_matrices * self.tower_hidden * self.tower_mlp
+
+    @property
+    def merger_weights(self) -> int:
+        wide = self.tower_hidden * self.merge**2
+        return wide * (wide + self.hidden)
+
+    @property
+    def text_weights(self) -> int:
+        return self.layers * self.layer_weights + (1 if self.tied else 2) * self.vocabulary * self.hidden
+
+    @property
+    def tower_weights(self) -> int:
+        return self.tower_depth * self.block_weights + self.patch_values * self.tower_hidden + self.merger_weights
+
+
+def update_flops(
+    shape: ModelShape,
+    groups: Sequence[GroupCost],
+    *,
+    packed: bool = True,
+    train_vision: bool = True,
+    checkpointing: bool = False,
+) -> float:
+    """Multiplications and additions of one forward and backward pass over the matrices and attention scores.
+
+    A backward pass costs two forward passes. `packed`: prompts once per group, else once per completion. A frozen
+    tower costs nothing: its features are kept. `checkpointing`: the forward pass once more.
+    """
+    passes = 4.0 if checkpointing else 3.0
+    total = 0.0
+    for group in groups:
+        num_completions = len(group.completion_lengths)
+        num_copies = 1 if packed else num_completions
+        prefix, written = group.num_prompt_tokens - 1, sum(group.completion_lengths)
+        tokens = num_copies * prefix + written
+        seen = num_copies * _causal(prefix) + sum(n * prefix + _causal(n) for n in group.completion_lengths)
+        total += passes * shape.layers * (2 * tokens * shape.layer_weights + 4 * seen * shape.heads * shape.head_width)
+        total += 3.0 * 2 * written * shape.hidden * shape.vocabulary
+        if train_vision:
+            total += num_copies * tower_flops(shape, group.grid, passes)
+    return total
+
+
+def tower_flops(shape: ModelShape, grid: tuple[int, int, int], passes: float) -> float:
+    """Of the vision tower on one video, forward and backward (the pixels need no gradient)."""
+    pairs, rows, columns = grid
+    patches, frame = pairs * rows * columns, rows * columns
+    seen = patches * (
+        shape.tower_full_blocks * frame + (shape.tower_depth - shape.tower_full_blocks) * min(shape.tower_window, frame)
+    )
+    linear = 2 * patches * shape.tower_depth * shape.block_weights + 2 * patches / shape.merge**2 * shape.merger_weights
+    embedding = 2 * patches * shape.patch_values * shape.tower_hidden
+    return passes * (linear + 4 * seen * shape.tower_hidden) + (passes - 1) * embedding
+
+
+def _causal(length: int) -> float:
+    """Pairs of tokens of which the later sees the earlier, itself included."""
+    return length * (length + 1) / 2
