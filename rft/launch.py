@@ -33,6 +33,7 @@ from rft.rollout.pool import WorkerPool
 from rft.run_dir import RunDir
 from rft.stop import StopSignal
 from rft.train import train as run_steps
+from rft.two_pass import TwoPass
 from rft.types import Prompt
 
 if TYPE_CHECKING:
@@ -297,10 +298,11 @@ class Evaluator:
     def __call__(self, max_rows: int | None = None) -> EvalResult:
         """On the first `max_rows` held-out rows, or on all."""
         rows = self.held_out[:max_rows]
-        num_samples = self.recipe.eval.num_samples
+        num_samples, look = self.recipe.eval.num_samples, self.recipe.eval.second_look
+        passes = look and TwoPass(self.pool, {row.prompt.prompt_id: row.row for row in rows}, self.recipe, look)
         self.view.phase("evaluation", len(rows) * (2 if num_samples else 1))
         result = evaluate_prompts(
-            self.pool,
+            passes or self.pool,
             [row.prompt for row in rows],
             [row.duration_s for row in rows],
             self.recipe.sampling.sampling(),
@@ -310,6 +312,8 @@ class Evaluator:
         )
         for failed in self.pool.failed():
             self.view.note(f"no answer to {failed.prompt_id}: {failed.problem}")
+        if passes:
+            self.view.note(f"second looks: {passes.num_second_looks} of {passes.num_questions} answers")
         return result
 
 
