@@ -2,10 +2,15 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+$")
 _TRIED_TYPE = "qwen2_5_vl"
+
+PACKED_TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+"""Model types whose text layers hand `packing` on to their attention function; tests compare each with copies."""
 
 
 def model_problems(model: str) -> tuple[list[str], list[str]]:
@@ -27,9 +32,13 @@ def model_problems(model: str) -> tuple[list[str], list[str]]:
     notes = []
     if not any(folder.glob("*.safetensors")):
         notes.append(f"{folder} holds no *.safetensors: there are no weights to train yet.")
-    kind = (_json(folder / "config.json") or {}).get("model_type")
+    config = _json(folder / "config.json") or {}
+    kind = config.get("model_type")
     if kind not in (None, _TRIED_TYPE):
         notes.append(f"the model is of type {kind}; only {_TRIED_TYPE} has been tried.")
+    obstacle = packing_obstacle(config) if kind is not None else None
+    if obstacle is not None:
+        notes.append(f"a group is trained as copies of its prompt, which costs several times as much: {obstacle}.")
     return problems, notes
 
 
@@ -37,6 +46,19 @@ def model_type(model: str) -> str | None:
     """`model_type` of a folder's config.json; None where it cannot be told."""
     kind = (_json(Path(model).expanduser() / "config.json") or {}).get("model_type")
     return kind if isinstance(kind, str) else None
+
+
+def packing_obstacle(config: Mapping[str, Any]) -> str | None:
+    """What keeps the learner from packing groups for a model of this config.json; None: nothing."""
+    kind, text = config.get("model_type"), config.get("text_config") or config
+    if kind not in PACKED_TYPES:
+        return f"type {kind} is not among {', '.join(PACKED_TYPES)}"
+    unknown = set(text.get("layer_types") or ()) - {"full_attention", "sliding_attention"}
+    if unknown:
+        return f"it has layers of {', '.join(sorted(unknown))}"
+    if text.get("attention_dropout"):
+        return "it drops attention weights at random"
+    return None
 
 
 _PARTS = {

@@ -16,11 +16,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from rft.model_folder import packing_obstacle
+
 PACKED_ATTENTION = "rft_packed"
 """transformers prepares no mask for an implementation that it knows no mask of."""
-
-PACKED_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-"""Model types whose text layers hand `packing` on to their attention function; tests compare each with copies."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -178,15 +177,7 @@ def packed_attention(
 
 def why_not_packed(model: PreTrainedModel) -> str | None:
     """What keeps groups of this model from being packed; None: nothing."""
-    text = model.config.get_text_config()
-    if model.config.model_type not in PACKED_FAMILIES:
-        return f"model type {model.config.model_type} is not among {', '.join(PACKED_FAMILIES)}"
-    unknown = set(getattr(text, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if unknown:
-        return f"its layers have {', '.join(sorted(unknown))}"
-    if getattr(text, "attention_dropout", 0.0):
-        return "it drops attention weights at random"
-    return None
+    return packing_obstacle(model.config.to_dict())
 
 
 def pack_text_attention(model: PreTrainedModel) -> None:

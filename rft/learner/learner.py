@@ -3,35 +3,23 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig
 from torch import Tensor
-from torch.distributed import is_initialized
-from transformers import PreTrainedModel
 
 from rft.algorithm.kl import k3
 from rft.algorithm.loss import LOSSES, LossInputs
 from rft.errors import RolloutError
-from rft.learner.attention import is_packed
-from rft.learner.batch import MicroBatch, SampleGroup, encode_group, group_samples, micro_batch
-from rft.learner.model import Policy, TokenLogprobs, add_lora, load_policy, lora_layers
-from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, pack_group, split_groups
+from rft.learner.batch import MicroBatch, SampleGroup, encode_group, group_samples, micro_batch, with_tokens
+from rft.learner.model import TokenLogprobs
+from rft.learner.packing import PackedBatch, PackedGroup, pack_group, split_groups
+from rft.learner.policies import Loading, Policies
 from rft.learner.reading import read_group
 from rft.learner.schedule import learning_rate
-from rft.learner.sharding import full, init_alone, num_ranks, shard, sum_over_ranks, this_rank
-from rft.learner.vision import (
-    FeatureCache,
-    VideoFeatures,
-    VideoInput,
-    encode_video,
-    join_videos,
-    tower_fingerprint,
-    tower_is_frozen,
-)
+from rft.learner.sharding import full, num_ranks, sum_over_ranks, this_rank
 from rft.learner.weights import (
     full_weights,
     load_state,
@@ -84,8 +72,6 @@ class Learner:
 
         `packed`: a group is one sequence, where the model can; False: a copy of the prompt per completion.
         `features_dir`: where a frozen vision tower's features are kept, up to video.cache_gib; None: in memory alone.
-
-        Full training in bfloat16 keeps float32 master weights, which a learning rate of 1e-6 needs.
         Raises DataError where `model_dir` holds no usable model.
         """
         self.recipe, self.processor, self.clips = recipe, processor, clips
@@ -93,12 +79,9 @@ class Learner:
         self.device = torch.device(device)
         self.dtype = dtype or DTYPES[recipe.learner.dtype]
         self.policy_version = 0
-        self._packed, self._features_dir = packed, features_dir
-        self._model, self._lora = self._trained_model(model_dir)
-        self._features = self._feature_cache(self._model)
-        self._reference_features: FeatureCache | None = None
-        self._policy = self._with_sampling(self._model)
-        self._reference = self._frozen_reference(model_dir)
+        loading = Loading(self.device, self.dtype, packed, features_dir)
+        self._policies = Policies(model_dir, recipe, processor.banned_token_ids, loading)
+        self._model, self._policy = self._policies.model, self._policies.policy
         parameters = list(trainable(self._model).values())
         learner = recipe.learner
         self._optimizer = torch.optim.AdamW(
@@ -118,10 +101,11 @@ class Learner:
         Sums over the batch are divided once, so the result does not depend on how groups share forwards and ranks.
         An update without samples, or with a gradient that is not finite, changes nothing and counts as skipped.
         """
+        samples = with_tokens(samples, self.processor)
         groups = group_samples(samples)
         if not groups:
             return {"skipped_updates": 1.0}
-        num_encoded = self._num_encoded_videos()
+        num_encoded = self._policies.num_encoded_videos
         self._check_tokens(samples)
         clock = Clock()
         with self._phase(clock, "learner_encode"):
@@ -137,7 +121,8 @@ class Learner:
                 metrics = _means(sums) | gaps | self._step(sums["weight"])
             num_skipped += metrics["skipped_updates"]
         metrics |= {"skipped_updates": num_skipped, "num_groups": float(len(groups))}
-        metrics |= sum_over_ranks({"num_encoded_videos": self._num_encoded_videos() - num_encoded}, self.device)
+        encoded = float(self._policies.num_encoded_videos - num_encoded)
+        metrics |= sum_over_ranks({"num_encoded_videos": encoded}, self.device)
         return metrics | {f"seconds/{name}": seconds for name, seconds in clock.seconds.items()}
 
     @torch.no_grad()
@@ -145,7 +130,7 @@ class Learner:
         """What it makes of each prompt, in the order of the prompts, and of the completions drawn for it."""
 
         def logprobs(packed: PackedGroup) -> Tensor:
-            scored: TokenLogprobs = self._policy(self._batch([packed]).to(self.device))
+            scored: TokenLogprobs = self._policy(self._batch([packed]))
             return scored.logprobs
 
         seconds = self.recipe.learner.seconds_per_grid
@@ -163,15 +148,15 @@ class Learner:
         token_ids = self.processor.completion_ids(PROBE_TEXT)
         packed = pack_group(token_ids[:1], torch.zeros(3, 1, dtype=torch.long), [token_ids[1:]])
         with torch.no_grad():
-            logprobs = self._policy(self._batch([packed]).to(self.device), as_sampled=False).logprobs
+            logprobs = self._policy(self._batch([packed]), as_sampled=False).logprobs
         return full_weights(self._model, self.dtype), Probe(tuple(token_ids), tuple(logprobs.tolist()))
 
     def save(self, directory: Path) -> None:
         """Write `policy/` (a Hugging Face folder), the optimizer's state, and with LoRA `adapter/`."""
         directory.mkdir(parents=True, exist_ok=True)
         save_policy(self._model, directory / "policy", self.dtype)
-        if self._lora is not None:
-            save_adapter(self._model, self._lora, directory / "adapter")
+        if self._policies.lora is not None:
+            save_adapter(self._model, self._policies.lora, directory / "adapter")
         save_state(self._model, self._optimizer, directory)
         if this_rank() == 0:
             self.processor.save(directory / "policy")
@@ -181,56 +166,6 @@ class Learner:
         """Continue from what `save` wrote. Raises CheckpointError where the folder is damaged or of another model."""
         self.policy_version = read_json(directory / "learner.json")["policy_version"]
         load_state(self._model, self._optimizer, directory)
-
-    def _trained_model(self, model_dir: str | Path) -> tuple[PreTrainedModel, LoraConfig | None]:
-        learner = self.recipe.learner
-        master = torch.float32 if self.dtype == torch.bfloat16 and learner.lora is None else self.dtype
-        if master != self.dtype and not is_initialized():
-            init_alone(self.device)
-        model = load_policy(
-            model_dir,
-            master,
-            device="cpu" if is_initialized() else self.device,  # shards are moved as they are cut
-            gradient_checkpointing=learner.gradient_checkpointing,
-            freeze_vision=learner.freeze_vision,
-            packed=self._packed,
-        )
-        return model, add_lora(model, learner.lora, self.recipe.seed) if learner.lora else None
-
-    def _frozen_reference(self, model_dir: str | Path) -> Policy | None:
-        """None where no KL term asks for one, or where the policy without its adapters is it."""
-        if self.recipe.algorithm.beta == 0 or self._lora is not None:
-            return None
-        device = "cpu" if is_initialized() else self.device
-        model = load_policy(model_dir, self.dtype, device=device, packed=self._packed).requires_grad_(False)
-        if self._features is None:  # else the policy's tower is as frozen, and the same
-            self._reference_features = self._feature_cache(model)
-        return self._with_sampling(model)
-
-    def _feature_cache(self, model: PreTrainedModel) -> FeatureCache | None:
-        """None where the tower is trained."""
-        tower = model.model.visual
-        if not tower_is_frozen(model):
-            return None
-        tower.to(device=self.device, dtype=self.dtype)
-
-        def encode(video: VideoInput) -> VideoFeatures:
-            with torch.no_grad():
-                return encode_video(model, video.to(self.device))
-
-        return FeatureCache(encode, tower_fingerprint(tower), self._features_dir, self.recipe.video.cache_gib)
-
-    def _with_sampling(self, model: PreTrainedModel) -> Policy:
-        policy = Policy(
-            model,
-            temperature=self.recipe.sampling.temperature,
-            banned=self.processor.banned_token_ids,
-            chunk=self.recipe.learner.logprob_chunk,
-        )
-        if is_initialized():
-            tower = model.model.visual if tower_is_frozen(model) else None
-            shard(policy, tuple(model._no_split_modules), self.device, self.dtype, tower)
-        return policy
 
     def _check_tokens(self, samples: Sequence[TrainSample]) -> None:
         banned = set(self.processor.banned_token_ids)
@@ -243,7 +178,7 @@ class Learner:
 
     def _micro_batches(self, groups: Sequence[SampleGroup]) -> list[MicroBatch]:
         """This rank's forwards, as many as any other rank has."""
-        packed = is_packed(self._model)
+        packed = self._policies.is_packed
         if not packed:
             groups = [single for group in groups for single in group.singles()]
         plan = split_groups(
@@ -258,21 +193,13 @@ class Learner:
             chosen = [groups[place] for place in places] or [shortest]
             seconds = self.recipe.learner.seconds_per_grid
             encoded = [encode_group(group, self.processor, self.clips, self._model, seconds) for group in chosen]
-            reference_video = None
-            if self._reference_features is not None:
-                reference_video = join_videos([self._reference_features.fill(group.video) for group in encoded])
-            if self._features is not None:
-                encoded = [replace(group, video=self._features.fill(group.video)) for group in encoded]
-            batch = self._batch(encoded)
-            batches.append(micro_batch(chosen, batch, reference_video, _loss_dtype(self.dtype), is_filler=not places))
+            batch = self._policies.batch(encoded, self.processor.eos_token_id)  # moved when it is its turn
+            seen = self._policies.reference_video(encoded)
+            batches.append(micro_batch(chosen, batch, seen, _loss_dtype(self.dtype), is_filler=not places))
         return batches
 
-    def _num_encoded_videos(self) -> float:
-        """Passes of the policy's vision tower over a video so far, by this rank."""
-        return float(self._policy.num_encoded_videos + (self._features.num_encoded if self._features else 0))
-
     def _batch(self, groups: Sequence[PackedGroup]) -> PackedBatch:
-        return batch_groups(groups, self.processor.eos_token_id, packed=is_packed(self._model))
+        return self._policies.batch(groups, self.processor.eos_token_id).to(self.device)
 
     def _accumulate(self, batches: Sequence[MicroBatch], fixed: list[FixedLogprobs], clock: Clock) -> dict[str, float]:
         """Add the gradients of all forwards; returns sums over the batch, of all ranks.
@@ -299,7 +226,10 @@ class Learner:
         scored = self._policy(batch.packed)
         policy_logprobs = batch.unpack(scored.logprobs)
         if number == len(fixed):
-            reference_logprobs = self._reference_logprobs(batch) if algorithm.beta > 0 else None
+            reference_logprobs = None
+            if algorithm.beta > 0:
+                logprobs = self._policies.reference_logprobs(batch.packed, batch.reference_video)
+                reference_logprobs = batch.unpack(logprobs)
             fixed.append(FixedLogprobs(policy_logprobs.detach(), reference_logprobs))
         output = LOSSES[algorithm.loss_type](
             LossInputs(
@@ -308,13 +238,14 @@ class Learner:
                 reference_logprobs=fixed[number].reference,
                 advantages=batch.advantages,
                 mask=batch.mask,
-                rollout_logprobs=batch.rollout_logprobs,
+                # To the correction of the engine's mismatch, what no engine drew is as likely there as here.
+                rollout_logprobs=torch.where(batch.sampled, batch.rollout_logprobs, fixed[number].old),
                 algorithm=algorithm,
                 correction=algorithm.correction(self.recipe.rollout.ahead),
                 max_completion_length=self.recipe.sampling.max_completion_length,
             )
         )
-        rollout, policy = batch.rollout_logprobs[batch.mask], scored.logprobs.detach()
+        rollout, policy = batch.rollout_logprobs[batch.sampled], policy_logprobs.detach()[batch.sampled]
         gap = (policy - rollout).abs()
         return output.loss_sum, {
             "loss": output.loss_sum.detach(),
@@ -324,25 +255,13 @@ class Learner:
             "logprob_gap": gap.sum(),
             "logprob_gap_exp": gap.exp().sum(),
             "logprob_gap_k3": k3(rollout, policy).sum(),
-            "num_tokens": float(len(policy)),
+            "num_tokens": float(len(scored.logprobs)),
+            "num_sampled_tokens": float(len(policy)),
             "num_completions": float(len(batch.mask)),
             "num_packed_tokens": float(batch.packed.num_tokens),
             "num_padded_tokens": float(batch.packed.token_ids.numel()),
             "num_forwards": 1.0,
         }
-
-    @torch.no_grad()
-    def _reference_logprobs(self, batch: MicroBatch) -> Tensor:
-        if self._reference is not None:
-            seen = replace(batch.packed, video=batch.reference_video or batch.packed.video)
-            return batch.unpack(self._reference(seen).logprobs)
-        adapters = lora_layers(self._model).values()
-        for layer in adapters:
-            layer.enable_adapters(False)
-        logprobs = batch.unpack(self._policy(batch.packed).logprobs)
-        for layer in adapters:
-            layer.enable_adapters(True)
-        return logprobs
 
     def _step(self, weight: float) -> dict[str, float]:
         """One optimizer update with the accumulated gradients; none where their norm is not finite."""
@@ -375,8 +294,10 @@ def _loss_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _means(sums: dict[str, float]) -> dict[str, float]:
-    """Counts stay, the loss is divided by its weight, all else by the number of tokens."""
+    """Counts stay, the loss is divided by its weight, all else by the number of tokens that it is about."""
     means = {name: value if name.startswith("num_") else value / sums["num_tokens"] for name, value in sums.items()}
+    drawn = max(sums["num_sampled_tokens"], 1.0)
+    means |= {name: value / drawn for name, value in sums.items() if name.startswith("logprob_gap")}
     means["loss"] = sums["loss"] / sums["weight"]
     del means["weight"]
     return means

@@ -1,0 +1,143 @@
+"""The models of a learner: the policy in training, the frozen reference, and what their frozen towers see."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from torch import Tensor
+from torch.distributed import is_initialized
+from transformers import PreTrainedModel
+
+from rft.learner.attention import is_packed, why_not_packed
+from rft.learner.model import Policy, add_lora, load_policy, lora_layers
+from rft.learner.packing import PackedBatch, PackedGroup, batch_groups
+from rft.learner.sharding import init_alone, shard
+from rft.learner.vision import (
+    FeatureCache,
+    VideoFeatures,
+    VideoInput,
+    encode_video,
+    join_videos,
+    tower_fingerprint,
+    tower_is_frozen,
+)
+from rft.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How models are loaded, beside the recipe."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """Of forward and backward."""
+    packed: bool
+    """A group is one sequence, where the model can; False: a copy of the prompt per completion."""
+    features_dir: Path | None
+    """Where a frozen tower's features are kept; None: in memory alone."""
+
+
+class Policies:
+    """The policy and its reference, over one model folder."""
+
+    def __init__(self, model_dir: str | Path, recipe: Recipe, banned: Iterable[int], loading: Loading) -> None:
+        """Raises DataError where `model_dir` holds no usable model."""
+        self._recipe, self._banned, self._loading = recipe, tuple(banned), loading
+        self.model, self.lora = self._trained(model_dir)
+        self._features = self._feature_cache(self.model)
+        self._reference_features: FeatureCache | None = None
+        self.policy = self._with_sampling(self.model)
+        self._reference = self._frozen(model_dir)
+
+    @property
+    def is_packed(self) -> bool:
+        return is_packed(self.model)
+
+    @property
+    def num_encoded_videos(self) -> int:
+        """Passes of the policy's tower over a video so far, by this rank."""
+        return self.policy.num_encoded_videos + (self._features.num_encoded if self._features else 0)
+
+    def batch(self, groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:
+        """The groups as the policy reads them."""
+        if self._features is not None:
+            groups = [replace(group, video=self._features.fill(group.video)) for group in groups]
+        return batch_groups(groups, pad_id, packed=self.is_packed)
+
+    def reference_video(self, groups: Sequence[PackedGroup]) -> VideoInput | None:
+        """What the reference reads in place of the batch's videos; None: the same."""
+        if self._reference_features is None:
+            return None
+        return join_videos([self._reference_features.fill(group.video) for group in groups])
+
+    @torch.no_grad()
+    def reference_logprobs(self, batch: PackedBatch, video: VideoInput | None) -> Tensor:
+        """[M]. `video`: as `reference_video` gave it."""
+        if self._reference is not None:
+            reference: Tensor = self._reference(replace(batch, video=video or batch.video)).logprobs
+            return reference
+        adapters = lora_layers(self.model).values()
+        for layer in adapters:
+            layer.enable_adapters(False)
+        logprobs: Tensor = self.policy(batch).logprobs
+        for layer in adapters:
+            layer.enable_adapters(True)
+        return logprobs
+
+    def _trained(self, model_dir: str | Path) -> tuple[PreTrainedModel, LoraConfig | None]:
+        learner, loading = self._recipe.learner, self._loading
+        # Full training in bfloat16 keeps float32 master weights, which a learning rate of 1e-6 needs.
+        master = torch.float32 if loading.dtype == torch.bfloat16 and learner.lora is None else loading.dtype
+        if master != loading.dtype and not is_initialized():
+            init_alone(loading.device)
+        model = load_policy(
+            model_dir,
+            master,
+            device="cpu" if is_initialized() else loading.device,  # shards are moved as they are cut
+            gradient_checkpointing=learner.gradient_checkpointing,
+            freeze_vision=learner.freeze_vision,
+            packed=loading.packed,
+        )
+        reason = why_not_packed(model) if loading.packed else None
+        if reason is not None:
+            warnings.warn(f"{model_dir}: a group is trained as copies of its prompt, because {reason}.", stacklevel=1)
+        return model, add_lora(model, learner.lora, self._recipe.seed) if learner.lora else None
+
+    def _frozen(self, model_dir: str | Path) -> Policy | None:
+        """None where no KL term asks for a reference, or where the policy without its adapters is it."""
+        if self._recipe.algorithm.beta == 0 or self.lora is not None:
+            return None
+        loading = self._loading
+        device = "cpu" if is_initialized() else loading.device
+        model = load_policy(model_dir, loading.dtype, device=device, packed=loading.packed).requires_grad_(False)
+        if self._features is None:  # else the policy's tower is as frozen, and the same
+            self._reference_features = self._feature_cache(model)
+        return self._with_sampling(model)
+
+    def _feature_cache(self, model: PreTrainedModel) -> FeatureCache | None:
+        """None where the tower is trained."""
+        if not tower_is_frozen(model):
+            return None
+        loading = self._loading
+        tower = model.model.visual.to(device=loading.device, dtype=loading.dtype)
+
+        def encode(video: VideoInput) -> VideoFeatures:
+            with torch.no_grad():
+                return encode_video(model, video.to(loading.device))
+
+        return FeatureCache(encode, tower_fingerprint(tower), loading.features_dir, self._recipe.video.cache_gib)
+
+    def _with_sampling(self, model: PreTrainedModel) -> Policy:
+        policy = Policy(
+            model,
+            temperature=self._recipe.sampling.temperature,
+            banned=self._banned,
+            chunk=self._recipe.learner.logprob_chunk,
+        )
+        if is_initialized():
+            tower = model.model.visual if tower_is_frozen(model) else None
+            shard(policy, tuple(model._no_split_modules), self._loading.device, self._loading.dtype, tower)
+        return policy
