@@ -192,6 +192,7 @@ def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tu
         ),
         ("learner", _learner_line(recipe)),
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
+        ("parity", _parity_line(recipe)),
         ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),
         ("run folder", f"{run_dir}, a checkpoint every {recipe.save_every} steps, seed {recipe.seed}"),
     ]
@@ -206,6 +207,14 @@ def _learner_line(recipe: Recipe) -> str:
     return (
         f"{what}; loss {algorithm.loss_type}, beta {algorithm.beta:g}; lr {learner.learning_rate:g} "
         f"{learner.lr_scheduler_type}; {learner.dtype}; {learner.num_ranks} rank(s)"
+    )
+
+
+def _parity_line(recipe: Recipe) -> str:
+    parity = recipe.parity
+    return (
+        f"{parity.prompts_per_task} prompts of each task and kind of video before the first step: mean exp|dlogp| "
+        f"<= {parity.max_ratio:g}, KL < {parity.max_kl:g}, else {parity.on_mismatch}"
     )
 
 

@@ -89,15 +89,12 @@ class Agreement:
 
 def compare(task: str, kind: str, sides: Sequence[tuple[Prompt, Reading, Reading]], bounds: ParityRecipe) -> Part:
     """`sides`: prompts of one task and kind of video, each as engine and as learner read it."""
-    differences = (
-        f"prompt {prompt.prompt_id}: {found}"
-        for prompt, engine, learner in sides
-        if (found := first_difference(engine, learner))
-    )
+    differences = ((prompt, found) for prompt, engine, learner in sides if (found := first_difference(engine, learner)))
     gaps = [gap for _, engine, learner in sides for gap in _gaps(engine, learner)]
     ratio = sum(math.exp(abs(gap)) for gap in gaps) / max(1, len(gaps))
     kl = sum(math.exp(gap) - 1 - gap for gap in gaps) / max(1, len(gaps))
-    difference = next(differences, None)
+    first = next(differences, None)
+    difference = f"prompt {first[0].prompt_id}: {first[1]} Measured: {measured(ratio, kl, bounds)}." if first else None
     if difference is None and not within(ratio, kl, bounds):
         difference = (
             f"the same inputs, other log-probabilities over {len(gaps)} tokens: {measured(ratio, kl, bounds)}. "
