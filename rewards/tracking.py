@@ -1,6 +1,6 @@
 """Rewards for answers that are boxes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from rewards.geometry import box_iou
 from rewards.parsing import answer_text, parse_boxes
@@ -31,9 +31,9 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
     return Score(mean, answer, boxes_note(mean, ious, fault), fault)
 
 
-def leaves_the_frame(boxes: Iterable[Sequence[float]]) -> bool:
+def leaves_the_frame(boxes: Collection[Sequence[float]]) -> bool:
     """Whether a box reaches outside [0, 1]."""
-    return any(x0 < 0 or y0 < 0 or x1 > 1 or y1 > 1 or x0 > 1 or y0 > 1 or x1 < 0 or y1 < 0 for x0, y0, x1, y1 in boxes)
+    return min(map(min, boxes), default=0) < 0 or max(map(max, boxes), default=1) > 1
 
 
 def boxes_note(mean: float, ious: Sequence[float], fault: Fault | None) -> str:

@@ -135,7 +135,7 @@ def target_from_dict(
         )
     elif keys == {"boxes"}:
         boxes = _items("boxes", data["boxes"], 2, problems)
-        target = BoxesTarget(tuple(_box(f"boxes[{i}]", box, problems) for i, box in enumerate(boxes)))
+        target = BoxesTarget(tuple(_good_box(box) or _box(f"boxes[{i}]", box, problems) for i, box in enumerate(boxes)))
     elif keys == {"label"}:
         target = LabelTarget(_text("label", data["label"], problems), num_options)
     elif keys == {"text"}:
@@ -203,6 +203,15 @@ def _span(where: str, value: object, problems: list[str]) -> Span:
     if end <= start:
         problems.append(f"{where}: ends at {end} s, not after its start at {start} s; swap them or drop the row")
     return (start, end)
+
+
+def _good_box(value: object) -> Box | None:
+    """The box where nothing is wrong with it, found faster than `_box` says what is."""
+    if type(value) is list and len(value) == 4:
+        x0, y0, x1, y1 = value
+        if type(x0) is type(y0) is type(x1) is type(y1) is float and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1:
+            return (x0, y0, x1, y1)
+    return None
 
 
 def _box(where: str, value: object, problems: list[str]) -> Box:
