@@ -48,7 +48,9 @@ class MicroBatch:
     advantages: Tensor
     """[N]"""
     rollout_logprobs: Tensor
-    """[N, T], 0 outside the mask."""
+    """[N, T], 0 outside `sampled`."""
+    sampled: Tensor
+    """[N, T], True at tokens that an engine drew: all but those of ground truths."""
     reference_video: VideoInput | None
     """What the reference sees, where its tower is another than the policy's."""
     is_filler: bool
@@ -61,12 +63,23 @@ class MicroBatch:
             mask=self.mask.to(device),
             advantages=self.advantages.to(device),
             rollout_logprobs=self.rollout_logprobs.to(device),
+            sampled=self.sampled.to(device),
             reference_video=self.reference_video and self.reference_video.to(device),
         )
 
     def unpack(self, values: Tensor) -> Tensor:
         """[M] in packed order -> [N, T], 0 outside the mask."""
         return values.new_zeros(self.mask.shape).masked_scatter(self.mask, values)
+
+
+def with_tokens(samples: Sequence[TrainSample], processor: "PromptProcessor") -> tuple[TrainSample, ...]:
+    """The samples, ground truths with the tokens of their text; log-probabilities of 0 fill the place of unknown ones."""
+
+    def written(sample: TrainSample) -> TrainSample:
+        ids = processor.completion_ids(sample.completion.text)
+        return replace(sample, completion=replace(sample.completion, token_ids=ids, logprobs=(0.0,) * len(ids)))
+
+    return tuple(written(sample) if sample.is_ground_truth else sample for sample in samples)
 
 
 def group_samples(samples: Sequence[TrainSample]) -> tuple[SampleGroup, ...]:
@@ -120,7 +133,9 @@ def prompt_positions(
     if video_grid_thw is None:
         return torch.arange(len(ids)).expand(3, -1)
     vision = model.config.vision_config
-    videos = zip(video_grid_thw.tolist(), torch.as_tensor(second_per_grid_ts).tolist(), strict=True)
+    videos = list(zip(video_grid_thw.tolist(), torch.as_tensor(second_per_grid_ts).tolist(), strict=True))
+    if model.config.model_type == "qwen3_vl":  # every frame pair stands alone, behind its time in words
+        videos = [((1, rows, columns), 0.0) for (times, rows, columns), _ in videos for _ in range(times)]
     parts: list[Tensor] = []
     at, place = 0, 0
     for grid, seconds in videos:
@@ -148,11 +163,13 @@ def micro_batch(
     lengths = torch.tensor([len(sample.completion.token_ids) for sample in samples])
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
     logprobs = torch.tensor([value for sample in samples for value in sample.completion.logprobs], dtype=dtype)
+    is_drawn = torch.tensor([not sample.is_ground_truth for sample in samples])
     return MicroBatch(
         packed=packed,
         mask=mask,
         advantages=torch.tensor([sample.advantage for sample in samples], dtype=dtype),
         rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs),
+        sampled=mask & is_drawn[:, None],
         reference_video=reference_video,
         is_filler=is_filler,
     )

@@ -2,34 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import MethodType
 
 import pytest
 import torch
-from tiny_policy import END, GRID, IMAGE, VIDEO, VISION_END, VISION_START, FakeProcessor, prompt, save_tiny
+from exact_model import exact, gradients, own_logprobs
+from tiny_policy import END, VIDEO, VISION_END, VISION_START, FakeProcessor, prompt, save_tiny
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rft.learner.attention import GroupShape
 from rft.learner.batch import prompt_positions
-from rft.learner.model import Policy, load_policy
+from rft.learner.model import Policy
 from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, pack_group, packed_length, split_groups
-from rft.learner.vision import VISION_ATTENTION, PatchEmbedding, VideoInput
+from rft.learner.vision import VideoInput
 
 COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, 17, 18, END))
-
-
-def exact(directory: Path, **options: bool) -> PreTrainedModel:
-    """The model in float64 throughout: transformers' norms would round to float32 on the way."""
-    model = load_policy(directory, torch.float64, **options)
-
-    def norm(self: torch.nn.Module, hidden: Tensor) -> Tensor:
-        return self.weight * hidden * (hidden.square().mean(-1, keepdim=True) + self.variance_epsilon).rsqrt()
-
-    for module in model.modules():
-        if type(module).__name__ == "Qwen2_5_VLRMSNorm":
-            module.forward = MethodType(norm, module)
-    return model
 
 
 @pytest.fixture
@@ -59,30 +46,8 @@ def joined(groups: Sequence[PackedGroup]) -> PackedBatch:
     return batch_groups(groups, END, packed=True)
 
 
-def unpacked_logprobs(
-    model: PreTrainedModel, text: str, completion: Sequence[int], temperature: float = 0.7, as_sampled: bool = True
-) -> Tensor:
-    """[T], by the model's own forward on prompt and completion alone, at positions counted over both."""
-    inputs = FakeProcessor().encode(prompt("p", text), None)
-    ids = torch.tensor([[*inputs.token_ids, *completion]])
-    positions = prompt_positions(model, ids[0].tolist(), inputs.video_grid_thw, inputs.second_per_grid_ts)
-    logits = model(
-        input_ids=ids,
-        mm_token_type_ids=2 * (ids == VIDEO).int(),
-        pixel_values_videos=inputs.pixel_values_videos,
-        video_grid_thw=inputs.video_grid_thw,
-        position_ids=positions[:, None],
-    ).logits[0, len(inputs.token_ids) - 1 : -1]
-    if as_sampled:
-        logits = logits / temperature
-        logits[:, [VISION_START, VISION_END, IMAGE, VIDEO]] = -torch.inf
-    return logits.log_softmax(-1).gather(-1, torch.tensor(completion)[:, None])[:, 0]
-
-
-def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    return found
+def unpacked_logprobs(model: PreTrainedModel, text: str, completion: Sequence[int], **options: float) -> Tensor:
+    return own_logprobs(model, FakeProcessor().encode(prompt("p", text), None), completion, **options)
 
 
 def test_text_goes_on_behind_the_largest_position_of_the_video(model: PreTrainedModel) -> None:
@@ -185,33 +150,6 @@ def test_entropy_is_that_of_the_sampling_distribution() -> None:
     assert torch.allclose(logprobs.exp(), torch.tensor([1 / 3, p], dtype=torch.float64))
     binary = -(p * torch.tensor(p).log() + (1 - p) * torch.tensor(1 - p).log())
     assert entropies.tolist() == pytest.approx([torch.tensor(3.0).log().item(), binary.item()], abs=1e-6)
-
-
-@pytest.mark.parametrize("grids", [[GRID], [(2, 4, 4)], [(1, 4, 6), (3, 6, 4)]])
-def test_batched_vision_windows_equal_the_loop(tiny_dir: Path, grids: list[tuple[int, int, int]]) -> None:
-    grid = torch.tensor(grids)
-    pixels = torch.randn(int(grid.prod(-1).sum()), 3 * 2 * 14 * 14, dtype=torch.float64)
-    found = []
-    for attention in (VISION_ATTENTION, "sdpa"):
-        model = exact(tiny_dir)
-        assert model.model.visual.config._attn_implementation == VISION_ATTENTION
-        model.model.visual.config._attn_implementation = attention
-        features = torch.cat(model.model.get_video_features(pixels, grid).pooler_output)
-        features.square().sum().backward()
-        found.append((features, gradients(model)))
-    (batched, batched_gradients), (looped, looped_gradients) = found
-    assert (batched - looped).abs().max() < 1e-12
-    for name, gradient in looped_gradients.items():
-        assert torch.allclose(batched_gradients[name], gradient, rtol=1e-9, atol=1e-12), name
-
-
-def test_patch_embedding_as_a_matrix_equals_the_convolution(tiny_dir: Path) -> None:
-    embedding = exact(tiny_dir).model.visual.patch_embed
-    assert type(embedding.proj) is PatchEmbedding
-    patches = torch.randn(8, 3 * 2 * 14 * 14, dtype=torch.float64)
-    product = embedding(patches)
-    embedding.proj.__class__ = torch.nn.Conv3d
-    assert torch.allclose(product, embedding(patches), rtol=1e-12)
 
 
 def test_layout_by_hand() -> None:

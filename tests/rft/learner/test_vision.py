@@ -1,0 +1,175 @@
+"""The vision tower: windows in one call, one pass per group, features of a frozen one kept."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from exact_model import exact, gradients
+from tiny_policy import GRID, FakeClips, FakeProcessor, recipe, save_tiny, three_groups
+
+import rft.learner.vision as vision
+from rft.learner.learner import Learner
+from rft.learner.vision import (
+    VISION_ATTENTION,
+    FeatureCache,
+    PatchEmbedding,
+    VideoFeatures,
+    VideoInput,
+    join_videos,
+    tower_fingerprint,
+)
+from rft.learner.weights import trainable
+
+FROZEN = {"full": {"freeze_vision": True}, "lora": {"lora": {"r": 2, "lora_alpha": 4}}}
+
+
+def learner(model_dir: Path, features_dir: Path | None = None, **sections: dict[str, object]) -> Learner:
+    return Learner(
+        model_dir,
+        recipe(**sections),
+        FakeProcessor(),
+        FakeClips(),
+        total_updates=4,
+        dtype=torch.float64,
+        features_dir=features_dir,
+    )
+
+
+@pytest.mark.parametrize("grids", [[GRID], [(2, 4, 4)], [(1, 4, 6), (3, 6, 4)]])
+def test_batched_vision_windows_equal_the_loop(tiny_dir: Path, grids: list[tuple[int, int, int]]) -> None:
+    grid = torch.tensor(grids)
+    pixels = torch.randn(int(grid.prod(-1).sum()), 3 * 2 * 14 * 14, dtype=torch.float64)
+    found = []
+    for attention in (VISION_ATTENTION, "sdpa"):
+        model = exact(tiny_dir)
+        assert model.model.visual.config._attn_implementation == VISION_ATTENTION
+        model.model.visual.config._attn_implementation = attention
+        features = torch.cat(model.model.get_video_features(pixels, grid).pooler_output)
+        features.square().sum().backward()
+        found.append((features, gradients(model)))
+    (batched, batched_gradients), (looped, looped_gradients) = found
+    assert (batched - looped).abs().max() < 1e-12
+    for name, gradient in looped_gradients.items():
+        assert torch.allclose(batched_gradients[name], gradient, rtol=1e-9, atol=1e-12), name
+
+
+def test_patch_embedding_as_a_matrix_equals_the_convolution(tiny_dir: Path) -> None:
+    embedding = exact(tiny_dir).model.visual.patch_embed
+    assert type(embedding.proj) is PatchEmbedding
+    patches = torch.randn(8, 3 * 2 * 14 * 14, dtype=torch.float64)
+    product = embedding(patches)
+    embedding.proj.__class__ = torch.nn.Conv3d
+    assert torch.allclose(product, embedding(patches), rtol=1e-12)
+
+
+def test_one_pass_per_group_and_update(tiny_dir: Path) -> None:
+    """The reference has a tower of its own: its features are kept, and it looks at each clip once."""
+    trained = learner(tiny_dir, algorithm={"num_iterations": 2, "beta": 0.1})
+    passes = [trained.update(three_groups())["num_encoded_videos"] for _ in range(2)]
+    assert passes == [2 * 3, 2 * 3]
+    reference = trained._policies._reference_features
+    assert reference is not None
+    assert (reference.num_encoded, reference.num_hits) == (3, 3)
+
+
+@pytest.mark.parametrize("frozen", FROZEN)
+def test_a_frozen_tower_looks_once_at_a_clip(tmp_path: Path, tiny_dir: Path, frozen: str) -> None:
+    settings: dict[str, dict[str, object]] = {"learner": FROZEN[frozen], "algorithm": {"beta": 0.1}}
+    first = learner(tiny_dir, tmp_path, **settings)
+    assert [first.update(three_groups())["num_encoded_videos"] for _ in range(2)] == [3, 0]
+    again = learner(tiny_dir, tmp_path, **settings)
+    assert again.update(three_groups())["num_encoded_videos"] == 0
+    in_memory = learner(tiny_dir, **settings)
+    assert [in_memory.update(three_groups())["num_encoded_videos"] for _ in range(2)] == [3, 0]
+    again.update(three_groups())
+    for other in (again, in_memory):
+        for name, parameter in trainable(first._model).items():
+            assert torch.equal(parameter, trainable(other._model)[name]), name
+
+
+def test_kept_features_change_no_update(tiny_dir: Path) -> None:
+    kept, looking = (learner(tiny_dir, learner={"freeze_vision": True}, algorithm={"beta": 0.1}) for _ in range(2))
+    looking._policies._features = None
+    for _ in range(2):
+        one, other = (each.update(three_groups()) for each in (kept, looking))
+        assert (one["num_encoded_videos"], other["num_encoded_videos"]) in ((3, 3), (0, 3))
+        for name in ("loss", "kl", "grad_norm", "entropy"):
+            assert one[name] == pytest.approx(other[name], rel=1e-9, abs=1e-12), name
+
+
+def test_another_tower_has_another_fingerprint(tmp_path: Path, tiny_dir: Path) -> None:
+    tower = exact(tiny_dir).model.visual
+    assert tower_fingerprint(tower) == tower_fingerprint(exact(tiny_dir).model.visual)
+    assert tower_fingerprint(tower) != tower_fingerprint(exact(save_tiny(tmp_path, seed=1)).model.visual)
+    assert tower_fingerprint(tower) != tower_fingerprint(exact(tiny_dir).model.visual.float())
+
+
+def video(key: str | None, value: float = 0.0) -> VideoInput:
+    return VideoInput(torch.full((4, 2), value), torch.tensor([[1, 2, 2]]), key)
+
+
+class Tower:
+    """One visual token of 1000 values per video, and one for each of two inner layers."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def __call__(self, one: VideoInput) -> VideoFeatures:
+        assert one.pixels is not None
+        value = one.pixels[0, 0]
+        self.seen.append(value.item())
+        layers = ((torch.full((1, 1000), 10.0),), (torch.full((1, 1000), 20.0),))
+        return VideoFeatures((value.expand(1, 1000),), layers)
+
+
+def test_features_stay_within_their_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "MAX_MEMORY_BYTES", 2 * 12_000)  # two clips
+    tower = Tower()
+    kept = FeatureCache(tower, "t", tmp_path, max_gib=3 * 12_500 / 2**30)
+    for number in range(5):
+        kept.fill(video(f"clip{number}", float(number)))
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) <= 3 * 12_500
+    assert len(kept._memory) == 2
+    for number in (4, 3, 2):  # memory, memory, disk
+        filled = kept.fill(video(f"clip{number}", -1.0))
+        assert filled is not None
+        assert filled.features is not None
+        assert filled.pixels is None
+        assert filled.features.pooler_output[0][0, 0] == number
+        assert [layer[0][0, 0] for layer in filled.features.deepstack_features] == [10.0, 20.0]
+    assert (kept.num_encoded, kept.num_hits, tower.seen) == (5, 3, [0, 1, 2, 3, 4])
+    kept.fill(video("clip0", 7.0))
+    assert tower.seen[-1] == 7.0
+
+
+def test_clips_without_a_name_are_not_kept(tmp_path: Path) -> None:
+    tower = Tower()
+    kept = FeatureCache(tower, "t", tmp_path, 1.0)
+    for value in (1.0, 2.0):
+        filled = kept.fill(video(None, value))
+        assert filled is not None
+        assert filled.features is not None
+        assert filled.features.pooler_output[0][0, 0] == value
+    assert kept.fill(None) is None
+    assert not list(tmp_path.rglob("*.feat"))
+
+
+def test_a_damaged_file_is_encoded_again(tmp_path: Path) -> None:
+    tower = Tower()
+    FeatureCache(tower, "t", tmp_path, 1.0).fill(video("clip", 1.0))
+    (path,) = tmp_path.rglob("*.feat")
+    path.write_bytes(b"cut off")
+    FeatureCache(tower, "t", tmp_path, 1.0).fill(video("clip", 1.0))
+    assert tower.seen == [1.0, 1.0]
+
+
+def test_joined_videos_keep_their_order() -> None:
+    tower = Tower()
+    kept = FeatureCache(tower, "t", None, 1.0)
+    joined = join_videos([kept.fill(video("a", 1.0)), None, kept.fill(video("b", 2.0))])
+    assert joined is not None
+    assert joined.features is not None
+    assert [tensor[0, 0].item() for tensor in joined.features.pooler_output] == [1.0, 2.0]
+    assert [len(layer) for layer in joined.features.deepstack_features] == [2, 2]
+    assert joined.grid.shape == (2, 3)
+    assert join_videos([None, None]) is None
