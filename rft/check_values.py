@@ -16,7 +16,7 @@ Finding = tuple[bool, str, str]
 
 def value_problems(recipe: Recipe) -> list[Problem]:
     """Every pair of values that cannot go together, and names that are in no table."""
-    found = (*_of_video_and_data(recipe), *_of_training(recipe), *_of_length_bonus(recipe), *_of_stages(recipe))
+    found = (*_of_video_and_data(recipe), *_of_training(recipe), *_of_bonuses(recipe), *_of_stages(recipe))
     return [Problem(key, "", message) for wrong, key, message in found if wrong]
 
 
@@ -87,16 +87,18 @@ def _of_training(recipe: Recipe) -> Iterator[Finding]:
     )
 
 
-def _of_length_bonus(recipe: Recipe) -> Iterator[Finding]:
-    asked = recipe.scoring.length_bonus
+def _of_bonuses(recipe: Recipe) -> Iterator[Finding]:
+    chosen = {reward for task in recipe.tasks if task in TASKS for reward in chosen_rewards(recipe, task)}
+    asked, order = recipe.scoring.length_bonus, recipe.scoring.order_bonus
+    for key, bonus in (("length_bonus", asked), ("order_bonus", order)):
+        name = bonus.reward if bonus else ""
+        yield (
+            bonus is not None and name not in chosen,
+            f"scoring.{key}.reward",
+            f"no task is rewarded by '{name}': the bonus would never be given.{near_name(name, chosen)}",
+        )
     if asked is None:
         return
-    chosen = {reward for task in recipe.tasks if task in TASKS for reward in chosen_rewards(recipe, task)}
-    yield (
-        asked.reward not in chosen,
-        "scoring.length_bonus.reward",
-        f"no task is rewarded by '{asked.reward}': the bonus would never be given.{near_name(asked.reward, chosen)}",
-    )
     yield (
         asked.tokens_low > min(asked.tokens_high, recipe.sampling.max_completion_length),
         "scoring.length_bonus.tokens_low",

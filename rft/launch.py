@@ -106,7 +106,7 @@ class TrainingRun:
             if checkpoint and state:
                 view.note(f"continuing after step {state.step} of {recipe.steps}")
                 learner.load(checkpoint)
-                order.position, order.bad = state.data_position, dict(state.bad)
+                order.position, order.bad, order.solved = state.data_position, dict(state.bad), dict(state.solved)
                 upcoming = read_upcoming(checkpoint, order, recipe, state.variances)
             pool.load_weights(learner.publish_weights())
             found = compare_sides(recipe, order.prompts, self.clips, pool, learner, view)

@@ -1,6 +1,7 @@
 """Metric names and writers, and the clock of the phases.
 
-Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `fault/<task>/<kind>` (completions of the step with
+Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `shuffled_score/<task>` (of the same reward as
+`scoring.order_bonus`, on shuffled frames), `fault/<task>/<kind>` (completions of the step with
 that fault, rft/faults.py), `seconds/<phase>`, `eval/<task>` (the task's main metric),
 `eval/<task>/<sampled or greedy>/<metric>` (a data set's name, dots for slashes, where rows name one);
 what the learner, the pool and the scoring report keeps its name.
@@ -144,6 +145,9 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     by_name: dict[str, list[float]] = defaultdict(list)
     # Kinds that do not occur count 0: a curve that only has points where something was wrong would mislead.
     faults = {f"fault/{task}/{kind}": 0.0 for task in dict.fromkeys(task for task, _ in rollouts) for kind in FAULTS}
+    for group in groups:
+        if group.shuffled_score is not None:
+            by_name[f"shuffled_score/{group.prompt.task}"].append(group.shuffled_score)
     for task, rollout in rollouts:
         if fault := fault_of(rollout.scores):
             faults[f"fault/{task}/{fault}"] += 1

@@ -30,6 +30,9 @@ class DataRecipe(Section):
     """Folder that relative video paths start from; default: the folder of the JSONL file."""
     max_bad_share: float = Field(0.01, ge=0, le=1)
     """Share of rows whose video may fail to decode before the run stops."""
+    drop_solved: float | None = Field(None, gt=0, le=1)
+    """Rows whose group earned this share of its answer's rewards (the form's left aside) are not asked again in later
+    rounds; null: all rows are, in every round."""
 
 
 class VideoRecipe(Section):
@@ -97,6 +100,17 @@ class LengthBonusRecipe(Section):
     """Amount that is added to the reward."""
 
 
+class OrderBonusRecipe(Section):
+    reward: str
+    """Name of the reward that answers are compared by; tasks without it get no bonus."""
+    least: float = Field(1.0, gt=0, le=1)
+    """Value of that reward from which on an answer is right."""
+    bonus: float = Field(0.3, gt=0)
+    """Amount that is added to the reward of right answers."""
+    num_generations: int | None = Field(None, ge=1)
+    """Completions per prompt on shuffled frames; default: half of sampling.num_generations."""
+
+
 class ScoringRecipe(Section):
     reward_timeout_s: float = Field(5.0, gt=0)
     """Longest time one reward may take over one group."""
@@ -110,6 +124,8 @@ class ScoringRecipe(Section):
     """Largest amount that the length penalty subtracts."""
     length_bonus: LengthBonusRecipe | None = None
     """Video-R1's reward for good answers of a wanted length."""
+    order_bonus: OrderBonusRecipe | None = None
+    """T-GRPO: right answers earn more where the group is not worse than a second one that sees the frames shuffled."""
 
 
 class SamplingRecipe(Section):
@@ -153,6 +169,14 @@ class RolloutRecipe(Section):
     """Largest mean difference of the probe's log-probabilities between learner and engine after a weight load."""
 
 
+class GroundTruthRecipe(Section):
+    advantage: Literal["anchored", "scaled_reward"] = "anchored"
+    """Anchored: `factor` times the best advantage of the group, whose statistics it stays out of. Scaled reward: it is
+    a member like the others, with `factor` times the reward that it earns."""
+    factor: float | None = Field(None, gt=0)
+    """Default: 1.2 for anchored, 0.8 for scaled_reward."""
+
+
 class AlgorithmRecipe(Section):
     loss_type: str = "grpo"
     """A name of LOSSES (`rft list losses`)."""
@@ -186,6 +210,9 @@ class AlgorithmRecipe(Section):
     term still pulls and means count them."""
     max_resamples: int = Field(0, ge=0)
     """Further prompts drawn in a step to replace groups without signal; 0: such groups are only left out."""
+
+    ground_truth: GroundTruthRecipe | None = None
+    """TempSamp-R1: the target written out joins each group as a completion that no engine drew; null: it does not."""
 
     def correction(self, ahead: int) -> str:
         """The importance sampling in force."""

@@ -116,6 +116,7 @@ class RunRecorder:
                 seed=self._recipe.seed,
                 policy_version=self._learner.policy_version,
                 bad=self._prompts.bad,
+                solved=self._prompts.solved,
                 variances=dict(self._variances),
                 totals=self.clock.seconds,
             )

@@ -13,9 +13,7 @@ from rft.recipe import Recipe, RewardRecipe
 from rft.recipe_file import near_name, problem_text
 from rft.scoring import WeightedReward, chosen_rewards
 from rft.tasks import TASKS
-
-FORMS = ("think_format", "answer_format")
-"""The format reward with a thought, and the one without."""
+from rft.tasks.types import FORMS
 
 SHORT_NAMES: Mapping[str, tuple[str, ...]] = {
     "format": FORMS,

@@ -19,12 +19,13 @@ from rft.faults import fault_of
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe_file import near_name, parse_recipe, problem_text, read_recipe
 from rft.records import read_records
-from rft.reward_choice import FORMS, RewardChoice, is_file, reward_choice, score_names
+from rft.reward_choice import RewardChoice, is_file, reward_choice, score_names
 from rft.reward_worker import shared_worker
 from rft.run_dir import RunDir, replace_file, writing
 from rft.scoring import WeightedReward, weighted_reward
 from rft.tally import FAILURES, Tally
 from rft.tasks import TASKS
+from rft.tasks.types import FORMS
 
 CHUNK = 64
 """Rows in memory at one time, and so the most that one reward may judge side by side."""
@@ -92,7 +93,7 @@ def score(source: Path, asked: Asked, out: Path | None = None) -> Scored:
     recipe = _recipe(source, asked.recipe)
     fidelity = asked.fidelity or recipe.fidelity
     scorer = Scorer(recipe, reward_choice(rewards_of(fidelity), asked.think, asked.rewards), asked.task)
-    rows = scorer.rows(_stored(source, scorer.problems))
+    rows = scorer.rows(stored_rows(source, scorer.problems))
 
     def write(partial_file: Path) -> None:
         with partial_file.open("w", encoding="utf-8") as file:
@@ -286,8 +287,8 @@ def _recipe(source: Path, given: Path | None) -> Recipe:
     return recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
 
 
-def _stored(source: Path, problems: list[str]) -> Iterator[Stored]:
-    """Every row, in order. DataError: nothing there to read."""
+def stored_rows(source: Path, problems: list[str]) -> Iterator[Stored]:
+    """Every row of a JSONL file (or .jsonl.zst) or of a run's rollouts, in order. DataError: nothing there to read."""
     if source.is_dir():
         files = sorted(RunDir(source).rollouts.glob("step_*.jsonl.zst"))
         if not files:

@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from statistics import fmean
 from typing import Any
 
 from rewards import RewardFn, rewards_of
 from rewards.types import Score
-from rft.algorithm.advantage import advantages, running_variances
+from rft.algorithm.advantage import advantages, advantages_beside_truth, running_variances
 from rft.errors import RewardError
 from rft.recipe import LengthBonusRecipe, Recipe, RewardRecipe, ScoringRecipe
 from rft.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
+from rft.tasks.types import FORMS
 from rft.types import Completion, Group, Prompt, Rollout, TrainSample
 
 
@@ -140,6 +142,28 @@ def overlong_penalty(num_tokens: int, limit: int, scoring: ScoringRecipe) -> flo
     return scoring.overlong_penalty * min(1.0, max(0.0, excess / scoring.overlong_buffer))
 
 
+def solved(groups: Sequence[Group], recipe: Recipe) -> tuple[str, ...]:
+    """Ids of the prompts whose answers reached data.drop_solved; none where the recipe sets no such share."""
+    least = recipe.data.drop_solved
+    if least is None:
+        return ()
+    return tuple(group.prompt.prompt_id for group in groups if answer_share(group, recipe) >= least)
+
+
+def answer_share(group: Group, recipe: Recipe) -> float:
+    """Mean reward of a group's answers over the most they can earn, the rewards of their form left aside.
+
+    In [0, 1]; completions that could not be judged do not count.
+    """
+    chosen = chosen_rewards(recipe, group.prompt.task)
+    weights = {name: part.weight for name, part in chosen.items() if name not in FORMS and part.weight > 0}
+    judged = [rollout.scores for rollout in group.rollouts if rollout.scores]
+    if not judged or not weights:
+        return 0.0
+    earned = fmean(sum(weight * scores[name].value for name, weight in weights.items()) for scores in judged)
+    return earned / sum(weights.values())
+
+
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
     """What became of one task's groups and completions."""
@@ -181,6 +205,9 @@ class TrainBatch:
             found[f"num_groups_without_signal/{task}"] = float(counts.num_without_signal)
             dropped.update(counts.dropped)
         found["num_dropped"] = float(dropped.total())
+        truths = [sample.advantage for sample in self.samples if sample.is_ground_truth]
+        if truths:
+            found |= {"num_ground_truths": float(len(truths)), "ground_truth_advantage": fmean(truths)}
         return found | {f"num_dropped/{kind}": float(number) for kind, number in sorted(dropped.items())}
 
 
@@ -204,14 +231,12 @@ def train_samples(groups: Sequence[Group], recipe: Recipe, variances: Mapping[st
         task = group.prompt.task
         counting = [rollout for rollout in group.rollouts if not rollout.problem]
         dropped[task].update(rollout.problem.partition(":")[0] for rollout in group.rollouts if rollout.problem)
-        variance = (variances or {}).get(task)
-        task_std = None if variance is None else math.sqrt(variance)
-        values = advantages([rollout.reward for rollout in counting], recipe.algorithm.advantage, task_std)
-        if not any(values):
+        members = _group_samples(group, counting, recipe, (variances or {}).get(task))
+        if not any(member.advantage for member in members):
             silent[task] += 1
             if recipe.algorithm.silent_groups == "drop":
                 continue
-        samples += [TrainSample(group.prompt, r.completion, value) for r, value in zip(counting, values, strict=True)]
+        samples += members
     counts = {
         task: TaskCounts(
             num_groups=sum(group.prompt.task == task for group in groups),
@@ -222,3 +247,22 @@ def train_samples(groups: Sequence[Group], recipe: Recipe, variances: Mapping[st
         for task, kinds in dropped.items()
     }
     return TrainBatch(tuple(samples), counts)
+
+
+def _group_samples(
+    group: Group, counting: Sequence[Rollout], recipe: Recipe, variance: float | None
+) -> list[TrainSample]:
+    """The rollouts that count with their advantages, and the ground truth where it has one."""
+    algorithm, prompt, truth = recipe.algorithm, group.prompt, group.ground_truth
+    rewards = [rollout.reward for rollout in counting]
+    task_std = None if variance is None else math.sqrt(variance)
+    if truth is None or algorithm.ground_truth is None:
+        values, of_truth = advantages(rewards, algorithm.advantage, task_std), 0.0
+    else:
+        values, of_truth = advantages_beside_truth(
+            rewards, truth.reward, algorithm.ground_truth, algorithm.advantage, task_std
+        )
+    samples = [TrainSample(prompt, r.completion, value) for r, value in zip(counting, values, strict=True)]
+    if truth is not None and of_truth:
+        samples.append(TrainSample(prompt, truth.completion, of_truth, is_ground_truth=True))
+    return samples

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from rft.errors import Interrupted
+from rft.frame_order import with_order_bonus
+from rft.ground_truth import with_ground_truth
 from rft.metrics import Clock, PhaseSpan, group_metrics
 from rft.recipe import Recipe
-from rft.scoring import TrainBatch, running_spread, score_group, train_samples
+from rft.scoring import TrainBatch, running_spread, score_group, solved, train_samples
 from rft.types import Completion, Group, Prompt, Sampling, TrainSample, WeightsRef
 
 
@@ -56,6 +58,10 @@ class PromptSource(Protocol):
     position: int
 
     def take(self, n: int) -> tuple[Prompt, ...]: ...
+
+    def drop(self, prompt_ids: Sequence[str]) -> None:
+        """Do not give these again at later positions."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +184,7 @@ def collect(
     except Interrupted:
         prompts.position = position
         raise
+    prompts.drop(solved(groups, recipe))
     return Collected(tuple(groups), batch, position, clock.seconds, tuple(clock.spans), variances)
 
 
@@ -188,9 +195,10 @@ def sample_groups(
     groups: dict[int, Group] = {}
     on_progress("rollout", 0, len(prompts))
     for index, completions in pool.generate(prompts, recipe.sampling.sampling(), seed):
-        groups[index] = score_group(prompts[index], completions, recipe)
+        groups[index] = with_ground_truth(score_group(prompts[index], completions, recipe), recipe)
         on_progress("rollout", len(groups), len(prompts))
-    return [groups[index] for index in range(len(prompts))]
+    ordered = [groups[index] for index in range(len(prompts))]
+    return with_order_bonus(ordered, recipe, pool.generate, seed, on_progress)
 
 
 def rollout_seed(seed: int, step: int, num_before: int) -> int:

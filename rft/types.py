@@ -48,6 +48,8 @@ class Video:
     """Frames per second of a folder of frames; a file states its own."""
     windows: tuple[Span, ...] = ()
     """Parts of the clip that frames are taken from, in seconds from its start, apart and in order; (): all of it."""
+    shuffle_seed: int | None = None
+    """Shows the frames in an order drawn with it, at the times of the true order; None: as filmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,10 @@ class Group:
 
     prompt: Prompt
     rollouts: tuple[Rollout, ...]
+    ground_truth: Rollout | None = None
+    """The target written out and judged, where the recipe lets it join; a text, whose tokens the learner makes."""
+    shuffled_score: float | None = None
+    """Mean score on the clip's frames in another order, where the recipe asks for it and there was an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,8 @@ class TrainSample:
     prompt: Prompt
     completion: Completion
     advantage: float
+    is_ground_truth: bool = False
+    """No engine drew the completion, which has a text alone."""
 
 
 @dataclass(frozen=True, slots=True)

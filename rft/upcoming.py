@@ -1,8 +1,9 @@
 """Groups that were sampled ahead, in a checkpoint: a resumed run learns from the same ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rewards.types import Score
 from rft.data.dataset import PromptOrder
@@ -22,7 +23,12 @@ def write_upcoming(checkpoint: Path, upcoming: Collected) -> None:
     write_records(
         checkpoint / NAME,
         (
-            {"prompt_id": group.prompt.prompt_id, "rollouts": [asdict(rollout) for rollout in group.rollouts]}
+            {
+                "prompt_id": group.prompt.prompt_id,
+                "rollouts": [asdict(rollout) for rollout in group.rollouts],
+                "ground_truth": group.ground_truth and asdict(group.ground_truth),
+                "shuffled_score": group.shuffled_score,
+            }
             for group in upcoming.groups
         ),
     )
@@ -45,13 +51,15 @@ def read_upcoming(
     taken = prompts.take(len(lines))
     if [line["prompt_id"] for line in lines] != [prompt.prompt_id for prompt in taken]:
         raise CheckpointError(f"{path}: holds groups of other prompts than the data gives. Delete it to sample anew.")
-    groups = tuple(_group(prompt, line["rollouts"]) for prompt, line in zip(taken, lines, strict=True))
+    groups = tuple(_group(prompt, line) for prompt, line in zip(taken, lines, strict=True))
     variances = running_spread(variances, groups)
     return Collected(groups, train_samples(groups, recipe, variances), position, {}, (), variances)
 
 
-def _group(prompt: Prompt, rollouts: Sequence[dict]) -> Group:  # type: ignore[type-arg]
-    return Group(prompt, tuple(_rollout(**rollout) for rollout in rollouts))
+def _group(prompt: Prompt, line: Mapping[str, Any]) -> Group:
+    truth = line["ground_truth"]
+    rollouts = tuple(_rollout(**rollout) for rollout in line["rollouts"])
+    return Group(prompt, rollouts, truth and _rollout(**truth), line["shuffled_score"])
 
 
 def _rollout(completion: dict, scores: dict, reward: float, problem: str) -> Rollout:  # type: ignore[type-arg]

@@ -38,12 +38,16 @@ def recipe(**keys: object) -> Recipe:
 @dataclass
 class Prompts:
     position: int = 0
+    dropped: list[str] = field(default_factory=list)
 
     def take(self, n: int) -> tuple[Prompt, ...]:
         first, self.position = self.position, self.position + n
         return tuple(
             Prompt(f"p{i}", "multiple_choice", "Which?", VIDEO, ChoiceTarget("A")) for i in range(first, first + n)
         )
+
+    def drop(self, prompt_ids: Sequence[str]) -> None:
+        self.dropped += prompt_ids
 
 
 @dataclass

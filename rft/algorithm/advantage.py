@@ -3,11 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
+from rft.recipe import GroundTruthRecipe
+
 _NO_SPREAD = 1e-9
 """Rewards closer than this differ by rounding only."""
 
 _EPSILON = 1e-4
 """Added to a deviation that is divided by, as trl.GRPOTrainer has it."""
+
+ANCHOR = 1.2
+"""Advantage of an anchored ground truth over the best of its group, as TempSamp-R1 has it."""
+
+TRUTH_SCALE = 0.8
+"""Of the reward of a ground truth that is a member like the others, as TempSamp-R1 has it."""
 
 DECAY = 0.98
 """Of a task's running variance, per group with signal: it remembers about fifty."""
@@ -53,6 +61,26 @@ ADVANTAGES: dict[str, AdvantageFn] = {
 def advantages(rewards: Sequence[float], name: str, task_std: float | None = None) -> tuple[float, ...]:
     """[G] -> [G]; exactly 0 for all where the rewards are equal or fewer than two: such a group has no signal."""
     return ADVANTAGES[name](rewards, task_std) if has_spread(rewards) else (0.0,) * len(rewards)
+
+
+def advantages_beside_truth(
+    rewards: Sequence[float],
+    truth_reward: float,
+    ground_truth: GroundTruthRecipe,
+    name: str,
+    task_std: float | None = None,
+) -> tuple[tuple[float, ...], float]:
+    """[G] and one reward -> [G], and that of the ground truth.
+
+    Anchored to the best of the group it is 0 where that has no signal; as a member with a scaled reward it can give a
+    group signal, and is below 0 where the others earn more. Source: TempSamp-R1, arXiv:2509.18056.
+    """
+    if ground_truth.advantage == "anchored":
+        values = advantages(rewards, name, task_std)
+        return values, (ground_truth.factor or ANCHOR) * max(values, default=0.0)
+    scaled = (ground_truth.factor or TRUTH_SCALE) * truth_reward
+    *values_of_group, of_truth = advantages([*rewards, scaled], name, task_std)
+    return tuple(values_of_group), of_truth
 
 
 def has_spread(rewards: Sequence[float]) -> bool:

@@ -3,7 +3,7 @@
 import difflib
 import json
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -184,23 +184,30 @@ class PromptOrder:
         """Places of the order behind us, the bad ones included."""
         self.bad: dict[str, str] = {}
         """prompt_id -> why its clip cannot be used, as far as met."""
+        self.solved: dict[str, int] = {}
+        """prompt_id -> position from which on it is passed over, unless all others are solved or bad too."""
         self._shuffled: tuple[int, list[int]] = (-1, [])
 
     def take(self, n: int) -> tuple[Prompt, ...]:
         """The next `n` prompts; their clips are decoded. DataError: more bad clips than `max_bad_share` allows."""
         taken: list[Prompt] = []
         while len(taken) < n:
-            prompt = self._at(self.position)
+            prompt, is_over = self._at(self.position), self._is_over(self.position)
             self.position += 1
-            if self._is_good(prompt):
+            if not is_over and self._is_good(prompt):
                 taken.append(prompt)
         end_of_round = (self.position // len(self.prompts) + 1) * len(self.prompts)
         rest = range(self.position, min(self.position + n, end_of_round))
-        self.expect([self._at(position).video for position in rest])
+        self.expect([self._at(position).video for position in rest if not self._is_over(position)])
         return tuple(taken)
 
+    def drop(self, prompt_ids: Iterable[str]) -> None:
+        """Pass these over from here on. The place is kept, so positions before it give what they gave."""
+        for prompt_id in prompt_ids:
+            self.solved.setdefault(prompt_id, self.position)
+
     def counters(self) -> dict[str, float]:
-        return {"data/bad_clips": len(self.bad)}
+        return {"data/bad_clips": len(self.bad), "data/solved_rows": len(self.solved)}
 
     def _at(self, position: int) -> Prompt:
         epoch, place = divmod(position, len(self.prompts))
@@ -209,6 +216,14 @@ class PromptOrder:
             random.Random(f"{self.seed} {epoch}").shuffle(order)
             self._shuffled = (epoch, order)
         return self.prompts[self._shuffled[1][place]]
+
+    def _is_over(self, position: int) -> bool:
+        """Whether the prompt there was solved before, and another is left to ask."""
+        solved_at = self.solved.get(self._at(position).prompt_id)
+        if solved_at is None or solved_at > position:
+            return False
+        num_over = sum(at <= position for at in self.solved.values())
+        return num_over + len(self.bad) < len(self.prompts)
 
     def _is_good(self, prompt: Prompt) -> bool:
         if prompt.prompt_id in self.bad:

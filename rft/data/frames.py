@@ -2,9 +2,10 @@
 
 import json
 import os
+import random
 import struct
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,12 @@ class Frames:
     def sampled_fps(self) -> float:
         """Chosen frames per second, as transformers' VideoMetadata.sampled_fps and qwen-vl-utils state it."""
         return len(self.frame_indices) / self.num_source_frames * self.source_fps
+
+    def shuffled(self, seed: int) -> "Frames":
+        """The same pictures in an order drawn with `seed`, at the times and places of the true order."""
+        order = list(range(len(self.pixels)))
+        random.Random(seed).shuffle(order)
+        return replace(self, pixels=self.pixels[order], key=f"{self.key}-shuffled-{seed}")
 
 
 def write_frames(frames: Frames, path: Path) -> int:

@@ -35,7 +35,11 @@ def decode(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> Fra
     ClipError: names the file and why it cannot be used.
     """
     key = clip_key(video, decoder, factor)
-    return _sample(video, open_source(video.path, video.source_fps, decoder), factor, key)
+    return _in_order(_sample(video, open_source(video.path, video.source_fps, decoder), factor, key), video)
+
+
+def _in_order(frames: Frames, video: Video) -> Frames:
+    return frames if video.shuffle_seed is None else frames.shuffled(video.shuffle_seed)
 
 
 def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
@@ -97,7 +101,10 @@ def _rate(times: Sequence[float], stated: float) -> float:
 
 
 def clip_key(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> str:
-    """Names content and sampling of a clip. ClipError: there is no such file or folder."""
+    """Names content and sampling of a clip, in whatever order its frames are shown: it is decoded once for all.
+
+    ClipError: there is no such file or folder.
+    """
     try:
         content = _folder_content(video.path) if video.path.is_dir() else _file_content(video.path)
     except FileNotFoundError as error:
@@ -168,7 +175,7 @@ class ClipCache:
         if frames is None:
             with self._lock(key):
                 frames = self._find(path) or self._decode(video, path, key)
-        return frames
+        return _in_order(frames, video)
 
     def counters(self) -> dict[str, float]:
         return {"clips/decodes": self.decodes, "clips/hits": self.hits}

@@ -73,7 +73,7 @@ class MicroBatch:
 
 
 def with_tokens(samples: Sequence[TrainSample], processor: "PromptProcessor") -> tuple[TrainSample, ...]:
-    """The samples, ground truths with the tokens of their text; log-probabilities of 0 fill the place of unknown ones."""
+    """The samples, ground truths with the tokens of their text; zeros stand where no engine gave log-probabilities."""
 
     def written(sample: TrainSample) -> TrainSample:
         ids = processor.completion_ids(sample.completion.text)

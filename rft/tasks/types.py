@@ -14,6 +14,9 @@ LATE_END_S = 1.55
 """How far a true span may end past its clip: published ends run past published lengths, by up to 1.5 s in
 Charades-STA. More points at times in another unit or of another clip."""
 
+FORMS = ("think_format", "answer_format")
+"""The format reward with a thought, and the one without; tasks name their other rewards themselves."""
+
 THOUGHT = "I look at the clip."
 """Stands in the think block of a target that is written out."""
 
@@ -114,15 +117,14 @@ class Task:
 
     def default_rewards(self, think: bool) -> dict[str, float]:
         """Weight by reward name, the format reward included."""
-        return {**dict(self.rewards), "think_format" if think else "answer_format": 1.0}
+        return {**dict(self.rewards), FORMS[0] if think else FORMS[1]: 1.0}
 
     def measure(self, completion: str, target: Target, rewards: Mapping[str, RewardFn] = REWARDS) -> dict[str, float]:
         """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions.
 
         `rewards`: by whose reading of the completion.
         """
-        forms = (rewards["think_format"], rewards["answer_format"])
-        well_formed = max(form(completion, target).value for form in forms)
+        well_formed = max(rewards[form](completion, target).value for form in FORMS)
         return {**self.judge(completion, target, rewards), "well_formed": well_formed}
 
 
