@@ -1,0 +1,163 @@
+"""How long does a whole GRPO step take, per prompt: ours, the released VideoChat-R1 way, and trl.GRPOTrainer?
+
+All three start from the same policy of a million random weights and see the same clips in prompts of about 600 tokens,
+with G completions of at most C tokens, a KL term against a frozen reference, float32, and all cores of the machine.
+
+    python -m benchmarks.step                       # G 8, C 64, 8 prompts a step
+    python -m benchmarks.step --only ours published
+
+ours: `rft train` itself, with Ray, a vLLM worker, a learner process, weight hand-over and records on disk.
+published: benchmarks/published_step.py. trl: benchmarks/trl_step.py, with half of the frames, which makes a prompt as
+long as the others'; trl_all_frames: with all frames. Every step shows clips that no step before it showed.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, run_training, workload, write_data
+from rft.comparison import TextTable
+from rft.data.dataset import read_rows, to_prompt
+from rft.recipe import Recipe
+from rft.types import Prompt
+
+Measured = dict[str, Any]
+
+
+def ours(folder: Path, work: Workload) -> Measured:
+    steps = run_training(folder, "ours", recipe_keys(folder, work))
+    completions = work.prompts * work.group
+    phases = {
+        name.removeprefix("seconds/"): mean(step.metrics[name] for step in steps) / work.prompts
+        for name in steps[0].metrics
+        if name.startswith("seconds/")
+    }
+    generated = mean(step.metrics["generated_tokens"] for step in steps)
+    return per_prompt([step.seconds for step in steps], work) | {
+        "phases": phases,
+        "prompt_tokens": mean(step.metrics["prompt_tokens"] for step in steps) / completions,
+        "completion_tokens": generated / completions,
+    }
+
+
+def published(folder: Path, work: Workload) -> Measured:
+    from benchmarks.published_step import PublishedStep
+
+    one = PublishedStep(folder / "policy", work.group, work.completion_tokens, work.beta)
+    batches = prompt_batches(folder, work)
+    for batch in batches[:WARM_UP]:
+        one.step(batch)
+    before = dict(one.clock.seconds)
+    seconds = [one.step(batch) for batch in batches[WARM_UP:]]
+    counted = work.prompts * work.steps
+    return per_prompt(seconds, work) | {
+        "phases": {name: (s - before[name]) / counted for name, s in one.clock.seconds.items()},
+        "prompt_tokens": mean(one.num_prompt_tokens),
+        "completion_tokens": mean(one.num_tokens),
+    }
+
+
+def trl_all_frames(folder: Path, work: Workload) -> Measured:
+    return trl(folder, work, all_frames=True)
+
+
+def trl(folder: Path, work: Workload, *, all_frames: bool = False) -> Measured:
+    from benchmarks.trl_step import run
+
+    prompts = [prompt for batch in prompt_batches(folder, work) for prompt in batch]
+    done = run(folder / "policy", work, prompts, folder, all_frames=all_frames)
+    return per_prompt(done.seconds[WARM_UP:], work) | {
+        "phases": {name: seconds / len(prompts) for name, seconds in done.phases.items()},
+        "prompt_tokens": done.prompt_tokens,
+        "completion_tokens": done.completion_tokens,
+    }
+
+
+WAYS: dict[str, Callable[[Path, Workload], Measured]] = {
+    "ours": ours,
+    "published": published,
+    "trl": trl,
+    "trl_all_frames": trl_all_frames,
+}
+
+
+def per_prompt(seconds: Sequence[float], work: Workload) -> Measured:
+    each = [s / work.prompts for s in seconds]
+    return {"seconds_per_prompt": median(each), "seconds_per_prompt_all": each}
+
+
+def prompt_batches(folder: Path, work: Workload) -> list[list[Prompt]]:
+    recipe = Recipe.model_validate(recipe_keys(folder, work))
+    prompts = [to_prompt(row, recipe) for row in read_rows(recipe.data.train, None, recipe.tasks)]
+    return [prompts[start : start + work.prompts] for start in range(0, len(prompts), work.prompts)]
+
+
+def in_own_process(measure: Callable[[Path, Workload], Measured], folder: Path, work: Workload) -> Measured:
+    """With the environment that torch reads as it is imported."""
+    # As for ours: threads that spin while they wait would take the cores from those that work.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(measure, folder, work).result()
+
+
+def tables(ways: Mapping[str, Measured], ratios: Mapping[str, float]) -> list[TextTable]:
+    lines = [
+        (
+            name,
+            f"{way['seconds_per_prompt']:.3f}",
+            f"{min(way['seconds_per_prompt_all']):.3f} to {max(way['seconds_per_prompt_all']):.3f}",
+            f"{way['prompt_tokens']:.0f}",
+            f"{way['completion_tokens']:.1f}",
+            f"{ratios[name]:.2f}" if name in ratios else "",
+        )
+        for name, way in ways.items()
+    ]
+    columns = ("way", "seconds per prompt", "all steps", "prompt tokens", "completion tokens", "times ours")
+    phases = [
+        (name, phase, f"{seconds:.4f}")
+        for name, way in ways.items()
+        for phase, seconds in sorted(way["phases"].items(), key=lambda item: -item[1])
+        if seconds >= 5e-5
+    ]
+    return [
+        TextTable("A whole step, median", columns, tuple(lines)),
+        TextTable("Where it goes, mean", ("way", "phase", "seconds per prompt"), tuple(phases)),
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--only", nargs="+", choices=tuple(WAYS), default=tuple(WAYS))
+    add_arguments(parser, steps=5)
+    arguments = parser.parse_args(argv)
+    work = workload(arguments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_data(folder, work.num_clips)
+        ways = {name: in_own_process(way, folder, work) for name, way in WAYS.items() if name in arguments.only}
+    first = ways["ours"]["seconds_per_prompt"] if "ours" in ways else None
+    ratios = {name: way["seconds_per_prompt"] / first for name, way in ways.items() if first and name != "ours"}
+    result = {
+        "question": "seconds of a whole step per prompt: ours, the released VideoChat-R1 way, trl.GRPOTrainer",
+        "prompts": work.prompts,
+        "group": work.group,
+        "max_completion_tokens": work.completion_tokens,
+        "frames": work.frames,
+        "beta": work.beta,
+        "steps": work.steps,
+        "ways": ways,
+        "ratios": ratios,
+    }
+    return finish("step", result, tables(ways, ratios), arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,147 @@
+"""What the benchmarks of whole steps share: drawn clips, the tiny policy, a recipe, a timed run, the printed result."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.score import processor
+from rft.comparison import TextTable, plain
+from rft.run_dir import RunDir, read_lines
+from rft.synthetic.rows import Sizes, write_dataset
+
+TASK = "temporal_grounding"
+SIDE = 224
+"""Pixels of a frame's width and height: 64 tokens per frame pair."""
+
+BETA = 0.04
+WARM_UP = 2
+"""Steps that are run but not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One step's worth of GRPO, many times over."""
+
+    prompts: int
+    """P, per step."""
+    group: int
+    """G, completions per prompt."""
+    completion_tokens: int
+    """C, at which completions are cut; the random policy ends few earlier."""
+    frames: int
+    """Per clip; an even number."""
+    steps: int
+    """Counted ones, after WARM_UP."""
+    beta: float = BETA
+    """Weight of the KL term; 0: no reference."""
+
+    @property
+    def num_clips(self) -> int:
+        """So that no step sees a clip of an earlier one."""
+        return self.prompts * (self.steps + WARM_UP)
+
+
+def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
+    parser.add_argument("--prompts", type=int, default=8, help="P, prompts per step")
+    parser.add_argument("--group", type=int, default=8, help="G, completions per prompt")
+    parser.add_argument("--completion-tokens", type=int, default=64)
+    parser.add_argument("--frames", type=int, default=16, help="per clip; 16 make prompts of about 600 tokens")
+    parser.add_argument("--steps", type=int, default=steps, help=f"counted, after {WARM_UP} that warm up")
+    add_output_arguments(parser)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the JSON object alone")
+    parser.add_argument("--results", type=Path, help="folder that the JSON is written to as well")
+
+
+def workload(arguments: argparse.Namespace, beta: float = BETA) -> Workload:
+    a = arguments
+    return Workload(a.prompts, a.group, a.completion_tokens, a.frames, a.steps, beta)
+
+
+def write_data(folder: Path, num_clips: int) -> None:
+    """`train.jsonl`, a row of TASK for each of the clips, and `policy` in `folder`."""
+    write_dataset(folder, train=Sizes(events=num_clips, journeys=0), held_out=Sizes(0, 0))
+    rows = [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    kept = "".join(json.dumps(row) + "\n" for row in rows if row["task"] == TASK)
+    (folder / "train.jsonl").write_text(kept, encoding="utf-8")
+
+
+def recipe_keys(folder: Path, work: Workload, **rollout: Any) -> dict[str, Any]:
+    """A recipe over what write_data wrote; `rollout`: further keys of that section.
+
+    Groups without signal are learned from: an untrained policy has hardly any other, and the others do the same.
+    """
+    return {
+        "model": str(folder / "policy"),
+        "tasks": {TASK: {}},
+        "data": {"train": [str(folder / "train.jsonl")]},
+        "steps": work.steps + WARM_UP,
+        "prompts_per_step": work.prompts,
+        "video": {"min_frames": work.frames, "max_frames": work.frames, "min_pixels": SIDE**2, "max_pixels": SIDE**2},
+        "sampling": {"num_generations": work.group, "max_completion_length": work.completion_tokens},
+        "rollout": {"max_model_len": 2048, "kv_cache_gib": 0.5} | rollout,
+        "algorithm": {"beta": work.beta, "silent_groups": "keep"},
+        "learner": {"learning_rate": 1e-6, "dtype": "float32"},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class TimedStep:
+    """A counted step of `rft train`."""
+
+    seconds: float
+    """From the end of the step before to its own: recording included."""
+    metrics: dict[str, float]
+
+
+def run_training(folder: Path, name: str, keys: Mapping[str, Any]) -> tuple[TimedStep, ...]:
+    """The counted steps of `rft train` with this recipe. RuntimeError: the run failed; with what it printed."""
+    recipe, run = folder / f"{name}.yaml", RunDir(folder / name)
+    recipe.write_text(yaml.safe_dump(dict(keys)), encoding="utf-8")
+    command = [sys.executable, "-m", "rft", "train", str(recipe), f"run_dir={run.path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    lines = [line for line in read_lines(run.metrics) if line["stage"] == "train"]
+    return tuple(
+        TimedStep(after["time"] - before["time"], {k: v for k, v in after.items() if isinstance(v, int | float)})
+        for before, after in zip(lines[WARM_UP - 1 :], lines[WARM_UP:], strict=False)
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What a figure has to be read with."""
+    import torch
+    import transformers
+
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_1min": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def finish(name: str, result: Mapping[str, Any], tables: Sequence[TextTable], arguments: argparse.Namespace) -> int:
+    """Print the tables, unless the JSON is wanted alone, then the JSON object as the last line; exit status."""
+    text = json.dumps({"benchmark": name, "machine": machine(), **result})
+    if not arguments.json:
+        print("\n".join(plain(table) for table in tables))
+    if arguments.results:
+        arguments.results.mkdir(parents=True, exist_ok=True)
+        (arguments.results / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return 0
