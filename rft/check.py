@@ -160,6 +160,12 @@ def _sampling_notes(recipe: Recipe) -> list[str]:
         notes.append("algorithm.epsilon_high is below epsilon: good completions are held back more than bad ones.")
     if recipe.scoring.overlong_buffer and recipe.scoring.truncated != "score":
         notes.append("scoring.overlong_buffer has no say over truncated completions that are zeroed or dropped.")
+    thinking = [name for name, asked in recipe.tasks.items() if asked.think]
+    if algorithm.ground_truth and thinking:
+        notes.append(
+            f"algorithm.ground_truth writes one stock thought before every truth, and teaches it where tasks think: "
+            f"{', '.join(thinking)}."
+        )
     if recipe.learner.lora and recipe.learner.learning_rate < 1e-6:
         notes.append("learner.learning_rate is low for LoRA, which usually takes about ten times that of all weights.")
     return notes
@@ -179,9 +185,11 @@ def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tu
         plan.append(("cold start", f"{cold.steps:,} steps x {cold.rows_per_step} rows, lr {cold.learning_rate:g}"))
     train_rows = sum(data.rows.get("train", {}).values())
     epochs = f", {recipe.steps * prompts / train_rows:.2f} epochs" if train_rows else ""
+    order = recipe.scoring.order_bonus
+    shuffled = f", and {order.num_generations or group // 2} per prompt on shuffled frames" if order else ""
     steps = (
         f"{recipe.steps:,} x {prompts} prompts x {group} completions = "
-        f"{recipe.steps * prompts * group:,} completions{epochs}"
+        f"{recipe.steps * prompts * group:,} completions{epochs}{shuffled}"
     )
     plan += [
         ("steps", steps if recipe.steps else "none: the supervised stage alone"),

@@ -147,7 +147,8 @@ class TrainingRun:
         prompts = [to_prompt(row, recipe) for row in rows]
         prefetch = ClipPrefetch(self.clips, recipe.video.decode_ahead)
         self.closing.callback(prefetch.close)
-        return PromptOrder(prompts, recipe.seed, self.clips, recipe.data.max_bad_share, prefetch.expect)
+        share, fewest = recipe.data.max_bad_share, recipe.prompts_per_step
+        return PromptOrder(prompts, recipe.seed, self.clips, share, prefetch.expect, fewest)
 
     def usable(self, paths: tuple[Path, ...], what: str) -> tuple[UsableRow, ...]:
         return usable(paths, self.recipe, self.clips, self.view, what)

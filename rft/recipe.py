@@ -31,8 +31,8 @@ class DataRecipe(Section):
     max_bad_share: float = Field(0.01, ge=0, le=1)
     """Share of rows whose video may fail to decode before the run stops."""
     drop_solved: float | None = Field(None, gt=0, le=1)
-    """Rows whose group earned this share of its answer's rewards (the form's left aside) are not asked again in later
-    rounds; null: all rows are, in every round."""
+    """Rows whose group earned this share of its answer's rewards (the form's left aside) are not asked again, as long
+    as enough others are left for a step; null: every row is asked in each round."""
 
 
 class VideoRecipe(Section):

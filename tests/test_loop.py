@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +237,33 @@ def test_an_interrupt_of_what_runs_ahead_keeps_the_step_that_was_learned() -> No
     assert train(recipe(**AHEAD), prompts, pool, learner, record, should_stop=lambda: learner.policy_version > 0) == 1
     assert (prompts.position, len(record.steps), record.upcoming) == (2, 1, None)
     assert pool.version == 1
+
+
+def test_solved_prompts_are_dropped_and_the_resumed_run_is_the_same(tmp_path: Path) -> None:
+    """One right answer of two solves here; every prompt is asked once, and then all of them again."""
+    asked = {"data": {"train": ["rows.jsonl"], "drop_solved": 0.5}, "steps": 5, **AHEAD}
+    rows = [Prompt(f"p{i}", "multiple_choice", "Which?", VIDEO, ChoiceTarget("A")) for i in range(6)]
+    # Those never answered right are left.
+    wrong = [replace(row, target=ChoiceTarget("C")) if row.prompt_id in ("p1", "p4") else row for row in rows]
+
+    def order() -> PromptOrder:
+        return PromptOrder(wrong, 0, AllClips(), 0.0, fewest=2)
+
+    whole, parts = Pool(), Pool()
+    prompts, resumed, record = order(), order(), Record()
+    train(recipe(**asked), prompts, whole, Learner(), Record())
+    assert set(prompts.solved) == {"p0", "p2", "p3", "p5"}
+    assert {name for names, _ in whole.requests[-2:] for name in names} == {"p1", "p4"}
+    first, learner = order(), Learner()
+    stop = iter([False, False, True])
+    done = train(recipe(**asked), first, parts, learner, record, should_stop=lambda: next(stop))
+    assert record.upcoming is not None
+    write_upcoming(tmp_path, record.upcoming)
+    resumed.position, resumed.solved = record.upcoming.position, dict(first.solved)
+    upcoming = read_upcoming(tmp_path, resumed, recipe(**asked), {})
+    train(recipe(**asked), resumed, parts, learner, Record(), first_step=done, upcoming=upcoming)
+    assert parts.requests == whole.requests
+    assert resumed.solved == prompts.solved
 
 
 def test_the_running_variance_of_a_task_is_carried_from_step_to_step() -> None:

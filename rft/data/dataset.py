@@ -176,6 +176,8 @@ class PromptOrder:
     max_bad_share: float
     expect: Callable[[Sequence[Video]], None] = lambda videos: None
     """Told which clips probably come next, as many as were taken: ClipPrefetch.expect in a run."""
+    fewest: int = 1
+    """Prompts that must be left to ask; where fewer are, solved ones are asked again."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -185,7 +187,7 @@ class PromptOrder:
         self.bad: dict[str, str] = {}
         """prompt_id -> why its clip cannot be used, as far as met."""
         self.solved: dict[str, int] = {}
-        """prompt_id -> position from which on it is passed over, unless all others are solved or bad too."""
+        """prompt_id -> position from which on it is passed over."""
         self._shuffled: tuple[int, list[int]] = (-1, [])
 
     def take(self, n: int) -> tuple[Prompt, ...]:
@@ -218,12 +220,12 @@ class PromptOrder:
         return self.prompts[self._shuffled[1][place]]
 
     def _is_over(self, position: int) -> bool:
-        """Whether the prompt there was solved before, and another is left to ask."""
+        """Whether the prompt there was solved before, and enough others are left to ask."""
         solved_at = self.solved.get(self._at(position).prompt_id)
         if solved_at is None or solved_at > position:
             return False
         num_over = sum(at <= position for at in self.solved.values())
-        return num_over + len(self.bad) < len(self.prompts)
+        return len(self.prompts) - len(self.bad) - num_over >= self.fewest
 
     def _is_good(self, prompt: Prompt) -> bool:
         if prompt.prompt_id in self.bad:

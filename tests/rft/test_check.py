@@ -145,6 +145,9 @@ def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> Non
         ({"scoring": {"length_bonus": {"reward": "temporal_io"}}},
          "scoring.length_bonus.reward: no task is rewarded by 'temporal_io': the bonus would never be given. "
          "Did you mean 'temporal_iou'?"),
+        ({"scoring": {"order_bonus": {"reward": "temporal_io"}}},
+         "scoring.order_bonus.reward: no task is rewarded by 'temporal_io': the bonus would never be given. "
+         "Did you mean 'temporal_iou'?"),
         ({"scoring": {"length_bonus": {"reward": "think_format", "tokens_low": 600}}},
          "scoring.length_bonus.tokens_low: 600 is more than tokens_high, 512,"),
         ({"scoring": {"length_bonus": {"reward": "think_format"}}, "sampling": {"max_completion_length": 300}},

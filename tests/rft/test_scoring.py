@@ -16,7 +16,7 @@ from rewards.types import ChoiceTarget, Score
 from rft.errors import RewardError
 from rft.recipe import DataRecipe, Recipe
 from rft.reward_worker import RewardWorker
-from rft.scoring import overlong_penalty, score_group, task_rewards, train_samples
+from rft.scoring import overlong_penalty, score_group, solved, task_rewards, train_samples
 from rft.types import Completion, Group, Prompt, Rollout, Video
 
 
@@ -403,3 +403,20 @@ def test_rewards_read_as_the_recipes_fidelity_says(worker: RewardWorker, fidelit
     recipe = recipe_of({"choice_accuracy": 1.0}, fidelity=fidelity)
     group = score_group(prompt_of(), [completion_of("<answer>b</answer>")], recipe, worker=worker)
     assert group.rollouts[0].reward == value
+
+
+@pytest.mark.parametrize(("least", "expected"), [(None, ()), (0.7, ("a",)), (0.5, ("a", "b")), (0.01, ("a", "b"))])
+def test_rows_are_solved_by_their_answers_not_by_their_form(
+    worker: RewardWorker, least: float | None, expected: tuple[str, ...]
+) -> None:
+    data = {"train": ["rows.jsonl"], "drop_solved": least}
+    recipe = recipe_of({"choice_accuracy": 2.0, "think_format": 1.0}, data=data)
+    answers = {"a": "BBBA", "b": "BBAA", "c": "AAAA"}
+    groups = [
+        score_group(
+            prompt_of(prompt_id=name), [completion_of(f"<answer>{a}</answer>") for a in letters], recipe, worker=worker
+        )
+        for name, letters in answers.items()
+    ]
+    failed = score_group(prompt_of(prompt_id="d"), [completion_of("", "error", 0)], recipe, worker=worker)
+    assert solved([*groups, failed], recipe) == expected

@@ -220,3 +220,36 @@ def test_what_comes_next_is_told_up_to_the_end_of_the_round() -> None:
     assert told[0] == taken[1]
     assert told[1] == taken[2][:1]
     assert len(told[2]) == 2
+
+
+def test_solved_rows_are_passed_over_from_then_on() -> None:
+    order = PromptOrder(prompts(6), 3, FakeClips(), 0.0)
+    first = ids(order.take(4))
+    order.drop(first[:2])
+    rest = ids(order.take(2))
+    assert {*first, *rest} == {f"p{i}" for i in range(6)}
+    left = {f"p{i}" for i in range(6)} - set(first[:2])
+    assert [set(ids(order.take(4))) for _ in range(3)] == [left] * 3
+    assert order.counters()["data/solved_rows"] == 2
+
+
+def test_rows_solved_later_change_nothing_of_positions_before() -> None:
+    """Groups sampled ahead are taken again after a resume, with all that was solved since."""
+    order = PromptOrder(prompts(6), 3, FakeClips(), 0.0)
+    order.take(4)
+    position = order.position
+    taken = ids(order.take(4))
+    order.drop(taken)
+    resumed = PromptOrder(prompts(6), 3, FakeClips(), 0.0)
+    resumed.position, resumed.solved = position, dict(order.solved)
+    assert ids(resumed.take(4)) == taken
+    assert ids(resumed.take(9)) == ids(order.take(9))
+
+
+def test_solved_rows_are_asked_again_where_too_few_are_left() -> None:
+    order = PromptOrder(prompts(5), 3, FakeClips({"v0"}), 0.5, fewest=2)
+    taken = ids(order.take(4))
+    order.drop(taken[:2])
+    assert set(ids(order.take(4))) == set(taken[2:])
+    order.drop(taken[2:3])
+    assert set(ids(order.take(8))) == set(taken)

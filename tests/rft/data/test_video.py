@@ -175,3 +175,17 @@ def test_published_tracking_frames_are_told_as_two_a_second(write_clip: WriteCli
     assert frames.frame_indices == (0, 6, 12, 18, 24, 30, 36, 36)
     assert frames.sampled_fps == pytest.approx(2.0)
     assert frames.duration_s == pytest.approx(3.7)
+
+
+def test_shuffled_frames_are_the_same_pictures_at_the_same_times(write_clip: WriteClip, cache: ClipCache) -> None:
+    path = write_clip(fps=4)
+    in_order, one, again, other = (cache.load(video(path, shuffle_seed=seed)) for seed in (None, 1, 1, 2))
+    assert cache.counters() == {"clips/decodes": 1, "clips/hits": 3}
+    assert one.timestamps_s == in_order.timestamps_s
+    shown = [frame.mean() for frame in one.pixels]
+    assert shown != sorted(shown)
+    assert sorted(shown) == [frame.mean() for frame in in_order.pixels]
+    assert (one.pixels == again.pixels).all()
+    assert not (one.pixels == other.pixels).all()
+    assert one.key == again.key == decode(video(path, shuffle_seed=1)).key
+    assert len({in_order.key, one.key, other.key}) == 3

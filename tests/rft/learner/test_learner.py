@@ -287,3 +287,33 @@ def test_qwen2_vl_learns_too(tmp_path: Path, make_learner: MakeLearner, samples:
     moved = change(learner, samples)
     assert any(name.startswith("model.visual") and delta.any() for name, delta in moved.items())
     assert learner.state_dict_for_rollout()[0].keys() == load_file(tmp_path / "model.safetensors").keys()
+
+
+def truth(advantage: float) -> TrainSample:
+    """A ground truth beside group "a" as scoring leaves it: a text without tokens."""
+    one = sample("a", "7 8 9", (), advantage)
+    return replace(one, completion=replace(one.completion, text="<answer>"), is_ground_truth=True)
+
+
+@pytest.mark.parametrize("correction", ["none", "token_truncate", "token_mask"])
+def test_a_ground_truth_learns_as_what_the_engine_would_draw_itself(make_learner: MakeLearner, correction: str) -> None:
+    """No log-probability of an engine is made up for it, so nothing corrects it."""
+    settings = {"algorithm": {"importance_sampling": correction, "importance_sampling_cap": 1.01}}
+    ids = FakeProcessor().completion_ids("<answer>")
+    drawn = [sample("a", "7 8 9", ids, 0.6)]
+    uncorrected = change(make_learner(), drawn)
+    assert any(delta.abs().max() > 0 for delta in uncorrected.values())
+    assert_same(uncorrected, change(make_learner(**settings), [truth(0.6)]), 1e-9)
+
+
+def test_a_ground_truth_is_left_out_of_the_gap_to_the_engine(
+    make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    alone, beside = (make_learner().update(batch) for batch in (samples, (*samples, truth(0.6))))
+    num_tokens = len(FakeProcessor().completion_ids("<answer>"))
+    assert beside["num_tokens"] == alone["num_tokens"] + num_tokens
+    assert beside["num_sampled_tokens"] == alone["num_sampled_tokens"] == alone["num_tokens"]
+    for name in ("logprob_gap", "logprob_gap_exp", "logprob_gap_k3"):
+        assert beside[name] == pytest.approx(alone[name])
+    assert beside["num_groups"] == alone["num_groups"]
+    assert make_learner().update([truth(0.6)])["logprob_gap"] == 0

@@ -1,0 +1,91 @@
+"""The target written out beside the group's own completions: its reward, its advantage, and what is counted."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewards.types import SpanTarget
+from rft.algorithm.advantage import advantages, advantages_beside_truth
+from rft.ground_truth import with_ground_truth
+from rft.recipe import GroundTruthRecipe, Recipe
+from rft.scoring import score_group, train_samples
+from rft.types import Completion, Group, Prompt, Video, VideoSampling
+
+VIDEO = Video(Path("v.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
+PROMPT = Prompt("p", "temporal_grounding", "when?", VIDEO, SpanTarget(2.0, 4.0))
+RIGHT, HALF, WRONG = ("<answer>2 to 4</answer>", "<answer>2 to 3</answer>", "<answer>8 to 9</answer>")
+
+
+def recipe(think: bool = False, **ground_truth: Any) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "model": "m",
+            "tasks": {"temporal_grounding": {"think": think}},
+            "data": {"train": ["rows.jsonl"]},
+            "steps": 1,
+            "algorithm": {"advantage": "mean_only", "ground_truth": ground_truth or None},
+        }
+    )
+
+
+def group_of(*texts: str, asked: Recipe, failed: int = 0) -> Group:
+    drawn = [Completion(text, (1, 2), (-0.5, -0.5), 7, "stop", 3) for text in texts]
+    none = [Completion("", (), (), 0, "error", 0)] * failed
+    return with_ground_truth(score_group(PROMPT, [*none, *drawn], asked), asked)
+
+
+@pytest.mark.parametrize("think", [False, True])
+def test_the_truth_is_written_in_the_form_that_the_task_asks_for_and_earns_everything(think: bool) -> None:
+    truth = group_of(WRONG, asked=recipe(think, advantage="anchored"), failed=1).ground_truth
+    assert truth is not None
+    assert truth.reward == 2.0
+    assert truth.completion.text.startswith("<think>") == think
+    assert (truth.completion.num_prompt_tokens, truth.completion.token_ids) == (7, ())
+
+
+def test_no_truth_joins_unasked_or_where_no_engine_answered() -> None:
+    assert group_of(WRONG, asked=recipe()).ground_truth is None
+    assert group_of(asked=recipe(advantage="anchored"), failed=2).ground_truth is None
+
+
+def test_an_anchored_truth_stays_out_of_the_statistics() -> None:
+    asked = recipe(advantage="anchored")
+    batch = train_samples([group_of(RIGHT, HALF, WRONG, asked=asked)], asked)
+    # Rewards 2, 1.5, 1: advantages 0.5, 0, -0.5, and 1.2 times the best.
+    assert [s.advantage for s in batch.samples] == pytest.approx([0.5, 0.0, -0.5, 0.6])
+    assert [s.is_ground_truth for s in batch.samples] == [False, False, False, True]
+    assert batch.metrics()["num_ground_truths"] == 1
+    assert batch.metrics()["ground_truth_advantage"] == pytest.approx(0.6)
+    assert batch.counts["temporal_grounding"].num_completions == 3
+
+
+def test_an_anchored_truth_gives_a_group_without_signal_none() -> None:
+    asked = recipe(advantage="anchored")
+    batch = train_samples([group_of(WRONG, WRONG, asked=asked)], asked)
+    assert batch.samples == ()
+    assert batch.metrics()["num_groups_without_signal"] == 1
+    assert "num_ground_truths" not in batch.metrics()
+
+
+def test_a_truth_with_a_scaled_reward_is_a_member_like_the_others() -> None:
+    asked = recipe(advantage="scaled_reward")
+    batch = train_samples([group_of(WRONG, WRONG, asked=asked)], asked)
+    # Rewards 1, 1 and 0.8 * 2.
+    assert [s.advantage for s in batch.samples] == pytest.approx([-0.2, -0.2, 0.4])
+    assert batch.metrics()["num_groups_without_signal"] == 0
+    better = train_samples([group_of(RIGHT, RIGHT, asked=asked)], asked)
+    assert better.samples[-1].advantage < 0 < better.samples[0].advantage
+
+
+@pytest.mark.parametrize("name", ["group_norm", "mean_only", "rloo"])
+def test_factors_are_the_recipes(name: str) -> None:
+    rewards = (0.0, 1.0, 0.25)
+    anchored = GroundTruthRecipe(factor=2.0)
+    plain = advantages(rewards, name)
+    assert advantages_beside_truth(rewards, 1.0, anchored, name) == (plain, 2 * max(plain))
+    half = GroundTruthRecipe(advantage="scaled_reward", factor=0.5)
+    together = advantages((*rewards, 0.5), name)
+    assert advantages_beside_truth(rewards, 1.0, half, name) == (together[:3], together[3])
+    assert advantages_beside_truth((), 1.0, anchored, name) == ((), 0.0)
+    assert advantages_beside_truth((), 1.0, half, name) == ((), 0.0)
