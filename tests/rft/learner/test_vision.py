@@ -70,6 +70,8 @@ def test_one_pass_per_group_and_update(tiny_dir: Path) -> None:
     reference = trained._policies._reference_features
     assert reference is not None
     assert (reference.num_encoded, reference.num_hits) == (3, 3)
+    assert trained._policies._reference is not None
+    assert trained._policies._reference.num_encoded_videos == 0
 
 
 @pytest.mark.parametrize("frozen", FROZEN)
