@@ -68,7 +68,7 @@ class PublishedStep:
             with self._phase("generate"), torch.no_grad():
                 token_ids = self._policy.generate(**inputs, **self._generation)
             completions = token_ids[:, inputs["input_ids"].shape[1] :]
-            mask = _until_end(completions, self._eos)
+            mask = until_end(completions, self._eos)
             self.num_tokens += mask.sum(1).tolist()
             loss = self._loss(prompt, frames, token_ids, mask)
             with self._phase("backward"):
@@ -136,14 +136,14 @@ class PublishedStep:
 
     def _rewards(self, prompt: Prompt, completions: Tensor) -> Tensor:
         texts = self._processor.tokenizer.batch_decode(completions, skip_special_tokens=True)
-        names = [name for name in TASKS[prompt.task].default_rewards(True)]
+        names = list(TASKS[prompt.task].default_rewards(True))
         return torch.tensor([sum(REWARDS[name](text, prompt.target).value for name in names) for text in texts])
 
     def _phase(self, name: str) -> AbstractContextManager[None]:
         return self.clock.phase(name)
 
 
-def _until_end(completions: Tensor, eos: int) -> Tensor:
+def until_end(completions: Tensor, eos: int) -> Tensor:
     """1 up to the first end token, which counts, and 0 behind it."""
     ended = (completions == eos).long().cumsum(1)
     return ((ended - (completions == eos).long()) == 0).long()

@@ -93,6 +93,14 @@ def per_prompt(seconds: Sequence[float], work: Workload) -> Measured:
     return {"seconds_per_prompt": median(each), "seconds_per_prompt_all": each}
 
 
+def ratios_to_ours(ways: Mapping[str, Measured]) -> dict[str, float]:
+    """Seconds of the others over ours; {} where ours was not measured."""
+    if "ours" not in ways:
+        return {}
+    seconds = {name: way["seconds_per_prompt"] for name, way in ways.items()}
+    return {name: s / seconds["ours"] for name, s in seconds.items() if name != "ours"}
+
+
 def prompt_batches(folder: Path, work: Workload) -> list[list[Prompt]]:
     recipe = Recipe.model_validate(recipe_keys(folder, work))
     prompts = [to_prompt(row, recipe) for row in read_rows(recipe.data.train, None, recipe.tasks)]
@@ -143,8 +151,7 @@ def main(argv: Sequence[str]) -> int:
         folder = Path(name)
         write_data(folder, work.num_clips)
         ways = {name: in_own_process(way, folder, work) for name, way in WAYS.items() if name in arguments.only}
-    first = ways["ours"]["seconds_per_prompt"] if "ours" in ways else None
-    ratios = {name: way["seconds_per_prompt"] / first for name, way in ways.items() if first and name != "ours"}
+    ratios = ratios_to_ours(ways)
     result = {
         "question": "seconds of a whole step per prompt: ours, the released VideoChat-R1 way, trl.GRPOTrainer",
         "prompts": work.prompts,

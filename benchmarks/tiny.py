@@ -20,7 +20,7 @@ from rft.synthetic.rows import Sizes, write_dataset
 
 TASK = "temporal_grounding"
 SIDE = 224
-"""Pixels of a frame's width and height: 64 tokens per frame pair."""
+"""Pixels of a frame's width and height: 64 tokens per frame pair of 28 x 28 pixels each."""
 
 BETA = 0.04
 WARM_UP = 2
@@ -43,6 +43,7 @@ class Workload:
     """Counted ones, after WARM_UP."""
     beta: float = BETA
     """Weight of the KL term; 0: no reference."""
+    side: int = SIDE
 
     @property
     def num_clips(self) -> int:
@@ -88,7 +89,12 @@ def recipe_keys(folder: Path, work: Workload, **rollout: Any) -> dict[str, Any]:
         "data": {"train": [str(folder / "train.jsonl")]},
         "steps": work.steps + WARM_UP,
         "prompts_per_step": work.prompts,
-        "video": {"min_frames": work.frames, "max_frames": work.frames, "min_pixels": SIDE**2, "max_pixels": SIDE**2},
+        "video": {
+            "min_frames": work.frames,
+            "max_frames": work.frames,
+            "min_pixels": work.side**2,
+            "max_pixels": work.side**2,
+        },
         "sampling": {"num_generations": work.group, "max_completion_length": work.completion_tokens},
         "rollout": {"max_model_len": 2048, "kv_cache_gib": 0.5} | rollout,
         "algorithm": {"beta": work.beta, "silent_groups": "keep"},

@@ -1,0 +1,66 @@
+"""Each benchmark of whole steps runs as a person runs it, as small as it gets, and ends with one JSON object."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--prompts", "2", "--group", "2", "--completion-tokens", "6", "--frames", "4", "--steps", "1")
+
+
+def run(name: str, *arguments: str | Path) -> dict[str, Any]:
+    command = [sys.executable, f"benchmarks/{name}.py", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1, done.stdout
+    found: dict[str, Any] = json.loads(lines[0])
+    assert found["benchmark"] == name
+    assert found["machine"]["cores"] >= 1
+    return found
+
+
+def test_step() -> None:
+    found = run("step", *SMALL, "--only", "ours", "published", "trl")
+    assert set(found["ways"]) == {"ours", "published", "trl"}
+    for way in found["ways"].values():
+        assert way["seconds_per_prompt"] > 0
+        assert len(way["seconds_per_prompt_all"]) == 1
+        assert 1 <= way["completion_tokens"] <= 6
+        assert 190 <= way["prompt_tokens"] <= 220
+        assert sum(way["phases"].values()) > 0
+    assert set(found["ratios"]) == {"published", "trl"}
+
+
+def test_rollout() -> None:
+    found = run("rollout", *SMALL, "--completions", "8", "--workers", "1")
+    engine = found["engine"]
+    assert set(engine) == {"on", "off"}
+    assert set(engine["on"]) == {"1", "2", "4", "8", "1, 8 requests of each prompt"}
+    assert all(of["tokens_per_second"] > 0 for cache in engine.values() for of in cache.values())
+    assert engine["on"]["8"]["prefix_hit_share"] > 0.5
+    assert engine["off"]["8"]["prefix_hit_share"] == 0
+    assert found["workers"]["1"]["tokens_per_second"] > 0
+
+
+def test_overlap() -> None:
+    found = run("overlap", *SMALL)
+    assert found["ratio"] == pytest.approx(found["step"] / max(found["alone"].values()))
+    assert found["ratio_within"] > 0
+    assert found["side_by_side"]["rollout"] > 0
+    assert found["side_by_side"]["learner"] > 0
+
+
+def test_scaling(tmp_path: Path) -> None:
+    found = run("scaling", "--points", "2", "--repeats", "1", "--axes", "frames", "completions", "--results", tmp_path)
+    assert set(found["axes"]) == {"frames", "completions"}
+    assert [point["value"] for point in found["axes"]["frames"]] == [4, 8]
+    assert found["axes"]["frames"][0]["prompt_tokens"] < found["axes"]["frames"][1]["prompt_tokens"]
+    assert (tmp_path / "scaling.html").read_text().count("<svg") == 2
+    assert json.loads((tmp_path / "scaling.json").read_text()) == found
