@@ -61,7 +61,7 @@ def supervise(
     from rft.data.processor import PromptProcessor
     from rft.data.video import ClipCache
 
-    share_cores(1)
+    share_cores(len(os.sched_getaffinity(0)))
     assert recipe.cold_start is not None
     processor = PromptProcessor(recipe.model, recipe.system_prompt)
     clips = ClipCache(clips_dir, recipe.video.cache_gib, recipe.video.decoder, recipe.video.decode_timeout_s)
@@ -72,7 +72,7 @@ class LearnerRank:
     """One rank. All ranks get the same calls; rank 0 alone returns weights and writes files."""
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
-        share_cores(recipe.learner.num_ranks)
+        share_cores(learner_threads(recipe, len(os.sched_getaffinity(0))))
         self._rank = rank
         self._recipe = recipe
         self._model = model
@@ -107,6 +107,7 @@ class LearnerRank:
             ClipCache(self._clips_dir, video.cache_gib, video.decoder, video.decode_timeout_s),
             total_updates=self._recipe.steps * self._recipe.algorithm.num_iterations,
             device=device,
+            features_dir=self._clips_dir / "features",
         )
         return self._learner.policy_version
 
@@ -198,9 +199,21 @@ def gpus_per_process(recipe: Recipe) -> float:
     return SHARED_GPU if recipe.rollout.share_gpu else 1
 
 
-def share_cores(num_processes: int) -> None:
-    """Ray gives a process one thread; without GPUs the learning processes share all cores instead."""
+def learner_threads(recipe: Recipe, cores: int) -> int:
+    """Of one learning process, on a machine without GPUs: all cores, over the processes.
+
+    Engines that sample ahead run at the same time, so where they have their number of threads the learner takes the
+    other cores.
+    """
+    rollout = recipe.rollout
+    if rollout.ahead and rollout.threads_per_worker:
+        cores -= rollout.num_workers * rollout.threads_per_worker
+    return max(1, cores // recipe.learner.num_ranks)
+
+
+def share_cores(num_threads: int) -> None:
+    """Ray gives a process one thread; without GPUs it gets `num_threads`."""
     import torch
 
     if not torch.cuda.is_available():
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_processes))
+        torch.set_num_threads(num_threads)
