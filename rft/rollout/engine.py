@@ -228,6 +228,9 @@ def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
     else:
         args["enforce_eager"] = True
         args["block_size"] = CPU_BLOCK_TOKENS
+        # A prompt that is run in parts is sampled from after each part, and vLLM cannot take such a draw back from a
+        # seeded generator of the CPU.
+        args["enable_chunked_prefill"] = False
         # Stated in bytes, it spares the engine a forward pass over the longest prompt to find out.
         args["kv_cache_memory_bytes"] = int(rollout.kv_cache_gib * 2**30)
     return args
