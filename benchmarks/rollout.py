@@ -22,10 +22,12 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, workload, write_data
+from rft.cluster import cluster
 from rft.comparison import TextTable
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.video import ClipCache
-from rft.recipe import Recipe
+from rft.recipe import Recipe, RolloutRecipe
+from rft.rollout.worker import engine_environment, start_pool
 from rft.types import Prompt
 
 GROUPS = (1, 2, 4, 8, 16)
@@ -52,11 +54,8 @@ def figures(rounds: Sequence[Round]) -> dict[str, float]:
 
 
 def measure_engine(folder: Path, work: Workload, completions: int, cached: bool) -> dict[str, dict[str, float]]:
-    """Of one engine in this process, which must not have imported torch yet: figures by n."""
+    """Of one engine in this process, by completions per request."""
     recipe = Recipe.model_validate(recipe_keys(folder, work, threads_per_worker=1, max_num_seqs=completions))
-    from rft.rollout.worker import engine_environment
-
-    os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True))
     from rft.rollout import engine
 
     if not cached:
@@ -96,9 +95,6 @@ def measure_engine(folder: Path, work: Workload, completions: int, cached: bool)
 
 def measure_pool(folder: Path, work: Workload, num_workers: int) -> dict[str, float]:
     """Of the pool with Ray: every round has prompts of its own, with work.group completions."""
-    from rft.cluster import cluster
-    from rft.rollout.worker import start_pool
-
     recipe = Recipe.model_validate(recipe_keys(folder, work, threads_per_worker=1, num_workers=num_workers))
     prompts = prompts_of(folder, recipe)
     rounds = []
@@ -152,7 +148,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=range(1, len(os.sched_getaffinity(0)) + 1))
     arguments = parser.parse_args(argv)
     work = workload(arguments)
-    # A process of its own for each engine: vLLM reads the environment once.
+    # An engine has a process of its own, and torch and vLLM read the environment as they are imported there.
+    os.environ.update(engine_environment(RolloutRecipe(threads_per_worker=1), use_gpu=False, offline=True))
     spawn = multiprocessing.get_context("spawn")
     engine = {}
     with tempfile.TemporaryDirectory() as name:
