@@ -203,21 +203,26 @@ def timed(metrics: dict[str, float]) -> list[str]:
     return [name.removeprefix("seconds/") for name in metrics if name.startswith("seconds/")]
 
 
-def test_groups_sampled_ahead_survive_in_the_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ground_truth", [None, {"advantage": "scaled_reward"}])
+def test_groups_sampled_ahead_survive_in_the_checkpoint(tmp_path: Path, ground_truth: dict[str, str] | None) -> None:
+    asked = recipe(algorithm={"ground_truth": ground_truth}, **AHEAD)
     whole_learner, learner, record = Learner(), Learner(), Record()
     whole, parts = Pool(), Pool()
     order = [Prompt(f"p{i}", "multiple_choice", "Which?", VIDEO, ChoiceTarget("A")) for i in range(6)]
-    train(recipe(**AHEAD), PromptOrder(order, 0, AllClips(), 0.0), whole, whole_learner, Record())
+    train(asked, PromptOrder(order, 0, AllClips(), 0.0), whole, whole_learner, Record())
     prompts = PromptOrder(order, 0, AllClips(), 0.0)
-    assert train(recipe(**AHEAD), prompts, parts, learner, record, should_stop=lambda: True) == 1
+    assert train(asked, prompts, parts, learner, record, should_stop=lambda: True) == 1
     assert record.upcoming is not None
     write_upcoming(tmp_path, record.upcoming)
     resumed = PromptOrder(order, 0, AllClips(), 0.0)
     resumed.position = record.upcoming.position
-    upcoming = read_upcoming(tmp_path, resumed, recipe(), {})
-    assert train(recipe(**AHEAD), resumed, parts, learner, Record(), first_step=1, upcoming=upcoming) == 3
+    upcoming = read_upcoming(tmp_path, resumed, asked, {})
+    assert upcoming is not None
+    assert upcoming.groups == record.upcoming.groups
+    assert train(asked, resumed, parts, learner, Record(), first_step=1, upcoming=upcoming) == 3
     assert parts.requests == whole.requests
     assert learner.batches == whole_learner.batches
+    assert {len(batch) for batch in learner.batches} == {6 if ground_truth else 4}
     other = PromptOrder(order, 1, AllClips(), 0.0)
     with pytest.raises(CheckpointError, match="other prompts"):
         read_upcoming(tmp_path, other, recipe(), {})

@@ -106,7 +106,8 @@ def test_right_answers_earn_more_where_shuffled_frames_do_no_better(data: Path, 
 def test_solved_rows_are_dropped_and_rows_can_be_selected_by_the_runs_answers(data: Path, policy: str) -> None:
     rows = rows_of(data, "train")
     settings = {"train": [str(rows)], "drop_solved": 0.4}
-    run = train(data, "solved", model=policy, data=settings, steps=8, prompts_per_step=2)
+    run = train(data, "solved", model=policy, data=settings, steps=4, prompts_per_step=2)
+    rft("train", data / "solved.yaml", "steps=8", "--resume")
     solved: set[str] = set()
     for step, metrics in read_metrics(run).items():
         groups: dict[str, list[float]] = {}
@@ -117,6 +118,7 @@ def test_solved_rows_are_dropped_and_rows_can_be_selected_by_the_runs_answers(da
             assert not solved & groups.keys()
         solved |= {prompt_id for prompt_id, values in groups.items() if fmean(values) >= 0.4}
         assert metrics["data/solved_rows"] == len(solved)
+    assert sorted(read_metrics(run)) == list(range(1, 9))
     assert solved
     kept = data / "kept.jsonl"
     assert "Rows by their answers" in rft(
