@@ -46,6 +46,7 @@ LIGHT = (
     "rft.data.dataset",
     "rft.data.convert.conversion",
     "rft.data.inspect",
+    "rft.data.selection",
     "rewards",
     "rewards.trl",
 )
