@@ -12,6 +12,7 @@ import argparse
 import gc
 import json
 import math
+import os
 import platform
 import re
 import subprocess
@@ -19,133 +20,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from types import MethodType
 
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from random_policy import SIZES, OneVideo, make_samples, write_model
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
-from rewards.types import SpanTarget
-from rft.cost import GroupCost, ModelShape, update_flops
-from rft.data.processor import PromptInputs
+from rft.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
 from rft.learner.batch import group_samples
 from rft.learner.learner import Learner
 from rft.recipe import Recipe
-from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
-
-VISION_START, VISION_END, IMAGE, VIDEO, END = 0, 1, 2, 3, 4
-FRAME_PAIRS = 20
-NUM_TEXT_TOKENS = 40
-"""At least so many tokens of the prompt are text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    text: dict[str, object]
-    vision: dict[str, object]
-
-
-def _text(
-    hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, vocabulary: int, sections: list[int], *, tied: bool
-) -> dict[str, object]:
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": hidden,
-        "intermediate_size": mlp,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "max_position_embeddings": 128_000,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections},
-        "tie_word_embeddings": tied,
-    }
-
-
-def _tower(hidden: int, mlp: int, depth: int, heads: int, full: list[int], out: int) -> dict[str, object]:
-    return {
-        "hidden_size": hidden,
-        "intermediate_size": mlp,
-        "depth": depth,
-        "num_heads": heads,
-        "fullatt_block_indexes": full,
-        "out_hidden_size": out,
-        "tokens_per_second": 2,
-    }
-
-
-def _qwen(hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, *, tied: bool) -> Size:
-    text = _text(hidden, mlp, layers, heads, kv_heads, 151_936, [16, 24, 24], tied=tied)
-    return Size(text, _tower(1280, 3420, 32, 16, [7, 15, 23, 31], hidden))
-
-
-SIZES = {
-    "1m": Size(_text(128, 320, 3, 4, 2, 1024, [8, 4, 4], tied=True), _tower(96, 192, 1, 3, [0], 128)),
-    "30m": Size(_text(512, 1536, 8, 8, 2, 1024, [16, 8, 8], tied=True), _tower(256, 512, 4, 4, [3], 512)),
-    "3b": _qwen(2048, 11_008, 36, 16, 2, tied=True),
-    "7b": _qwen(3584, 18_944, 28, 28, 4, tied=False),
-}
-"""1m: the shape of the quickstart's policy. 3b and 7b: the published shapes of Qwen2.5-VL."""
-
-
-def write_model(size: Size, directory: Path, device: torch.device) -> int:
-    """Save a model with random weights; returns the number of parameters."""
-    config = Qwen2_5_VLConfig(
-        text_config=size.text | {"bos_token_id": None, "eos_token_id": END},
-        vision_config=size.vision,
-        image_token_id=IMAGE,
-        video_token_id=VIDEO,
-        vision_start_token_id=VISION_START,
-        vision_end_token_id=VISION_END,
-        tie_word_embeddings=size.text["tie_word_embeddings"],
-    )
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(directory)
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-class OneVideo:
-    """Processor and clips in one: every prompt is the same video and words, `num_tokens` in all."""
-
-    banned_token_ids = (VISION_START, VISION_END, IMAGE, VIDEO)
-    eos_token_id = END
-    key = "one video"
-
-    def __init__(self, num_tokens: int, vocabulary: int, *, text_only: bool) -> None:
-        cells = max((num_tokens - NUM_TEXT_TOKENS) // FRAME_PAIRS, 1)
-        rows = math.isqrt(cells)
-        self.grid = (0, 0, 0) if text_only else (FRAME_PAIRS, 2 * rows, 2 * (cells // rows))
-        num_visual = math.prod(self.grid) // 4
-        words = torch.randint(5, vocabulary, (num_tokens - (num_visual + 2 if num_visual else 0),)).tolist()
-        visual = (VISION_START, *[VIDEO] * num_visual, VISION_END) if num_visual else ()
-        self.inputs = PromptInputs(
-            token_ids=(*words[:20], *visual, *words[20:]),
-            pixel_values_videos=None if text_only else torch.randn(math.prod(self.grid), 3 * 2 * 14 * 14),  # type: ignore[arg-type]
-            video_grid_thw=None if text_only else torch.tensor([self.grid]),  # type: ignore[arg-type]
-            second_per_grid_ts=torch.tensor([1.0]),
-        )
-
-    def encode(self, prompt: Prompt, frames: object) -> PromptInputs:
-        return self.inputs
-
-    def load(self, video: Video) -> "OneVideo":
-        return self
-
-
-def make_samples(num_prompt_tokens: int, completions: Sequence[Sequence[int]]) -> list[TrainSample]:
-    video = Video(Path("none.mp4"), VideoSampling(2.0, 4, 768, 784, 784, 784))
-    prompt = Prompt("p", "t", "", video, SpanTarget(0.0, 1.0))
-    samples = []
-    for number, token_ids in enumerate(completions):
-        logprobs = (0.0,) * len(token_ids)
-        completion = Completion("", tuple(token_ids), logprobs, num_prompt_tokens, "stop", 0)
-        samples.append(TrainSample(prompt, completion, 1.0 if number % 2 else -1.0))
-    return samples
 
 
 class Way:
@@ -238,7 +126,8 @@ def differences(ways: dict[str, Way]) -> dict[str, float]:
 def peak_mib(arguments: argparse.Namespace, model_dir: Path, way: str) -> float:
     """What the second update adds to the memory that was in use before it, at its peak; in a process of its own."""
     command = [sys.executable, __file__, *arguments.own, "--peak-of", way, "--model-dir", str(model_dir)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    returned = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed leaves the process at once
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=returned)
     return float(done.stdout.splitlines()[-1])
 
 
@@ -284,6 +173,13 @@ def matrix_gflop_per_second(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * side**3 / best / 1e9
 
 
+def _share(group: GroupCost, num_forwards: float) -> GroupCost:
+    """Of the largest forward pass."""
+    return replace(
+        group, completion_lengths=group.completion_lengths[: math.ceil(len(group.completion_lengths) / num_forwards)]
+    )
+
+
 def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]:
     device = torch.device(arguments.device)
     num_parameters = write_model(SIZES[arguments.model_size], model_dir, device)
@@ -300,13 +196,19 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
     peak = matrix_gflop_per_second(device, getattr(torch, arguments.dtype))
     shape = ModelShape.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
     group = GroupCost(arguments.prompt_tokens, ways["packed"].grid, (arguments.completion_tokens,) * arguments.group)
+    training = Training(
+        compute_bytes=getattr(torch, arguments.dtype).itemsize,
+        train_text=not arguments.lora,
+        train_vision=not (arguments.freeze_vision or arguments.lora),
+        checkpointing=arguments.gradient_checkpointing,
+    )
     flops = {
         name: update_flops(
             shape,
             [group],
             packed=name == "packed",
-            train_vision=not (arguments.freeze_vision or arguments.lora),
-            checkpointing=arguments.gradient_checkpointing,
+            train_vision=training.train_vision,
+            checkpointing=training.checkpointing,
         )
         for name in ways
     }
@@ -325,6 +227,10 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
                 "seconds": median(seconds[name]),
                 "seconds_all": seconds[name],
                 "peak_mib": peaks[name],
+                "expected_mib": update_bytes(
+                    shape, [_share(group, metrics[name]["num_forwards"])], training, packed=name == "packed"
+                )
+                / 2**20,
                 "tokens": metrics[name]["num_packed_tokens"],
                 "encoded_videos": metrics[name]["num_encoded_videos"],
                 "forwards": metrics[name]["num_forwards"],

@@ -12,6 +12,7 @@ from rft.check_data import DataCheck, check_data
 from rft.check_rewards import reward_notes, reward_problems
 from rft.check_values import value_problems
 from rft.errors import RecipeError
+from rft.estimate import update_line
 from rft.fidelity import choice_lines
 from rft.model_folder import model_problems
 from rft.prompt_length import TEMPLATE_TOKENS, text_bytes, text_tokens, visual_tokens
@@ -199,6 +200,7 @@ def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tu
             f"{recipe.sampling.max_completion_length:,}, engine {recipe.rollout.max_model_len:,}",
         ),
         ("learner", _learner_line(recipe)),
+        *(("update", line) for line in [update_line(recipe, tokens.prompt, tokens.visual)] if line),
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
         ("parity", _parity_line(recipe)),
         ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),

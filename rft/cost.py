@@ -1,5 +1,6 @@
 """What an update of the learner must cost: arithmetic of a model on packed groups, from its config.json alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -137,3 +138,68 @@ def tower_flops(shape: ModelShape, grid: tuple[int, int, int], passes: float) ->
 def _causal(length: int) -> float:
     """Pairs of tokens of which the later sees the earlier, itself included."""
     return length * (length + 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What decides the memory of an update, beside model and groups."""
+
+    compute_bytes: int
+    """Of a number in forward and backward: 2 or 4."""
+    train_text: bool = True
+    """All weights of the language model; else low-rank adapters, which count for nothing here."""
+    train_vision: bool = True
+    has_reference: bool = False
+    """A second model for the KL term."""
+    checkpointing: bool = False
+    logprob_chunk: int = 1024
+    num_ranks: int = 1
+
+
+def state_bytes(shape: ModelShape, training: Training) -> float:
+    """Held between updates, by each rank: weights, AdamW's two moments in float32, the reference."""
+    sharded = 0.0
+    whole = 0.0
+    for weights, is_trained in (
+        (shape.text_weights, training.train_text),
+        (shape.tower_weights, training.train_vision),
+    ):
+        frozen = weights * training.compute_bytes
+        sharded += 12 * weights if is_trained else frozen
+        sharded += frozen if training.has_reference else 0
+    if not training.train_vision:  # a frozen tower is not sharded
+        whole = shape.tower_weights * training.compute_bytes
+        sharded -= whole
+    return whole + sharded / training.num_ranks
+
+
+def update_bytes(shape: ModelShape, groups: Sequence[GroupCost], training: Training, *, packed: bool = True) -> float:
+    """What an update of one forward over `groups` adds to `state_bytes` at its peak.
+
+    Either where the forward pass ends, all that the backward pass needs and the logits of a chunk being held; or where
+    the backward pass ends, with all gradients and one layer. In between one shrinks as the other grows.
+    """
+    size = training.compute_bytes
+    copies = [1 if packed else len(group.completion_lengths) for group in groups]
+    written = sum(sum(group.completion_lengths) for group in groups)
+    tokens = written + sum(n * (group.num_prompt_tokens - 1) for n, group in zip(copies, groups, strict=True))
+    patches = sum(n * math.prod(group.grid) for n, group in zip(copies, groups, strict=True))
+    # Per token: two norms (each a float32 copy), queries, keys, values, what attention gives, and four of the MLP.
+    norms = 2 * (4 + 2 * size)
+    layer = tokens * (
+        shape.hidden * norms + size * (2 * shape.heads + 2 * shape.kv_heads) * shape.head_width + size * 4 * shape.mlp
+    )
+    wide = (shape.tower_mlp_matrices + 1) * shape.tower_mlp
+    block = patches * (shape.tower_hidden * norms + size * (4 * shape.tower_hidden + wide))
+    merger = patches * size * 5 * shape.tower_hidden
+    kept = layer * shape.layers
+    seen = block * shape.tower_depth + merger
+    if training.checkpointing:
+        kept = tokens * size * shape.hidden * shape.layers + layer
+        seen = patches * size * shape.tower_hidden * shape.tower_depth + block + merger
+    pixels = patches * 4.0 * shape.patch_values
+    logits = 5 * 4.0 * min(written, training.logprob_chunk) * shape.vocabulary
+    gradients = shape.text_weights if training.train_text else 0
+    gradients += shape.tower_weights if training.train_vision else 0
+    end_of_backward = 4.0 * gradients / training.num_ranks + max(layer, block if training.train_vision else 0.0)
+    return pixels + max(kept + (seen if training.train_vision else 0.0) + logits, end_of_backward)
