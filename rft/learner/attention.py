@@ -113,17 +113,21 @@ class Packing:
     def __init__(self, groups: Sequence[GroupShape], device: torch.device) -> None:
         self.groups = tuple(groups)
         self.device = device
-        self.blocks = cache(self._blocks)
-        self.block_mask = cache(self._block_mask)
+        self._blocks: dict[int | None, tuple[Block, ...]] = {}
+        self._masks: dict[int | None, BlockMask] = {}
 
-    def __deepcopy__(self, memo: object) -> "Packing":
-        return self
+    def blocks(self, window: int | None) -> tuple[Block, ...]:
+        if window not in self._blocks:
+            self._blocks[window] = blocks(self.groups, window)
+        return self._blocks[window]
 
-    def _blocks(self, window: int | None) -> tuple[Block, ...]:
-        return blocks(self.groups, window)
+    def block_mask(self, window: int | None) -> BlockMask:
+        """For flex_attention."""
+        if window not in self._masks:
+            self._masks[window] = self._block_mask(window)
+        return self._masks[window]
 
     def _block_mask(self, window: int | None) -> BlockMask:
-        """For flex_attention."""
         owner, segment, index = (values.to(self.device) for values in self.labels)
 
         def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:

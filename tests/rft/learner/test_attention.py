@@ -94,6 +94,7 @@ def test_values_and_gradients_are_those_of_one_softmax(
         assert (one - other).abs().max() <= TOLERANCE[dtype] * other.abs().max().clamp(min=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("window", [None, 5])
 @pytest.mark.parametrize("row", ROWS[:3], ids=str)
 def test_flex_attention_sees_the_same(row: tuple[GroupShape, ...], window: int | None) -> None:

@@ -268,8 +268,13 @@ def test_untied_head_is_trained_and_published(
     assert ("lm_head.weight" in learner.state_dict_for_rollout()[0]) == (not learner._model.all_tied_weights_keys)
 
 
-def test_bfloat16_learns_in_float32_master_weights(tiny_dir: Path, samples: tuple[TrainSample, ...]) -> None:
-    settings = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-6})
+@pytest.mark.parametrize("freeze_vision", [False, True])
+def test_bfloat16_learns_in_float32_master_weights(
+    tiny_dir: Path, samples: tuple[TrainSample, ...], freeze_vision: bool
+) -> None:
+    settings = recipe(
+        learner={"dtype": "bfloat16", "learning_rate": 1e-6, "freeze_vision": freeze_vision}, algorithm={"beta": 0.1}
+    )
     try:
         learner = Learner(tiny_dir, settings, FakeProcessor(), FakeClips(), total_updates=4)
         delta = change(learner, samples)
