@@ -1,9 +1,9 @@
 """Rewards that later work gave grounding models, in place of the plain overlap."""
 
 from rewards.geometry import interval_iou
-from rewards.grounding import union_iou
-from rewards.parsing import answer_text, parse_span, parse_spans, tag_text
-from rewards.types import GroundedChoiceTarget, Score, Span, SpanTarget
+from rewards.grounding import read_span, union_iou
+from rewards.parsing import answer_text, parse_spans, tag_text
+from rewards.types import GroundedChoiceTarget, Score, SpanTarget
 
 
 def endpoint_iou(completion: str, target: SpanTarget) -> Score:
@@ -14,7 +14,7 @@ def endpoint_iou(completion: str, target: SpanTarget) -> Score:
     """
     if target.duration_s is None:
         raise ValueError("endpoint_iou needs the length of the clip: give duration_s (or end_s) in the rows")
-    span = _read_span(completion)
+    span = read_span(completion)
     if isinstance(span, Score):
         return span
     iou = interval_iou(span, (target.start_s, target.end_s))
@@ -30,7 +30,7 @@ def generalised_iou(completion: str, target: SpanTarget) -> Score:
     GIoU is IoU less the share of the hull of both that neither covers; two spans that touch earn 0.5, distant ones
     tend to 0. Not readable or reversed: 0. Source: Rezatofighi et al., arXiv:1902.09630, there for boxes.
     """
-    span = _read_span(completion)
+    span = read_span(completion)
     if isinstance(span, Score):
         return span
     truth = (target.start_s, target.end_s)
@@ -50,16 +50,3 @@ def at_most_spans(completion: str, target: GroundedChoiceTarget, *, most: int = 
     if spans is not None and len(spans) > most:
         return Score(0.0, answer, f"{len(spans)} spans, at most {most} are allowed", "wrong_count")
     return union_iou(completion, target, min_iou=min_iou)
-
-
-def _read_span(completion: str) -> Span | Score:
-    """The answered span, or the score of a completion without one."""
-    answer = answer_text(completion)
-    if answer is None:
-        return Score(0.0, None, "no <answer>", "no_tag")
-    span = parse_span(answer)
-    if span is None:
-        return Score(0.0, answer, "no 'start to end' inside <answer>", "unreadable")
-    if span[1] < span[0]:
-        return Score(0.0, answer, "the span ends before it starts", "reversed")
-    return span

@@ -13,16 +13,11 @@ def temporal_iou(completion: str, target: SpanTarget, *, min_iou: float = 0.0) -
     Reads the last <answer> as "start to end", in seconds or minutes:seconds. Not readable, reversed, or IoU
     below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
     """
-    answer = answer_text(completion)
-    if answer is None:
-        return Score(0.0, None, "no <answer>", "no_tag")
-    span = parse_span(answer)
-    if span is None:
-        return Score(0.0, answer, "no 'start to end' inside <answer>", "unreadable")
-    if span[1] < span[0]:
-        return Score(0.0, answer, "the span ends before it starts", "reversed")
+    span = read_span(completion)
+    if isinstance(span, Score):
+        return span
     iou = interval_iou(span, (target.start_s, target.end_s))
-    return overlap_score(iou, answer, (span,), target.duration_s, min_iou)
+    return overlap_score(iou, answer_text(completion) or "", (span,), target.duration_s, min_iou)
 
 
 def union_iou(completion: str, target: GroundedChoiceTarget, *, min_iou: float = 0.0) -> Score:
@@ -43,6 +38,19 @@ def union_iou(completion: str, target: GroundedChoiceTarget, *, min_iou: float =
     if reversed_spans:
         return Score(0.0, answer, f"the span {reversed_spans[0]} ends before it starts", "reversed")
     return overlap_score(spans_iou(spans, target.spans), answer, spans, target.duration_s, min_iou)
+
+
+def read_span(completion: str) -> Span | Score:
+    """The answered span, or the score of a completion without one."""
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    span = parse_span(answer)
+    if span is None:
+        return Score(0.0, answer, "no 'start to end' inside <answer>", "unreadable")
+    if span[1] < span[0]:
+        return Score(0.0, answer, "the span ends before it starts", "reversed")
+    return span
 
 
 def overlap_score(
