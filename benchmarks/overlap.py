@@ -2,7 +2,7 @@
 
     python -m benchmarks.overlap
 
-Runs `rft train` twice, over clips that are decoded once, in the first steps. In turns (`rollout.ahead: 0`), bound to
+Runs `rft train` twice, over clips that are decoded in the first step. In turns (`rollout.ahead: 0`), bound to
 one core, tells what rollout and learner take by themselves on one core each; then one step ahead (`rollout.ahead: 1`)
 on two cores, one thread each. The `ratio` is the median step ahead over the longer of the two by themselves; the bound
 is 1. `ratio_within` is the same over what the two took while they ran side by side on cores that share their memory.
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.tiny import WARM_UP, TimedStep, add_arguments, finish, recipe_keys, run_training, workload, write_data
+from benchmarks.tiny import TimedStep, add_arguments, finish, recipe_keys, run_training, workload, write_data
 from rft.comparison import TextTable
 
 ROLLOUT, LEARNER = ("data", "rollout"), ("update",)
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     work = workload(arguments, arguments.beta)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_data(folder, work.prompts * WARM_UP)
+        write_data(folder, work.prompts)
         runs = []
         for ahead in (0, 1):
             keys = recipe_keys(folder, work, ahead=ahead, threads_per_worker=1)

@@ -143,7 +143,7 @@ def tables(engine: dict[str, dict[str, dict[str, float]]], pool: dict[str, dict[
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    add_arguments(parser, steps=5)
+    add_arguments(parser, steps=3)
     parser.add_argument("--completions", type=int, default=64, help="at one time in the one engine")
     parser.add_argument("--workers", type=int, nargs="+", default=range(1, len(os.sched_getaffinity(0)) + 1))
     arguments = parser.parse_args(argv)

@@ -30,20 +30,24 @@ from rft.types import Prompt
 
 Measured = dict[str, Any]
 
+LEARNED = ("num_tokens", "num_packed_tokens", "num_completions", "num_groups")
+"""Metrics of the learner; the engine's own counts have the probe's tokens in them."""
+
 
 def ours(folder: Path, work: Workload) -> Measured:
     steps = run_training(folder, "ours", recipe_keys(folder, work))
-    completions = work.prompts * work.group
     phases = {
         name.removeprefix("seconds/"): mean(step.metrics[name] for step in steps) / work.prompts
         for name in steps[0].metrics
         if name.startswith("seconds/")
     }
-    generated = mean(step.metrics["generated_tokens"] for step in steps)
+    total = {name: sum(step.metrics[name] for step in steps) for name in LEARNED}
+    tokens, packed, completions, groups = total.values()
     return per_prompt([step.seconds for step in steps], work) | {
         "phases": phases,
-        "prompt_tokens": mean(step.metrics["prompt_tokens"] for step in steps) / completions,
-        "completion_tokens": generated / completions,
+        # Packed, a group is its prompt without the last token, and its completions.
+        "prompt_tokens": (packed - tokens) / groups + 1,
+        "completion_tokens": tokens / completions,
     }
 
 
@@ -144,7 +148,7 @@ def tables(ways: Mapping[str, Measured], ratios: Mapping[str, float]) -> list[Te
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--only", nargs="+", choices=tuple(WAYS), default=tuple(WAYS))
-    add_arguments(parser, steps=5)
+    add_arguments(parser, steps=3)
     arguments = parser.parse_args(argv)
     work = workload(arguments)
     with tempfile.TemporaryDirectory() as name:

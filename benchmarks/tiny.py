@@ -23,7 +23,7 @@ SIDE = 224
 """Pixels of a frame's width and height: 64 tokens per frame pair of 28 x 28 pixels each."""
 
 BETA = 0.04
-WARM_UP = 2
+WARM_UP = 1
 """Steps that are run but not counted."""
 
 
