@@ -30,7 +30,7 @@ from random_policy import SIZES, OneVideo, make_samples, write_model
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
-from rft.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
+from rft.checks.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
 from rft.learner.batch import group_samples
 from rft.learner.learner import Learner
 from rft.recipe import Recipe

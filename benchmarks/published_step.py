@@ -22,7 +22,7 @@ from rewards import REWARDS
 from rft.data.frames import Frames
 from rft.data.processor import VISION_TOKENS
 from rft.data.video import decode
-from rft.metrics import Clock
+from rft.runs.metrics import Clock
 from rft.tasks import TASKS
 from rft.types import Prompt
 

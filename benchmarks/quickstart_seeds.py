@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rft.data.dataset import read_rows
-from rft.evaluate import MODES, Mode
+from rft.evaluation.evaluate import MODES, Mode
 from rft.recipe_file import load_recipe
 from rft.tasks import TASKS
 

@@ -23,9 +23,9 @@ from statistics import median
 
 from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, workload, write_data
 from rft.cluster import cluster
-from rft.comparison import TextTable
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.video import ClipCache
+from rft.evaluation.comparison import TextTable
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.worker import engine_environment, start_pool
 from rft.types import Prompt

@@ -4,7 +4,7 @@
     python -m benchmarks.score --rows 1000000 --tasks temporal_grounding
 
 Rows are written to a temporary folder: thoughts of about 60 words, answers of which one in ten cannot be read, every
-target its own. Times are of `rft.score.score` with an output file, on the one core the process is bound to.
+target its own. Times are of `rft.scoring.stored.score` with an output file, on the one core the process is bound to.
 Prints a table, and one JSON object as its last line.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from rewards.types import Fidelity, target_from_dict
-from rft.comparison import TextTable, plain
-from rft.score import Asked, score
+from rft.evaluation.comparison import TextTable, plain
+from rft.scoring.stored import Asked, score
 from rft.tasks import TASKS
 
 READINGS: tuple[Fidelity, ...] = ("as_published", "corrected")

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from benchmarks.score import processor
-from rft.comparison import TextTable, plain
-from rft.run_dir import RunDir, read_lines
+from rft.evaluation.comparison import TextTable, plain
+from rft.runs.run_dir import RunDir, read_lines
 from rft.synthetic.rows import Sizes, write_dataset
 
 TASK = "temporal_grounding"

@@ -9,7 +9,7 @@ from rewards import REWARDS
 from rewards.parsing import answer_text, parse_span
 from rewards.types import Score, SpanTarget
 from rft.recipe import DataRecipe, Recipe, RewardRecipe, TaskRecipe
-from rft.scoring import score_group
+from rft.scoring.group import score_group
 from rft.tasks import TASKS
 from rft.types import Completion, Prompt, Video
 

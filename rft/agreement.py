@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from rft.comparison import TextTable
 from rft.data.dataset import Clips
 from rft.data.frames import ClipError
 from rft.errors import ParityError
+from rft.evaluation.comparison import TextTable
 from rft.parity import Agreement, Reading, compare, measured, within
 from rft.recipe import Recipe
 from rft.types import Completion, Prompt, Sampling, TrainSample, Video

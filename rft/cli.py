@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(args: argparse.Namespace) -> int | None:
-    from rft.check import check_file
+    from rft.checks.check import check_file
 
     checked = check_file(args.recipe, args.overrides)
     print(checked.text(), flush=True)
@@ -52,7 +52,7 @@ def _check(args: argparse.Namespace) -> int | None:
 
 
 def _train(args: argparse.Namespace) -> int | None:
-    from rft.check import check_file
+    from rft.checks.check import check_file
 
     checked = check_file(args.recipe, args.overrides, resume=args.resume)
     from rft.launch import train
@@ -68,7 +68,7 @@ def _eval(args: argparse.Namespace) -> int | None:
     if args.model is None:
         _eval_offline(args)
         return None
-    from rft.eval_recipe import EvalRequest, eval_recipe, parse_shard
+    from rft.evaluation.recipe import EvalRequest, eval_recipe, parse_shard
 
     asked = EvalRequest(args.task, parse_shard(args.shard or "0/1"), args.output)
     recipe = eval_recipe(
@@ -80,7 +80,7 @@ def _eval(args: argparse.Namespace) -> int | None:
 
 
 def _eval_offline(args: argparse.Namespace) -> None:
-    from rft.offline import evaluate_baseline, evaluate_predictions
+    from rft.evaluation.offline import evaluate_baseline, evaluate_predictions
 
     if any((args.shard, args.output, args.recipe, args.video_root, args.num_samples, args.overrides)):
         args.refuse("only a MODEL_DIR is asked: --shard, -o, --recipe, --video-root, --num-samples and keys go with it")
@@ -91,7 +91,7 @@ def _eval_offline(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    from rft.score import Asked, print_scored, score
+    from rft.scoring.stored import Asked, print_scored, score
 
     asked = Asked(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
     print_scored(score(args.source, asked, args.output), args.json)
@@ -104,7 +104,7 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from rft.report import report
+    from rft.runs.report import report
 
     print(report(args.run_dir))
 

@@ -93,8 +93,8 @@ def _real_clips(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from rft.comparison import plain
     from rft.data.convert.conversion import Choices, convert, write_rows
+    from rft.evaluation.comparison import plain
 
     choices = Choices(
         task=args.task,
@@ -121,9 +121,9 @@ def _columns(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _select(args: argparse.Namespace) -> None:
-    from rft.comparison import plain
     from rft.data.selection import Wanted, select, write_selection
     from rft.errors import DataError
+    from rft.evaluation.comparison import plain
 
     wrong = {
         "--around needs --num: how many rows to draw": args.around is not None and args.num is None,

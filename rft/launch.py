@@ -11,34 +11,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rft import agreement
-from rft.baselines import Baselines, baselines
-from rft.checkpoint import load_state
-from rft.comparison import Comparison, figures, result_tables
 from rft.data.dataset import PromptOrder, read_rows, to_prompt
 from rft.data.prefetch import ClipPrefetch
 from rft.data.usable import WHOLE, Shard, UsableRow, usable_rows
 from rft.data.video import ClipCache
 from rft.errors import Interrupted
-from rft.eval_recipe import EvalRequest
-from rft.evaluate import EvalResult
-from rft.evaluate import evaluate as evaluate_prompts
-from rft.live import View, open_view
-from rft.metrics import Clock, MetricsWriter
+from rft.evaluation.baselines import Baselines, baselines
+from rft.evaluation.comparison import Comparison, figures, result_tables
+from rft.evaluation.evaluate import EvalResult
+from rft.evaluation.evaluate import evaluate as evaluate_prompts
+from rft.evaluation.predictions import read_result, write_result
+from rft.evaluation.recipe import EvalRequest
+from rft.evaluation.two_pass import TwoPass
 from rft.parity import Agreement
-from rft.predictions import read_result, write_result
-from rft.quiet import quiet_libraries
 from rft.recipe import Recipe
-from rft.recorder import RunRecorder
 from rft.rollout.pool import WorkerPool
-from rft.run_dir import RunDir
-from rft.stop import StopSignal
+from rft.runs.checkpoint import load_state
+from rft.runs.live import View, open_view
+from rft.runs.metrics import Clock, MetricsWriter
+from rft.runs.quiet import quiet_libraries
+from rft.runs.recorder import RunRecorder
+from rft.runs.run_dir import RunDir
+from rft.runs.stop import StopSignal
 from rft.train import train as run_steps
-from rft.two_pass import TwoPass
 from rft.types import Prompt
 
 if TYPE_CHECKING:
     from rft.learner_actors import LearnerActors
-from rft.upcoming import read_upcoming
+from rft.runs.upcoming import read_upcoming
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""

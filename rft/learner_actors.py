@@ -13,7 +13,7 @@ from rft.cluster import SHARED_GPU
 from rft.errors import CheckpointError, Interrupted, RftError
 from rft.parity import Reading
 from rft.recipe import Recipe
-from rft.run_dir import PARTIAL_PREFIX, read_lines
+from rft.runs.run_dir import PARTIAL_PREFIX, read_lines
 from rft.types import Demonstration, TrainSample, WeightsRef
 
 POLL_S = 0.3

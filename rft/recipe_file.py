@@ -84,7 +84,7 @@ def problem_text(place: str, problems: Sequence[object]) -> str:
 
 
 def near_name(name: str, known: Collection[str], others: Sequence[str] = ()) -> str:
-    """" Did you mean 'x'?" for a close name, or the first of the others, else the names there are."""
+    """ " Did you mean 'x'?" for a close name, or the first of the others, else the names there are."""
     close = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6) or others
     if close:
         return f" Did you mean '{close[0]}'?"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from rft.errors import Interrupted
-from rft.frame_order import with_order_bonus
-from rft.ground_truth import with_ground_truth
-from rft.metrics import Clock, PhaseSpan, group_metrics
 from rft.recipe import Recipe
-from rft.scoring import TrainBatch, running_spread, score_group, solved, train_samples
+from rft.runs.metrics import Clock, PhaseSpan, group_metrics
+from rft.scoring.frame_order import with_order_bonus
+from rft.scoring.ground_truth import with_ground_truth
+from rft.scoring.group import TrainBatch, running_spread, score_group, solved, train_samples
 from rft.types import Completion, Group, Prompt, Sampling, TrainSample, WeightsRef
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rft.check import check_file
-from rft.check_rewards import reward_problems
+from rft.checks.check import check_file
+from rft.checks.rewards import reward_problems
 from rft.recipe import Recipe
 from rft.recipe_file import load_recipe
 

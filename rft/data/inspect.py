@@ -16,8 +16,8 @@ from rewards.types import (
     SpanTarget,
     Target,
 )
-from rft.comparison import TextTable, plain
 from rft.data.dataset import missing_videos, read_rows
+from rft.evaluation.comparison import TextTable, plain
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 

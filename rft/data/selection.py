@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from rft.comparison import TextTable
 from rft.data.dataset import NAMED_PROBLEMS, listed, read_rows
 from rft.errors import DataError
-from rft.run_dir import write_text, writing
-from rft.score import stored_rows
+from rft.evaluation.comparison import TextTable
+from rft.runs.run_dir import write_text, writing
+from rft.scoring.stored import stored_rows
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 

@@ -30,9 +30,9 @@ from rft.learner.weights import (
     trainable,
     write_json,
 )
-from rft.metrics import Clock
 from rft.parity import Reading
 from rft.recipe import Recipe
+from rft.runs.metrics import Clock
 from rft.types import Probe, TrainSample
 
 if TYPE_CHECKING:

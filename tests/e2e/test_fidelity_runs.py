@@ -13,9 +13,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from rft.metrics import read_metrics
-from rft.records import read_rollouts
-from rft.run_dir import RunDir
+from rft.runs.metrics import read_metrics
+from rft.runs.records import read_rollouts
+from rft.runs.run_dir import RunDir
 from rft.synthetic.rows import Sizes, write_dataset
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from rft.metrics import read_metrics
-from rft.records import read_rollouts
-from rft.run_dir import RunDir
+from rft.runs.metrics import read_metrics
+from rft.runs.records import read_rollouts
+from rft.runs.run_dir import RunDir
 from rft.synthetic.rows import Sizes, write_dataset
 
 pytestmark = pytest.mark.slow

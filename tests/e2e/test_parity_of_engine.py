@@ -27,7 +27,7 @@ from rft.parity import Agreement, Reading
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.rollout.worker import start_pool
-from rft.run_dir import RunDir
+from rft.runs.run_dir import RunDir
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.synthetic.rows import Sizes, write_dataset

@@ -15,9 +15,9 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from rft.metrics import read_metrics
-from rft.records import read_rollouts
-from rft.run_dir import RunDir
+from rft.runs.metrics import read_metrics
+from rft.runs.records import read_rollouts
+from rft.runs.run_dir import RunDir
 from rft.synthetic.rows import Sizes, write_dataset
 from rft.tasks import TASKS
 

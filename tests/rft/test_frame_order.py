@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from rewards.types import ChoiceTarget, SpanTarget, Target
-from rft.frame_order import SCORE_NAME, with_order_bonus
 from rft.recipe import Recipe
-from rft.scoring import score_group
+from rft.scoring.frame_order import SCORE_NAME, with_order_bonus
+from rft.scoring.group import score_group
 from rft.types import Completion, FinishReason, Group, Prompt, Sampling, Video, VideoSampling
 
 VIDEO = Video(Path("v.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))

@@ -7,9 +7,9 @@ import pytest
 
 from rewards.types import SpanTarget
 from rft.algorithm.advantage import advantages, advantages_beside_truth
-from rft.ground_truth import with_ground_truth
 from rft.recipe import GroundTruthRecipe, Recipe
-from rft.scoring import score_group, train_samples
+from rft.scoring.ground_truth import with_ground_truth
+from rft.scoring.group import score_group, train_samples
 from rft.types import Completion, Group, Prompt, Video, VideoSampling
 
 VIDEO = Video(Path("v.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))

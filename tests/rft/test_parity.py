@@ -14,13 +14,13 @@ from rft.agreement import gap_alarm, measure, pick_prompts, sampling, settle, ta
 from rft.data.dataset import PromptOrder
 from rft.data.frames import ClipError
 from rft.errors import ParityError
-from rft.live import PlainView
-from rft.metrics import read_metrics
 from rft.parity import Agreement, Reading, compare, first_difference
 from rft.recipe import ParityRecipe, Recipe
-from rft.recorder import RunRecorder
-from rft.run_dir import RunDir
-from rft.scoring import TrainBatch
+from rft.runs.live import PlainView
+from rft.runs.metrics import read_metrics
+from rft.runs.recorder import RunRecorder
+from rft.runs.run_dir import RunDir
+from rft.scoring.group import TrainBatch
 from rft.train import Collected, FinishedStep
 from rft.types import Completion, Prompt, Sampling, TrainSample, Video, VideoSampling
 

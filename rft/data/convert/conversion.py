@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rft.comparison import TextTable
 from rft.data.convert.examine import KINDS, Examined, examine
 from rft.data.convert.formats import FORMATS
 from rft.data.convert.types import Anomaly, Draft, Format, Published, Request
 from rft.data.dataset import NAMED_PROBLEMS, listed
 from rft.errors import DataError
-from rft.run_dir import write_text
+from rft.evaluation.comparison import TextTable
+from rft.runs.run_dir import write_text
 
 NAMED_IDS = 3
 """Rows that the summary names per kind of anomaly."""

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rft.comparison import plain
 from rft.data.convert.conversion import Choices, Conversion, convert, write_rows
 from rft.data.convert.formats import FORMATS
 from rft.data.convert.got10k_folders import even_indices
@@ -16,6 +15,7 @@ from rft.data.convert.vidtab_quality import labels_in
 from rft.data.dataset import read_rows
 from rft.data_commands import FORMATS as NAMED_FORMATS
 from rft.errors import DataError
+from rft.evaluation.comparison import plain
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 

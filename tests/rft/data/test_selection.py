@@ -12,8 +12,8 @@ from rewards.types import ChoiceTarget, Score
 from rft.cli import main
 from rft.data.selection import Wanted, chosen, select, write_selection
 from rft.errors import DataError
-from rft.records import write_records, write_rollouts
-from rft.run_dir import RunDir
+from rft.runs.records import write_records, write_rollouts
+from rft.runs.run_dir import RunDir
 from rft.types import Completion, Group, Prompt, Rollout, Video, VideoSampling
 
 VIDEO = Video(Path("v.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))

@@ -1,0 +1,192 @@
+"""Evaluations side by side: paired differences, and the tables a person reads."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rft.evaluation.baselines import Baselines
+from rft.evaluation.evaluate import MODES, READINGS, EvalResult, Mode, RowSet
+from rft.evaluation.intervals import Estimate, bootstrap
+from rft.evaluation.published_results import comparable_results, published_set, why_not_comparable
+from rft.tasks import TASKS
+from rft.tasks.types import Task
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table before it is drawn."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two evaluations of the same rows, beside what blind answers score on them."""
+
+    before: EvalResult
+    after: EvalResult
+    blind: Baselines
+    before_name: str = "after cold start"
+    after_name: str = "after GRPO"
+
+    def change(self, name: str, mode: Mode) -> dict[str, Estimate]:
+        """Metric -> mean of after minus before, with the interval of resampled rows; {} where the mode is missing."""
+        return changes(self.before, self.after, name, mode)
+
+    def to_json(self) -> dict[str, Any]:
+        """{set: {mode: {metric: {"change": value, "low": value, "high": value}}}}."""
+        return {
+            name: {
+                mode: {
+                    metric: {"change": e.value, "low": e.low, "high": e.high}
+                    for metric, e in self.change(name, mode).items()
+                }
+                for mode in MODES
+            }
+            for name in self.after.sets
+        }
+
+    def table(self, tasks: Mapping[str, Task] = TASKS) -> TextTable:
+        """One line per set of rows and mode, in its task's main metric."""
+        rows: list[tuple[str, ...]] = []
+        for name, of_set in self.after.sets.items():
+            metric = tasks[of_set.task].main_metric
+            best = self.blind.best(name, metric)
+            for mode in MODES:
+                before, after = self.before.estimates(name, mode), self.after.estimates(name, mode)
+                if metric in before and metric in after:
+                    rows.append(
+                        (
+                            name,
+                            metric,
+                            mode,
+                            str(of_set.num_rows),
+                            f"{best[1].value:.3f} {best[0]}" if best else "-",
+                            f"{before[metric].value:.3f}",
+                            f"{after[metric].value:.3f}",
+                            signed(self.change(name, mode)[metric]),
+                            _best_published(of_set, metric),
+                        )
+                    )
+        columns: tuple[str, ...] = ("set", "metric", "mode", "rows", "best blind answer")
+        columns += (self.before_name, self.after_name, "change", "published")
+        if not any(row[-1] for row in rows):
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
+        caption = "Change: mean over the same rows, with its 95 % bootstrap interval; * where that excludes 0."
+        return TextTable("Held-out rows", columns, tuple(rows), caption)
+
+
+def changes(before: EvalResult, after: EvalResult, name: str, mode: Mode) -> dict[str, Estimate]:
+    """Paired over rows. Raises ValueError where the two evaluations hold different rows of the set."""
+    first, last = before.rows(name, mode), after.rows(name, mode)
+    if not first or not last:
+        return {}
+    if first.keys() != last.keys():
+        raise ValueError(f"{name}: the two evaluations share {len(first.keys() & last.keys())} rows of {len(last)}")
+    paired = [{name: last[row][name] - first[row][name] for name in last[row]} for row in last]
+    return bootstrap(paired, after.seed)
+
+
+def result_tables(
+    result: EvalResult | None, blind: Baselines, tasks: Mapping[str, Task] = TASKS
+) -> tuple[TextTable, ...]:
+    """One table per set of rows: blind answers, the model under every reading, published figures where comparable."""
+    found = blind.sets | (result.sets if result else {})
+    return tuple(_set_table(name, rows, result, blind, tasks[rows.task].main_metric) for name, rows in found.items())
+
+
+def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baselines, main: str) -> TextTable:
+    lines: list[tuple[str, Mapping[str, Estimate | float]]] = [
+        (f"blind: {baseline}", metrics) for baseline, metrics in blind.estimates.get(name, {}).items()
+    ]
+    if result:
+        lines += [
+            (f"{mode}, {reading}", result.estimates(name, mode, reading)) for mode in MODES for reading in READINGS
+        ]
+    reason, published = why_not_comparable(rows), published_set(rows)
+    caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {reason}."
+    if published and not reason:
+        lines += [(f"{one.model} ({one.source})", one.values) for one in comparable_results(rows)]
+        caption = caption.replace(f"{reason}.", f"VideoChat-R1, arXiv:2504.06958v5; {published.remark}.")
+    lines = [(who, values) for who, values in lines if values]
+    metrics = tuple(dict.fromkeys(metric for _, values in lines for metric in values))
+    drawn = tuple((who, *(_cell(values.get(metric), metric == main) for metric in metrics)) for who, values in lines)
+    columns = ("", *(f"{metric}*" if metric == main else metric for metric in metrics))
+    of_task = "" if name == rows.task else f" ({rows.task})"
+    problem = problems(result, name) if result else ""
+    return TextTable(f"{name}{of_task}, {rows.num_rows:,} rows", columns, drawn, caption + problem)
+
+
+def _best_published(rows: RowSet, metric: str) -> str:
+    """The highest published figure that is comparable, as "0.608 VideoChat-R1"; "" where there is none."""
+    found = [(one.values[metric], one.model) for one in comparable_results(rows) if metric in one.values]
+    return "{:.3f} {}".format(*max(found)) if found else ""
+
+
+def _cell(value: Estimate | float | None, is_main: bool) -> str:
+    """The main metric with its interval, which published figures do not have."""
+    if value is None:
+        return "-"
+    if not isinstance(value, Estimate):
+        return f"{value:.3f}"
+    return bounded(value) if is_main else f"{value.value:.3f}"
+
+
+def figures(result: EvalResult | None, blind: Baselines) -> dict[str, Any]:
+    """All that the tables are made of, as JSON: {"eval", "baselines", "baseline_intervals", "published"} by set."""
+    found = blind.sets | (result.sets if result else {})
+    return {
+        **({"eval": result.to_json()} if result else {}),
+        "baselines": blind.to_json(),
+        "baseline_intervals": blind.intervals_json(),
+        "published": {name: _published(rows) for name, rows in found.items()},
+    }
+
+
+def _published(rows: RowSet) -> dict[str, Any]:
+    found, reason = published_set(rows), why_not_comparable(rows)
+    return {
+        "comparable": reason is None,
+        "remark": reason or (found.remark if found else ""),
+        "results": [{"model": r.model, "source": r.source, **r.values} for r in (found.results if found else ())],
+    }
+
+
+def problems(result: EvalResult, name: str) -> str:
+    """A sentence on completions that failed, were cut or are at fault; all stay in every mean. "" without any."""
+    total, faults = Counter[str](), {reading: Counter[str]() for reading in READINGS}
+    for mode in MODES:
+        counts = result.counts(name, mode)
+        total.update({kind: counts[kind] for kind in ("completions", "failed", "truncated", "malformed")})
+        for reading, found in counts["faults"].items():
+            faults[reading].update(found)
+    named = [f"{total[kind]} {kind}" for kind in ("failed", "truncated", "malformed") if total[kind]]
+    for reading, found in faults.items():
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.items()))
+        named += [f"at fault, {reading}: {kinds}"] if kinds else []
+    return f" Of {total['completions']} completions: {'; '.join(named)} (all counted in the means)." if named else ""
+
+
+def signed(estimate: Estimate) -> str:
+    mark = " *" if estimate.excludes_zero else ""
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]{mark}"
+
+
+def bounded(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def plain(table: TextTable) -> str:
+    """The table as lines of ASCII, columns aligned."""
+    lines: Sequence[tuple[str, ...]] = (table.columns, *table.rows)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
+
+    def drawn(line: tuple[str, ...]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([table.title, drawn(table.columns), rule, *map(drawn, table.rows), *filter(None, [table.caption])])

@@ -1,0 +1,274 @@
+"""Evaluation: greedy and sampled completions, judged by each task's own metrics, under two readings."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from rewards import REWARDS, RewardFn
+from rewards.published import PUBLISHED_EVAL
+from rewards.types import Fault, GroundedChoiceTarget, SpanTarget, Target
+from rft.evaluation.intervals import Estimate, bootstrap
+from rft.scoring.faults import fault_of
+from rft.tasks import TASKS
+from rft.tasks.types import Task
+from rft.types import Completion, FinishReason, Prompt, Sampling
+
+Mode = Literal["greedy", "sampled"]
+MODES: tuple[Mode, ...] = ("greedy", "sampled")
+
+ReadingName = Literal["lenient", "strict"]
+"""How completions are read: as a person would, or as the evaluation scripts released with VideoChat-R1 do."""
+READINGS: tuple[ReadingName, ...] = ("lenient", "strict")
+
+WELL_FORMED = "well_formed"
+"""The metric of every task that is 1 where the completion has the asked form."""
+
+
+class Generator(Protocol):
+    """What evaluation needs of the rollout workers."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]: ...
+
+
+class Asked(Protocol):
+    """What a blind answer is judged by: a Prompt or a Sample."""
+
+    @property
+    def prompt_id(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def dataset(self) -> str | None: ...
+    @property
+    def target(self) -> Target: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one reading makes of a completion."""
+
+    values: dict[str, float]
+    """Metric -> value of this completion."""
+    fault: Fault | None
+    """What is wrong with the answer as such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One judged completion."""
+
+    prompt_id: str
+    task: str
+    dataset: str | None
+    target: Target
+    duration_s: float | None
+    mode: Mode
+    number: int
+    """Place among the row's completions of this mode, from 0."""
+    completion: str
+    finish_reason: FinishReason
+    num_tokens: int
+    policy_version: int
+    readings: dict[ReadingName, Reading]
+    """"strict" is missing where no released script reads the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSet:
+    """Rows whose figures are one mean: those of one data set and task."""
+
+    task: str
+    dataset: str | None
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """All samples of one evaluation, and what follows from them, whatever order the samples have."""
+
+    samples: tuple[Sample, ...]
+    seed: int
+    """Of the bootstrap."""
+
+    @property
+    def sets(self) -> dict[str, RowSet]:
+        """Name (see `row_sets`) -> its rows."""
+        return row_sets(self.samples)
+
+    def of(self, name: str, mode: Mode) -> tuple[Sample, ...]:
+        """The samples of a set, in the order of their ids."""
+        rows = self.sets[name]
+        found = [s for s in self.samples if (s.task, s.dataset, s.mode) == (rows.task, rows.dataset, mode)]
+        return tuple(sorted(found, key=lambda s: (s.prompt_id, s.number)))
+
+    def rows(self, name: str, mode: Mode, reading: ReadingName = "lenient") -> dict[str, dict[str, float]]:
+        """Prompt id -> metric -> mean over the row's samples; {} where the mode or the reading is missing."""
+        by_row: dict[str, list[dict[str, float]]] = defaultdict(list)
+        for sample in self.of(name, mode):
+            if reading in sample.readings:
+                by_row[sample.prompt_id].append(sample.readings[reading].values)
+        return {
+            prompt_id: {name: sum(v[name] for v in values) / len(values) for name in values[0]}
+            for prompt_id, values in by_row.items()
+        }
+
+    def estimates(self, name: str, mode: Mode, reading: ReadingName = "lenient") -> dict[str, Estimate]:
+        """Metric -> mean over all rows, the failed and malformed ones included; {} where there are none."""
+        return bootstrap(list(self.rows(name, mode, reading).values()), self.seed)
+
+    def counts(self, name: str, mode: Mode) -> dict[str, Any]:
+        """How many completions there are, failed, were cut at the limit, or were not in the asked form; and how many
+        answers each reading found at fault, by kind."""
+        samples = self.of(name, mode)
+        answered = [s for s in samples if s.finish_reason != "error"]
+        readings = {reading: [s.readings[reading] for s in answered if reading in s.readings] for reading in READINGS}
+        return {
+            "completions": len(samples),
+            "failed": len(samples) - len(answered),
+            "truncated": sum(s.finish_reason == "length" for s in samples),
+            "malformed": sum(s.readings["lenient"].values.get(WELL_FORMED, 1.0) == 0 for s in samples),
+            "faults": {
+                reading: dict(Counter(r.fault for r in found if r.fault)) for reading, found in readings.items()
+            },
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """{set: {"task", "dataset", "rows", "greedy": {metric: value}, "sampled", "intervals", "strict", "counts"}}.
+
+        The first figures are the lenient reading's; "strict" holds "greedy", "sampled" and "intervals" of its own.
+        """
+        return {
+            name: {
+                "task": rows.task,
+                "dataset": rows.dataset,
+                "rows": rows.num_rows,
+                **self._figures(name, "lenient"),
+                "strict": self._figures(name, "strict"),
+                "counts": {mode: self.counts(name, mode) for mode in MODES},
+            }
+            for name, rows in self.sets.items()
+        }
+
+    def metrics(self, tasks: Mapping[str, Task] = TASKS) -> dict[str, float]:
+        """Names of rft/runs/metrics.py -> value; `eval/<set>` is the main metric, sampled where there are samples."""
+        metrics: dict[str, float] = {}
+        for name, rows in self.sets.items():
+            # Slashes divide the parts of a metric's name.
+            curve = name.replace("/", ".")
+            for mode in MODES:
+                for metric, estimate in self.estimates(name, mode).items():
+                    metrics[f"eval/{curve}/{mode}/{metric}"] = estimate.value
+                    if metric == tasks[rows.task].main_metric:
+                        metrics[f"eval/{curve}"] = estimate.value
+        return metrics
+
+    def _figures(self, name: str, reading: ReadingName) -> dict[str, Any]:
+        estimates = {mode: self.estimates(name, mode, reading) for mode in MODES}
+        return {
+            **{mode: {metric: e.value for metric, e in estimates[mode].items()} for mode in MODES},
+            "intervals": {m: {metric: [e.low, e.high] for metric, e in estimates[m].items()} for m in MODES},
+        }
+
+
+def row_sets(asked: Iterable[Asked]) -> dict[str, RowSet]:
+    """The sets of rows in order of their names: the data set's where rows name one, else the task's.
+
+    Where rows of one data set have several tasks, the task stands behind its name in brackets.
+    """
+    ids: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for one in asked:
+        ids[one.task, one.dataset].add(one.prompt_id)
+    shared = Counter(dataset for _, dataset in ids)
+    names = {
+        kind: kind[0] if kind[1] is None else kind[1] if shared[kind[1]] == 1 else f"{kind[1]} ({kind[0]})"
+        for kind in ids
+    }
+    return {names[kind]: RowSet(*kind, len(ids[kind])) for kind in sorted(ids, key=lambda kind: names[kind])}
+
+
+def evaluate(
+    pool: Generator,
+    prompts: Sequence[Prompt],
+    durations: Sequence[float | None],
+    sampling: Sampling,
+    num_samples: int,
+    seed: int,
+    on_progress: Callable[[int], None] = lambda num_done: None,
+    tasks: Mapping[str, Task] = TASKS,
+) -> EvalResult:
+    """Judge one greedy and `num_samples` sampled completions of every prompt.
+
+    `durations`: seconds of each prompt's clip, where known. `on_progress` is told of each finished prompt;
+    their number is len(prompts), twice that with samples. A failed completion is judged as an empty one.
+    """
+    if len(durations) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts but {len(durations)} durations")
+    passes: list[tuple[Mode, Sampling]] = [
+        ("greedy", replace(sampling, num_generations=1, temperature=0.0, top_p=1.0, top_k=0))
+    ]
+    if num_samples:
+        passes.append(("sampled", replace(sampling, num_generations=num_samples)))
+    samples: list[Sample] = []
+    for mode, how in passes:
+        judged: dict[int, tuple[Sample, ...]] = {}
+        for index, completions in pool.generate(prompts, how, seed):
+            judged[index] = tuple(
+                judge(tasks, prompts[index], durations[index], mode, number, completion)
+                for number, completion in enumerate(completions)
+            )
+            on_progress(1)
+        missing = [prompts[i].prompt_id for i in range(len(prompts)) if not judged.get(i)]
+        if missing:
+            raise RuntimeError(f"no completions for {len(missing)} of {len(prompts)} prompts, first {missing[0]}")
+        samples += [sample for index in range(len(prompts)) for sample in judged[index]]
+    return EvalResult(tuple(samples), seed)
+
+
+def judge(
+    tasks: Mapping[str, Task], asked: Asked, duration_s: float | None, mode: Mode, number: int, completion: Completion
+) -> Sample:
+    """A completion under every reading there is of its task; `duration_s`: of the clip, where known."""
+    target = of_length(asked.target, duration_s)
+    return Sample(
+        prompt_id=asked.prompt_id,
+        task=asked.task,
+        dataset=asked.dataset,
+        target=target,
+        duration_s=duration_s,
+        mode=mode,
+        number=number,
+        completion=completion.text,
+        finish_reason=completion.finish_reason,
+        num_tokens=len(completion.token_ids),
+        policy_version=completion.policy_version,
+        readings=read(tasks[asked.task], completion.text, completion.finish_reason, target),
+    )
+
+
+def read(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[ReadingName, Reading]:
+    """What each reading makes of a completion; a failed one is read as an empty one."""
+    text = "" if finish_reason == "error" else completion
+    return {
+        name: Reading(task.measure(text, target, table), _fault(task, text, target, table))
+        for name, table in reading_tables(task).items()
+    }
+
+
+def reading_tables(task: Task) -> dict[ReadingName, Mapping[str, RewardFn]]:
+    """The rewards by which each reading reads; "strict" only where released scripts read all that the task rewards."""
+    is_published = all(name in PUBLISHED_EVAL for name, _ in task.rewards)
+    return {"lenient": REWARDS, **({"strict": {**REWARDS, **PUBLISHED_EVAL}} if is_published else {})}
+
+
+def of_length(target: Target, duration_s: float | None) -> Target:
+    """The target of a clip that is so long; as it is where that is not known or it holds no times."""
+    if duration_s is None or not isinstance(target, SpanTarget | GroundedChoiceTarget):
+        return target
+    return replace(target, duration_s=duration_s)
+
+
+def _fault(task: Task, text: str, target: Target, table: Mapping[str, RewardFn]) -> Fault | None:
+    return fault_of({name: table[name](text, target) for name, _ in task.rewards})

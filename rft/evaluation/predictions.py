@@ -1,0 +1,232 @@
+"""Completions on disk: one JSON line each, as `rft eval -o` writes them or as another program does."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rewards.types import TARGET_FORMS, Target, target_from_dict, target_to_dict
+from rft.data.dataset import listed
+from rft.errors import CheckpointError, DataError
+from rft.evaluation.evaluate import EvalResult, Mode, Reading, Sample, of_length, read
+from rft.runs.records import read_records, write_records
+from rft.runs.run_dir import write_text, writing
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+from rft.types import FinishReason
+
+NAMED_PROBLEMS = 20
+PACKED = ".zst"
+"""Ending of the files that are compressed."""
+
+
+class Prediction(BaseModel):
+    """One line: a completion, and what it is judged by. Other keys are passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True)
+
+    id: str | None = None
+    """Of the row that was asked; may be left out where the line holds its own truth."""
+    completion: str
+    task: str | None = None
+    dataset: str | None = None
+    target: dict[str, Any] | None = None
+    """The truth, as in a row; may be left to the row."""
+    duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Seconds of the clip."""
+    num_options: int | None = Field(None, ge=1)
+    """Among how many answers the row asks to choose."""
+    mode: Mode = "greedy"
+    number: int = Field(0, ge=0)
+    """Place among the completions of this row and mode."""
+    finish_reason: FinishReason = "stop"
+    num_tokens: int = Field(0, ge=0)
+    policy_version: int = 0
+    seed: int = 0
+    """Of the bootstrap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What was read, judged again."""
+
+    result: EvalResult
+    missing: tuple[str, ...] = ()
+    """Ids of rows that nothing was predicted for."""
+
+
+def write_result(path: Path, result: EvalResult) -> None:
+    """Every sample with its values, so that all figures can be computed again; compressed where the name says so."""
+    records = (_record(sample, result.seed) for sample in result.samples)
+    if path.suffix == PACKED:
+        write_records(path, records)
+        return
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+
+
+def read_result(path: Path) -> EvalResult:
+    """What `write_result` wrote into a compressed file. Raises CheckpointError where it cannot be read."""
+    records = list(read_records(path))
+    if not records:
+        raise CheckpointError(f"{path}: holds no samples. Delete it and evaluate again.")
+    return EvalResult(tuple(_sample(record) for record in records), records[0]["seed"])
+
+
+def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row] | None = None) -> Predictions:
+    """The completions of all files, judged as if they were of one evaluation; those of one task where `task` is given.
+
+    `task` also names the task of lines that do not. `rows`: what was asked; lines need no target of their own then,
+    and rows without a prediction are counted. DataError: every problem, by file and line.
+    """
+    problems: list[str] = []
+    asked = None if rows is None else {row.id: row for row in rows}
+    samples: list[Sample] = []
+    places: dict[tuple[str, str, int], str] = {}
+    seeds: dict[int, str] = {}
+    for where, line in _lines(paths, problems):
+        prediction = _prediction(line, where, problems)
+        if prediction is None:
+            continue
+        prompt_id = where if prediction.id is None else prediction.id
+        row = asked.get(prompt_id) if asked is not None else None
+        if asked is not None and row is None:
+            told = (
+                "missing; it names the row of --data" if prediction.id is None else f"{prompt_id!r} is no row of --data"
+            )
+            problems.append(f"{where}: id: {told}.")
+            continue
+        name = prediction.task or (row.task if row else task)
+        if task is not None and name != task:
+            continue
+        key = (prompt_id, prediction.mode, prediction.number)
+        if key in places:
+            problems.append(f"{where}: {_shown(key)} is at {places[key]} already. Give each shard once.")
+            continue
+        places[key] = where
+        seeds.setdefault(prediction.seed, where)
+        sample = _judged(prediction, prompt_id, name, row, where, problems)
+        samples += [sample] if sample else []
+    if len(seeds) > 1:
+        problems.append(f"{' and '.join(seeds.values())}: shards of evaluations with different seeds: {list(seeds)}.")
+    if not samples and not problems:
+        problems.append(f"{', '.join(map(str, paths))}: no predictions{f' of task {task}' if task else ''}")
+    if problems:
+        raise DataError(listed(problems, NAMED_PROBLEMS))
+    found = {sample.prompt_id for sample in samples}
+    missing = tuple(row.id for row in rows or () if row.id not in found and task in (None, row.task))
+    return Predictions(EvalResult(tuple(samples), next(iter(seeds))), missing)
+
+
+def _judged(
+    prediction: Prediction, prompt_id: str, name: str | None, row: Row | None, where: str, problems: list[str]
+) -> Sample | None:
+    """The sample, or None with its problems noted."""
+    if name not in TASKS:
+        known = f"one of {', '.join(TASKS)}"
+        problems.append(f"{where}: task: {'missing; give --task' if name is None else f'unknown: {name!r}'}, {known}.")
+        return None
+    duration_s = prediction.duration_s or (row.clip_s if row else None)
+    try:
+        target = _target(prediction, row, name)
+    except ValueError as error:
+        problems.append(f"{where}: target: {error}")
+        return None
+    target = of_length(target, duration_s)
+    return Sample(
+        prompt_id=prompt_id,
+        task=name,
+        dataset=prediction.dataset or (row.dataset if row else None),
+        target=target,
+        duration_s=duration_s,
+        mode=prediction.mode,
+        number=prediction.number,
+        completion=prediction.completion,
+        finish_reason=prediction.finish_reason,
+        num_tokens=prediction.num_tokens,
+        policy_version=prediction.policy_version,
+        readings=read(TASKS[name], prediction.completion, prediction.finish_reason, target),
+    )
+
+
+def _target(prediction: Prediction, row: Row | None, name: str) -> Target:
+    """The truth, of the line or of its row. Raises ValueError where there is none, or it is not the task's."""
+    if row is not None:
+        truth = TASKS[row.task].target(row)
+        if prediction.target is not None and target_from_dict(prediction.target) != truth:
+            raise ValueError(f"{json.dumps(prediction.target)} is not that of the row: {json.dumps(row.target)}")
+    elif prediction.target is None:
+        raise ValueError("missing. Write the truth into each line, or give the rows with --data.")
+    else:
+        truth = target_from_dict(prediction.target, None, prediction.num_options)
+    if type(truth) is not TASKS[name].target_type:
+        has = ", ".join(target_to_dict(truth))
+        raise ValueError(f"has {has}, but {name} needs {TARGET_FORMS[TASKS[name].target_type]}")
+    return truth
+
+
+def _lines(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str, Any]]:
+    """(file:line, its JSON value)."""
+    for path in paths:
+        if path.suffix == PACKED:
+            yield from ((f"{path}:{number}", line) for number, line in enumerate(read_records(path), start=1))
+            continue
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            problems.append(f"{path}: cannot be read: {cause}")
+            continue
+        # Not splitlines: it also splits at characters that JSON strings may hold.
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                try:
+                    yield f"{path}:{number}", json.loads(line)
+                except ValueError as error:
+                    problems.append(f"{path}:{number}: not JSON: {error}")
+
+
+def _prediction(line: Any, where: str, problems: list[str]) -> Prediction | None:
+    try:
+        return Prediction.model_validate(line)
+    except ValidationError as error:
+        for one in error.errors():
+            key = ".".join(map(str, one["loc"]))
+            problems.append(f"{where}: {f'{key}: ' if key else ''}{one['msg']}")
+        return None
+
+
+def _shown(key: tuple[str, str, int]) -> str:
+    return f"{key[1]} completion {key[2]} of {key[0]!r}"
+
+
+def _record(sample: Sample, seed: int) -> dict[str, Any]:
+    target = sample.target
+    return {
+        "id": sample.prompt_id,
+        "task": sample.task,
+        "dataset": sample.dataset,
+        "mode": sample.mode,
+        "number": sample.number,
+        "completion": sample.completion,
+        "finish_reason": sample.finish_reason,
+        "num_tokens": sample.num_tokens,
+        "policy_version": sample.policy_version,
+        "target": target_to_dict(target),
+        "duration_s": sample.duration_s,
+        "num_options": getattr(target, "num_options", None),
+        "readings": {name: asdict(reading) for name, reading in sample.readings.items()},
+        "seed": seed,
+    }
+
+
+def _sample(record: Mapping[str, Any]) -> Sample:
+    given = {key: value for key, value in record.items() if key not in ("id", "target", "num_options", "seed")}
+    target = target_from_dict(record["target"], record["duration_s"], record["num_options"])
+    readings = {name: Reading(**reading) for name, reading in record["readings"].items()}
+    return Sample(**given | {"prompt_id": record["id"], "target": target, "readings": readings})

@@ -1,0 +1,133 @@
+"""Checkpoints: all or nothing. What the learner writes, and beside it where the run stands."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rft.errors import CheckpointError
+from rft.runs.run_dir import PARTIAL_PREFIX, STATE_NAME, RunDir
+
+FORMAT = 1
+"""Version of the layout of a checkpoint."""
+
+
+class TrainState(BaseModel):
+    """Where a run stands, apart from what the learner keeps itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    format: int = FORMAT
+    step: int
+    """GRPO steps done."""
+    data_position: int
+    """Of the prompt order."""
+    seed: int
+    policy_version: int
+    """Optimizer updates done."""
+    bad: dict[str, str] = {}
+    """Prompt id -> why its clip could not be decoded."""
+    solved: dict[str, int] = {}
+    """Prompt id -> position of the prompt order from which on it is passed over."""
+    variances: dict[str, float] = {}
+    """Task -> running variance of the rewards inside a group."""
+    totals: dict[str, float] = {}
+    """Sums over the run so far, such as tokens and seconds by phase."""
+
+
+def save_checkpoint(run_dir: RunDir, step: int, write: Callable[[Path], None], state: TrainState, keep: int) -> Path:
+    """The folder of the new checkpoint; older ones than the last `keep` are then removed.
+
+    `write` fills an empty folder beside the final one, which takes its name only once all of it is on disk.
+    A complete checkpoint of this step stays as it is: an interrupt may follow a save that was due.
+    Raises CheckpointError where the disk refuses; the checkpoints before stay as they were.
+    """
+    if keep < 1:
+        raise ValueError(f"keep is {keep}; a run keeps at least one checkpoint")
+    final = run_dir.checkpoint(step)
+    if final in run_dir.complete_checkpoints():
+        return final
+    partial = final.with_name(f"{PARTIAL_PREFIX}{final.name}")
+    try:
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+        write(partial)
+        (partial / STATE_NAME).write_text(state.model_dump_json(indent=1), encoding="utf-8")
+        for path in (*partial.rglob("*"), partial):
+            flush(path)  # so that a full disk shows before the rename
+        if final.exists():
+            shutil.rmtree(final)  # without a state file, as the copy of a checkpoint broken off would be
+        os.rename(partial, final)
+        flush(final.parent)
+    except Exception as error:
+        # What cannot be removed now is removed by the next save or start, and is never taken for a checkpoint.
+        shutil.rmtree(partial, ignore_errors=True)
+        if not from_the_system(error):
+            raise
+        raise CheckpointError(refusal(run_dir, final, error)) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    prune(run_dir, keep)
+    return final
+
+
+def load_state(path: Path) -> TrainState:
+    """The state of the checkpoint folder `path`. Raises CheckpointError where it is missing or of another format."""
+    file = path / STATE_NAME
+    try:
+        state = TrainState.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{file}: cannot be read: {error.strerror}. Give a folder under checkpoints/ of a run."
+        ) from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise CheckpointError(f"{file}: {problems}. Delete this checkpoint to resume from the one before.") from error
+    if state.format != FORMAT:
+        raise CheckpointError(
+            f"{file}: format {state.format}, but this version of rft reads {FORMAT}. Resume with the rft that wrote it."
+        )
+    return state
+
+
+def flush(path: Path) -> None:
+    """Force a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def prune(run_dir: RunDir, keep: int) -> None:
+    """Remove all but the last `keep` checkpoints."""
+    for old in run_dir.complete_checkpoints()[:-keep]:
+        doomed = old.with_name(f"{PARTIAL_PREFIX}old_{old.name}")
+        try:
+            os.rename(old, doomed)  # first, so that a half-removed folder is never taken for a checkpoint
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise CheckpointError(
+                f"{old}: the new checkpoint is saved, but this old one cannot be removed: {error.strerror}. "
+                "Remove it by hand, then continue with --resume."
+            ) from error
+
+
+def from_the_system(error: Exception) -> bool:
+    """Whether `error` tells of the disk; safetensors reports it in the text of an error class of its own."""
+    return isinstance(error, OSError) or "(os error " in str(error)
+
+
+def refusal(run_dir: RunDir, final: Path, error: Exception) -> str:
+    last = run_dir.latest_checkpoint()
+    free = shutil.disk_usage(run_dir.path).free / 2**30
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    kept = f"The last good checkpoint is {last}" if last else "There is no earlier checkpoint"
+    return (
+        f"{final}: the checkpoint cannot be written: {reason} ({free:.1f} GiB free). {kept}. "
+        "Free space (or lower keep_checkpoints), then continue with --resume."
+    )

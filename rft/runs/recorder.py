@@ -1,0 +1,139 @@
+"""What a run keeps and shows: every step's metrics and rollouts, due checkpoints and evaluations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rft.agreement import gap_alarm
+from rft.data.dataset import PromptOrder
+from rft.evaluation.evaluate import EvalResult
+from rft.evaluation.predictions import write_result
+from rft.recipe import Recipe
+from rft.rollout.pool import FailedPrompt
+from rft.runs.checkpoint import TrainState, save_checkpoint
+from rft.runs.live import View
+from rft.runs.metrics import Clock, MetricsWriter
+from rft.runs.records import write_rollouts
+from rft.runs.run_dir import RunDir
+from rft.runs.timeline import TimelineWriter
+from rft.runs.upcoming import write_upcoming
+from rft.train import Collected, FinishedStep, Learner
+
+
+class RunRecorder:
+    """The Recorder of train.py, writing to a run folder and a live view. Steps in the folder count from 1."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: RunDir,
+        view: View,
+        learner: Learner,
+        prompts: PromptOrder,
+        evaluate: Callable[[int | None], EvalResult],
+        failed: Callable[[], Sequence[FailedPrompt]],
+        *,
+        resumed: TrainState | None = None,
+    ) -> None:
+        """`evaluate`: measures the current policy on the held-out prompts, at most that many rows.
+
+        `failed`: prompts that could not be sampled since it was last called.
+        """
+        self._recipe, self._run, self._view = recipe, run, view
+        self._learner, self._prompts, self._evaluate = learner, prompts, evaluate
+        self._failed = failed
+        self._num_bad = len(resumed.bad) if resumed else 0
+        self._upcoming: Collected | None = None
+        self._variances: Mapping[str, float] = resumed.variances if resumed else {}
+        self._timeline = TimelineWriter(run.timeline)
+        self._alarmed = False
+        """The step before was beyond the bounds of recipe.parity: one note for a stretch of such steps."""
+        self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
+        self._saved_step = resumed.step if resumed else 0
+        self.clock = Clock(resumed.totals if resumed else None)
+        """Seconds by phase of all GRPO steps, evaluations between them included."""
+        self.num_steps = self._saved_step
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        if done == 0:
+            self._view.phase(phase, total or None)
+        else:
+            self._view.advance()
+
+    def step(self, done: FinishedStep) -> None:
+        self.num_steps = done.number + 1
+        self._upcoming, self._variances = done.upcoming, done.collected.variances
+        alarm = gap_alarm(done.metrics, self._recipe)
+        metrics = done.metrics | self._prompts.counters() | {"logprob_gap_alarm": float(alarm is not None)}
+        self.clock.add(phase_seconds(metrics))
+        with self.clock.phase("record"):
+            path = self._run.rollouts_file(self.num_steps)
+            write_rollouts(path, self.num_steps, done.collected.groups, done.collected.batch.samples)
+            self._timeline.write(self.num_steps, "rollout", done.collected.spans)
+            self._timeline.write(self.num_steps, "learner", done.spans)
+            self._metrics.write(self.num_steps, metrics)
+            self._view.step(self.num_steps, self._recipe.steps, metrics)
+            self._name_losses()
+            if alarm and not self._alarmed:
+                self._view.note(f"step {self.num_steps}: {alarm}")
+            self._alarmed = alarm is not None
+
+    def _mark(self) -> None:
+        """Put what the recorder itself did since the last call on the timeline."""
+        self._timeline.write(self.num_steps, "learner", self.clock.spans)
+        self.clock.spans.clear()
+
+    def _name_losses(self) -> None:
+        """Tell of rows and prompts that the step lost."""
+        bad = list(self._prompts.bad.items())
+        for prompt_id, reason in bad[self._num_bad :]:
+            self._view.note(f"row {prompt_id} left out: {reason}")
+        self._num_bad = len(bad)
+        for failed in self._failed():
+            self._view.note(f"no answer to {failed.prompt_id}: {failed.problem}")
+
+    def after_step(self) -> None:
+        every, last = self._recipe.eval.every, self._recipe.steps
+        if self.num_steps % self._recipe.save_every == 0 or self.num_steps == last:
+            self.save()
+        if every and self.num_steps % every == 0 and self.num_steps != last:
+            with self.clock.phase("eval"):
+                result = self._evaluate(self._recipe.eval.max_rows)
+            write_result(self._run.eval_file(self.num_steps), result)
+            self._metrics.write(self.num_steps, result.metrics())
+            self._view.evaluated(result.metrics())
+        self._mark()
+
+    def save(self) -> Path:
+        """A checkpoint of the last recorded step, unless there is one already."""
+        path = self._run.checkpoint(self.num_steps)
+        if self._saved_step == self.num_steps and path.exists():
+            return path
+        self._view.phase("checkpoint")
+        with self.clock.phase("checkpoint"):
+            state = TrainState(
+                step=self.num_steps,
+                data_position=self._upcoming.position if self._upcoming else self._prompts.position,
+                seed=self._recipe.seed,
+                policy_version=self._learner.policy_version,
+                bad=self._prompts.bad,
+                solved=self._prompts.solved,
+                variances=dict(self._variances),
+                totals=self.clock.seconds,
+            )
+            saved = save_checkpoint(self._run, self.num_steps, self._write, state, self._recipe.keep_checkpoints)
+        self._saved_step = self.num_steps
+        return saved
+
+    def _write(self, directory: Path) -> None:
+        self._learner.save(directory)
+        if self._upcoming is not None:
+            write_upcoming(directory, self._upcoming)
+
+    def close(self) -> None:
+        self._metrics.close()
+
+
+def phase_seconds(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Phase -> seconds of a step. Parts of `update`, and what ran behind the step before, are left out."""
+    named = {name.removeprefix("seconds/"): s for name, s in metrics.items() if name.startswith("seconds/")}
+    return {name: seconds for name, seconds in named.items() if not name.startswith(("learner_", "ahead_"))}

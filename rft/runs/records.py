@@ -1,0 +1,79 @@
+"""Rollouts on disk: one JSON line each, zstd compressed, with everything that decided the reward."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from rewards.types import target_to_dict
+from rft.errors import CheckpointError
+from rft.runs.run_dir import replace_file, writing
+from rft.types import Group, TrainSample
+
+
+def write_rollouts(path: Path, step: int, groups: Sequence[Group], samples: Sequence[TrainSample] = ()) -> None:
+    """One line per rollout of `groups`; `samples`: what the learner was given of them, for the advantages."""
+    # The sample carries the rollout's own completion, so identity tells apart equal texts of one group.
+    advantages = {id(sample.completion): sample.advantage for sample in samples}
+    write_records(path, (line for group in groups for line in rollout_lines(step, group, advantages)))
+
+
+def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iterator[dict[str, Any]]:
+    """Plain values of each rollout; the advantage is null where the learner did not see the completion."""
+    prompt = group.prompt
+    asked = {
+        "step": step,
+        "prompt_id": prompt.prompt_id,
+        "task": prompt.task,
+        "video": str(prompt.video.path),
+        "start_s": prompt.video.start_s,
+        "end_s": prompt.video.end_s,
+        "text": prompt.text,
+        "target": target_to_dict(prompt.target),
+        "duration_s": getattr(prompt.target, "duration_s", None),
+    }
+    for rollout in group.rollouts:
+        completion = rollout.completion
+        yield asked | {
+            "completion": completion.text,
+            "finish_reason": completion.finish_reason,
+            "num_tokens": len(completion.token_ids),
+            "policy_version": completion.policy_version,
+            "scores": {name: asdict(score) for name, score in rollout.scores.items()},
+            "reward": rollout.reward,
+            "problem": rollout.problem,
+            "advantage": advantages.get(id(completion)),
+        }
+
+
+def read_rollouts(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of one file, as written."""
+    return read_records(path)
+
+
+def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Compressed JSON lines; the file is there whole or not at all. Raises CheckpointError where the disk refuses."""
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as raw, zstandard.ZstdCompressor().stream_writer(raw) as packed:
+            for record in records:
+                packed.write(json.dumps(record).encode() + b"\n")
+
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, write)
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Raises CheckpointError where the file cannot be read to its end."""
+    unpack = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        text = unpack.decompress(path.read_bytes()).decode()
+        if not unpack.eof:
+            raise ValueError("the file is cut short")
+        yield from map(json.loads, text.splitlines())
+    except (OSError, ValueError, zstandard.ZstdError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}). Delete it; the other files stand alone.") from error

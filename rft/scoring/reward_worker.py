@@ -1,0 +1,272 @@
+"""Reward functions in a process of their own, which ends when one hangs.
+
+Only the end of a process stops every loop: a signal handler waits for the regular expression engine to return, and
+handlers run in the main thread alone. The process sets itself an alarm with the system's default action, so it ends in
+time even where nobody is left to watch it.
+"""
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing.connection import Connection, Pipe
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from rewards.types import Fault, Score
+from rft.errors import RewardError
+
+INSIDE = "RFT_REWARD_PROCESS"
+"""Set in the environment of the process that judges."""
+
+_START_TIMEOUT_S = 60.0
+"""For a new process, and for the import of the file that a reward stands in."""
+
+FunctionRef = tuple[str, str, str | None]
+"""Module, name inside it, file."""
+
+
+class RewardWorker:
+    """Judges completions in one child process, started at first use and again after it had to end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._finalizer: Callable[[], object] = lambda: None
+        self.num_starts = 0
+
+    def judge(
+        self,
+        fn: Callable[..., Score],
+        completions: Sequence[str],
+        target: object,
+        args: Mapping[str, Any],
+        limit_s: float,
+    ) -> tuple[Score | str, ...]:
+        """One Score per completion, or words that say why there is none; `limit_s` holds for all of them together.
+
+        A function with a keyword `concurrency` has so many completions judged side by side, in threads. After a
+        completion that hangs, those behind it are not judged. Raises RewardError where the function cannot be used at
+        all.
+        """
+        ref = function_ref(fn)
+        with self._lock:
+            try:
+                connection = self._running()
+                connection.send((ref, tuple(completions), target, dict(args), limit_s))
+                threads = self._receive(connection, time.monotonic() + _START_TIMEOUT_S)
+                if not isinstance(threads, int):
+                    raise RewardError(f"reward {ref[1]}: {threads or 'its file ended the process that imports it'}")
+                return self._outcomes(connection, len(completions), threads, limit_s)
+            except BaseException:
+                # Answers to this call may still be on their way; the next one must not take them for its own.
+                self._end()
+                raise
+
+    def close(self) -> None:
+        """End the process; a later `judge` starts another."""
+        with self._lock:
+            self._end()
+
+    def _running(self) -> Connection:
+        if self._connection is not None and self._process is not None and self._process.poll() is None:
+            return self._connection
+        self._end()
+        if INSIDE in os.environ:
+            raise RewardError(
+                "scoring was started by the import of a file that a reward stands in; "
+                "put the script's own work under `if __name__ == '__main__':`"
+            )
+        ours, theirs = Pipe()
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                f"from rft.scoring.reward_worker import serve; serve({theirs.fileno()}, {os.getpid()})",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what a reward prints must not mix with the output of the run
+            env={**os.environ, "PYTHONPATH": path, INSIDE: "1"},
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,  # Ctrl-C is for the run, which ends this process itself
+        )
+        theirs.close()
+        self._process, self._connection = process, ours
+        self._finalizer = weakref.finalize(self, _end_process, process, ours)
+        self.num_starts += 1
+        return ours
+
+    def _outcomes(self, connection: Connection, number: int, threads: int, limit_s: float) -> tuple[Score | str, ...]:
+        outcomes: dict[int, Score | str] = {}
+        # The process ends itself at limit_s; the second more is for one that took the alarm away.
+        deadline = time.monotonic() + limit_s + 1.0
+        while len(outcomes) < number:
+            message = self._receive(connection, deadline)
+            if message is None:
+                # Completions are begun in order, so the first of those left are the ones that were being judged.
+                left = [i for i in range(number) if i not in outcomes]
+                outcomes |= dict.fromkeys(left, "not judged: a completion before it ended the reward process")
+                outcomes |= dict.fromkeys(left[:threads], self._why_ended(limit_s))
+                break
+            i, outcome = message
+            outcomes[i] = outcome if isinstance(outcome, str) else Score(*outcome)
+        return tuple(outcomes[i] for i in range(number))
+
+    def _receive(self, connection: Connection, deadline: float) -> Any:
+        """The next message; None once the process has ended or the deadline has passed."""
+        try:
+            if connection.poll(max(0.0, deadline - time.monotonic())):
+                return connection.recv()
+        except (EOFError, ConnectionError):
+            return None
+        return None
+
+    def _why_ended(self, limit_s: float) -> str:
+        process = self._process
+        assert process is not None
+        # A process that closed the connection has an exit code in a moment; one that is only late has none.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        code = process.returncode
+        self._end()
+        if code is None or code == -signal.SIGALRM:
+            return f"took longer than {limit_s:g} s and was stopped"
+        return f"ended the reward process (exit code {code})"
+
+    def _end(self) -> None:
+        self._finalizer()
+        self._process = self._connection = None
+
+
+def _end_process(process: subprocess.Popen[bytes], connection: Connection) -> None:
+    connection.close()
+    # The process leads a group of its own, which also holds whatever a reward started.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@functools.cache
+def shared_worker() -> RewardWorker:
+    """The worker of callers that bring none: started at their first group, ended with the interpreter."""
+    return RewardWorker()
+
+
+def function_ref(fn: Callable[..., Score]) -> FunctionRef:
+    """Where another process finds a function. Raises RewardError where it cannot."""
+    module_name, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    module = sys.modules.get(module_name or "")
+    file = getattr(module, "__file__", None)
+    try:
+        found = _inside(module, name or "")
+    except AttributeError:
+        found = None
+    if found is not fn or module_name is None or name is None or (module_name == "__main__" and file is None):
+        raise RewardError(
+            f"reward {name or fn!r} cannot be found from another process: "
+            "write it as a plain function at the top level of a file (no lambda, inner function or partial)"
+        )
+    return (module_name, name, str(Path(file).resolve()) if file else None)
+
+
+def serve(fd: int, parent_pid: int) -> None:
+    """The child's whole life: judge what arrives until the parent is gone."""
+    connection = Connection(fd)
+    functions: dict[FunctionRef, Callable[..., Score]] = {}
+    while True:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        # Closing the parent's end is the sign to go; a fork of the parent may hold that end open.
+        while not connection.poll(2.0):
+            if os.getppid() != parent_pid:
+                return
+        try:
+            ref, completions, target, args, limit_s = connection.recv()
+        except (EOFError, ConnectionError):
+            return
+        signal.setitimer(signal.ITIMER_REAL, _START_TIMEOUT_S)
+        try:
+            fn = functions[ref] = functions.get(ref) or _load(ref)
+        except (Exception, SystemExit) as error:
+            connection.send(f"cannot be imported: {_told(error)}")
+            continue
+        threads = _concurrency(fn, args)
+        connection.send(threads)
+        if isinstance(threads, str):
+            continue
+        signal.setitimer(signal.ITIMER_REAL, limit_s)
+        if threads == 1:
+            for i, completion in enumerate(completions):
+                connection.send((i, _judge(fn, completion, target, args)))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                judging = {pool.submit(_judge, fn, text, target, args): i for i, text in enumerate(completions)}
+                for done in as_completed(judging):
+                    connection.send((judging[done], done.result()))
+
+
+def _concurrency(fn: Callable[..., Score], args: Mapping[str, Any]) -> int | str:
+    """How many completions a function wants judged side by side; in words, where that is no such number."""
+    parameter = inspect.signature(fn).parameters.get("concurrency")
+    threads = 1 if parameter is None else args.get("concurrency", parameter.default)
+    if isinstance(threads, int) and threads >= 1:
+        return threads
+    return f"concurrency is {threads!r}, not a whole number from 1 on"
+
+
+def _load(ref: FunctionRef) -> Callable[..., Score]:
+    module_name, name, file = ref
+    module = None
+    if module_name != "__main__":
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(module_name)
+    if module is None or (file and str(Path(module.__file__ or "").resolve()) != file):
+        # A script, or a file that was loaded by its path: the name alone does not lead to it.
+        own_name = "reward_script" if module_name == "__main__" else module_name
+        spec = importlib.util.spec_from_file_location(own_name, file or "")
+        if spec is None or spec.loader is None:
+            raise ImportError(f"no module {module_name}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[own_name] = module
+        spec.loader.exec_module(module)
+    found: Callable[..., Score] = _inside(module, name)
+    return found
+
+
+def _inside(module: object, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), module)
+
+
+def _judge(
+    fn: Callable[..., Score], completion: str, target: object, args: Mapping[str, Any]
+) -> tuple[float, str | None, str, Fault | None] | str:
+    """What the score holds, or why it is none."""
+    try:
+        score = fn(completion, target, **args)
+    except (Exception, SystemExit) as error:
+        return f"raised {_told(error)}"
+    if not isinstance(score, Score):
+        return f"returned {type(score).__name__}, not a Score"
+    if not isinstance(score.value, Real) or not 0.0 <= score.value <= 1.0:
+        return f"returned the value {score.value!r}, not a number in [0, 1]"
+    return (float(score.value), None if score.answer is None else str(score.answer), str(score.note), score.fault)
+
+
+def _told(error: BaseException) -> str:
+    """An exception in one line, with the place it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}"[:300] + place

@@ -1,0 +1,244 @@
+"""Stored completions: what is read and refused, shards against one run, and the commands that need no model."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewards.types import GroundedChoiceTarget, SpanTarget
+from rft.cli import main
+from rft.data.dataset import read_rows
+from rft.errors import DataError, RecipeError
+from rft.evaluation.baselines import baselines
+from rft.evaluation.comparison import figures
+from rft.evaluation.evaluate import EvalResult, Mode, judge
+from rft.evaluation.predictions import read_predictions, write_result
+from rft.evaluation.recipe import parse_shard
+from rft.tasks import TASKS
+from rft.types import Completion, Prompt, Video, VideoSampling
+
+VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
+
+
+def grounding(name: str, dataset: str | None = None) -> Prompt:
+    return Prompt(name, "temporal_grounding", "When?", VIDEO, SpanTarget(1.0, 9.5), dataset)
+
+
+def grounded(name: str) -> Prompt:
+    return Prompt(
+        name, "grounded_qa", "Which?", VIDEO, GroundedChoiceTarget("B", ((1.0, 2.5),), None, 5), "nextgqa/test"
+    )
+
+
+def samples_of(prompt: Prompt, *texts: str, duration_s: float | None = 30.7) -> list[Any]:
+    """One greedy and two sampled completions."""
+    places: list[tuple[Mode, int]] = [("greedy", 0), ("sampled", 0), ("sampled", 1)]
+    return [
+        judge(TASKS, prompt, duration_s, mode, number, Completion(text, (1, 2), (0.0, 0.0), 5, "stop", 7))
+        for (mode, number), text in zip(places, texts, strict=True)
+    ]
+
+
+def whole(seed: int = 4) -> EvalResult:
+    samples = []
+    for i in range(9):
+        prompt = grounding(f"g{i}", "charades_sta/test" if i % 2 else None)
+        texts = [f"<answer>{i / 3} to {i + k}</answer>" for k in range(2)]
+        samples += samples_of(prompt, *texts, "no tag", duration_s=20 + i / 7)
+    for i in range(4):
+        text = f"<think>0 to 3</think><answer>{'ABCD'[i]}</answer><glue>[(0.1, {i}.7)]</glue>"
+        samples += samples_of(grounded(f"q{i}"), text, text + "\n", f"<answer>b</answer> {i} to 9")
+    samples[4] = replace(samples[4], finish_reason="length")
+    return EvalResult(tuple(samples), seed)
+
+
+def blind(result: EvalResult) -> Any:
+    once = {sample.prompt_id: sample for sample in result.samples}
+    return baselines(list(once.values()), [sample.duration_s for sample in once.values()], {}, result.seed)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.zst"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_shards_give_the_very_figures_of_one_run(tmp_path: Path, ending: str, order: tuple[int, ...]) -> None:
+    result = whole()
+    ids = sorted({sample.prompt_id for sample in result.samples})
+    paths = [tmp_path / f"part{i}.{ending}" for i in range(3)]
+    for i, path in enumerate(paths):
+        part = [sample for sample in result.samples if ids.index(sample.prompt_id) % 3 == i]
+        write_result(path, EvalResult(tuple(part), result.seed))
+    merged = read_predictions([paths[i] for i in order], None).result
+    assert merged.samples != result.samples
+    assert sorted(merged.samples, key=str) == sorted(result.samples, key=str)
+    assert figures(merged, blind(merged)) == figures(result, blind(result))
+    assert figures(merged, blind(merged))["eval"]["charades_sta/test"]["sampled"]["mIoU"] > 0.1
+
+
+def lines(path: Path, *rows: dict[str, Any] | str) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+SPAN = {"completion": "<answer>0 to 5</answer>", "target": {"span": [0, 10]}}
+
+
+def test_lines_of_another_program_need_three_keys(tmp_path: Path) -> None:
+    path = lines(tmp_path / "p.jsonl", {"id": 7, **SPAN, "model": "theirs"}, {"id": "8", **SPAN, "duration_s": 20})
+    result = read_predictions([path], "temporal_grounding").result
+    assert result.to_json()["temporal_grounding"]["greedy"]["mIoU"] == 0.5
+    assert [sample.duration_s for sample in result.samples] == [None, 20.0]
+
+
+def test_lines_without_ids_are_rows_of_their_own(tmp_path: Path, rows: Path) -> None:
+    path = lines(tmp_path / "p.jsonl", SPAN, SPAN, {"completion": "", "target": {"span": [0, 1]}})
+    result = read_predictions([path], "temporal_grounding").result
+    assert result.to_json()["temporal_grounding"]["rows"] == 3
+    assert result.to_json()["temporal_grounding"]["greedy"]["mIoU"] == pytest.approx(1 / 3)
+    with pytest.raises(DataError, match=r"p.jsonl:3: id: missing; it names the row of --data"):
+        read_predictions([path], None, read_rows([rows], None, TASKS))
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    path = lines(
+        tmp_path / "p.jsonl",
+        "nonsense",
+        {"id": "a", "target": {"span": [0, 1]}},
+        {"id": "b", **SPAN},
+        {"id": "b", **SPAN},
+        {"id": "c", "completion": "x"},
+        {"id": "d", "completion": "x", "target": {"choice": "A"}},
+        {"id": "e", **SPAN, "task": "nonsense"},
+        {"id": "f", **SPAN, "finish_reason": "odd"},
+        "[]",
+    )
+    with pytest.raises(DataError) as caught:
+        read_predictions([path, tmp_path / "gone.jsonl"], None)
+    told = str(caught.value)
+    for message in (
+        "p.jsonl:1: not JSON",
+        "p.jsonl:2: completion: Field required",
+        "p.jsonl:3: task: missing; give --task",
+        "p.jsonl:4: greedy completion 0 of 'b' is at",
+        "p.jsonl:7: task: unknown: 'nonsense'",
+        "p.jsonl:8: finish_reason: Input should be 'stop', 'length' or 'error'",
+        "p.jsonl:9: Input should be",
+        "gone.jsonl: cannot be read: No such file",
+    ):
+        assert message in told
+    with pytest.raises(DataError) as caught:
+        read_predictions([path], "temporal_grounding")
+    assert "p.jsonl:5: target: missing. Write the truth into each line, or give the rows with --data." in str(
+        caught.value
+    )
+    assert 'p.jsonl:6: target: has choice, but temporal_grounding needs {"span"' in str(caught.value)
+
+
+def test_a_shard_given_twice_is_refused(tmp_path: Path) -> None:
+    write_result(tmp_path / "a.jsonl", whole())
+    with pytest.raises(DataError, match=r"a.jsonl:1: greedy completion 0 of 'g0' is at .*a.jsonl:1 already"):
+        read_predictions([tmp_path / "a.jsonl", tmp_path / "a.jsonl"], None)
+    write_result(tmp_path / "b.jsonl", EvalResult(tuple(samples_of(grounding("z"), "", "", "")), seed=5))
+    with pytest.raises(DataError, match=r"different seeds: \[4, 5\]"):
+        read_predictions([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], None)
+
+
+def test_no_predictions_are_no_figures(tmp_path: Path) -> None:
+    write_result(tmp_path / "a.jsonl", whole())
+    with pytest.raises(DataError, match="no predictions of task tracking"):
+        read_predictions([tmp_path / "a.jsonl"], "tracking")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    row = {"task": "temporal_grounding", "video": "v.mp4", "query": "it rains", "duration_s": 20.0}
+    return lines(
+        tmp_path / "rows.jsonl",
+        *({"id": name, "dataset": "own/test", **row, "target": {"span": [0, 10]}} for name in "abc"),
+    )
+
+
+def test_rows_give_the_truth_and_tell_what_is_missing(
+    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path / "p.jsonl", {"id": "a", "completion": "<answer>0 to 5</answer>"}, {"id": "b", **SPAN})
+    command = ["eval", "--predictions", str(path), "--data", str(rows), "--task", "temporal_grounding"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["eval"]["own/test"]["greedy"]["mIoU"] == 0.5
+    assert found["eval"]["own/test"]["rows"] == 2
+    assert found["missing"] == {"rows": 1, "ids": ["c"]}
+    assert found["baselines"]["own/test"]["first_half"]["mIoU"] == 1.0
+    assert main(command) == 0
+    assert "1 rows of --data have no prediction and are in no mean (c)." in capsys.readouterr().out
+    lines(path, {"id": "a", **SPAN, "target": {"span": [0, 9]}}, {"id": "x", **SPAN})
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert 'p.jsonl:1: target: {"span": [0, 9]} is not that of the row: {"span": [0, 10]}' in told
+    assert "p.jsonl:2: id: 'x' is no row of --data." in told
+
+
+def test_baselines_alone(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--baseline", "all", "--data", str(rows), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "eval" not in found
+    assert list(found["baselines"]["own/test"]) == ["whole_video", "first_half", "middle_half", "first_30"]
+    assert found["baselines"]["own/test"]["first_30"]["mIoU"] == pytest.approx(0.6)
+    assert main(["eval", "--baseline", "whole_video", "--data", str(rows)]) == 0
+    out = capsys.readouterr().out
+    assert "blind: whole_video  0.500 [0.500, 0.500]" in out
+    assert "first_half" not in out
+    assert main(["eval", "--baseline", "start_box", "--data", str(rows)]) == 2
+    assert "'start_box' fits none of these rows" in capsys.readouterr().err
+    assert main(["eval", "--baseline", "all", "--data", str(rows), "--task", "tracking"]) == 2
+    assert "no rows of task tracking" in capsys.readouterr().err
+    assert main(["eval", "--baseline", "all", "--data", str(rows), "--task", "trackin"]) == 2
+    assert "unknown task 'trackin'" in capsys.readouterr().err
+
+
+def test_a_baseline_that_needs_lengths_says_so(tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = lines(tmp_path / "bare.jsonl", rows.read_text().replace('"duration_s": 20.0, ', ""))
+    assert main(["eval", "--baseline", "whole_video", "--data", str(bare)]) == 2
+    assert "3 of 3 rows have no duration_s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_every_task_can_be_measured_without_a_model(
+    tmp_path: Path, example_rows: Callable[..., Path], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = example_rows(tmp_path / "rows.jsonl", [name], copies=2)
+    answers = [
+        {
+            "id": json.loads(line)["id"],
+            "completion": TASKS[name].answer_text(TASKS[name].target(TASKS[name].example), True),
+        }
+        for line in data.read_text().splitlines()
+    ]
+    path = lines(tmp_path / "p.jsonl", *answers)
+    assert main(["eval", "--predictions", str(path), "--data", str(data), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["eval"][name]
+    assert found["greedy"][TASKS[name].main_metric] == 1.0
+    assert found["strict"]["greedy"].get(TASKS[name].main_metric) == (None if name == "caption" else 1.0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["m", "--baseline", "all"],
+        ["--data", "r.jsonl"],
+        ["--baseline", "all"],
+        ["--predictions", "p", "--shard", "0/2"],
+    ],
+)
+def test_the_ways_to_evaluate_exclude_each_other(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["eval", *arguments])
+    assert "usage: rft eval" in capsys.readouterr().err
+
+
+def test_shards_are_told_from_nonsense() -> None:
+    assert parse_shard("7/8") == (7, 8)
+    for text in ("8/8", "1", "-1/2", "a/b", "0/0", ""):
+        with pytest.raises(RecipeError, match="not I/N"):
+            parse_shard(text)

@@ -1,0 +1,124 @@
+"""Checkpoints are whole or not there, whatever the disk does."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from rft.errors import CheckpointError
+from rft.runs.checkpoint import TrainState, load_state, save_checkpoint
+from rft.runs.run_dir import STATE_NAME, RunDir
+
+
+def state(step: int) -> TrainState:
+    return TrainState(step=step, data_position=10 * step, seed=3, policy_version=step, bad={"p1": "truncated"})
+
+
+def small(folder: Path) -> None:
+    (folder / "policy").mkdir()
+    (folder / "policy" / "model").write_text("weights")
+
+
+def large_file(folder: Path) -> None:
+    (folder / "first").write_text("fits")
+    (folder / "model").write_bytes(b"0" * 200_000)
+
+
+def large_tensors(folder: Path) -> None:
+    save_file({"weight": np.zeros(100_000, np.float32)}, folder / "model.safetensors")
+
+
+@contextmanager
+def limited_file_size(num_bytes: int) -> Iterator[None]:
+    """The system refuses larger files, as it refuses any on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def names(run: RunDir) -> list[str]:
+    return sorted(path.name for path in run.checkpoints.iterdir())
+
+
+def test_state_comes_back(tmp_path: Path) -> None:
+    saved = save_checkpoint(RunDir(tmp_path), 4, small, state(4), keep=1)
+    assert saved == tmp_path / "checkpoints" / "step_000004"
+    assert (saved / "policy" / "model").read_text() == "weights"
+    assert load_state(saved) == state(4)
+
+
+def test_only_the_last_ones_are_kept(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    for step in (9, 10, 100, 101):
+        save_checkpoint(run, step, small, state(step), keep=2)
+    assert names(run) == ["step_000100", "step_000101"]
+    assert run.latest_checkpoint() == run.checkpoint(101)
+
+
+@pytest.mark.parametrize("write", [large_file, large_tensors])
+def test_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, write: object) -> None:
+    run = RunDir(tmp_path)
+    save_checkpoint(run, 1, small, state(1), keep=1)
+    with limited_file_size(50_000), pytest.raises(CheckpointError) as caught:
+        save_checkpoint(run, 2, write, state(2), keep=1)  # type: ignore[arg-type]
+    assert names(run) == ["step_000001"]
+    assert load_state(run.checkpoint(1)) == state(1)
+    for part in ("step_000002", "File too large", "last good checkpoint is", "step_000001", "--resume"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_other_errors_pass_through_and_leave_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    def broken(folder: Path) -> None:
+        small(folder)
+        raise error
+
+    run = RunDir(tmp_path)
+    with pytest.raises(error):
+        save_checkpoint(run, 2, broken, state(2), keep=1)
+    assert names(run) == []
+
+
+def test_leftovers_of_a_killed_save_are_replaced(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    for leftover in (run.checkpoints / ".partial_step_000002", run.checkpoint(2)):
+        leftover.mkdir(parents=True)
+        (leftover / "junk").write_text("")
+    assert run.latest_checkpoint() is None
+    saved = save_checkpoint(run, 2, small, state(2), keep=1)
+    assert sorted(p.name for p in saved.iterdir()) == ["policy", STATE_NAME]
+    assert names(run) == ["step_000002"]
+
+
+def test_complete_checkpoint_of_the_same_step_stays(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    save_checkpoint(run, 2, small, state(2), keep=1)
+    save_checkpoint(run, 2, lambda folder: pytest.fail("written again"), state(2), keep=1)
+
+
+def test_a_run_keeps_at_least_one_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="keep is 0"):
+        save_checkpoint(RunDir(tmp_path), 2, small, state(2), keep=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot be read: No such file.*checkpoints/"),
+        ("{", "Invalid JSON.*the one before"),
+        ('{"step": 1, "data_position": 1, "seed": 0}', "policy_version: Field required"),
+        ('{"format": 9, "step": 1, "data_position": 1, "seed": 0, "policy_version": 1}', "format 9, but"),
+    ],
+)
+def test_unreadable_state(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / STATE_NAME).write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        load_state(tmp_path)

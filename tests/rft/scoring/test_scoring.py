@@ -1,0 +1,422 @@
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rewards import REWARDS
+from rewards.types import ChoiceTarget, Score
+from rft.errors import RewardError
+from rft.recipe import DataRecipe, Recipe
+from rft.scoring.group import overlong_penalty, score_group, solved, task_rewards, train_samples
+from rft.scoring.reward_worker import RewardWorker
+from rft.types import Completion, Group, Prompt, Rollout, Video
+
+
+def load_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+ODD = load_file(Path(__file__).with_name("odd_rewards.py"))
+TABLE = {**REWARDS, "odd": ODD.odd, "fine": ODD.fine, "side_by_side": ODD.side_by_side}
+
+
+def recipe_of(rewards: dict[str, Any] | None = None, **sections: Any) -> Recipe:
+    data = {
+        "model": "m",
+        "tasks": {"multiple_choice": {"rewards": rewards}},
+        "data": DataRecipe(train=(Path("train.jsonl"),)),
+        "steps": 1,
+        "sampling": {"max_completion_length": 100},
+        "scoring": {"reward_timeout_s": 0.3, "on_reward_error": "drop"},
+    }
+    return Recipe.model_validate({**data, **sections})
+
+
+def prompt_of(task: str = "multiple_choice", prompt_id: str = "p1") -> Prompt:
+    return Prompt(prompt_id, task, "which?", Video(Path("v.mp4"), recipe_of().video.sampling()), ChoiceTarget("B"))
+
+
+def completion_of(text: str, finish_reason: Any = "stop", num_tokens: int = 1) -> Completion:
+    return Completion(text, (1,) * num_tokens, (0.0,) * num_tokens, 5, finish_reason, 0)
+
+
+def score(texts: list[str], rewards: dict[str, Any], worker: RewardWorker, **scoring: Any) -> Group:
+    recipe = recipe_of(rewards)
+    recipe = recipe.model_copy(update={"scoring": recipe.scoring.model_copy(update=scoring)})
+    return score_group(prompt_of(), [completion_of(text) for text in texts], recipe, TABLE, worker)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[RewardWorker]:
+    worker = RewardWorker()
+    yield worker
+    worker.close()
+
+
+def test_reward_is_the_weighted_sum(worker: RewardWorker) -> None:
+    group = score(
+        ["<answer>B</answer>", "<answer>A</answer>", "B"],
+        {"choice_accuracy": 2.0, "answer_format": 0.5, "fine": {"weight": -1.0, "args": {"value": 0.25}}},
+        worker,
+    )
+    assert [rollout.reward for rollout in group.rollouts] == [2.25, 0.25, -0.25]
+    assert group.rollouts[1].scores["choice_accuracy"] == Score(0.0, "A", "chose A, right is B")
+    assert [rollout.problem for rollout in group.rollouts] == ["", "", ""]
+
+
+def test_a_recipe_without_rewards_takes_the_tasks_own(worker: RewardWorker) -> None:
+    group = score_group(prompt_of(), [completion_of("<think>x</think><answer>B</answer>")], recipe_of(), worker=worker)
+    assert group.rollouts[0].scores.keys() == {"choice_accuracy", "think_format"}
+    assert group.rollouts[0].reward == 2.0
+
+
+def test_unknown_names_are_explained() -> None:
+    with pytest.raises(RewardError, match="no reward named choice_acuracy \\(near: choice_accuracy"):
+        task_rewards("multiple_choice", recipe_of({"choice_acuracy": 1.0}))
+    with pytest.raises(RewardError, match="task tracking is not in the recipe"):
+        task_rewards("tracking", recipe_of())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("raise", r"odd: raised ValueError: no such thing \(odd_rewards.py:\d+\)"),
+        ("exit", "odd: raised SystemExit: 3"),
+        ("die", r"odd: ended the reward process \(exit code 7\)"),
+        ("none", "odd: returned NoneType, not a Score"),
+        ("number", "odd: returned float, not a Score"),
+        ("nan", "odd: returned the value nan, not a number in"),
+        ("two", "odd: returned the value 2.0, not"),
+        ("minus", "odd: returned the value -0.1, not"),
+        ("text", "odd: returned the value '1', not"),
+        ("loop", "odd: took longer than 0.3 s and was stopped"),
+        ("regex", "odd: took longer than 0.3 s and was stopped"),
+        ("deaf", "odd: took longer than 0.3 s and was stopped"),
+    ],
+)
+def test_a_reward_error_drops_the_completion(worker: RewardWorker, text: str, problem: str) -> None:
+    before, after = score(["ok", text], {"fine": 1.0, "odd": 1.0}, worker).rollouts
+    assert (before.reward, before.problem) == (1.5, "")
+    assert (after.reward, after.scores) == (0.0, {})
+    assert re.match(problem, after.problem), after.problem
+
+
+@pytest.mark.parametrize(("text", "problem"), [("raise", "raised ValueError"), ("loop", "took longer than 0.3 s")])
+def test_a_reward_error_stops_the_run_where_the_recipe_says_so(worker: RewardWorker, text: str, problem: str) -> None:
+    with pytest.raises(RewardError, match=f"prompt p1, completion 1: reward odd: {problem}.*on_reward_error=drop"):
+        score(["ok", text], {"odd": 1.0}, worker, on_reward_error="stop")
+    assert score(["ok"], {"odd": 1.0}, worker).rollouts[0].reward == 1.0
+
+
+def test_after_a_hang_the_rest_of_the_group_is_not_judged(worker: RewardWorker) -> None:
+    started = time.monotonic()
+    rollouts = score(["ok", "loop", "ok", "loop"], {"odd": 1.0}, worker).rollouts
+    assert time.monotonic() - started < 2.0
+    assert [rollout.reward for rollout in rollouts] == [1.0, 0.0, 0.0, 0.0]
+    assert rollouts[2].problem.startswith("odd: not judged")
+
+
+@pytest.mark.parametrize(
+    ("texts", "problems"),
+    [
+        (["ok", "loop", "ok", "ok"], ["", "took", "", ""]),
+        (["ok", "sleep", "ok", "loop", "ok"], ["", "took", "", "took", "not judged"]),
+        (["loop", "raise", "exit", "nan"], ["took", "raised ValueError", "raised SystemExit", "returned the value"]),
+    ],
+)
+def test_side_by_side_only_those_that_hang_are_blamed(
+    worker: RewardWorker, texts: list[str], problems: list[str]
+) -> None:
+    started = time.monotonic()
+    rollouts = score(texts, {"side_by_side": 1.0}, worker, reward_timeout_s=1.0).rollouts
+    assert time.monotonic() - started < 5.0
+    for rollout, problem in zip(rollouts, problems, strict=True):
+        assert rollout.problem.startswith(f"side_by_side: {problem}" if problem else "")
+        assert (rollout.reward, rollout.problem != "") == ((0.0, True) if problem else (1.0, False))
+
+
+def test_side_by_side_takes_the_time_of_the_slowest(worker: RewardWorker) -> None:
+    rollouts = score(["nap"] * 8, {"side_by_side": {"args": {"concurrency": 8}}}, worker, reward_timeout_s=1.4).rollouts
+    assert [rollout.reward for rollout in rollouts] == [1.0] * 8
+    alone = score(["nap"] * 8, {"side_by_side": {"args": {"concurrency": 1}}}, worker, reward_timeout_s=1.4).rollouts
+    assert [rollout.reward for rollout in alone[-2:]] == [0.0] * 2
+
+
+@pytest.mark.parametrize("concurrency", [0, "many", None])
+def test_side_by_side_needs_a_number(worker: RewardWorker, concurrency: object) -> None:
+    with pytest.raises(RewardError, match=r"reward side_by_side: concurrency is .*, not a whole number from 1 on"):
+        score(["ok"], {"side_by_side": {"args": {"concurrency": concurrency}}}, worker)
+
+
+def test_what_a_reward_prints_or_starts_disturbs_nothing(worker: RewardWorker) -> None:
+    rollouts = score(["print", "child", "fraction"], {"odd": 1.0}, worker, reward_timeout_s=5.0).rollouts
+    assert [rollout.reward for rollout in rollouts] == [1.0, 1.0, 0.25]
+
+
+def test_what_a_reward_started_ends_with_it(worker: RewardWorker, tmp_path: Path) -> None:
+    rollouts = score([f"start {tmp_path / 'pid'}"], {"odd": 1.0}, worker, reward_timeout_s=0.5).rollouts
+    assert "took longer" in rollouts[0].problem
+    assert ends_within(int((tmp_path / "pid").read_text()), 2.0)
+
+
+def test_one_process_serves_all_groups_until_it_hangs() -> None:
+    worker = RewardWorker()
+    for _ in range(3):
+        score(["ok"], {"odd": 1.0, "fine": 1.0}, worker)
+    assert worker.num_starts == 1
+    score(["loop"], {"odd": 1.0}, worker)
+    score(["ok"], {"odd": 1.0}, worker)
+    assert worker.num_starts == 2
+    worker.close()
+
+
+@pytest.mark.parametrize("fn", [lambda completion, target: Score(1.0, "", ""), TABLE.get])
+def test_a_function_without_a_place_is_refused(worker: RewardWorker, fn: Any) -> None:
+    with pytest.raises(RewardError, match="plain function at the top level"):
+        score_group(prompt_of(), [completion_of("x")], recipe_of({"fn": 1.0}), {"fn": fn}, worker)
+
+
+def test_a_file_that_cannot_be_imported_is_named(worker: RewardWorker, tmp_path: Path) -> None:
+    path = tmp_path / "fragile_reward.py"
+    path.write_text("def fragile(completion, target): ...\n")
+    fragile = load_file(path).fragile
+    path.write_text("raise OSError('no licence')\n")
+    with pytest.raises(RewardError, match="reward fragile: cannot be imported: OSError: no licence"):
+        worker.judge(fragile, ["x"], ChoiceTarget("B"), {}, 1.0)
+    assert worker.judge(ODD.fine, ["x"], ChoiceTarget("B"), {}, 1.0) == (Score(0.5, "x", "fine"),)
+
+
+SCRIPT = """
+import sys, threading, time
+from rewards.types import ChoiceTarget, Score
+from rft.scoring.reward_worker import RewardWorker, shared_worker
+
+def own(completion, target):
+    while completion == "loop":
+        pass
+    return Score(1.0, completion, __name__)
+
+def judge(worker, texts):
+    return worker.judge(own, texts, ChoiceTarget("B"), {}, 0.5)
+
+"""
+
+JUDGES_TWICE = """
+    print(judge(shared_worker(), ["x", "loop"]))
+    print(judge(shared_worker(), ["x"]), shared_worker()._process.pid)
+"""
+
+IS_KILLED = """
+    worker = RewardWorker()
+    threading.Thread(target=judge, args=(worker, ["loop"]), daemon=True).start()
+    while worker._process is None:
+        time.sleep(0.01)
+    print(worker._process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def script(folder: Path, text: str) -> "subprocess.Popen[str]":
+    path = folder / "script.py"
+    path.write_text(SCRIPT + text)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, str(path)], env=env, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_plain_script_leaves_no_process_behind(tmp_path: Path) -> None:
+    with script(tmp_path, "if __name__ == '__main__':" + JUDGES_TWICE) as process:
+        out, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    hung, judged = out.splitlines()
+    assert "took longer than 0.5 s" in hung
+    assert judged.startswith("(Score(value=1.0, answer='x', note='reward_script', fault=None),)")
+    assert not Path(f"/proc/{judged.split()[-1]}").exists()
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    with script(tmp_path, "if True:" + JUDGES_TWICE) as process:
+        _, errors = process.communicate(timeout=30)
+    assert "put the script's own work under `if __name__ == '__main__':`" in errors
+
+
+def test_the_process_ends_after_its_parent_was_killed(tmp_path: Path) -> None:
+    with script(tmp_path, "if __name__ == '__main__':" + IS_KILLED) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        time.sleep(0.2)
+        process.kill()
+    assert ends_within(child, 5.0)
+
+
+def ends_within(pid: int, limit_s: float) -> bool:
+    """An orphan may stay a zombie where nothing adopts it; that is an end too."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_64_completions_take_milliseconds(worker: RewardWorker) -> None:
+    texts = [f"<think>{'word ' * 100}</think><answer>{'ABCD'[i % 4]}</answer>" for i in range(64)]
+    rewards = {"choice_accuracy": 1.0, "think_format": 1.0}
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        score(texts, rewards, worker)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("truncated", "reward", "problem"),
+    [("score", 1.0, ""), ("zero", 0.0, ""), ("drop", 1.0, "truncated: cut at 100 tokens")],
+)
+def test_truncated_completions(worker: RewardWorker, truncated: str, reward: float, problem: str) -> None:
+    recipe = recipe_of({"choice_accuracy": 1.0}, scoring={"truncated": truncated})
+    completions = [completion_of("<answer>B</answer>", "length", 100), completion_of("<answer>B</answer>")]
+    cut, whole = score_group(prompt_of(), completions, recipe, worker=worker).rollouts
+    assert (cut.reward, cut.problem) == (reward, problem)
+    assert cut.scores["choice_accuracy"].value == 1.0
+    assert (whole.reward, whole.problem) == (1.0, "")
+
+
+def test_failed_completions_are_not_judged(worker: RewardWorker) -> None:
+    completions = [completion_of("loop", "error", 0), completion_of("ok")]
+    failed, whole = score_group(prompt_of(), completions, recipe_of({"odd": 1.0}), TABLE, worker).rollouts
+    assert (failed.reward, failed.scores) == (0.0, {})
+    assert failed.problem.startswith("failed: ")
+    assert whole.reward == 1.0
+
+
+def test_overlong_penalty_rises_over_the_buffer() -> None:
+    scoring = recipe_of(scoring={"overlong_buffer": 20, "overlong_penalty": 0.5}).scoring
+    penalties = [overlong_penalty(n, 100, scoring) for n in (1, 80, 85, 90, 100)]
+    assert penalties == pytest.approx([0, 0, 0.125, 0.25, 0.5])
+    assert overlong_penalty(100, 100, recipe_of().scoring) == 0
+
+
+def test_good_completions_of_a_wanted_length_earn_a_bonus(worker: RewardWorker) -> None:
+    bonus = {"reward": "choice_accuracy", "tokens_low": 20, "tokens_high": 40}
+    cases: list[tuple[str, int, Any]] = [
+        ("<answer>B</answer>", 19, "stop"),
+        ("<answer>B</answer>", 20, "stop"),
+        ("<answer>B</answer>", 40, "stop"),
+        ("<answer>B</answer>", 41, "stop"),
+        ("<answer>A</answer>", 30, "stop"),
+        ("<answer>B</answer>", 30, "length"),
+        ("<answer>B</answer>", 30, "error"),
+    ]
+    completions = [completion_of(text, reason, length) for text, length, reason in cases]
+    for truncated, cut in (("score", 2.2), ("zero", 0.0)):
+        recipe = recipe_of({"choice_accuracy": 2.0}, scoring={"length_bonus": bonus, "truncated": truncated})
+        rollouts = score_group(prompt_of(), completions, recipe, worker=worker).rollouts
+        assert [rollout.reward for rollout in rollouts] == pytest.approx([2.0, 2.2, 2.2, 2.0, 0.0, cut, 0.0])
+    other = recipe_of({"choice_accuracy": 2.0}, scoring={"length_bonus": {**bonus, "reward": "label_match"}})
+    assert [r.reward for r in score_group(prompt_of(), completions[:2], other, worker=worker).rollouts] == [2.0, 2.0]
+
+
+def test_the_bonus_begins_at_least(worker: RewardWorker) -> None:
+    bonus = {"reward": "fine", "tokens_low": 1, "least": 0.5, "bonus": 0.3}
+    recipe = recipe_of({"fine": 1.0}, scoring={"length_bonus": bonus})
+    assert score_group(prompt_of(), [completion_of("x")], recipe, TABLE, worker).rollouts[0].reward == 0.8
+    recipe = recipe_of({"fine": 1.0}, scoring={"length_bonus": {**bonus, "least": 0.51}})
+    assert score_group(prompt_of(), [completion_of("x")], recipe, TABLE, worker).rollouts[0].reward == 0.5
+
+
+def test_a_truncated_completion_pays_the_length_penalty_too(worker: RewardWorker) -> None:
+    recipe = recipe_of({"fine": 1.0}, scoring={"truncated": "zero", "overlong_buffer": 20, "overlong_penalty": 0.5})
+    completions = [completion_of("x", "length", 100), completion_of("x", "stop", 90), completion_of("x", "stop", 80)]
+    rollouts = score_group(prompt_of(), completions, recipe, TABLE, worker).rollouts
+    assert [rollout.reward for rollout in rollouts] == pytest.approx([-0.5, 0.25, 0.5])
+
+
+def group_of(rewards: list[float], problems: dict[int, str] | None = None, task: str = "multiple_choice") -> Group:
+    rollouts = (
+        Rollout(completion_of(str(i)), {}, reward, (problems or {}).get(i, "")) for i, reward in enumerate(rewards)
+    )
+    return Group(prompt_of(task), tuple(rollouts))
+
+
+def test_train_samples_counts_what_it_leaves_out() -> None:
+    groups = [
+        group_of([0.0, 1.0, 1.0, 5.0], {3: "failed: x"}),
+        group_of([0.3, 0.1 + 0.2, 0.3]),
+        group_of([0.0, 1.0], {1: "odd: raised"}),
+        group_of([], task="tracking"),
+        group_of([1.0, 2.0], task="tracking"),
+    ]
+    batch = train_samples(groups, recipe_of(algorithm={"advantage": "mean_only"}))
+    assert [sample.completion.text for sample in batch.samples] == ["0", "1", "2", "0", "1"]
+    assert [sample.advantage for sample in batch.samples] == pytest.approx([-2 / 3, 1 / 3, 1 / 3, -0.5, 0.5])
+    counts = batch.counts["multiple_choice"]
+    assert (counts.num_groups, counts.num_without_signal, counts.num_completions) == (3, 2, 9)
+    assert counts.dropped == {"failed": 1, "odd": 1}
+    assert batch.counts["tracking"].num_without_signal == 1
+    assert (batch.num_groups, batch.num_with_signal) == (5, 2)
+    assert batch.metrics() == {
+        "num_groups": 5,
+        "num_groups_without_signal": 3,
+        "num_groups_without_signal/multiple_choice": 2,
+        "num_groups_without_signal/tracking": 1,
+        "num_samples": 5,
+        "num_dropped": 2,
+        "num_dropped/failed": 1,
+        "num_dropped/odd": 1,
+    }
+
+
+def test_train_samples_of_nothing() -> None:
+    batch = train_samples([], recipe_of())
+    assert (batch.samples, batch.counts, batch.num_with_signal) == ((), {}, 0)
+
+
+def test_groups_without_signal_are_kept_where_the_recipe_says_so() -> None:
+    groups = [group_of([0.5, 0.5]), group_of([1.0, 0.0]), group_of([2.0], {0: "failed: no tokens"})]
+    kept = train_samples(groups, recipe_of(algorithm={"silent_groups": "keep"}))
+    assert [sample.advantage == 0.0 for sample in kept.samples] == [True, True, False, False]
+    dropped = train_samples(groups, recipe_of())
+    assert kept.samples[2:] == dropped.samples
+    assert (kept.num_with_signal, kept.metrics()["num_groups_without_signal"]) == (1, 2.0)
+
+
+@pytest.mark.parametrize(("fidelity", "value"), [(None, 1.0), ("corrected", 1.0), ("as_published", 0.0)])
+def test_rewards_read_as_the_recipes_fidelity_says(worker: RewardWorker, fidelity: str | None, value: float) -> None:
+    """The released code takes no lower-case letter."""
+    recipe = recipe_of({"choice_accuracy": 1.0}, fidelity=fidelity)
+    group = score_group(prompt_of(), [completion_of("<answer>b</answer>")], recipe, worker=worker)
+    assert group.rollouts[0].reward == value
+
+
+@pytest.mark.parametrize(("least", "expected"), [(None, ()), (0.7, ("a",)), (0.5, ("a", "b")), (0.01, ("a", "b"))])
+def test_rows_are_solved_by_their_answers_not_by_their_form(
+    worker: RewardWorker, least: float | None, expected: tuple[str, ...]
+) -> None:
+    data = {"train": ["rows.jsonl"], "drop_solved": least}
+    recipe = recipe_of({"choice_accuracy": 2.0, "think_format": 1.0}, data=data)
+    answers = {"a": "BBBA", "b": "BBAA", "c": "AAAA"}
+    groups = [
+        score_group(
+            prompt_of(prompt_id=name), [completion_of(f"<answer>{a}</answer>") for a in letters], recipe, worker=worker
+        )
+        for name, letters in answers.items()
+    ]
+    failed = score_group(prompt_of(prompt_id="d"), [completion_of("", "error", 0)], recipe, worker=worker)
+    assert solved([*groups, failed], recipe) == expected
