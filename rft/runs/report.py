@@ -96,7 +96,12 @@ def evaluation(summary: dict[str, Any]) -> str:
             published |= {f"{one.model} ({one.source})": one.values for one in comparable_results(rows_of)}
         lines += [(name, values, {}) for name, values in published.items()]
         metrics = list(dict.fromkeys(metric for _, values, _ in lines for metric in values))
-        rows = [[name, *(estimate(values.get(m), bounds.get(m)) for m in metrics)] for name, values, bounds in lines]
+        # A task names its main metric first; that one is shown with its interval, all are in summary.json.
+        main = metrics[:1]
+        rows = [
+            [name, *(estimate(values.get(m), bounds.get(m) if m in main else None) for m in metrics)]
+            for name, values, bounds in lines
+        ]
         num_rows = sorted({str(result[task].get("rows")) for result in evals.values() if task in result})
         parts.append(f"<h3>{html.escape(task)}, {html.escape(' and '.join(num_rows) or 'unknown')} rows</h3>")
         parts.append(table(["", *metrics], rows))
