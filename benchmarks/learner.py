@@ -26,10 +26,10 @@ from statistics import median
 from types import MethodType
 
 import torch
-from random_policy import SIZES, OneVideo, make_samples, write_model
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
+from benchmarks.random_policy import SIZES, OneVideo, make_samples, write_model
 from rft.checks.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
 from rft.learner.batch import group_samples
 from rft.learner.learner import Learner

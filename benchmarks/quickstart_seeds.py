@@ -125,7 +125,7 @@ def figures(summary: dict[str, Any], shown: dict[str, float]) -> dict[str, Any]:
             "metric": metric,
             "rows": after["rows"],
             "demonstrations": shown[task],
-            "blind": max(values[metric] for values in summary["baselines"][task].values()),
+            "blind": max(values[metric] for values in summary["baselines"][task].values() if metric in values),
             **{
                 mode: {
                     "cold_start": before[mode][metric],
