@@ -2,7 +2,7 @@
 
     python -m benchmarks.quickstart_seeds --seeds 0 1 2 --control 0
 
-Each seed draws its own clips, rows and policy and runs recipes/quickstart.yaml; about nine minutes a seed on two
+Each seed draws its own clips, rows and policy and runs recipes/quickstart.yaml; about eight minutes a seed on two
 cores. For the seeds named by --control, the seconds that GRPO took go into further steps of the supervised stage
 instead. Finished runs are not run again. Prints tables; the figures go to benchmarks/results/quickstart_seeds.json.
 """
