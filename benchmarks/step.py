@@ -6,7 +6,8 @@ with G completions of at most C tokens, a KL term against a frozen reference, fl
     python -m benchmarks.step                       # G 8, C 64, 8 prompts a step
     python -m benchmarks.step --only ours published
 
-ours: `rft train` itself, with Ray, a vLLM worker, a learner process, weight hand-over and records on disk.
+ours: `rft train` itself, with Ray, a vLLM worker, a learner process, weight hand-over and records on disk; ours_ahead:
+the same with `rollout.ahead: 1` and one core each for engine and learner.
 published: benchmarks/published_step.py. trl: benchmarks/trl_step.py, with half of the frames, which makes a prompt as
 long as the others'; trl_all_frames: with all frames. Every step shows clips that no step before it showed.
 """
@@ -35,7 +36,16 @@ LEARNED = ("num_tokens", "num_packed_tokens", "num_completions", "num_groups")
 
 
 def ours(folder: Path, work: Workload) -> Measured:
-    steps = run_training(folder, "ours", recipe_keys(folder, work))
+    return trained(folder, "ours", work)
+
+
+def ours_ahead(folder: Path, work: Workload) -> Measured:
+    return trained(folder, "ours_ahead", work, ahead=1, threads_per_worker=1)
+
+
+def trained(folder: Path, name: str, work: Workload, **rollout: int) -> Measured:
+    """`rft train`, with these keys of the recipe's section rollout."""
+    steps = run_training(folder, name, recipe_keys(folder, work, **rollout))
     phases = {
         name.removeprefix("seconds/"): mean(step.metrics[name] for step in steps) / work.prompts
         for name in steps[0].metrics
@@ -86,6 +96,7 @@ def trl(folder: Path, work: Workload, *, all_frames: bool = False) -> Measured:
 
 WAYS: dict[str, Callable[[Path, Workload], Measured]] = {
     "ours": ours,
+    "ours_ahead": ours_ahead,
     "published": published,
     "trl": trl,
     "trl_all_frames": trl_all_frames,
@@ -97,12 +108,12 @@ def per_prompt(seconds: Sequence[float], work: Workload) -> Measured:
     return {"seconds_per_prompt": median(each), "seconds_per_prompt_all": each}
 
 
-def ratios_to_ours(ways: Mapping[str, Measured]) -> dict[str, float]:
-    """Seconds of the others over ours; {} where ours was not measured."""
-    if "ours" not in ways:
+def ratios_to(base: str, ways: Mapping[str, Measured]) -> dict[str, float]:
+    """Seconds of the others over one of ours; {} where that was not measured."""
+    if base not in ways:
         return {}
     seconds = {name: way["seconds_per_prompt"] for name, way in ways.items()}
-    return {name: s / seconds["ours"] for name, s in seconds.items() if name != "ours"}
+    return {name: s / seconds[base] for name, s in seconds.items() if name != base}
 
 
 def prompt_batches(folder: Path, work: Workload) -> list[list[Prompt]]:
@@ -120,7 +131,7 @@ def in_own_process(measure: Callable[[Path, Workload], Measured], folder: Path, 
         return process.submit(measure, folder, work).result()
 
 
-def tables(ways: Mapping[str, Measured], ratios: Mapping[str, float]) -> list[TextTable]:
+def tables(ways: Mapping[str, Measured], *ratios: Mapping[str, float]) -> list[TextTable]:
     lines = [
         (
             name,
@@ -128,11 +139,12 @@ def tables(ways: Mapping[str, Measured], ratios: Mapping[str, float]) -> list[Te
             f"{min(way['seconds_per_prompt_all']):.3f} to {max(way['seconds_per_prompt_all']):.3f}",
             f"{way['prompt_tokens']:.0f}",
             f"{way['completion_tokens']:.1f}",
-            f"{ratios[name]:.2f}" if name in ratios else "",
+            *(f"{one[name]:.2f}" if name in one else "" for one in ratios),
         )
         for name, way in ways.items()
     ]
-    columns = ("way", "seconds per prompt", "all steps", "prompt tokens", "completion tokens", "times ours")
+    columns = ("way", "seconds per prompt", "all steps", "prompt tokens", "completion tokens")
+    columns += ("times ours", "times ours_ahead")
     phases = [
         (name, phase, f"{seconds:.4f}")
         for name, way in ways.items()
@@ -155,7 +167,7 @@ def main(argv: Sequence[str]) -> int:
         folder = Path(name)
         write_data(folder, work.num_clips)
         ways = {name: in_own_process(way, folder, work) for name, way in WAYS.items() if name in arguments.only}
-    ratios = ratios_to_ours(ways)
+    ratios, ratios_ahead = ratios_to("ours", ways), ratios_to("ours_ahead", ways)
     result = {
         "question": "seconds of a whole step per prompt: ours, the released VideoChat-R1 way, trl.GRPOTrainer",
         "prompts": work.prompts,
@@ -166,8 +178,9 @@ def main(argv: Sequence[str]) -> int:
         "steps": work.steps,
         "ways": ways,
         "ratios": ratios,
+        "ratios_ahead": ratios_ahead,
     }
-    return finish("step", result, tables(ways, ratios), arguments)
+    return finish("step", result, tables(ways, ratios, ratios_ahead), arguments)
 
 
 if __name__ == "__main__":

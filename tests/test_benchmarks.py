@@ -44,8 +44,8 @@ def test_seconds_are_per_prompt_and_the_median_counts() -> None:
 
 def test_ratios_are_over_ours() -> None:
     ways = {"ours": {"seconds_per_prompt": 0.5}, "published": {"seconds_per_prompt": 4.0}}
-    assert step.ratios_to_ours(ways) == {"published": 8.0}
-    assert step.ratios_to_ours({"trl": {"seconds_per_prompt": 4.0}}) == {}
+    assert step.ratios_to("ours", ways) == {"published": 8.0}
+    assert step.ratios_to("ours", {"trl": {"seconds_per_prompt": 4.0}}) == {}
 
 
 def test_rounds_become_tokens_per_second() -> None:

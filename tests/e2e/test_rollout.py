@@ -124,11 +124,12 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
             "learner": {"dtype": "float32"},
         }
     )
+    earlier = set(psutil.Process().children(recursive=True))  # of other tests of this session
     with cluster(), closing(ClipCache(folder / "cache", 1.0)) as clips:
         pool = start_pool(str(policies[0]), recipe, folder / "cache", lambda: found.stop)
         found = Engines(pool, recipe, PromptProcessor(str(policies[0])), clips, policies, folder)
         yield found
-        family = psutil.Process().children(recursive=True)
+        family = set(psutil.Process().children(recursive=True)) - earlier
         pool.close()
     assert not any(process.is_running() for process in family)
 
