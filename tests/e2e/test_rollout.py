@@ -124,7 +124,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
             "learner": {"dtype": "float32"},
         }
     )
-    earlier = set(psutil.Process().children(recursive=True))  # of other tests of this session
+    earlier = set(psutil.Process().children(recursive=True))  # of tests before this one
     with cluster(), closing(ClipCache(folder / "cache", 1.0)) as clips:
         pool = start_pool(str(policies[0]), recipe, folder / "cache", lambda: found.stop)
         found = Engines(pool, recipe, PromptProcessor(str(policies[0])), clips, policies, folder)
