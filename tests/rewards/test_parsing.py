@@ -207,9 +207,8 @@ def test_parse_choice(text: str, choice: str | None) -> None:
 def test_time_grows_linearly(parse, piece: str) -> None:
     for size in (LONGEST_ANSWER, 1_000_000):
         text = piece * (size // len(piece))
-        # The second try is for a core that others kept busy during the first.
-        # Its text differs, lest it be remembered.
-        assert _seconds(parse, text) < 0.05 or _seconds(parse, text[1:]) < 0.05
+        # A linear reading takes some 0.05 s, a quadratic one minutes.
+        assert _seconds(parse, text) < 2
 
 
 def _seconds(parse, text: str) -> float:

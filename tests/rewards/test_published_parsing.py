@@ -145,8 +145,8 @@ def test_time_is_bounded(piece: str) -> None:
             lambda text: has_blocks(f"<answer>{text}</glue>", ("answer", "glue")),
             first_letter,
         ):
-            # The second try is for a core that others kept busy during the first.
-            assert seconds(read, text) < 0.05 or seconds(read, text) < 0.05
+            # A linear reading takes some 0.05 s, a quadratic one minutes.
+            assert seconds(read, text) < 2
 
 
 def seconds(read, text: str) -> float:
