@@ -99,9 +99,8 @@ def test_a_slow_judge_is_given_up() -> None:
         time.sleep(0.6)
         return "7"
 
-    with chat_server(slow) as chat:
-        with pytest.raises(JudgeError, match="timed out"):
-            judge_of(chat.url, timeout_s=0.2, retries=0).ask("how", "what", int)
+    with chat_server(slow) as chat, pytest.raises(JudgeError, match="timed out"):
+        judge_of(chat.url, timeout_s=0.2, retries=0).ask("how", "what", int)
 
 
 def test_a_judge_that_sends_byte_by_byte_is_given_up_too() -> None:
