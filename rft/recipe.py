@@ -257,6 +257,12 @@ class LearnerRecipe(Section):
     """Compute activations again in the backward pass: less memory, more time."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of the policy in learner and engine."""
+    master_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the trained weights as the optimizer holds them, and of their gradients."""
+    optimizer_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of AdamW's two moments."""
+    offload_optimizer: bool = False
+    """Keep AdamW's moments in CPU memory: frees memory of the GPU, and costs their way there and back in each update."""
     freeze_vision: bool = False
     """Keep the vision tower as it is."""
     seconds_per_grid: Literal["clip", "one"] = "clip"

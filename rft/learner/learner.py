@@ -15,6 +15,7 @@ from rft.algorithm.loss import LOSSES, LossInputs
 from rft.errors import RolloutError
 from rft.learner.batch import MicroBatch, SampleGroup, encode_group, group_samples, micro_batch, with_tokens
 from rft.learner.model import TokenLogprobs
+from rft.learner.optimizer import build_optimizer
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, split_groups
 from rft.learner.policies import Loading, Policies
 from rft.learner.reading import read_group
@@ -82,18 +83,7 @@ class Learner:
         loading = Loading(self.device, self.dtype, packed, features_dir)
         self._policies = Policies(model_dir, recipe, processor.banned_token_ids, loading)
         self._model, self._policy = self._policies.model, self._policies.policy
-        parameters = list(trainable(self._model).values())
-        learner = recipe.learner
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": learner.weight_decay},
-                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            lr=learner.learning_rate,
-            betas=(learner.adam_beta1, learner.adam_beta2),
-            eps=learner.adam_epsilon,
-            fused=True,
-        )
+        self._optimizer = build_optimizer(list(trainable(self._model).values()), recipe.learner)
 
     def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
         """Train on one batch of rollouts: num_iterations optimizer updates; returns the batch's metrics.

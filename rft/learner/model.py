@@ -50,8 +50,8 @@ def load_policy(
     return model.to(device).train()
 
 
-def add_lora(model: PreTrainedModel, lora: LoraRecipe, seed: int) -> LoraConfig:
-    """Put trainable adapters (float32) into the language model and freeze the rest; returns their PEFT config."""
+def add_lora(model: PreTrainedModel, lora: LoraRecipe, seed: int, dtype: torch.dtype) -> LoraConfig:
+    """Put trainable adapters in `dtype` into the language model and freeze the rest; returns their PEFT config."""
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.lora_alpha,
@@ -62,8 +62,8 @@ def add_lora(model: PreTrainedModel, lora: LoraRecipe, seed: int) -> LoraConfig:
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
-            parameter.data = parameter.data.float()
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
     return config
 
 

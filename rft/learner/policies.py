@@ -90,7 +90,8 @@ class Policies:
     def _trained(self, model_dir: str | Path) -> tuple[PreTrainedModel, LoraConfig | None]:
         learner, loading = self._recipe.learner, self._loading
         # Full training in bfloat16 keeps float32 master weights, which a learning rate of 1e-6 needs.
-        master = torch.float32 if loading.dtype == torch.bfloat16 and learner.lora is None else loading.dtype
+        wide = loading.dtype == torch.bfloat16 and learner.master_dtype == "float32"
+        master = torch.float32 if wide and learner.lora is None else loading.dtype
         if master != loading.dtype and not is_initialized():
             init_alone(loading.device)
         model = load_policy(
@@ -104,7 +105,9 @@ class Policies:
         reason = why_not_packed(model) if loading.packed else None
         if reason is not None:
             warnings.warn(f"{model_dir}: a group is trained as copies of its prompt, because {reason}.", stacklevel=1)
-        return model, add_lora(model, learner.lora, self._recipe.seed) if learner.lora else None
+        if learner.lora is None:
+            return model, None
+        return model, add_lora(model, learner.lora, self._recipe.seed, torch.float32 if wide else loading.dtype)
 
     def _frozen(self, model_dir: str | Path) -> Policy | None:
         """None where no KL term asks for a reference, or where the policy without its adapters is it."""

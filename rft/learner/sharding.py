@@ -72,9 +72,9 @@ def full(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def sharded_like(whole: Tensor, example: Tensor) -> Tensor:
-    """`whole` on the device of `example`, this rank's share of it where `example` is sharded."""
-    moved = whole.to(device=example.device, dtype=example.dtype)
+def sharded_like(whole: Tensor, example: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """`whole` on the device of `example` and in its dtype, or `dtype`; this rank's share where `example` is sharded."""
+    moved = whole.to(device=example.device, dtype=dtype or example.dtype)
     if not isinstance(example, DTensor):
         return moved
     return distribute_tensor(moved, example.device_mesh, example.placements, src_data_rank=None)

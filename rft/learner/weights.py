@@ -14,6 +14,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from rft.errors import CheckpointError
 from rft.learner.model import lora_layers
+from rft.learner.optimizer import MOMENTS, read_state, write_state
 from rft.learner.sharding import full, sharded_like, this_rank
 
 STATE_FILE = "optimizer.safetensors"
@@ -77,7 +78,7 @@ def save_state(model: PreTrainedModel, optimizer: torch.optim.Optimizer, directo
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     for name, parameter in trainable(model).items():
-        for key, tensor in {"parameter": parameter, **optimizer.state.get(parameter, {})}.items():
+        for key, tensor in {"parameter": parameter, **read_state(optimizer, parameter)}.items():
             whole = full(tensor)
             if this_rank() == 0:
                 tensors[f"{key}/{name}"] = whole.detach().cpu().contiguous()
@@ -103,10 +104,8 @@ def load_state(model: PreTrainedModel, optimizer: torch.optim.Optimizer, directo
                 with torch.no_grad():
                     parameter.copy_(sharded_like(file.get_tensor(f"parameter/{name}"), parameter))
                 if f"step/{name}" in names:
-                    moments = ("exp_avg", "exp_avg_sq")
-                    state = {key: sharded_like(file.get_tensor(f"{key}/{name}"), parameter) for key in moments}
-                    state["step"] = file.get_tensor(f"step/{name}").to(parameter.device)
-                    optimizer.state[parameter] = state
+                    state = {key: file.get_tensor(f"{key}/{name}") for key in ("step", *MOMENTS)}
+                    write_state(optimizer, parameter, state)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}. Resume from another checkpoint.") from error
 

@@ -18,6 +18,7 @@ CASES: dict[str, dict[str, object]] = {
     "full": {"algorithm": {"beta": 0.1, "num_iterations": 2}},
     "checkpointed": {"learner": {"gradient_checkpointing": True, "logprob_chunk": 3, "max_tokens_per_forward": 1}},
     "lora": {"learner": LORA, "algorithm": {"beta": 0.1}},
+    "offloaded": {"learner": {"offload_optimizer": True}},
 }
 
 

@@ -1,0 +1,163 @@
+"""AdamW, with its state in the precision and memory that a recipe asks for."""
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim.adamw import adamw
+
+from rft.learner.sharding import sharded_like, this_rank
+from rft.recipe import LearnerRecipe
+
+CHUNK = 2**26
+"""Numbers of a parameter that are updated at one time: 0.25 GiB for each float32 copy that this takes."""
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def build_optimizer(parameters: Sequence[nn.Parameter], recipe: LearnerRecipe) -> torch.optim.Optimizer:
+    """AdamW over `parameters`, sharded or not; without weight decay for vectors."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    rate, betas, epsilon = recipe.learning_rate, (recipe.adam_beta1, recipe.adam_beta2), recipe.adam_epsilon
+    state_dtype = torch.bfloat16 if recipe.optimizer_dtype == "bfloat16" else _wide(parameters[0])
+    if recipe.offload_optimizer or torch.bfloat16 in {state_dtype, *(parameter.dtype for parameter in parameters)}:
+        return LeanAdamW(groups, rate, betas, epsilon, state_dtype, offload=recipe.offload_optimizer)
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
+
+
+class LeanAdamW(torch.optim.Optimizer):
+    """torch's AdamW a chunk of numbers at a time, whose moments lie in another precision or in CPU memory.
+
+    A chunk is computed in float32 on the parameters' device, so offloading changes no result. Numbers kept in bfloat16
+    are rounded up or down at random, right on average: rounding to the nearest would swallow what changes a number by
+    less than 0.2 %, such as a second moment that decays by 0.1 %. The noise follows from the number of updates and the
+    rank, so that a resumed run draws the same.
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        rate: float,
+        betas: tuple[float, float],
+        epsilon: float,
+        state_dtype: torch.dtype,
+        *,
+        offload: bool,
+    ) -> None:
+        super().__init__(groups, {"lr": rate, "betas": betas, "eps": epsilon, "weight_decay": 0.0})
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        sizes = [_own(parameter).numel() for parameter in parameters]
+        self._device = _own(parameters[0]).device
+        home = torch.device("cpu") if offload else self._device
+        self._moments = torch.zeros(len(MOMENTS), sum(sizes), dtype=state_dtype, device=home)
+        if self._device.type == "cuda" and offload:
+            _pin(self._moments)
+        for parameter, *flat in zip(parameters, *(moment.split(sizes) for moment in self._moments), strict=True):
+            shaped = [moment.view(_own(parameter).shape) for moment in flat]
+            self.state[parameter] = {"step": torch.zeros(()), **dict(zip(MOMENTS, shaped, strict=True))}
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        noise = torch.Generator(self._device)
+        num_updates = sum(int(state["step"]) for state in self.state.values())
+        noise.manual_seed(num_updates * 2**16 + this_rank())
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, _own(parameter.grad).reshape(-1), group, noise)
+        if self._moments.is_pinned():
+            torch.cuda.synchronize(self._device)  # copies to pinned memory run on after the call
+
+    def _update(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any], noise: torch.Generator) -> None:
+        beta1, beta2 = group["betas"]
+        state, wide = self.state[parameter], _wide(parameter)
+        kept = [tensor.view(-1) for tensor in (_own(parameter), *(state[name] for name in MOMENTS))]
+        for start in range(0, len(gradient), CHUNK):
+            part = slice(start, start + CHUNK)
+            # First to the device, then wider: less to move.
+            value, mean, square = (tensor[part].to(self._device, non_blocking=True).to(wide) for tensor in kept)
+            adamw(
+                [value],
+                [gradient[part].to(wide)],
+                [mean],
+                [square],
+                [],
+                [state["step"].to(self._device, copy=True)],
+                fused=True,
+                amsgrad=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+            for tensor, new in zip(kept, (value, mean, square), strict=True):
+                rounded = round_at_random(new, noise) if tensor.dtype == torch.bfloat16 else new
+                tensor[part].copy_(rounded, non_blocking=True)
+        state["step"] += 1
+
+
+def round_at_random(values: Tensor, noise: torch.Generator) -> Tensor:
+    """`values` (float32) in bfloat16: each one of its two neighbours there, the nearer one more often."""
+    # A bfloat16 is the upper half of a float32: what carries over from the lower half rounds away from 0.
+    lower = torch.empty(values.shape, dtype=torch.int32, device=values.device).random_(0, 2**16, generator=noise)
+    return ((values.view(torch.int32) + lower) & -(2**16)).view(torch.float32).to(torch.bfloat16)
+
+
+def read_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
+    """What `optimizer` keeps of `parameter`, the moments on its device and sharded as it is."""
+    state: dict[str, Tensor] = optimizer.state.get(parameter, {})
+    if not isinstance(optimizer, LeanAdamW):
+        return state
+    return state | {name: _sharded_as(state[name], parameter) for name in MOMENTS}
+
+
+def write_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, whole: dict[str, Tensor]) -> None:
+    """Undo `read_state`. `whole`: the same, put together from all ranks, on the CPU."""
+    if not isinstance(optimizer, LeanAdamW):
+        moments = {name: sharded_like(whole[name], parameter) for name in MOMENTS}
+        optimizer.state[parameter] = moments | {"step": whole["step"].to(parameter.device)}
+        return
+    for name in MOMENTS:
+        optimizer.state[parameter][name].copy_(_own(sharded_like(whole[name], parameter, whole[name].dtype)))
+    optimizer.state[parameter]["step"].copy_(whole["step"])
+
+
+def _wide(parameter: Tensor) -> torch.dtype:
+    """In which it is computed."""
+    return torch.promote_types(parameter.dtype, torch.float32)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """This rank's share, in the same memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+def _sharded_as(share: Tensor, parameter: nn.Parameter) -> Tensor:
+    """This rank's share on the device of `parameter`, as a part of a tensor of its shape."""
+    moved = share.to(_own(parameter).device)
+    if not isinstance(parameter, DTensor):
+        return moved
+    return DTensor.from_local(
+        moved,
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )
+
+
+def _pin(tensor: Tensor) -> None:
+    """Let the GPU copy to and from CPU memory by itself. (`pin_memory` would take up to twice the memory.)"""
+    runtime, start = torch.cuda.cudart(), tensor.data_ptr()  # type: ignore[no-untyped-call]
+    torch.cuda.check_error(runtime.cudaHostRegister(start, tensor.nbytes, 0))
+    weakref.finalize(tensor, runtime.cudaHostUnregister, start).atexit = False
