@@ -262,7 +262,7 @@ class LearnerRecipe(Section):
     optimizer_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of AdamW's two moments."""
     offload_optimizer: bool = False
-    """Keep AdamW's moments in CPU memory: frees memory of the GPU, and costs their way there and back in each update."""
+    """Keep AdamW's moments in CPU memory; in each update they visit the GPU, a part at a time."""
     freeze_vision: bool = False
     """Keep the vision tower as it is."""
     seconds_per_grid: Literal["clip", "one"] = "clip"

@@ -14,6 +14,9 @@ from rft.data.frames import Frames
 from rft.data.processor import PromptProcessor
 from rft.learner.attention import GroupShape, Packing, packed_attention
 from rft.learner.learner import Learner
+from rft.learner.model import _compiled_logprobs, label_logprobs
+from rft.learner.optimizer import MOMENTS
+from rft.learner.weights import trainable
 from rft.recipe import Recipe
 from rft.synthetic.policy import build_policy
 from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
@@ -101,6 +104,39 @@ def test_packed_equals_copies_in_bfloat16(policy_dir: Path, options: dict[str, o
         learner.save(tmp_path)
         learner.load(tmp_path)
         assert learner.update(samples(learner.processor))["skipped_updates"] == 0
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("num_tokens", [1, 64, 300])
+def test_fused_logprobs_equal_the_plain_ones(num_tokens: int) -> None:
+    torch.manual_seed(0)
+    logits = (3 * torch.randn(num_tokens, 5000, device="cuda")).bfloat16().requires_grad_()
+    labels = torch.randint(10, 5000, (num_tokens,), device="cuda")
+    weights = torch.randn(num_tokens, device="cuda")
+    banned = torch.tensor([1, 7], device="cuda")
+    found = []
+    for score in (label_logprobs, _compiled_logprobs()):
+        logprobs, entropies = score(logits, labels, 0.8, banned)
+        found.append([logprobs, entropies, *torch.autograd.grad(logprobs, logits, weights)])
+    for plain, fused in zip(*found, strict=True):
+        assert torch.allclose(plain, fused, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"lora": {"r": 4}}, {"optimizer_dtype": "bfloat16"}], ids=str)
+def test_offloaded_moments_learn_the_same_on_the_gpu(policy_dir: Path, options: dict[str, object]) -> None:
+    try:
+        moved = []
+        for offload in (False, True):
+            learner = make(policy_dir, "cuda", "float32", offload_optimizer=offload, **options)
+            for _ in range(2):
+                learner.update(samples(learner.processor))
+            moments = [state[name] for state in learner._optimizer.state.values() for name in MOMENTS]
+            assert {moment.device.type for moment in moments} == {"cpu" if offload else "cuda"}
+            assert all(moment.is_pinned() for moment in moments) == offload
+            moved.append(torch.cat([p.detach().flatten() for p in trainable(learner._model).values()]))
+        assert torch.allclose(*moved, rtol=1e-4, atol=1e-4)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
