@@ -62,7 +62,7 @@ class PublishedStep:
         begun = time.perf_counter()
         for prompt in prompts:
             with self._phase("decode"):
-                frames = decode(prompt.video)
+                frames = decode(prompt.media)
             inputs = self._inputs(prompt, frames)
             self.num_prompt_tokens.append(inputs["input_ids"].shape[1])
             with self._phase("generate"), torch.no_grad():

@@ -100,9 +100,9 @@ class OneVideo:
         visual = (VISION_START, *[VIDEO] * num_visual, VISION_END) if num_visual else ()
         self.inputs = PromptInputs(
             token_ids=(*words[:20], *visual, *words[20:]),
-            pixel_values_videos=None if text_only else torch.randn(math.prod(self.grid), 3 * 2 * 14 * 14),  # type: ignore[arg-type]
-            video_grid_thw=None if text_only else torch.tensor([self.grid]),  # type: ignore[arg-type]
-            second_per_grid_ts=torch.tensor([1.0]),
+            patches=None if text_only else torch.randn(math.prod(self.grid), 3 * 2 * 14 * 14),  # type: ignore[arg-type]
+            grid=None if text_only else torch.tensor([self.grid]),  # type: ignore[arg-type]
+            seconds_per_grid=torch.tensor([1.0]),
         )
 
     def encode(self, prompt: Prompt, frames: object) -> PromptInputs:

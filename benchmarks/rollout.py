@@ -63,7 +63,7 @@ def measure_engine(folder: Path, work: Workload, completions: int, cached: bool)
         engine.engine_args = lambda *given: make_args(*given) | {"enable_prefix_caching": False}
     one = engine.Engine(recipe.model, recipe, use_gpu=False)
     clips = ClipCache(folder / "decoded", 1.0)
-    shown = [(prompt, clips.load(prompt.video)) for prompt in prompts_of(folder, recipe)]
+    shown = [(prompt, clips.load(prompt.media)) for prompt in prompts_of(folder, recipe)]
     number = itertools.count()
 
     def fill(n: int, requests: int = 1) -> Round:
@@ -118,7 +118,7 @@ def prompts_of(folder: Path, recipe: Recipe) -> list[Prompt]:
 def decode_all(folder: Path, work: Workload) -> None:
     clips = ClipCache(folder / "decoded", 1.0)
     for prompt in prompts_of(folder, Recipe.model_validate(recipe_keys(folder, work))):
-        clips.load(prompt.video)
+        clips.load(prompt.media)
     clips.close()
 
 

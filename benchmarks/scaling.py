@@ -65,7 +65,7 @@ def measure(folder: Path, axis: str, work: Workload, repeats: int) -> Point:
     prompt = to_prompt(read_rows(recipe.data.train, None, recipe.tasks)[0], recipe)
     clips = ClipCache(folder / "decoded", 1.0)
     begun = time.perf_counter()
-    frames = decode(prompt.video)
+    frames = decode(prompt.media)
     decoded = time.perf_counter()
     processor = PromptProcessor(recipe.model)
     loaded = time.perf_counter()

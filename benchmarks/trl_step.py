@@ -87,7 +87,7 @@ def run(model_dir: Path, work: Workload, prompts: Sequence[Prompt], folder: Path
 
 def _dataset(prompts: Sequence[Prompt], every: int) -> Dataset:
     """A row per prompt, with images that are in memory: stored in it, each completion would decode them again."""
-    images = [[Image.fromarray(frame) for frame in decode(prompt.video).pixels[::every]] for prompt in prompts]
+    images = [[Image.fromarray(frame) for frame in decode(prompt.media).pixels[::every]] for prompt in prompts]
     targets = [{"span": [prompt.target.start_s, prompt.target.end_s]} for prompt in prompts]  # type: ignore[union-attr]
 
     def rows(batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from rft.errors import ParityError
 from rft.evaluation.comparison import TextTable
 from rft.parity import Agreement, Reading, compare, measured, within
 from rft.recipe import Recipe
-from rft.types import Completion, Prompt, Sampling, TrainSample, Video
+from rft.types import Completion, Media, Prompt, Sampling, TrainSample, Video
 
 NUM_COMPLETIONS = 4
 """Drawn for each prompt."""
@@ -36,21 +36,23 @@ class ReadingLearner(Protocol):
         ...
 
 
-def kind_of(video: Video) -> str:
+def kind_of(media: Media | None) -> str:
     """A folder of frames states its rate in the row, a video file in itself."""
-    return "video file" if video.source_fps is None else "folder of frames"
+    if not isinstance(media, Video):
+        return "text alone" if media is None else "image"
+    return "video file" if media.source_fps is None else "folder of frames"
 
 
 def pick_prompts(
     prompts: Sequence[Prompt], clips: Clips, num_each: int, seed: int, on_bad: Callable[[str], None]
 ) -> tuple[Prompt, ...]:
-    """Up to `num_each` prompts of every task and kind of video, drawn by `seed`.
+    """Up to `num_each` prompts of every task and kind of what is shown, drawn by `seed`.
 
     A clip that cannot be decoded is told to `on_bad`, and another one taken.
     """
     kinds: dict[tuple[str, str], list[Prompt]] = {}
     for prompt in prompts:
-        kinds.setdefault((prompt.task, kind_of(prompt.video)), []).append(prompt)
+        kinds.setdefault((prompt.task, kind_of(prompt.media)), []).append(prompt)
     picked: list[Prompt] = []
     for (task, kind), members in kinds.items():
         usable = _usable(random.Random(f"{seed} {task} {kind}").sample(members, len(members)), clips, on_bad)
@@ -61,7 +63,7 @@ def pick_prompts(
 def _usable(prompts: Sequence[Prompt], clips: Clips, on_bad: Callable[[str], None]) -> Iterator[Prompt]:
     for prompt in prompts:
         try:
-            clips.load(prompt.video)
+            clips.load(prompt.media)
         except ClipError as error:
             on_bad(f"row {prompt.prompt_id} is not compared: {error}")
         else:
@@ -80,10 +82,10 @@ def measure(prompts: Sequence[Prompt], recipe: Recipe, pool: ReadingPool, learne
         (prompt, engine, learned)
         for prompt, (engine, _), learned in zip(prompts, drawn, learner.readings(samples), strict=True)
     ]
-    kinds = dict.fromkeys((prompt.task, kind_of(prompt.video)) for prompt in prompts)
+    kinds = dict.fromkeys((prompt.task, kind_of(prompt.media)) for prompt in prompts)
     return Agreement(
         tuple(
-            compare(*kind, [side for side in sides if (side[0].task, kind_of(side[0].video)) == kind], recipe.parity)
+            compare(*kind, [side for side in sides if (side[0].task, kind_of(side[0].media)) == kind], recipe.parity)
             for kind in kinds
         )
     )
@@ -99,7 +101,7 @@ def sampling(recipe: Recipe) -> Sampling:
 def settle(agreement: Agreement, recipe: Recipe, note: Callable[[str], None]) -> None:
     """Tell the outcome. ParityError: the sides differ, and the recipe says to stop; or nothing could be compared."""
     if not agreement.parts:
-        raise ParityError("engine and learner could not be compared: no prompt has a video that can be decoded.")
+        raise ParityError("engine and learner could not be compared: no clip or image can be decoded.")
     problems = agreement.problems()
     if not problems:
         note(agreement.summary())
@@ -111,8 +113,8 @@ def settle(agreement: Agreement, recipe: Recipe, note: Callable[[str], None]) ->
 
 
 def table(agreement: Agreement) -> TextTable:
-    """One line per task and kind of video."""
-    columns = ("task", "video", "prompts", "tokens", "mean exp|dlogp|", "KL", "outcome")
+    """One line per task and kind of what is shown."""
+    columns = ("task", "shown", "prompts", "tokens", "mean exp|dlogp|", "KL", "outcome")
     rows = [
         (
             part.task,

@@ -1,4 +1,4 @@
-"""The supervised stage before GRPO, on trl.SFTTrainer, with video through our own collator."""
+"""The supervised stage before GRPO, on trl.SFTTrainer, with clips and images through our own collator."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from rft.data.video import ClipCache
 from rft.learner.batch import prompt_positions
 from rft.learner.model import load_policy
 from rft.recipe import ColdStartRecipe, Recipe
-from rft.types import Demonstration
+from rft.types import Demonstration, Image
 
 IGNORED = -100
 """Label of tokens without loss."""
@@ -59,7 +59,7 @@ def run_cold_start(
         model=model,
         args=training_arguments(cold, recipe.seed, directory, bfloat16),
         train_dataset=Dataset.from_dict({"place": list(range(len(demonstrations)))}),
-        data_collator=VideoCollator(demonstrations, processor, clips, model, cold.loss_on),
+        data_collator=DemonstrationCollator(demonstrations, processor, clips, model, cold.loss_on),
         processing_class=processor.tokenizer,
         callbacks=[ReportLoss(on_step)],
     )
@@ -109,11 +109,12 @@ class EncodedRow:
     """[L]"""
     positions: Tensor
     """[L, 3], of M-RoPE."""
-    patches: Tensor
-    grid: Tensor
+    patches: Tensor | None
+    grid: Tensor | None
+    is_image: bool
 
 
-class VideoCollator:
+class DemonstrationCollator:
     """Places in a list of demonstrations -> padded model inputs with labels on what is learned."""
 
     def __init__(
@@ -131,27 +132,36 @@ class VideoCollator:
         self._processor, self._clips, self._model = processor, clips, model
 
     def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Tensor]:
-        """input_ids, attention_mask, labels [B, L]; position_ids [3, B, L]; the clips' patches and grids."""
+        """input_ids, attention_mask, labels [B, L]; position_ids [3, B, L]; patches and grids of clips and images."""
         encoded = [self._encode(self._demonstrations[row["place"]]) for row in rows]
-        return {
+        inputs = {
             "input_ids": pad_sequence([e.ids for e in encoded], True, padding_value=self._processor.eos_token_id),
             "attention_mask": pad_sequence([torch.ones_like(e.ids) for e in encoded], True),
             "labels": pad_sequence([e.labels for e in encoded], True, padding_value=IGNORED),
             "position_ids": pad_sequence([e.positions for e in encoded], True).permute(2, 0, 1),
-            "pixel_values_videos": torch.cat([e.patches for e in encoded]),
-            "video_grid_thw": torch.cat([e.grid for e in encoded]),
         }
+        for is_image, patches, grid in (
+            (False, "pixel_values_videos", "video_grid_thw"),
+            (True, "pixel_values", "image_grid_thw"),
+        ):
+            shown = [(e.patches, e.grid) for e in encoded if e.is_image == is_image]
+            pairs = [(pixels, size) for pixels, size in shown if pixels is not None and size is not None]
+            if pairs:
+                inputs |= {patches: torch.cat([pixels for pixels, _ in pairs])}
+                inputs |= {grid: torch.cat([size for _, size in pairs])}
+        return inputs
 
     def _encode(self, shown: Demonstration) -> EncodedRow:
-        inputs = self._processor.encode(shown.prompt, self._clips.load(shown.prompt.video))
+        inputs = self._processor.encode(shown.prompt, self._clips.load(shown.prompt.media))
         answer = self._processor.completion_ids(shown.completion)
-        prompt = prompt_positions(self._model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+        prompt = prompt_positions(self._model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
         return EncodedRow(
             ids=torch.tensor([*inputs.token_ids, *answer]),
             labels=torch.tensor([*(self._prompt_label(token) for token in inputs.token_ids), *answer]),
             positions=torch.cat([prompt, prompt[:, -1:] + torch.arange(1, len(answer) + 1)], dim=1).T,
-            patches=inputs.pixel_values_videos,
-            grid=inputs.video_grid_thw,
+            patches=inputs.patches,
+            grid=inputs.grid,
+            is_image=isinstance(shown.prompt.media, Image),
         )
 
     def _prompt_label(self, token: int) -> int:

@@ -48,6 +48,25 @@ def model_type(model: str) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
+def size_factor(model: str) -> int:
+    """What the sides of frames and images are multiples of: patch size times merge size of the model's vision tower.
+
+    A hub name's config.json is fetched. OSError: it cannot be.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir() or not _HUB_NAME.match(model):
+        return config_size_factor(_json(folder / "config.json") or {})
+    from huggingface_hub import hf_hub_download
+
+    return config_size_factor(_json(Path(hf_hub_download(model, "config.json"))) or {})
+
+
+def config_size_factor(config: Mapping[str, Any]) -> int:
+    """As `size_factor`, of a config.json; Qwen2-VL's where it does not tell."""
+    vision = config.get("vision_config") or {}
+    return int(vision.get("patch_size", 14)) * int(vision.get("spatial_merge_size", 2))
+
+
 def packing_obstacle(config: Mapping[str, Any]) -> str | None:
     """What keeps the learner from packing groups for a model of this config.json; None: nothing."""
     kind, text = config.get("model_type"), config.get("text_config") or config

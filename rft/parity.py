@@ -32,11 +32,11 @@ class Reading:
     token_ids: tuple[int, ...]
     """[P], the visual placeholders expanded."""
     clip: str
-    """Key of the frames: names content and sampling."""
+    """Key of the frames: names content and sampling; "": text alone."""
     grid: tuple[int, ...]
-    """Frame pairs, rows and columns of patches."""
+    """Frame pairs (of an image: 1), rows and columns of patches; (): text alone."""
     seconds_per_grid: float | None
-    """Between frame pairs; None: the model counts pairs, not time."""
+    """Between frame pairs; None: the model counts pairs, not time, or there is no clip."""
     position_ids: tuple[tuple[int, ...], ...]
     """[3][P], time, row and column of M-RoPE."""
     logprobs: tuple[tuple[float, ...], ...]
@@ -45,7 +45,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """How the two sides compare over the prompts of one task and kind of video."""
+    """How the two sides compare over the prompts of one task and kind of what is shown."""
 
     task: str
     kind: str
@@ -62,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The outcome for all tasks and kinds of video."""
+    """The outcome for all tasks and kinds of what is shown."""
 
     parts: tuple[Part, ...]
 
@@ -70,7 +70,7 @@ class Agreement:
         return tuple(f"{part.task}, {part.kind}: {part.difference}" for part in self.parts if part.difference)
 
     def to_json(self) -> dict[str, Any]:
-        """{task: {kind of video: {"num_prompts", "num_tokens", "ratio", "kl", "difference"}}}."""
+        """{task: {kind: {"num_prompts", "num_tokens", "ratio", "kl", "difference"}}}."""
         tasks: dict[str, Any] = {}
         for part in self.parts:
             values = {name: _finite(getattr(part, name)) for name in Part.__slots__[2:]}
@@ -88,7 +88,7 @@ class Agreement:
 
 
 def compare(task: str, kind: str, sides: Sequence[tuple[Prompt, Reading, Reading]], bounds: ParityRecipe) -> Part:
-    """`sides`: prompts of one task and kind of video, each as engine and as learner read it."""
+    """`sides`: prompts of one task and kind, each as engine and as learner read it."""
     differences = ((prompt, found) for prompt, engine, learner in sides if (found := first_difference(engine, learner)))
     gaps = [gap for _, engine, learner in sides for gap in _gaps(engine, learner)]
     ratio = sum(math.exp(abs(gap)) for gap in gaps) / max(1, len(gaps))

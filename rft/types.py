@@ -53,13 +53,26 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A still picture and all that decides its pixels."""
+
+    path: Path
+    min_pixels: int
+    max_pixels: int
+
+
+Media = Video | Image
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the policy is asked about one clip, and the truth."""
+    """What the policy is asked about a clip, a picture or a text alone, and the truth."""
 
     prompt_id: str
     task: str
     text: str
-    video: Video
+    media: Media | None
+    """What it is shown; None: nothing but the text."""
     target: Target
     dataset: str | None = None
     """Published set and split it is from, where the row tells it."""
@@ -156,5 +169,12 @@ class WeightsRef:
 
     policy_version: int
     tensors: object
-    """A Ray object reference to a dict of name -> CPU tensor, in the names of the saved model."""
+    """A Ray object reference to a dict of name -> CPU tensor, in the names of the saved model; or, where they stay on
+    the learner's GPU until an engine fetches them, an Offer of rft/rollout/weight_transfer.py."""
     probe: Probe = field(repr=False)
+    model: str | None = None
+    """Folder that holds the weights that are not among `tensors`; None: all are."""
+    num_bytes: int = 0
+    """Of `tensors`."""
+    frozen_tower: str | None = None
+    """Fingerprint of the vision tower; None: it is trained, so nothing it makes of a clip is kept."""

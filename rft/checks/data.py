@@ -1,4 +1,4 @@
-"""Are the rows of a recipe there, readable and enough? Reads the JSONL files; opens no video."""
+"""Are the rows of a recipe there, readable and enough? Reads the JSONL files; opens no video or image."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ from pathlib import Path
 from rft.data.dataset import read_rows, video_sampling
 from rft.errors import DataError
 from rft.recipe import Recipe
+from rft.scoring.group import chosen_rewards
 from rft.strict_yaml import Problem
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import VideoSampling
 
-NAMED_VIDEOS = 5
-"""Missing videos that are named; all are counted."""
+NAMED_FILES = 5
+"""Missing videos and images that are named; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class DataCheck:
     """Split (train, eval, cold_start) -> task -> number of rows."""
     clips: frozenset[tuple[VideoSampling, float | None]]
     """Of what the engine is shown: the rule of frames, and the clip's length, None where a row does not tell it."""
+    has_images: bool
+    """Whether the engine is shown images."""
     texts: frozenset[str]
     """What its prompts say."""
     problems: tuple[Problem, ...]
@@ -51,14 +54,16 @@ def check_data(recipe: Recipe) -> DataCheck:
         except DataError as error:
             blocks.append(str(error))
             continue
-        _check_videos(key, splits[split], recipe.data.max_bad_share, problems, notes)
+        _check_files(key, splits[split], recipe.data.max_bad_share, problems, notes)
     _check_counts(recipe, splits, problems, notes)
+    _check_kinds(recipe, splits, problems)
     # The engine reads no rows of the supervised stage.
     rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
     texts = frozenset(TASKS[row.task].prompt_text(row, recipe.tasks[row.task].think) for row in rows)
     counts = {split: dict(Counter(row.task for row in found)) for split, found in splits.items()}
-    clips = frozenset((video_sampling(row, recipe), row.clip_s) for row in rows)
-    return DataCheck(counts, clips, texts, tuple(problems), tuple(blocks), tuple(notes))
+    clips = frozenset((video_sampling(row, recipe), row.clip_s) for row in rows if row.video is not None)
+    has_images = any(row.image is not None for row in rows)
+    return DataCheck(counts, clips, has_images, texts, tuple(problems), tuple(blocks), tuple(notes))
 
 
 def _files(recipe: Recipe) -> dict[str, tuple[str, tuple[Path, ...]]]:
@@ -69,29 +74,59 @@ def _files(recipe: Recipe) -> dict[str, tuple[str, tuple[Path, ...]]]:
     return files
 
 
-def _check_videos(
+def _check_files(
     key: str, rows: Sequence[Row], max_bad_share: float, problems: list[Problem], notes: list[str]
 ) -> None:
-    states = {video: _state(Path(video)) for video in {row.video for row in rows}}
-    bad = [(row, states[row.video]) for row in rows if states[row.video]]
+    num_text = sum(row.kind == "text" for row in rows)
+    if 0 < num_text < len(rows):
+        notes.append(f"{key}: {num_text:,} of {len(rows):,} rows show neither video nor image.")
+    states = {
+        (kind, path): _state(Path(path), kind == "video")
+        for kind, path in {(row.kind, row.shown) for row in rows}
+        if path is not None
+    }
+    bad = [(row, state) for row in rows if row.shown and (state := states[row.kind, row.shown])]
     if not bad:
         return
-    named = dict.fromkeys(f"{row.video} ({state}, row {row.id})" for row, state in bad)
-    shown = ", ".join(list(named)[:NAMED_VIDEOS]) + (" and others" if len(named) > NAMED_VIDEOS else "")
-    message = f"{len(bad):,} of {len(rows):,} rows have no usable video: {shown}."
+    named = dict.fromkeys(f"{row.shown} ({state}, row {row.id})" for row, state in bad)
+    shown = ", ".join(list(named)[:NAMED_FILES]) + (" and others" if len(named) > NAMED_FILES else "")
+    kinds = " or ".join(kind for kind in ("video", "image") if any(row.kind == kind for row, _ in bad))
+    message = f"{len(bad):,} of {len(rows):,} rows have no usable {kinds}: {shown}."
     if len(bad) > max_bad_share * len(rows):
         problems.append(Problem(key, "", f"{message} Set data.video_root, or drop the rows."))
     else:
         notes.append(f"{key}: {message} They are left out: data.max_bad_share allows {max_bad_share:g}.")
 
 
-def _state(video: Path) -> str:
-    """What is wrong with a video, as far as its directory entry tells; empty where nothing is."""
-    if video.is_dir():
-        return "" if any(video.iterdir()) else "empty folder"
-    if not video.is_file():
+def _state(path: Path, may_be_folder: bool) -> str:
+    """What is wrong with a video or image, as far as its directory entry tells; empty where nothing is."""
+    if path.is_dir():
+        return "a folder" if not may_be_folder else "" if any(path.iterdir()) else "empty folder"
+    if not path.is_file():
         return "not found"
-    return "" if video.stat().st_size else "empty file"
+    return "" if path.stat().st_size else "empty file"
+
+
+def _check_kinds(recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: list[Problem]) -> None:
+    """Options that a row without a video cannot be used with."""
+
+    def refuse(key: str, rows: Sequence[Row], why: str) -> None:
+        if rows:
+            problems.append(Problem(key, "", f"{len(rows):,} rows, such as {rows[0].id}, {why}"))
+
+    train, held_out = splits.get("train", ()), splits.get("eval", ())
+    bonus, learner = recipe.scoring.order_bonus, recipe.learner
+    if bonus is not None:
+        asked = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe, row.task)]
+        refuse("scoring.order_bonus", asked, "show no video to shuffle. Take them out of data.train.")
+    if recipe.eval.second_look is not None:
+        asked = [row for row in held_out if row.video is None and "choice" in row.target]
+        refuse("eval.second_look", asked, "show no video to look at again. Take them out of data.eval.")
+    trains_tower = learner.lora is None and not learner.freeze_vision
+    text = [row for row in train if row.kind == "text"]
+    if learner.num_ranks > 1 and trains_tower and len(text) < len(train):
+        why = "show nothing: sharded ranks wait for each other in the vision tower. Set learner.freeze_vision."
+        refuse("learner.num_ranks", text, why)
 
 
 def _check_counts(

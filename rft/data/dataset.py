@@ -15,17 +15,17 @@ from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row
-from rft.types import Prompt, Video, VideoSampling
+from rft.types import Image, Media, Prompt, Video, VideoSampling
 
 NAMED_PROBLEMS = 20
-NAMED_VIDEOS = 5
+NAMED_FILES = 5
 
 
 def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[str]) -> tuple[Row, ...]:
-    """The rows of all files, in order, each of its task's own type, with the path of its video resolved.
+    """The rows of all files, in order, each of its task's own type, with the path of its video or image resolved.
 
-    Relative videos start from `video_root`, or from the folder of the row's file. Whether a video is there is left
-    to `missing_videos` and to decoding. DataError: every problem, by file and line.
+    Relative paths start from `video_root`, or from the folder of the row's file. Whether a file is there is left
+    to `missing_files` and to decoding. DataError: every problem, by file and line.
     """
     problems: list[str] = []
     rows: list[Row] = []
@@ -40,8 +40,7 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
                 problems.append(f"{where}: id {row.id!r} is taken by {seen[row.id]}. Ids name rows across all files.")
                 continue
             seen[row.id] = where
-            video = Path(row.video).expanduser()
-            rows.append(row.model_copy(update={"video": str((video_root or path.parent) / video)}))
+            rows.append(row.model_copy(update=_resolved(row, video_root or path.parent)))
     if not rows and not problems:
         problems.append(f"{', '.join(str(path) for path in paths) or 'data'}: no rows")
     if problems:
@@ -49,14 +48,20 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     return tuple(rows)
 
 
-def missing_videos(rows: Sequence[Row]) -> str | None:
-    """Says how many videos are not there and names the first few; None: all are there."""
-    videos = dict.fromkeys(row.video for row in rows)
-    missing = [video for video in videos if not Path(video).exists()]
+def _resolved(row: Row, root: Path) -> dict[str, str]:
+    paths = {"video": row.video, "image": row.image}
+    return {name: str(root / Path(path).expanduser()) for name, path in paths.items() if path is not None}
+
+
+def missing_files(rows: Sequence[Row]) -> str | None:
+    """Says how many videos and images are not there and names the first few; None: all are there."""
+    files = dict.fromkeys(row.shown for row in rows if row.shown is not None)
+    missing = [file for file in files if not Path(file).exists()]
     if not missing:
         return None
-    named = listed([f"  {video}" for video in missing], NAMED_VIDEOS)
-    return f"{len(missing)} of {len(videos)} videos not found. Set data.video_root, or drop their rows.\n{named}"
+    named = listed([f"  {file}" for file in missing], NAMED_FILES)
+    what = " and ".join(f"{kind}s" for kind in ("video", "image") if any(row.kind == kind for row in rows))
+    return f"{len(missing)} of {len(files)} {what} not found. Set data.video_root, or drop their rows.\n{named}"
 
 
 def listed(problems: Sequence[str], num_named: int) -> str:
@@ -142,9 +147,14 @@ def _explained(error: Any, row_type: type[Row]) -> str:
 def to_prompt(row: Row, recipe: Recipe) -> Prompt:
     """What the policy is asked by `row` under `recipe`."""
     task = TASKS[row.task]
-    video = Video(Path(row.video), video_sampling(row, recipe), row.start_s, row.end_s, row.source_fps)
     text = task.prompt_text(row, recipe.tasks[row.task].think)
-    return Prompt(row.id, row.task, text, video, task.target(row), row.dataset)
+    return Prompt(row.id, row.task, text, _media(row, recipe), task.target(row), row.dataset)
+
+
+def _media(row: Row, recipe: Recipe) -> Media | None:
+    if row.video is not None:
+        return Video(Path(row.video), video_sampling(row, recipe), row.start_s, row.end_s, row.source_fps)
+    return Image(Path(row.image), recipe.video.min_pixels, recipe.video.max_pixels) if row.image is not None else None
 
 
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
@@ -158,9 +168,11 @@ def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
 
 
 class Clips(Protocol):
-    """Where decoded clips come from: rft.data.video.ClipCache in a run."""
+    """Where decoded clips and images come from: rft.data.video.ClipCache in a run."""
 
-    def load(self, video: Video) -> Frames: ...
+    def load(self, media: Media | None) -> Frames | None:
+        """None for None."""
+        ...
 
 
 @dataclass
@@ -174,7 +186,7 @@ class PromptOrder:
     seed: int
     clips: Clips
     max_bad_share: float
-    expect: Callable[[Sequence[Video]], None] = lambda videos: None
+    expect: Callable[[Sequence[Media]], None] = lambda media: None
     """Told which clips probably come next, as many as were taken: ClipPrefetch.expect in a run."""
     fewest: int = 1
     """Prompts that must be left to ask; where fewer are, solved ones are asked again."""
@@ -200,7 +212,8 @@ class PromptOrder:
                 taken.append(prompt)
         end_of_round = (self.position // len(self.prompts) + 1) * len(self.prompts)
         rest = range(self.position, min(self.position + n, end_of_round))
-        self.expect([self._at(position).video for position in rest if not self._is_over(position)])
+        coming = [self._at(position).media for position in rest if not self._is_over(position)]
+        self.expect([media for media in coming if media is not None])
         return tuple(taken)
 
     def drop(self, prompt_ids: Iterable[str]) -> None:
@@ -231,7 +244,7 @@ class PromptOrder:
         if prompt.prompt_id in self.bad:
             return False
         try:
-            self.clips.load(prompt.video)
+            self.clips.load(prompt.media)
         except ClipError as error:
             self.bad[prompt.prompt_id] = str(error)
             self._check_share()
@@ -242,7 +255,7 @@ class PromptOrder:
         num_bad, total = len(self.bad), len(self.prompts)
         if num_bad > self.max_bad_share * total or num_bad == total:
             raise DataError(
-                f"{num_bad} of {total} rows have videos that cannot be used, more than data.max_bad_share "
+                f"{num_bad} of {total} rows have clips or images that cannot be used, more than data.max_bad_share "
                 f"{self.max_bad_share:g} allows. Mend them, drop their rows, or raise the share.\n"
                 + listed([f"  {prompt_id}: {reason}" for prompt_id, reason in self.bad.items()], NAMED_PROBLEMS)
             )

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from rft.data.decoders import FrameIndex, FrameSource, open_source
-from rft.data.frames import ClipError, DecoderName
+from rft.data.frames import ClipError, ReaderName
 from rft.errors import DataError
 
 
@@ -37,11 +37,11 @@ class DecodeProcess:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def open(self, path: Path, source_fps: float | None, decoder: DecoderName) -> Iterator[FrameSource]:
+    def open(self, path: Path, source_fps: float | None, reader: ReaderName) -> Iterator[FrameSource]:
         """The source, to be read inside the `with`."""
         with self._lock:
             try:
-                yield self._request(path, source_fps, decoder)
+                yield self._request(path, source_fps, reader)
             except BaseException:
                 # Wherever it stopped, the child may still be sending frames of this clip.
                 self.close()
@@ -53,11 +53,11 @@ class DecodeProcess:
             self._close()
         self._child = self._close = None
 
-    def _request(self, path: Path, source_fps: float | None, decoder: DecoderName) -> "_RemoteSource":
+    def _request(self, path: Path, source_fps: float | None, reader: ReaderName) -> "_RemoteSource":
         if self._child is None:
             self._child = _start()
             self._close = weakref.finalize(self, _end, self._child)
-        request = {"path": str(path), "source_fps": source_fps, "decoder": decoder, "timeout_s": self._timeout_s}
+        request = {"path": str(path), "source_fps": source_fps, "reader": reader, "timeout_s": self._timeout_s}
         return _RemoteSource(self._child, path, request)
 
 
@@ -148,7 +148,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])
         try:
-            source = open_source(Path(request["path"]), request["source_fps"], request["decoder"])
+            source = open_source(Path(request["path"]), request["source_fps"], request["reader"])
             send({"timestamps_s": source.index.timestamps_s, "average_fps": source.index.average_fps})
             indices = json.loads(requests.readline() or b"[]")
             for number, frame in enumerate(source.read(indices), start=1):

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 
 import av
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rft.data.frames import ClipError, DecoderName
+from rft.data.frames import ClipError, ReaderName
 from rft.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
+"""Of single images, by Pillow's names."""
 
 REWRITE = "Rewrite it with ffmpeg -i IN OUT.mp4, or drop its rows."
 
@@ -47,17 +49,19 @@ class FrameSource(Protocol):
         ...
 
 
-def open_source(path: Path, source_fps: float | None, decoder: DecoderName) -> FrameSource:
-    """The reader for `path`: a video file, or a folder of images with its `source_fps`."""
-    if path.is_dir():
+def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> FrameSource:
+    """The reader for `path`: a video file, or a folder of images with its `source_fps`; with pillow, an image."""
+    if path.is_dir() and reader != "pillow":
         return _Folder(path, source_fps)
     if not path.exists():
-        raise ClipError(f"{path}: video not found")
+        raise ClipError(f"{path}: {'image' if reader == 'pillow' else 'video'} not found")
     if not path.is_file():
-        raise ClipError(f"{path}: neither a file nor a folder")
+        raise ClipError(f"{path}: {'not a file' if reader == 'pillow' else 'neither a file nor a folder'}")
     if path.stat().st_size == 0:
         raise ClipError(f"{path}: empty file")
-    return _TorchcodecFile(path) if decoder == "torchcodec" else _VideoFile(path)
+    if reader == "pillow":
+        return _ImageFile(path)
+    return _TorchcodecFile(path) if reader == "torchcodec" else _VideoFile(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +271,31 @@ class _Folder:
                 raise ClipError(f"{file}: {frame.shape[1]}x{frame.shape[0]}, frames before it {shape[1]}x{shape[0]}")
             shape = frame.shape
             yield frame
+
+
+class _ImageFile:
+    """One image, turned as its EXIF tags say, on white where it is transparent."""
+
+    index = FrameIndex((0.0,), 0.0)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        try:
+            with Image.open(self.path, formats=IMAGE_FORMATS) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ClipError(f"{self.path}: more than 8 bits per channel. Save it with 8.")
+                turned = ImageOps.exif_transpose(image)
+                if turned.has_transparency_data:
+                    layer = turned.convert("RGBA")
+                    turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+                picture = np.array(turned.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            kinds = ", ".join(IMAGE_FORMATS)
+            raise ClipError(f"{self.path}: not a readable image ({kinds}): {error}") from error
+        for _ in indices:
+            yield picture
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -14,15 +14,17 @@ import numpy as np
 from rft.errors import DataError
 
 DecoderName = Literal["pyav", "torchcodec"]
+ReaderName = DecoderName | Literal["pillow"]
+"""Pillow reads images."""
 
 
 class ClipError(DataError):
-    """One clip that cannot be used: its row is left out of the run's order and counted."""
+    """One clip or image that cannot be used: its row is left out of the run's order and counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The chosen frames of a clip at their final size, with real timing."""
+    """The chosen frames of a clip at their final size, with real timing; or an image, as one frame at 0 s."""
 
     pixels: np.ndarray
     """uint8 [F, H, W, 3], RGB."""

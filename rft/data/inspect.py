@@ -16,7 +16,7 @@ from rewards.types import (
     SpanTarget,
     Target,
 )
-from rft.data.dataset import missing_videos, read_rows
+from rft.data.dataset import missing_files, read_rows
 from rft.evaluation.comparison import TextTable, plain
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -61,12 +61,18 @@ def histogram(title: str, values: Sequence[float]) -> Histogram:
 def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[Row, ...]]:
     """A text about the rows of `paths`, and the rows. DataError: every row that cannot be read."""
     rows = read_rows(paths, video_root, tuple(TASKS))
-    parts = [plain(_counts(rows)), *_shared_videos(paths, video_root), missing_videos(rows) or "All videos are there."]
+    parts = [plain(_counts(rows)), *_shared_videos(paths, video_root), missing_files(rows) or _all_there(rows)]
     for name in dict.fromkeys(row.dataset or row.task for row in rows):
         own = [row for row in rows if (row.dataset or row.task) == name]
         parts += [str(one) for one in _histograms(name, own)]
         parts += _answers(name, own)
     return "\n\n".join(parts), rows
+
+
+def _all_there(rows: Sequence[Row]) -> str:
+    shown = {kind: len({row.shown for row in rows if row.kind == kind}) for kind in ("video", "image")}
+    there = " and ".join(f"{kind}s" for kind, count in shown.items() if count)
+    return f"All {there} are there." if there else "No row shows a video or an image."
 
 
 def spans_of(target: Target) -> tuple[Span, ...]:
@@ -78,28 +84,38 @@ def spans_of(target: Target) -> tuple[Span, ...]:
 
 def _counts(rows: Sequence[Row]) -> TextTable:
     kinds = Counter((row.dataset or "-", row.task) for row in rows)
+    has_others = any(row.video is None for row in rows)
     lines = []
     for (dataset, task), count in kinds.items():
         own = [row for row in rows if (row.dataset or "-", row.task) == (dataset, task)]
         clips = [row.clip_s for row in own if row.clip_s is not None]
-        videos = len({row.video for row in own})
+        of_video = [row for row in own if row.video is not None]
+        videos, images = len({row.video for row in of_video}), sum(row.kind == "image" for row in own)
         mean = f"{sum(clips) / len(clips):.1f}" if clips else "-"
-        lines.append(
-            (dataset, task, f"{count:,}", f"{videos:,}", f"{count / videos:.2f}", mean, f"{count - len(clips):,}")
-        )
-    columns = ("data set", "task", "rows", "videos", "rows per video", "mean length (s)", "length not known")
+        per_video = f"{len(of_video) / videos:.2f}" if videos else "-"
+        lengths = (f"{videos:,}", per_video, mean, f"{len(of_video) - len(clips):,}")
+        others = (f"{images:,}", f"{count - len(of_video) - images:,}") if has_others else ()
+        lines.append((dataset, task, f"{count:,}", *lengths, *others))
+    of_videos = ("videos", "rows per video", "mean length (s)", "length not known")
+    columns = ("data set", "task", "rows", *of_videos, *(("images", "text alone") if has_others else ()))
     return TextTable(f"{len(rows):,} rows", columns, tuple(lines))
 
 
 def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
-    """A warning for each two files that show the same videos: held-out rows should not."""
+    """A warning for each two files that show the same videos or images: held-out rows should not."""
     if len(paths) < 2:
         return []
-    videos = {path: {row.video for row in read_rows([path], video_root, tuple(TASKS))} for path in paths}
+    rows = {path: read_rows([path], video_root, tuple(TASKS)) for path in paths}
+    files = {
+        (path, kind): {row.shown for row in own if row.kind == kind}
+        for path, own in rows.items()
+        for kind in ("video", "image")
+    }
     return [
-        f"warning: {one} and {other} share {len(videos[one] & videos[other]):,} videos"
-        for one, other in combinations(videos, 2)
-        if videos[one] & videos[other]
+        f"warning: {one} and {other} share {len(files[one, kind] & files[other, kind]):,} {kind}s"
+        for one, other in combinations(rows, 2)
+        for kind in ("video", "image")
+        if files[one, kind] & files[other, kind]
     ]
 
 

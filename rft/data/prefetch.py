@@ -7,7 +7,7 @@ from copy import copy
 
 from rft.data.video import ClipCache
 from rft.errors import DataError
-from rft.types import Video
+from rft.types import Media
 
 
 class ClipPrefetch:
@@ -29,14 +29,14 @@ class ClipPrefetch:
         """Clips decoded so far."""
         return sum(clips.decodes for clips in self._copies)
 
-    def expect(self, videos: Sequence[Video]) -> None:
+    def expect(self, media: Sequence[Media]) -> None:
         """These come next. What was expected before and has not begun is given up, so the buffer stays this long."""
         if self._pool is None:
             return
         for future in self._waiting:
             future.cancel()
         self._waiting = {future for future in self._waiting if not future.done()}
-        self._waiting |= {self._pool.submit(self._load, video) for video in videos}
+        self._waiting |= {self._pool.submit(self._load, one) for one in media}
 
     def close(self) -> None:
         """Give up what has not begun, wait for the rest and end the child processes."""
@@ -45,12 +45,12 @@ class ClipPrefetch:
         for clips in self._copies:
             clips.close()
 
-    def _load(self, video: Video) -> None:
+    def _load(self, media: Media) -> None:
         if not hasattr(self._own, "clips"):
             # A copy works on the same folder, with a child process of its own.
             self._own.clips = copy(self._clips)
             self._copies.append(self._own.clips)
         try:
-            self._own.clips.load(video)
+            self._own.clips.load(media)
         except DataError:
             return

@@ -3,15 +3,15 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from transformers import AutoProcessor
+from transformers import AutoProcessor, Qwen3VLProcessor
 from transformers.video_utils import VideoMetadata
 
 from rft.data.frames import Frames
 from rft.errors import DataError
-from rft.types import Prompt
+from rft.types import Image, Prompt
 
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 """Tokens of the Qwen-VL vocabulary that stand for pixels; sampled, they would break the learner's forward pass."""
@@ -29,23 +29,26 @@ class PromptInputs:
 
     token_ids: tuple[int, ...]
     """The visual placeholders expanded, the generation prompt at the end."""
-    pixel_values_videos: torch.Tensor
-    """float32 [patches, patch size]."""
-    video_grid_thw: torch.Tensor
-    """int64 [1, 3]: frame pairs, rows and columns of patches."""
-    second_per_grid_ts: torch.Tensor
-    """float32 [1]: seconds between frame pairs."""
+    patches: torch.Tensor | None = None
+    """float32 [patches, patch size], of the clip or image; None: text alone."""
+    grid: torch.Tensor | None = None
+    """int64 [1, 3]: frame pairs (of an image: 1), rows and columns of patches."""
+    seconds_per_grid: torch.Tensor | None = None
+    """float32 [1]: seconds between frame pairs; None: the model's positions do not count them, or there is no clip."""
 
 
 class PromptProcessor:
-    """Chat template, tokenizer and video processor of a model folder or hub name. DataError: it lacks one of them."""
+    """Chat template, tokenizer, image and video processor of a model folder or hub name. DataError: it lacks one."""
 
     def __init__(self, model: str, system_prompt: str | None = None) -> None:
         self._processor = _load(model)
         self._system_prompt = system_prompt
-        self._cache: OrderedDict[tuple[str, str], PromptInputs] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str | None], PromptInputs] = OrderedDict()
         self._cached_bytes = 0
         self._video_token: str = self._processor.video_token
+        self._image_token: str = self._processor.image_token
+        self._tells_times = isinstance(self._processor, Qwen3VLProcessor)
+        """Whether the time of a frame pair is told in words, in place of its position."""
         tokenizer = self._processor.tokenizer
         vocabulary = tokenizer.get_vocab()
         self.eos_token_id: int = tokenizer.eos_token_id
@@ -62,47 +65,66 @@ class PromptProcessor:
         return self._processor.tokenizer
 
     def text(self, prompt: Prompt) -> str:
-        """The chat up to where the policy writes, with one placeholder for the video. DataError: more than one."""
-        content = [{"type": "text", "text": prompt.text}, {"type": "video"}]
+        """The chat up to where the policy writes, with a placeholder for what is shown. DataError: it has another."""
+        kind = _kind(prompt)
+        content = [{"type": "text", "text": prompt.text}, *([{"type": kind}] if kind else [])]
         messages: list[dict[str, object]] = [{"role": "user", "content": content}]
         if self._system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._system_prompt})
         text: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        if text.count(self._video_token) != 1:
-            raise DataError(
-                f"prompt {prompt.prompt_id}: the chat has {text.count(self._video_token)} {self._video_token} instead "
-                "of one. Take it out of the row, or use a chat template that shows the video once."
-            )
+        for token, wanted in ((self._video_token, kind == "video"), (self._image_token, kind == "image")):
+            if text.count(token) != wanted:
+                raise DataError(
+                    f"prompt {prompt.prompt_id}: the chat has {text.count(token)} {token} instead of "
+                    f"{'one' if wanted else 'none'}. Take it out of the row, or use a chat template that shows the "
+                    f"{kind or 'text'} once."
+                )
         return text
 
-    def encode(self, prompt: Prompt, frames: Frames) -> PromptInputs:
-        """The model inputs of `prompt` on `frames`."""
+    def encode(self, prompt: Prompt, frames: Frames | None) -> PromptInputs:
+        """The model inputs of `prompt` on `frames`; None: of a prompt of text alone."""
         text = self.text(prompt)
-        key = (text, frames.key)
+        key = (text, None if frames is None else frames.key)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        outputs = self._processor(
-            text=[text],
-            videos=[frames.pixels],
-            video_metadata=[VideoMetadata(**_metadata(frames))],
-            do_sample_frames=False,
-            return_tensors="pt",
-            **self.engine_options()["mm_processor_kwargs"],
-        )
+        outputs = self._processor(text=[text], return_tensors="pt", **self._shown(prompt, frames))
+        token_ids = tuple(outputs["input_ids"][0].tolist())
+        kind = _kind(prompt)
+        if kind is None:
+            return PromptInputs(token_ids)
+        is_video, seconds = kind == "video", outputs.get("second_per_grid_ts")
         inputs = PromptInputs(
-            token_ids=tuple(outputs["input_ids"][0].tolist()),
-            pixel_values_videos=outputs["pixel_values_videos"],
-            video_grid_thw=outputs["video_grid_thw"],
-            second_per_grid_ts=torch.as_tensor(outputs["second_per_grid_ts"], dtype=torch.float32),
+            token_ids=token_ids,
+            patches=outputs["pixel_values_videos" if is_video else "pixel_values"],
+            grid=outputs[f"{kind}_grid_thw"],
+            seconds_per_grid=None if seconds is None else torch.as_tensor(seconds, dtype=torch.float32),
         )
         self._keep(key, inputs)
         return inputs
 
-    def engine_input(self, prompt: Prompt, frames: Frames) -> dict[str, Any]:
+    def _shown(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
+        """Arguments of the model's processor for what the prompt shows, taken as it is."""
+        if frames is None:
+            return {}
+        if isinstance(prompt.media, Image):
+            return {"images": [frames.pixels[0]], "do_resize": False}
+        return {
+            "videos": [frames.pixels],
+            "video_metadata": [VideoMetadata(**self._metadata(frames))],
+            "do_sample_frames": False,
+            **self.engine_options()["mm_processor_kwargs"],
+        }
+
+    def engine_input(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
         """The same prompt as one input of vLLM's `LLM.generate`."""
-        metadata = _metadata(frames) | {"do_sample_frames": False}
-        return {"prompt": self.text(prompt), "multi_modal_data": {"video": [(frames.pixels, metadata)]}}
+        text: dict[str, Any] = {"prompt": self.text(prompt)}
+        if frames is None:
+            return text
+        if isinstance(prompt.media, Image):
+            return text | {"multi_modal_data": {"image": [frames.pixels[0]]}}
+        metadata = self._metadata(frames) | {"do_sample_frames": False}
+        return text | {"multi_modal_data": {"video": [(frames.pixels, metadata)]}}
 
     def engine_options(self) -> dict[str, Any]:
         """Arguments of vLLM's `LLM` that make it take frames as they are: they arrive at their final size."""
@@ -111,7 +133,7 @@ class PromptProcessor:
     def seconds_per_grid(self, frames: Frames) -> float:
         """Between frame pairs, as `encode` states them."""
         frames_per_grid: int = self._processor.video_processor.temporal_patch_size
-        return frames_per_grid / float(VideoMetadata(**_metadata(frames)).sampled_fps)
+        return frames_per_grid / float(VideoMetadata(**self._metadata(frames)).sampled_fps)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """The tokens of a completion, the end token included."""
@@ -121,22 +143,30 @@ class PromptProcessor:
     def save(self, directory: Path) -> None:
         self._processor.save_pretrained(directory)
 
-    def _keep(self, key: tuple[str, str], inputs: PromptInputs) -> None:
+    def _keep(self, key: tuple[str, str | None], inputs: PromptInputs) -> None:
         self._cache[key] = inputs
-        self._cached_bytes += inputs.pixel_values_videos.nbytes
+        self._cached_bytes += _num_bytes(inputs)
         while self._cached_bytes > MAX_CACHED_BYTES:
-            _, dropped = self._cache.popitem(last=False)
-            self._cached_bytes -= dropped.pixel_values_videos.nbytes
+            self._cached_bytes -= _num_bytes(self._cache.popitem(last=False)[1])
+
+    def _metadata(self, frames: Frames) -> dict[str, Any]:
+        """As transformers' VideoMetadata names it."""
+        metadata = {"total_num_frames": frames.num_source_frames, "duration": frames.duration_s, "video_backend": "rft"}
+        if self._tells_times:
+            # What it tells is the index over the rate. Told as one frame per second, frames lie at their true times,
+            # which count from the clip's start and hold at a variable rate.
+            return metadata | {"fps": 1.0, "frames_indices": list(frames.timestamps_s)}
+        return metadata | {"fps": frames.source_fps * FPS_NUDGE, "frames_indices": list(frames.frame_indices)}
 
 
-def _metadata(frames: Frames) -> dict[str, Any]:
-    return {
-        "total_num_frames": frames.num_source_frames,
-        "fps": frames.source_fps * FPS_NUDGE,
-        "duration": frames.duration_s,
-        "frames_indices": list(frames.frame_indices),
-        "video_backend": "rft",
-    }
+def _kind(prompt: Prompt) -> Literal["video", "image"] | None:
+    if prompt.media is None:
+        return None
+    return "image" if isinstance(prompt.media, Image) else "video"
+
+
+def _num_bytes(inputs: PromptInputs) -> int:
+    return 0 if inputs.patches is None else inputs.patches.nbytes
 
 
 def _load(model: str) -> Any:
@@ -144,7 +174,7 @@ def _load(model: str) -> Any:
         processor = AutoProcessor.from_pretrained(model)
     except (OSError, ValueError, ImportError) as error:
         raise DataError(f"model {model}: its processor cannot be loaded: {str(error).splitlines()[0]}") from error
-    parts = ("tokenizer", "video_processor", "video_token", "chat_template")
+    parts = ("tokenizer", "video_processor", "image_processor", "video_token", "image_token", "chat_template")
     missing = [part for part in parts if getattr(processor, part, None) is None]
     if missing:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Which frames of a clip are used, and at what size: the rules of qwen-vl-utils, by its own functions."""
+"""Which frames of a clip are used, and how large frames and images are: qwen-vl-utils' rules, by its own functions."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 import torchvision.transforms.functional as transforms  # type: ignore[import-untyped]
 from qwen_vl_utils import vision_process as qwen
 
-from rft.types import VideoSampling
+from rft.types import Image, VideoSampling
 
 # It warns of every clip with fewer frames than asked for; Frames states what was taken.
 logging.getLogger(qwen.__name__).setLevel(logging.ERROR)
@@ -70,6 +70,16 @@ def frame_size(height: int, width: int, num_frames: int, sampling: VideoSampling
     )
     size: tuple[int, int] = qwen.smart_resize(
         height, width, factor=factor, min_pixels=sampling.min_pixels, max_pixels=min(sampling.max_pixels, limit)
+    )
+    return size
+
+
+def image_size(height: int, width: int, image: Image, factor: int) -> tuple[int, int]:
+    """(height, width) of an image, multiples of `factor`. ValueError: a shape or limits that allow none."""
+    if image.max_pixels < image.min_pixels:
+        raise ValueError(f"video.max_pixels {image.max_pixels} is below video.min_pixels {image.min_pixels}")
+    size: tuple[int, int] = qwen.smart_resize(
+        height, width, factor=factor, min_pixels=image.min_pixels, max_pixels=image.max_pixels
     )
     return size
 

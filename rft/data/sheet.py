@@ -1,4 +1,4 @@
-"""A picture of rows: frames of each clip, with the true spans on a time bar or the true boxes drawn in."""
+"""A picture of rows: images, and frames of each clip, with the true spans on a time bar or the true boxes drawn in."""
 
 import textwrap
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rewards.types import BoxesTarget, Target
+from rft import types
 from rft.data.frames import ClipError, Frames
 from rft.data.inspect import spans_of
 from rft.data.video import decode
@@ -34,7 +35,7 @@ class Sheet:
     path: Path
     num_rows: int
     problems: tuple[str, ...]
-    """Rows whose clip could not be shown, and why."""
+    """Rows whose clip or image could not be shown, and why."""
 
 
 def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> Sheet:
@@ -73,8 +74,10 @@ def choose_rows(rows: Sequence[Row], num_rows: int) -> list[Row]:
     return chosen
 
 
-def draw_row(row: Row, target: Target, frames: Frames) -> Image.Image:
-    """The panel of one row: what it says, its frames, and when or where the truth lies."""
+def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
+    """The panel of one row: what it says, its frames or image, and when or where the truth lies."""
+    if frames is None:
+        return _panel(_heading(row, target), 0)
     spans = spans_of(target)
     pictures = [Image.fromarray(np.asarray(pixels)) for pixels in frames.pixels]
     width = min(WIDTH // len(pictures), WIDTH // 4)
@@ -91,7 +94,8 @@ def draw_row(row: Row, target: Target, frames: Frames) -> Image.Image:
             x0, y0, x1, y1 = target.boxes[i]
             edges = (x0 * (width - 5), y0 * (height - 1), x1 * (width - 5), y1 * (height - 1))
             draw.rectangle((left + edges[0], top + edges[1], left + edges[2], top + edges[3]), outline=BOX, width=3)
-        draw.text((left, top + height + 1), f"{time_s:.2f} s", fill=INK, font=_font())
+        if row.video is not None:
+            draw.text((left, top + height + 1), f"{time_s:.2f} s", fill=INK, font=_font())
     if spans:
         _draw_bar(draw, top + height + LINE, spans, frames, row.clip_s)
     return panel
@@ -110,8 +114,12 @@ def _draw_bar(
         draw.line((time_s * scale, top - 2, time_s * scale, top + BAR + 2), fill=INK)
 
 
-def _frames(row: Row, target: Target) -> Frames:
-    """Eight frames, fewer of a shorter clip; one per box where the truth is boxes."""
+def _frames(row: Row, target: Target) -> Frames | None:
+    """An image; or eight frames, fewer of a shorter clip, one per box where the truth is boxes; or nothing."""
+    if row.image is not None:
+        return decode(types.Image(Path(row.image), 28 * 28, 4 * FRAME_PIXELS))
+    if row.video is None:
+        return None
     boxes = len(target.boxes) if isinstance(target, BoxesTarget) else None
     # A rate that no clip has: the number of frames alone decides.
     sampling = VideoSampling(

@@ -19,12 +19,12 @@ WHOLE: Shard = (0, 1)
 
 @dataclass(frozen=True, slots=True)
 class UsableRow:
-    """A row whose clip was decoded."""
+    """A row whose clip or image was decoded."""
 
     row: Row
     prompt: Prompt
-    duration_s: float
-    """Of the clip, as decoded."""
+    duration_s: float | None
+    """Of the clip, as decoded; None: the row shows no clip."""
 
     def demonstration(self, recipe: Recipe) -> Demonstration:
         """What the supervised stage imitates: the row's own text, or its target written out."""
@@ -46,8 +46,8 @@ def usable_rows(
 ) -> tuple[UsableRow, ...]:
     """The rows of `paths`, or those of one task, or a shard of these, with their clips decoded.
 
-    A row whose clip is missing or damaged is told to `on_bad` and left out. DataError: rows are wrong, or more clips
-    are bad than data.max_bad_share allows.
+    A row whose clip or image is missing or damaged is told to `on_bad` and left out. DataError: rows are wrong, or more
+    are left out than data.max_bad_share allows.
     """
     rows = read_rows(paths, recipe.data.video_root, recipe.tasks) if paths else ()
     rows = tuple(row for row in rows if task in (None, row.task))[shard[0] :: shard[1]]
@@ -56,14 +56,15 @@ def usable_rows(
     for row in rows:
         prompt = to_prompt(row, recipe)
         try:
-            found.append(UsableRow(row, prompt, clips.load(prompt.video).duration_s))
+            frames = clips.load(prompt.media)
+            found.append(UsableRow(row, prompt, frames.duration_s if frames and row.video else None))
         except ClipError as error:
             bad.append(f"row {row.id} left out: {error}")
             on_bad(bad[-1])
         on_row()
     if len(bad) > recipe.data.max_bad_share * len(rows):
         raise DataError(
-            f"{', '.join(map(str, paths))}: {len(bad)} of {len(rows)} rows have videos that cannot be used, more than "
-            f"data.max_bad_share {recipe.data.max_bad_share:g} allows; the first: {bad[0]}"
+            f"{', '.join(map(str, paths))}: {len(bad)} of {len(rows)} rows have clips or images that cannot be used, "
+            f"more than data.max_bad_share {recipe.data.max_bad_share:g} allows; the first: {bad[0]}"
         )
     return tuple(found)

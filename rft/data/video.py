@@ -1,4 +1,4 @@
-"""The only decoder: Video -> Frames, and the cache that rollout, learner and evaluation share."""
+"""The only decoder: Video or Image -> Frames, and the cache that rollout, learner and evaluation share."""
 
 import contextlib
 import fcntl
@@ -7,14 +7,17 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from rft.data.decode_process import DecodeProcess
 from rft.data.decoders import FrameIndex, FrameSource, open_source
-from rft.data.frames import ClipError, DecoderName, Frames, read_frames, write_frames
+from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, read_frames, write_frames
 from rft.errors import DataError
-from rft.types import Video
+from rft.model_folder import size_factor
+from rft.recipe import Recipe
+from rft.types import Image, Media, Video
 
 __all__ = ["ClipCache", "ClipError", "Frames", "clip_key", "decode"]
 
@@ -29,17 +32,38 @@ TIME_TOLERANCE_S = 1e-3
 """Matroska rounds times to milliseconds."""
 
 
-def decode(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
-    """The frames `video` asks for, decoded in this process. `factor`: sizes are its multiples (patch x merge size).
+def decode(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
+    """The frames `media` asks for, decoded in this process. `factor`: sizes are its multiples (patch x merge size).
 
     ClipError: names the file and why it cannot be used.
     """
-    key = clip_key(video, decoder, factor)
-    return _in_order(_sample(video, open_source(video.path, video.source_fps, decoder), factor, key), video)
+    key = clip_key(media, decoder, factor)
+    return _in_order(_frames(media, open_source(media.path, *_reading(media, decoder)), factor, key), media)
 
 
-def _in_order(frames: Frames, video: Video) -> Frames:
-    return frames if video.shuffle_seed is None else frames.shuffled(video.shuffle_seed)
+def _reading(media: Media, decoder: DecoderName) -> tuple[float | None, ReaderName]:
+    """The rate that a row states, and what reads its file."""
+    return (media.source_fps, decoder) if isinstance(media, Video) else (None, "pillow")
+
+
+def _in_order(frames: Frames, media: Media) -> Frames:
+    seed = media.shuffle_seed if isinstance(media, Video) else None
+    return frames if seed is None else frames.shuffled(seed)
+
+
+def _frames(media: Media, source: FrameSource, factor: int, key: str) -> Frames:
+    return _sample(media, source, factor, key) if isinstance(media, Video) else _still(media, source, factor, key)
+
+
+def _still(image: Image, source: FrameSource, factor: int, key: str) -> Frames:
+    from rft.data.sampling import image_size, resize
+
+    (picture,) = source.read([0])
+    try:
+        pixels = resize(picture, image_size(picture.shape[0], picture.shape[1], image, factor))
+    except ValueError as error:
+        raise ClipError(f"{image.path}: {error}") from error
+    return Frames(pixels[None], (0.0,), (0,), source_fps=0.0, num_source_frames=1, duration_s=0.0, key=key)
 
 
 def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
@@ -100,18 +124,23 @@ def _rate(times: Sequence[float], stated: float) -> float:
     return stated if abs(stated - measured) <= 0.005 * measured else measured
 
 
-def clip_key(video: Video, decoder: DecoderName = "pyav", factor: int = 28) -> str:
+def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> str:
     """Names content and sampling of a clip, in whatever order its frames are shown: it is decoded once for all.
 
     ClipError: there is no such file or folder.
     """
+    path = media.path
     try:
-        content = _folder_content(video.path) if video.path.is_dir() else _file_content(video.path)
+        content = _folder_content(path) if path.is_dir() else _file_content(path)
     except FileNotFoundError as error:
-        raise ClipError(f"{video.path}: video not found") from error
+        raise ClipError(f"{path}: {type(media).__name__.lower()} not found") from error
     except OSError as error:
-        raise ClipError(f"{video.path}: cannot be read: {error.strerror}") from error
-    choice = (FORMAT, decoder, factor, video.sampling, video.start_s, video.end_s, video.source_fps, video.windows)
+        raise ClipError(f"{path}: cannot be read: {error.strerror}") from error
+    choice: tuple[object, ...]
+    if isinstance(media, Video):
+        choice = (FORMAT, decoder, factor, media.sampling, media.start_s, media.end_s, media.source_fps, media.windows)
+    else:
+        choice = (FORMAT, "image", factor, media.min_pixels, media.max_pixels)
     return hashlib.blake2b(f"{content} {choice!r}".encode(), digest_size=16).hexdigest()
 
 
@@ -135,7 +164,7 @@ def _folder_content(path: Path) -> str:
 
 
 class ClipCache:
-    """Decoded clips in a folder that all processes of a run share; each is decoded once.
+    """Decoded clips and images in a folder that all processes of a run share; each is decoded once.
 
     Decoding happens in a child process and may take `timeout_s` per clip. At `max_gib` the least recently used clips
     go. May be pickled: the copy works on the same folder.
@@ -160,6 +189,13 @@ class ClipCache:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    @classmethod
+    def of(cls, recipe: Recipe, directory: Path) -> "ClipCache":
+        """As a run of `recipe` uses it."""
+        video = recipe.video
+        factor = size_factor(recipe.model)
+        return cls(directory, video.cache_gib, video.decoder, video.decode_timeout_s, factor)
+
     def __reduce__(self) -> tuple[object, ...]:
         return ClipCache, self._args
 
@@ -167,15 +203,23 @@ class ClipCache:
         """End the child process; it also ends with this object and with the program."""
         self._process.close()
 
-    def load(self, video: Video) -> Frames:
-        """The frames of `video`. ClipError: it cannot be decoded. DataError: the cache cannot be written."""
-        key = clip_key(video, self._decoder, self._factor)
+    @overload
+    def load(self, media: Media) -> Frames: ...
+    @overload
+    def load(self, media: None) -> None: ...
+    @overload
+    def load(self, media: Media | None) -> Frames | None: ...
+    def load(self, media: Media | None) -> Frames | None:
+        """The frames of `media`, None for None. ClipError: undecodable. DataError: the cache cannot be written."""
+        if media is None:
+            return None
+        key = clip_key(media, self._decoder, self._factor)
         path = self._directory / f"{key}.clip"
         frames = self._find(path)
         if frames is None:
             with self._lock(key):
-                frames = self._find(path) or self._decode(video, path, key)
-        return _in_order(frames, video)
+                frames = self._find(path) or self._decode(media, path, key)
+        return _in_order(frames, media)
 
     def counters(self) -> dict[str, float]:
         return {"clips/decodes": self.decodes, "clips/hits": self.hits}
@@ -189,9 +233,9 @@ class ClipCache:
         self.hits += 1
         return frames
 
-    def _decode(self, video: Video, path: Path, key: str) -> Frames:
-        with self._process.open(video.path, video.source_fps, self._decoder) as source:
-            frames = _sample(video, source, self._factor, key)
+    def _decode(self, media: Media, path: Path, key: str) -> Frames:
+        with self._process.open(media.path, *_reading(media, self._decoder)) as source:
+            frames = _frames(media, source, self._factor, key)
         self.decodes += 1
         try:
             size = write_frames(frames, path)

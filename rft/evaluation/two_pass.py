@@ -14,7 +14,7 @@ from rft.errors import DataError
 from rft.recipe import Recipe, SecondLookRecipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row
-from rft.types import Completion, Prompt, Sampling
+from rft.types import Completion, Prompt, Sampling, Video
 
 
 class Generator(Protocol):
@@ -36,6 +36,12 @@ class TwoPass:
         self._pool, self._look = pool, look
         asked = {name: _asked(row, recipe) for name, row in rows.items()}
         self._texts = {name: texts for name, texts in asked.items() if texts is not None}
+        still = [name for name in self._texts if rows[name].video is None]
+        if still:
+            raise DataError(
+                f"eval.second_look: {len(still)} rows with options show no video, such as {still[0]}. Take them out of "
+                "data.eval, or evaluate without a second look."
+            )
         self._clips_s = {name: row.clip_s for name, row in rows.items()}
         self._fps = look.fps or 2 * recipe.video.fps
         if not self._texts:
@@ -73,14 +79,15 @@ class TwoPass:
         windows = look_windows(parse_spans(tag_text(first.text, "glue") or "") or (), clip_s, self._look.margin_s)
         if not windows:
             return None
-        sampling = replace(prompt.video.sampling, fps=self._fps)
+        assert isinstance(prompt.media, Video)
+        sampling = replace(prompt.media.sampling, fps=self._fps)
         if self._look.total_pixels is not None:
             sampling = replace(sampling, total_pixels=self._look.total_pixels)
         return replace(
             prompt,
             prompt_id=f"{prompt.prompt_id} second look {number}",
             text=self._texts[prompt.prompt_id][1],
-            video=replace(prompt.video, sampling=sampling, windows=windows),
+            media=replace(prompt.media, sampling=sampling, windows=windows),
         )
 
 

@@ -99,49 +99,52 @@ def encode_group(
     seconds_per_grid: Literal["clip", "one"] = "clip",
 ) -> PackedGroup:
     """`seconds_per_grid`: the recipe's. Raises DataError where the completions were sampled from another prompt."""
-    frames = clips.load(group.prompt.video)
+    frames = clips.load(group.prompt.media)
     inputs = processor.encode(group.prompt, frames)
+    key = None if frames is None else frames.key
     seen = {sample.completion.num_prompt_tokens for sample in group.samples}
     if seen != {len(inputs.token_ids)}:
         raise DataError(
             f"prompt {group.prompt.prompt_id}: learner built {len(inputs.token_ids)} prompt tokens, rollout used "
             f"{', '.join(map(str, sorted(seen)))}; both must use rft/data/processor.py with the same model folder."
         )
-    seconds = inputs.second_per_grid_ts
-    if seconds_per_grid == "one":
+    seconds = inputs.seconds_per_grid
+    if seconds is not None and seconds_per_grid == "one":
         seconds = torch.ones_like(seconds)
     return pack_group(
         inputs.token_ids,
-        prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, seconds),
+        prompt_positions(model, inputs.token_ids, inputs.grid, seconds),
         [sample.completion.token_ids for sample in group.samples],
-        VideoInput(inputs.pixel_values_videos, inputs.video_grid_thw, frames.key)
-        if inputs.video_grid_thw is not None  # a prompt of text alone
-        else None,
+        VideoInput(inputs.patches, inputs.grid, key) if inputs.grid is not None else None,
     )
 
 
 def prompt_positions(
-    model: PreTrainedModel, token_ids: Sequence[int], video_grid_thw: Tensor | None, second_per_grid_ts: object
+    model: PreTrainedModel, token_ids: Sequence[int], grid: Tensor | None, seconds_per_grid: Tensor | None
 ) -> Tensor:
     """[3, P] M-RoPE positions of a prompt: time, row and column.
+
+    `grid` [n, 3] and `seconds_per_grid` [n] of its clips and images; None as in PromptInputs.
 
     By the rule that the models were trained with and vLLM follows: text after a video goes on behind the largest
     position of the video. transformers 5.19 goes on behind its rows and columns instead, so that long videos overlap
     the text that follows; its own `get_rope_index` would make learner and engine disagree.
     """
     ids = torch.tensor(token_ids)
-    if video_grid_thw is None:
+    if grid is None:
         return torch.arange(len(ids)).expand(3, -1)
     vision = model.config.vision_config
-    videos = list(zip(video_grid_thw.tolist(), torch.as_tensor(second_per_grid_ts).tolist(), strict=True))
+    is_visual = (ids == model.config.video_token_id) | (ids == model.config.image_token_id)
+    steps = [0.0] * len(grid) if seconds_per_grid is None else seconds_per_grid.tolist()
+    shown = list(zip(grid.tolist(), steps, strict=True))
     if model.config.model_type == "qwen3_vl":  # every frame pair stands alone, behind its time in words
-        videos = [((1, rows, columns), 0.0) for (times, rows, columns), _ in videos for _ in range(times)]
+        shown = [((1, rows, columns), 0.0) for (times, rows, columns), _ in shown for _ in range(times)]
     parts: list[Tensor] = []
     at, place = 0, 0
-    for grid, seconds in videos:
-        num_text = int((ids[at:] == model.config.video_token_id).int().argmax())
-        times, rows, columns = grid[0], grid[1] // vision.spatial_merge_size, grid[2] // vision.spatial_merge_size
-        cells = torch.cartesian_prod(torch.arange(times), torch.arange(rows), torch.arange(columns)).T
+    for (times, rows, columns), seconds in shown:
+        num_text = int(is_visual[at:].int().argmax())
+        sides = (torch.arange(side // vision.spatial_merge_size) for side in (rows, columns))
+        cells = torch.cartesian_prod(torch.arange(times), *sides).T
         if hasattr(vision, "tokens_per_second"):  # Qwen2-VL counts frame pairs, not time
             cells[0] = (cells[0] * (seconds * vision.tokens_per_second)).long()
         text = torch.arange(num_text).expand(3, -1) + place

@@ -27,7 +27,7 @@ def read_group(
     logprobs: Callable[[PackedGroup], Tensor],
 ) -> Reading:
     """The learner's reading of one prompt. `logprobs`: [M] of a packed group's completion tokens, as sampled."""
-    frames = clips.load(group.prompt.video)
+    frames = clips.load(group.prompt.media)
     inputs = processor.encode(group.prompt, frames)
     num_tokens = len(inputs.token_ids)
     # A prompt of another length than the engine's is told as what makes it so, not refused as in training.
@@ -36,14 +36,19 @@ def read_group(
     )
     packed = encode_group(replace(group, samples=samples), processor, clips, model, seconds_per_grid)
     lengths = [len(sample.completion.token_ids) for sample in samples]
-    assert packed.video is not None
     return Reading(
         policy_version=policy_version,
         text=processor.tokenizer.decode(inputs.token_ids),
         token_ids=tuple(packed.token_ids[:num_tokens].tolist()),
-        clip=frames.key,
-        grid=tuple(packed.video.grid[0].tolist()),
-        seconds_per_grid=1.0 if seconds_per_grid == "one" else inputs.second_per_grid_ts.item(),
+        clip=frames.key if frames else "",
+        grid=tuple(packed.video.grid[0].tolist()) if packed.video else (),
+        seconds_per_grid=_seconds(inputs.seconds_per_grid, seconds_per_grid),
         position_ids=tuple(tuple(row) for row in packed.position_ids[:, :num_tokens].tolist()),
         logprobs=tuple(tuple(values.tolist()) for values in torch.split(logprobs(packed).cpu(), lengths)),
     )
+
+
+def _seconds(of_clip: Tensor | None, told: Literal["clip", "one"]) -> float | None:
+    if of_clip is None:
+        return None
+    return 1.0 if told == "one" else of_clip.item()

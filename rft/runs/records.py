@@ -11,7 +11,7 @@ import zstandard
 from rewards.types import target_to_dict
 from rft.errors import CheckpointError
 from rft.runs.run_dir import replace_file, writing
-from rft.types import Group, TrainSample
+from rft.types import Group, Image, TrainSample, Video
 
 
 def write_rollouts(path: Path, step: int, groups: Sequence[Group], samples: Sequence[TrainSample] = ()) -> None:
@@ -24,13 +24,15 @@ def write_rollouts(path: Path, step: int, groups: Sequence[Group], samples: Sequ
 def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iterator[dict[str, Any]]:
     """Plain values of each rollout; the advantage is null where the learner did not see the completion."""
     prompt = group.prompt
+    video = prompt.media if isinstance(prompt.media, Video) else None
     asked = {
         "step": step,
         "prompt_id": prompt.prompt_id,
         "task": prompt.task,
-        "video": str(prompt.video.path),
-        "start_s": prompt.video.start_s,
-        "end_s": prompt.video.end_s,
+        "video": video and str(video.path),
+        "image": str(prompt.media.path) if isinstance(prompt.media, Image) else None,
+        "start_s": video and video.start_s,
+        "end_s": video and video.end_s,
         "text": prompt.text,
         "target": target_to_dict(prompt.target),
         "duration_s": getattr(prompt.target, "duration_s", None),

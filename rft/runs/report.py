@@ -213,7 +213,7 @@ def card(record: dict[str, Any]) -> str:
         [name, f"{s['value']:.3f}", "-" if s["answer"] is None else s["answer"], s["note"]]
         for name, s in record["scores"].items()
     ]
-    clip = record["video"]
+    clip = record["video"] or record.get("image") or "text alone"
     if record["start_s"] is not None or record["end_s"] is not None:
         clip += f" from {record['start_s'] or 0} s to {record['end_s'] or 'its end'}"
     return (

@@ -10,7 +10,7 @@ from statistics import fmean
 from rewards.types import Score
 from rft.recipe import OrderBonusRecipe, Recipe
 from rft.scoring.group import chosen_rewards, score_group
-from rft.types import Completion, Group, Prompt, Rollout, Sampling
+from rft.types import Completion, Group, Prompt, Rollout, Sampling, Video
 
 Generate = Callable[[Sequence[Prompt], Sampling, int], Iterator[tuple[int, tuple[Completion, ...]]]]
 
@@ -43,7 +43,8 @@ def with_order_bonus(
 
 def shuffled_prompt(prompt: Prompt, seed: int) -> Prompt:
     """The same question about the same frames in an order drawn with `seed`."""
-    return replace(prompt, video=replace(prompt.video, shuffle_seed=seed))
+    assert isinstance(prompt.media, Video)  # rft/checks/data.py refuses other rows
+    return replace(prompt, media=replace(prompt.media, shuffle_seed=seed))
 
 
 def rewarded(group: Group, shuffled: Group, asked: OrderBonusRecipe) -> Group:

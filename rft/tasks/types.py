@@ -3,16 +3,30 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewards import REWARDS, RewardFn
-from rewards.types import LETTERS, TARGET_FORMS, Target, target_from_dict
+from rewards.types import (
+    LETTERS,
+    TARGET_FORMS,
+    BoxesTarget,
+    GroundedChoiceTarget,
+    SpanTarget,
+    Target,
+    target_from_dict,
+)
 
 LATE_END_S = 1.55
 """How far a true span may end past its clip: published ends run past published lengths, by up to 1.5 s in
 Charades-STA. More points at times in another unit or of another clip."""
+
+OF_CLIPS = ("start_s", "end_s", "source_fps", "duration_s")
+"""Fields of a row that only a clip can have."""
+
+IN_TIME = (SpanTarget, GroundedChoiceTarget, BoxesTarget)
+"""Truths that lie in the time of a clip."""
 
 FORMS = ("think_format", "answer_format")
 """The format reward with a thought, and the one without; tasks name their other rewards themselves."""
@@ -22,15 +36,17 @@ THOUGHT = "I look at the clip."
 
 
 class Row(BaseModel):
-    """One line of a data file: a clip, a question, the truth. Tasks add the fields of their question."""
+    """One line of a data file: a clip, an image or neither; a question; the truth. Tasks add what they ask with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     id: str = Field(min_length=1)
     task: str
     """Name of the task, a key of TASKS."""
-    video: str = Field(min_length=1)
+    video: str | None = Field(None, min_length=1)
     """A video file or a folder of frames."""
+    image: str | None = Field(None, min_length=1)
+    """An image file: jpg, png or webp. A row with neither video nor image is asked by its text alone."""
     start_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Where the clip begins in the file; default: at its start. Times in the target count from here."""
     end_s: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -45,6 +61,27 @@ class Row(BaseModel):
     """Published set and split the row is from, such as "charades_sta/test"; evaluation tells them apart."""
     demonstration: str | None = None
     """Completion for the supervised stage; default: the target written out."""
+
+    @model_validator(mode="after")
+    def _shows_one_thing(self) -> Self:
+        if self.video is not None:
+            if self.image is not None:
+                raise ValueError("a row shows a video or an image, not both. Take one out.")
+            return self
+        of_clips = [name for name in OF_CLIPS if getattr(self, name) is not None]
+        if of_clips:
+            raise ValueError(f"{', '.join(of_clips)}: only for rows with a video. Name it, or take them out.")
+        return self
+
+    @property
+    def shown(self) -> str | None:
+        """What the row shows, as a path; None: nothing but its text."""
+        return self.video or self.image
+
+    @property
+    def kind(self) -> Literal["video", "image", "text"]:
+        """What the row shows."""
+        return "video" if self.video else "image" if self.image else "text"
 
     @property
     def clip_s(self) -> float | None:
@@ -107,6 +144,8 @@ class Task:
             keys = ", ".join(row.target)
             raise ValueError(f"target has {keys}, but {self.name} needs {TARGET_FORMS[self.target_type]}")
         problems = self.check(row, target)
+        if row.video is None and isinstance(target, IN_TIME):
+            problems.append(f"{', '.join(row.target)}: lies in the time of a video, but the row has none")
         if problems:
             raise ValueError("; ".join(problems))
         return target

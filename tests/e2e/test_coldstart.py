@@ -64,19 +64,19 @@ def test_a_batch_has_the_loss_of_its_rows_alone(stage: Stage) -> None:
         losses = model(**batch).logits[:, :-1].log_softmax(-1)
     for row, place in enumerate(places):
         shown = stage.demonstrations[place]
-        inputs = stage.processor.encode(shown.prompt, stage.clips.load(shown.prompt.video))
+        inputs = stage.processor.encode(shown.prompt, stage.clips.load(shown.prompt.media))
         answer = stage.processor.completion_ids(shown.completion)
         labels = batch["labels"][row]
         assert labels[labels != IGNORED].tolist() == list(answer)
         assert answer[-1] == stage.processor.eos_token_id
         ids = torch.tensor([[*inputs.token_ids, *answer]])
-        positions = prompt_positions(model, ids[0].tolist(), inputs.video_grid_thw, inputs.second_per_grid_ts)
+        positions = prompt_positions(model, ids[0].tolist(), inputs.grid, inputs.seconds_per_grid)
         with torch.no_grad():
             alone = model(
                 input_ids=ids,
                 position_ids=positions[:, None],
-                pixel_values_videos=inputs.pixel_values_videos,
-                video_grid_thw=inputs.video_grid_thw,
+                pixel_values_videos=inputs.patches,
+                video_grid_thw=inputs.grid,
             ).logits[0, :-1]
         where = slice(len(inputs.token_ids) - 1, len(inputs.token_ids) - 1 + len(answer))
         expected = alone.log_softmax(-1)[where].gather(-1, torch.tensor(answer)[:, None])

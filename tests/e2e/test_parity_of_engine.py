@@ -86,8 +86,8 @@ class OtherPrompts:
     def other(self, prompt: Prompt) -> Prompt:
         sampling = {name: value for name, value in self.change.items() if name in VideoSampling.__slots__}
         outer = {name: value for name, value in self.change.items() if name not in sampling}
-        video = replace(prompt.video, sampling=replace(prompt.video.sampling, **sampling))
-        return replace(prompt, video=replace(video, **(outer if prompt.video.source_fps else {})))
+        video = replace(prompt.media, sampling=replace(prompt.media.sampling, **sampling))
+        return replace(prompt, media=replace(video, **(outer if prompt.media.source_fps else {})))
 
 
 def draw_prompts(folder: Path) -> tuple[Prompt, ...]:

@@ -78,18 +78,18 @@ class Engines:
 
     def learner_logprobs(self, prompt: Prompt, completion: Completion, temperature: float) -> torch.Tensor:
         """[T], by the model class, under the distribution that vLLM samples from."""
-        inputs = self.processor.encode(prompt, self.clips.load(prompt.video))
+        inputs = self.processor.encode(prompt, self.clips.load(prompt.media))
         ids = torch.tensor([[*inputs.token_ids, *completion.token_ids]])
         model = hf_model(self.policies[self.holds])
-        places = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+        places = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
         after = torch.arange(len(completion.token_ids)).expand(3, -1) + places.max() + 1
         with torch.no_grad():
             logits = model(
                 input_ids=ids,
                 position_ids=torch.cat([places, after], dim=1)[:, None],
-                pixel_values_videos=inputs.pixel_values_videos,
-                video_grid_thw=inputs.video_grid_thw,
-                second_per_grid_ts=inputs.second_per_grid_ts,
+                pixel_values_videos=inputs.patches,
+                video_grid_thw=inputs.grid,
+                second_per_grid_ts=inputs.seconds_per_grid,
             ).logits[0, len(inputs.token_ids) - 1 : -1]
         logits[:, list(self.processor.banned_token_ids)] = -math.inf
         return (logits / temperature).log_softmax(-1).gather(1, torch.tensor([completion.token_ids]).T)[:, 0]
@@ -163,7 +163,7 @@ def test_a_completion_ends_at_its_end_token_or_at_the_limit(engines: Engines) ->
     sampling = replace(GROUP, num_generations=64, temperature=2.0, max_completion_length=96)
     ends = {"stop": 0, "length": 0}
     prompt = engines.prompt(0)
-    encoded = engines.processor.encode(prompt, engines.clips.load(prompt.video))
+    encoded = engines.processor.encode(prompt, engines.clips.load(prompt.media))
     for completion in engines.generate([prompt], sampling)[0]:
         assert completion.finish_reason != "error", engines.pool.failed()
         ends[completion.finish_reason] += 1
@@ -200,7 +200,7 @@ def test_a_group_shares_one_prefill_and_one_encoded_clip(engines: Engines) -> No
 
 def test_bad_prompts_fail_alone(engines: Engines) -> None:
     missing = engines.prompt(1)
-    missing = replace(missing, prompt_id="gone", video=replace(missing.video, path=Path("/nowhere.mp4")))
+    missing = replace(missing, prompt_id="gone", media=replace(missing.media, path=Path("/nowhere.mp4")))
     long = replace(engines.prompt(1, text="very long " * MODEL_LEN), prompt_id="long")
     groups = engines.generate([missing, engines.prompt(0), long])
     assert [[c.finish_reason for c in groups[i]] for i in (0, 2)] == [["error"] * 8] * 2

@@ -50,7 +50,7 @@ class Engine:
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for index in reversed(range(len(prompts))):
-            video = prompts[index].video
+            video = prompts[index].media
             self.asked.append((prompts[index].prompt_id, video.shuffle_seed, sampling.num_generations))
             letters = self.letters[prompts[index].prompt_id]
             yield index, drawn(letters) if letters else drawn("A", "error")

@@ -87,7 +87,7 @@ def convert(name: str, source: Path, choices: Choices = Choices()) -> Conversion
         ids.add(row.row_id)
         examined.append(row)
         if not is_there:
-            missing.append(Anomaly("missing_video", row.row_id, str(fields.get("video"))))
+            missing.append(Anomaly("missing_video", row.row_id, str(fields.get(_shown(fields)))))
     return _concluded(f"{name}: {source}", published, examined, missing, choices)
 
 
@@ -126,16 +126,21 @@ def _task(name: str, known: Format, asked: str | None) -> str:
 
 
 def _placed(draft: Draft, root: Path | None, found: dict[Path, bool]) -> tuple[dict[str, Any], bool]:
-    """The row with its video below the root, at the first place that is there; whether there is one.
+    """The row with its video or image below the root, at the first place that is there; whether there is one.
 
     True where nobody can tell: without a root, or with one that is not on this machine.
     """
-    if root is None or "video" not in draft.fields:
+    key = _shown(draft.fields)
+    if root is None or key not in draft.fields:
         return dict(draft.fields), True
-    places = [root.absolute() / place for place in (draft.fields["video"], *draft.other_places)]
+    places = [root.absolute() / place for place in (draft.fields[key], *draft.other_places)]
     is_root_there = found.setdefault(root, root.is_dir())
     there = next((p for p in places if is_root_there and found.setdefault(p, p.exists())), None)
-    return {**draft.fields, "video": str(there or places[0])}, there is not None or not is_root_there
+    return {**draft.fields, key: str(there or places[0])}, there is not None or not is_root_there
+
+
+def _shown(fields: Mapping[str, Any]) -> str:
+    return "image" if "image" in fields else "video"
 
 
 def _concluded(
@@ -145,9 +150,9 @@ def _concluded(
     if choices.per_video == "one":
         first: dict[str, Examined] = {}
         for e in kept:
-            first.setdefault(e.fields["video"], e)
+            first.setdefault(e.fields.get("video", f"row {e.row_id}"), e)
         kept = list(first.values())
-    kept_videos = {e.fields["video"] for e in kept}
+    kept_videos = {e.fields["video"] for e in kept if "video" in e.fields}
     fatal = [
         anomaly
         for e in examined
@@ -176,7 +181,7 @@ def _concluded(
 
 def _counts(examined: Sequence[Examined], kept: Sequence[Examined], choices: Choices) -> list[tuple[str, str]]:
     """What stands at the head of the summary."""
-    videos = {e.fields.get("video") for e in examined}
+    videos = {e.fields["video"] for e in examined if "video" in e.fields}
     one = "first usable row of each video" if choices.per_video == "one" else "all rows of each video"
     facts = [
         ("rows in the source", f"{len(examined):,}"),

@@ -55,6 +55,7 @@ def read(request: Request) -> Published:
     facts = (
         ("keys from columns", ", ".join(f"{key}={column}" for key, column in mapping.items())),
         ("columns not used", ", ".join(unused) or "none"),
+        ("records without video or image", f"{sum(not d.fields.keys() & {'video', 'image'} for d in drafts):,}"),
     )
     return Published(tuple(drafts), facts)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rewards.types import SpanTarget
-from rft.data.dataset import PromptOrder, missing_videos, read_rows, to_prompt
+from rft.data.dataset import PromptOrder, missing_files, read_rows, to_prompt
 from rft.data.frames import ClipError, Frames
 from rft.errors import DataError
 from rft.recipe import Recipe
@@ -106,18 +106,18 @@ def test_line_separators_inside_strings_do_not_split_rows(tmp_path: Path) -> Non
     assert read.query == "one\u2028two"  # type: ignore[attr-defined]
 
 
-def test_missing_videos_are_counted_and_some_named(tmp_path: Path) -> None:
+def test_missing_files_are_counted_and_some_named(tmp_path: Path) -> None:
     write(
         tmp_path / "rows.jsonl", *[grounding(str(i), video=f"{i}.mp4") for i in range(9)], grounding("x", video="8.mp4")
     )
     (tmp_path / "0.mp4").write_text("")
     rows = read_rows([tmp_path / "rows.jsonl"], None, list(TASKS))
-    told = missing_videos(rows)
+    told = missing_files(rows)
     assert told is not None
     assert told.startswith("8 of 9 videos not found.")
     assert "1.mp4" in told
     assert told.endswith("... and 3 more")
-    assert missing_videos(rows[:1]) is None
+    assert missing_files(rows[:1]) is None
 
 
 def test_a_row_becomes_a_prompt(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_row_becomes_a_prompt(tmp_path: Path) -> None:
     prompt = to_prompt(row, recipe)
     assert prompt.text == TASKS["temporal_grounding"].prompt_text(row, think=False)
     assert prompt.target == SpanTarget(1.0, 2.5)
-    assert prompt.video == Video(tmp_path / "a.mp4", recipe.video.sampling(), 2.0, 7.0, None)
+    assert prompt.media == Video(tmp_path / "a.mp4", recipe.video.sampling(), 2.0, 7.0, None)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ def test_a_row_becomes_a_prompt(tmp_path: Path) -> None:
 def test_frames_of_a_tracking_clip_go_by_its_boxes(frames: str, expected: tuple[int | None, str]) -> None:
     tasks = {"tracking": {"frames": frames}, "temporal_grounding": {}}
     recipe = Recipe.model_validate({"model": "m", "tasks": tasks, "data": {"train": []}, "steps": 1})
-    sampling = to_prompt(TASKS["tracking"].example, recipe).video.sampling
+    sampling = to_prompt(TASKS["tracking"].example, recipe).media.sampling
     assert (sampling.num_frames, sampling.pick) == expected
     assert (sampling.max_pixels, sampling.fps) == (recipe.video.max_pixels, recipe.video.fps)
-    assert to_prompt(TASKS["temporal_grounding"].example, recipe).video.sampling == recipe.video.sampling()
+    assert to_prompt(TASKS["temporal_grounding"].example, recipe).media.sampling == recipe.video.sampling()
 
 
 class FakeClips:
@@ -216,7 +216,7 @@ def test_nothing_but_bad_clips_ends_as_well() -> None:
 def test_what_comes_next_is_told_up_to_the_end_of_the_round() -> None:
     told: list[list[str]] = []
     order = PromptOrder(prompts(5), 3, FakeClips(), 0.0, lambda videos: told.append([v.path.name for v in videos]))
-    taken = [[prompt.video.path.name for prompt in order.take(2)] for _ in range(3)]
+    taken = [[prompt.media.path.name for prompt in order.take(2)] for _ in range(3)]
     assert told[0] == taken[1]
     assert told[1] == taken[2][:1]
     assert len(told[2]) == 2

@@ -50,9 +50,9 @@ for path, fps in clips:
     (completion,) = engine.submit(rendered, Sampling(1, 1.0, 1.0, 0, 4), 0).result()
     report.append({
         "ids": [list(inputs.token_ids), list(rendered["prompt_token_ids"])],
-        "seconds": [inputs.second_per_grid_ts.item(), item["second_per_grid_ts"].data.item()],
-        "grid": [inputs.video_grid_thw[0].tolist(), item["video_grid_thw"].data.tolist()],
-        "pixel_gap": pixel_gap(inputs.pixel_values_videos, item["pixel_values_videos"].data),
+        "seconds": [inputs.seconds_per_grid.item(), item["second_per_grid_ts"].data.item()],
+        "grid": [inputs.grid[0].tolist(), item["video_grid_thw"].data.tolist()],
+        "pixel_gap": pixel_gap(inputs.patches, item["pixel_values_videos"].data),
         "num_prompt_tokens": completion.num_prompt_tokens,
     })
 print("REPORT " + json.dumps(report))

@@ -45,13 +45,13 @@ def test_prompt_has_the_chat_around_question_and_video(policy: Path) -> None:
     pads = "<|video_pad|>" * (4 * 2 * 3)
     assert f"{QUESTION}<|vision_start|>{pads}<|vision_end|><|im_end|>" in text
     assert text.endswith("<|im_start|>assistant\n")
-    assert inputs.video_grid_thw.tolist() == [[4, 4, 6]]
-    assert inputs.pixel_values_videos.shape == (4 * 4 * 6, 3 * 2 * 14 * 14)
+    assert inputs.grid.tolist() == [[4, 4, 6]]
+    assert inputs.patches.shape == (4 * 4 * 6, 3 * 2 * 14 * 14)
 
 
 def test_frames_are_taken_at_their_size_and_pixel_values_kept(policy: Path) -> None:
     frames = make_frames()
-    patches = PromptProcessor(str(policy)).encode(make_prompt(), frames).pixel_values_videos
+    patches = PromptProcessor(str(policy)).encode(make_prompt(), frames).patches
     mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
     expected = (torch.from_numpy(frames.pixels[0, :14, :14]) / 255 - mean) / std
     first = patches[0].reshape(3, 2, 14, 14)[:, 0].permute(1, 2, 0)
@@ -68,7 +68,7 @@ def test_seconds_between_frame_pairs_follow_the_sampled_rate(
     policy: Path, fps: float, every: int, seconds: float
 ) -> None:
     inputs = PromptProcessor(str(policy)).encode(make_prompt(), make_frames(fps=fps, every=every))
-    assert inputs.second_per_grid_ts.item() == pytest.approx(seconds, rel=1e-5)
+    assert inputs.seconds_per_grid.item() == pytest.approx(seconds, rel=1e-5)
 
 
 @pytest.mark.parametrize("fps", [4.0, 30.0, 5.714])
@@ -78,7 +78,7 @@ def test_positions_above_two_frames_per_second_do_not_collapse(policy: Path, fps
     inputs = processor.encode(make_prompt(), make_frames(num_frames=64, fps=fps, every=1))
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(policy))
-    positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+    positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
     in_time = positions[0][torch.tensor(inputs.token_ids) == processor.video_token_id].unique()
     per_second = model.config.vision_config.tokens_per_second
     expected = sorted({int(pair * per_second * (2 / fps) * (1 + 1e-6)) for pair in range(32)})

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rft.data.dataset import missing_videos, read_rows
+from rft.data.dataset import missing_files, read_rows
 from rft.data.real_clips import write_real_clips
 from rft.data.video import decode
 from rft.tasks import TASKS
@@ -22,7 +22,7 @@ def test_rows_of_all_tasks_about_real_files_and_a_folder(folder: Path) -> None:
     train = read_rows([folder / "train.jsonl"], None, list(TASKS))
     test = read_rows([folder / "test.jsonl"], None, list(TASKS))
     assert {row.task for row in train} == {row.task for row in test} == ASKED
-    assert missing_videos([*train, *test]) is None
+    assert missing_files([*train, *test]) is None
     assert any(Path(row.video).is_dir() for row in train)
     assert len({row.id for row in [*train, *test]}) == len(train) + len(test)
 

@@ -62,9 +62,9 @@ def test_the_second_look_sees_the_named_spans_closer_and_its_answer_counts() -> 
         "<answer>A</answer>",
     ]
     (second,) = pool.asked[1]
-    assert second.video.windows == ((3.0, 8.0), (18.5, 20.0))
-    assert second.video.sampling.fps == 2 * RECIPE.video.fps
-    assert second.video.path == prompts[0].video.path
+    assert second.media.windows == ((3.0, 8.0), (18.5, 20.0))
+    assert second.media.sampling.fps == 2 * RECIPE.video.fps
+    assert second.media.path == prompts[0].media.path
     assert "glue" in pool.asked[0][0].text
     assert "glue" not in second.text
     assert (passes.num_questions, passes.num_second_looks) == (2, 1)
@@ -96,8 +96,8 @@ def test_budgets_of_the_second_look() -> None:
     passes, prompts = two_pass(pool, GROUNDED, look=SecondLookRecipe(fps=6.0, total_pixels=1000, margin_s=0.0))
     list(passes.generate(prompts, SAMPLING, 0))
     second = pool.asked[1][1]
-    assert (second.video.sampling.fps, second.video.sampling.total_pixels) == (6.0, 1000)
-    assert second.video.windows == ((4.0, 6.0),)
+    assert (second.media.sampling.fps, second.media.sampling.total_pixels) == (6.0, 1000)
+    assert second.media.windows == ((4.0, 6.0),)
     assert len({prompt.prompt_id for prompt in pool.asked[1]}) == 2
 
 

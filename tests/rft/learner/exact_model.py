@@ -46,12 +46,12 @@ def own_logprobs(
 ) -> Tensor:
     """[T], by the model's own forward on prompt and completion alone, at positions counted over both."""
     ids = torch.tensor([[*inputs.token_ids, *completion]])
-    positions = prompt_positions(model, ids[0].tolist(), inputs.video_grid_thw, inputs.second_per_grid_ts)
+    positions = prompt_positions(model, ids[0].tolist(), inputs.grid, inputs.seconds_per_grid)
     logits = model(
         input_ids=ids,
         mm_token_type_ids=2 * (ids == VIDEO).int(),
-        pixel_values_videos=inputs.pixel_values_videos,
-        video_grid_thw=inputs.video_grid_thw,
+        pixel_values_videos=inputs.patches,
+        video_grid_thw=inputs.grid,
         position_ids=positions[:, None],
     ).logits[0, len(inputs.token_ids) - 1 : -1]
     if as_sampled:

@@ -68,9 +68,9 @@ def one_video(patch: int, *, frames_apart: bool) -> PromptInputs:
     shown = (20, *pair, 21, *pair) if frames_apart else (VISION_START, *[VIDEO] * 12, VISION_END)
     return PromptInputs(
         token_ids=(7, 8, *shown, 9, 6),
-        pixel_values_videos=torch.randn(48, 3 * 2 * patch**2),
-        video_grid_thw=torch.tensor([[2, 4, 6]]),
-        second_per_grid_ts=torch.tensor([1.5]),
+        patches=torch.randn(48, 3 * 2 * patch**2),
+        grid=torch.tensor([[2, 4, 6]]),
+        seconds_per_grid=torch.tensor([1.5]),
     )
 
 
@@ -94,8 +94,8 @@ def test_packed_equals_the_model_on_each_completion_alone(
     directory, inputs = family
     model = exact(directory, packed=True, gradient_checkpointing=checkpointing)
     assert is_packed(model)
-    positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
-    video = VideoInput(inputs.pixel_values_videos.double(), inputs.video_grid_thw)
+    positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
+    video = VideoInput(inputs.patches.double(), inputs.grid)
     batch = batch_groups([pack_group(inputs.token_ids, positions, COMPLETIONS, video)], END, packed=True)
     policy = Policy(model, temperature=0.7, banned=FakeProcessor.banned_token_ids, chunk=4)
     weights = torch.linspace(-1, 1, len(batch.labels), dtype=torch.float64)
@@ -118,8 +118,8 @@ def test_positions_of_frames_apart_are_those_of_the_model(tmp_path: Path) -> Non
     """transformers' rule and vLLM's agree on Qwen3-VL."""
     model, inputs = exact(save_tiny_qwen3_vl(tmp_path)), one_video(16, frames_apart=True)
     ids = torch.tensor([inputs.token_ids])
-    own, _ = model.model.get_rope_index(ids, 2 * (ids == VIDEO).int(), video_grid_thw=inputs.video_grid_thw)
-    positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+    own, _ = model.model.get_rope_index(ids, 2 * (ids == VIDEO).int(), video_grid_thw=inputs.grid)
+    positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
     assert torch.equal(positions, own[:, 0])
 
 

@@ -36,9 +36,9 @@ def policy_of(model: PreTrainedModel, temperature: float = 0.7, chunk: int = 100
 
 def packed(model: PreTrainedModel, text: str, completions: Sequence[Sequence[int]]) -> PackedGroup:
     inputs = FakeProcessor().encode(prompt("p", text), None)
-    positions = prompt_positions(model, inputs.token_ids, inputs.video_grid_thw, inputs.second_per_grid_ts)
+    positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
     return pack_group(
-        inputs.token_ids, positions, completions, VideoInput(inputs.pixel_values_videos, inputs.video_grid_thw)
+        inputs.token_ids, positions, completions, VideoInput(inputs.patches, inputs.grid)
     )
 
 

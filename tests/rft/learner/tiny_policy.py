@@ -98,9 +98,9 @@ class FakeProcessor:
         generator = torch.Generator().manual_seed(len(text))
         return PromptInputs(
             token_ids=(*text[:1], *visual, *text[1:]),
-            pixel_values_videos=torch.randn(frame_pairs * rows * columns, 3 * 2 * 14 * 14, generator=generator),
-            video_grid_thw=torch.tensor([GRID]),
-            second_per_grid_ts=torch.tensor([1.5]),
+            patches=torch.randn(frame_pairs * rows * columns, 3 * 2 * 14 * 14, generator=generator),
+            grid=torch.tensor([GRID]),
+            seconds_per_grid=torch.tensor([1.5]),
         )
 
     def completion_ids(self, text: str) -> tuple[int, ...]:

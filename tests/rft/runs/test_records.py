@@ -31,6 +31,7 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         "prompt_id": "p7",
         "task": "temporal_grounding",
         "video": "v/clip.mp4",
+        "image": None,
         "start_s": 1.0,
         "end_s": 9.0,
         "text": "When?",
