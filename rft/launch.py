@@ -257,8 +257,7 @@ def check_sides(recipe: Recipe) -> int:
 
 @contextmanager
 def open_clips(recipe: Recipe, directory: Path) -> Iterator[ClipCache]:
-    video = recipe.video
-    clips = ClipCache(directory, video.cache_gib, video.decoder, video.decode_timeout_s)
+    clips = ClipCache.of(recipe, directory)
     try:
         yield clips
     finally:
