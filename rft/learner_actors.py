@@ -3,8 +3,9 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -13,8 +14,12 @@ from rft.cluster import SHARED_GPU
 from rft.errors import CheckpointError, Interrupted, RftError
 from rft.parity import Reading
 from rft.recipe import Recipe
+from rft.rollout.weight_transfer import Layout, Offer, choose_road, gpu_uuid, layout
 from rft.runs.run_dir import PARTIAL_PREFIX, read_lines
 from rft.types import Demonstration, TrainSample, WeightsRef
+
+if TYPE_CHECKING:
+    from rft.rollout.weight_sender import WeightSender
 
 POLL_S = 0.3
 """Longest time before a request to stop, or progress, is noticed."""
@@ -64,7 +69,7 @@ def supervise(
     share_cores(len(os.sched_getaffinity(0)))
     assert recipe.cold_start is not None
     processor = PromptProcessor(recipe.model, recipe.system_prompt)
-    clips = ClipCache(clips_dir, recipe.video.cache_gib, recipe.video.decoder, recipe.video.decode_timeout_s)
+    clips = ClipCache.of(recipe, clips_dir)
     run_cold_start(recipe, recipe.cold_start, demonstrations, processor, clips, directory, progress_writer(losses))
 
 
@@ -77,9 +82,11 @@ class LearnerRank:
         self._recipe = recipe
         self._model = model
         self._clips_dir = clips_dir
+        self._sender: WeightSender | None = None
+        self._all_send = False
 
     def address(self) -> tuple[str, int]:
-        """Where rank 0 listens for the others."""
+        """Where this rank can listen for others."""
         import socket
 
         host = str(ray.util.get_node_ip_address())
@@ -91,35 +98,85 @@ class LearnerRank:
         """Load the policy, sharded over the ranks where there are several; returns the policy version."""
         import torch
 
+        from rft.data.features import features_in
         from rft.data.processor import PromptProcessor
         from rft.data.video import ClipCache
         from rft.learner.learner import Learner
         from rft.learner.sharding import init_distributed
+        from rft.rollout.weight_sender import WeightSender
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        road = choose_road(self._recipe.rollout, device.type == "cuda")
+        if road != "object_store":
+            self._sender = WeightSender()
+            self._all_send = road == "ipc"
         if address is not None:
             init_distributed(self._rank, self._recipe.learner.num_ranks, *address, device)
-        video = self._recipe.video
         self._learner = Learner(
             self._model,
             self._recipe,
             PromptProcessor(self._model, self._recipe.system_prompt),
-            ClipCache(self._clips_dir, video.cache_gib, video.decoder, video.decode_timeout_s),
+            ClipCache.of(self._recipe, self._clips_dir),
             total_updates=self._recipe.steps * self._recipe.algorithm.num_iterations,
             device=device,
-            features_dir=self._clips_dir / "features",
+            features_dir=features_in(self._clips_dir),
         )
         return self._learner.policy_version
 
     def update(self, samples: Sequence[TrainSample]) -> tuple[dict[str, float], int]:
+        if self._sender is not None and not self._recipe.rollout.ahead:
+            self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
         return self._learner.update(samples), self._learner.policy_version
 
     def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
-        return self._learner.readings(samples)
+        readings = self._learner.readings(samples)
+        self._leave_gpu()
+        return readings
 
     def publish_weights(self) -> WeightsRef | None:
-        tensors, probe = self._learner.state_dict_for_rollout()
-        return WeightsRef(self._learner.policy_version, ray.put(tensors), probe) if self._rank == 0 else None
+        """Rank 0's. Where weights stay on GPUs until they are fetched it holds only their layout."""
+        learner, sender = self._learner, self._sender
+        device = self._device if sender else "cpu"
+        tensors, probe = learner.state_dict_for_rollout(device, on_every_rank=self._all_send)
+        if sender is not None:
+            sender.stage(tensors)
+        self._leave_gpu()
+        if self._rank != 0:
+            return None
+        return WeightsRef(
+            learner.policy_version,
+            layout(tensors) if sender else ray.put(tensors),
+            probe,
+            model=None if learner.trains_all else self._model,
+            num_bytes=sum(tensor.nbytes for tensor in tensors.values()),
+            frozen_tower=learner.frozen_tower,
+        )
+
+    def gpu(self) -> str:
+        """Its UUID."""
+        return gpu_uuid()
+
+    def export_weights(self) -> list[dict[str, tuple[Any, ...]]]:
+        """Handles of the published weights for an engine on this GPU."""
+        assert self._sender is not None
+        return self._sender.export()
+
+    def open_group(self, address: tuple[str, int], size: int) -> None:
+        """Meet an engine at `address`, where this rank listens; returns once all `size` processes are there."""
+        assert self._sender is not None
+        self._sender.open_group(address, size)
+
+    def send_weights(self, address: tuple[str, int]) -> None:
+        """Send the published weights to the engine met at `address`."""
+        assert self._sender is not None
+        self._sender.send(address)
+
+    def _leave_gpu(self) -> None:
+        """Give back memory that no tensor uses, where an engine wakes up on the same GPU."""
+        if self._device.type == "cuda" and self._recipe.rollout.share_gpu:
+            import torch
+
+            torch.cuda.empty_cache()
 
     def save(self, directory: Path) -> None:
         self._learner.save(directory)
@@ -139,6 +196,8 @@ class LearnerActors:
         self._ranks = [remote.remote(rank, recipe, model, clips_dir) for rank in range(num_ranks)]
         address = ray.get(self._ranks[0].address.remote()) if num_ranks > 1 else None
         self._policy_version: int = self._call("build", address)
+        on_gpus = choose_road(recipe.rollout, gpus_per_process(recipe) > 0) != "object_store"
+        self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks]) if on_gpus else []
 
     @property
     def policy_version(self) -> int:
@@ -155,7 +214,11 @@ class LearnerActors:
         return readings
 
     def publish_weights(self) -> WeightsRef:
+        """Where the current weights can be had: in the object store, or from the ranks themselves."""
         weights: WeightsRef = self._call("publish_weights")
+        if self._gpus:
+            offer = Offer(tuple(zip(self._gpus, self._ranks, strict=True)), cast("Layout", weights.tensors))
+            weights = replace(weights, tensors=offer)
         return weights
 
     def save(self, directory: Path) -> None:

@@ -153,6 +153,9 @@ class RolloutRecipe(Section):
     """Tensor-parallel size of an engine, where there are GPUs."""
     share_gpu: bool = False
     """An engine and a learning process live on one GPU: leave them room with gpu_memory_utilization."""
+    weight_transfer: Literal["auto", "object_store", "ipc", "nccl"] = "auto"
+    """Road of new weights to the engines: the object store in the CPU's memory; ipc on a shared GPU; nccl from GPU to
+    GPU. Auto: ipc with share_gpu, else nccl; the object store where there are no GPUs."""
     threads_per_worker: int | None = Field(None, ge=1)
     """CPU threads of an engine, where there are no GPUs; default: all cores."""
     max_model_len: int = Field(8192, ge=16)
@@ -167,6 +170,11 @@ class RolloutRecipe(Section):
     """Dead workers replaced before the run stops."""
     probe_tolerance: float = Field(0.05, gt=0)
     """Largest mean difference of the probe's log-probabilities between learner and engine after a weight load."""
+
+    @property
+    def engines_rest(self) -> bool:
+        """Whether engines on GPUs sleep while the learner works there; those that sample ahead have no time to."""
+        return self.share_gpu and self.ahead == 0
 
 
 class GroundTruthRecipe(Section):
@@ -269,6 +277,11 @@ class LearnerRecipe(Section):
     """Time between two frame pairs in the learner's positions: the clip's own, as the engine has it, or always 1 s."""
     lora: LoraRecipe | None = None
     """Train low-rank adapters instead of all weights."""
+
+    @property
+    def freezes_tower(self) -> bool:
+        """Whether the vision tower stays as it is, so that what it makes of a clip can be kept."""
+        return self.freeze_vision or self.lora is not None
 
 
 class ColdStartRecipe(Section):

@@ -80,6 +80,21 @@ def _of_training(recipe: Recipe) -> Iterator[Finding]:
         f"an engine on {recipe.rollout.gpus_per_worker} GPUs cannot share one. Set rollout.gpus_per_worker to 1.",
     )
     yield (
+        recipe.rollout.weight_transfer == "ipc" and not recipe.rollout.share_gpu,
+        "rollout.weight_transfer",
+        "ipc is a road between two processes on one GPU. Set rollout.share_gpu, or auto.",
+    )
+    yield (
+        recipe.rollout.weight_transfer == "nccl" and recipe.rollout.share_gpu,
+        "rollout.weight_transfer",
+        "nccl is a road between GPUs, and rollout.share_gpu puts both ends on one. Set ipc, or auto.",
+    )
+    yield (
+        learner.master_dtype == "bfloat16" and learner.dtype == "float32",
+        "learner.master_dtype",
+        "bfloat16 keeps less of a weight than forward and backward use: learner.dtype is float32. Set both the same.",
+    )
+    yield (
         learner.num_ranks > recipe.prompts_per_step,
         "learner.num_ranks",
         f"{learner.num_ranks} ranks share {recipe.prompts_per_step} groups a step: some would have none. "

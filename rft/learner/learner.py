@@ -22,13 +22,14 @@ from rft.learner.reading import read_group
 from rft.learner.schedule import learning_rate
 from rft.learner.sharding import full, num_ranks, sum_over_ranks, this_rank
 from rft.learner.weights import (
-    full_weights,
     load_state,
+    moving_weights,
     read_json,
     save_adapter,
     save_policy,
     save_state,
     trainable,
+    trains_all,
     write_json,
 )
 from rft.parity import Reading
@@ -120,7 +121,9 @@ class Learner:
         """What it makes of each prompt, in the order of the prompts, and of the completions drawn for it."""
 
         def logprobs(packed: PackedGroup) -> Tensor:
-            scored: TokenLogprobs = self._policy(self._batch([packed]))
+            # By this tower, not by what an engine's tower left in the folder: the two are what is compared.
+            batch = self._policies.batch([packed], self.processor.eos_token_id, kept=False)
+            scored: TokenLogprobs = self._policy(batch.to(self.device))
             return scored.logprobs
 
         seconds = self.recipe.learner.seconds_per_grid
@@ -130,16 +133,30 @@ class Learner:
             for group in group_samples(samples)
         )
 
-    def state_dict_for_rollout(self) -> tuple[dict[str, Tensor], Probe]:
-        """All weights as the saved model names them, on the CPU, and what they say of a fixed text; rank 0's count.
+    @property
+    def frozen_tower(self) -> str | None:
+        """Fingerprint of the policy's vision tower where it is frozen: engines keep its features under this name."""
+        return self._policies.frozen_tower
 
-        The probe's log-probabilities are under the bare logits: no temperature, no banned tokens.
+    @property
+    def trains_all(self) -> bool:
+        """Whether no weight is frozen."""
+        return trains_all(self._model)
+
+    def state_dict_for_rollout(
+        self, device: torch.device | str = "cpu", *, on_every_rank: bool = False
+    ) -> tuple[dict[str, Tensor], Probe]:
+        """Copies on `device` of the weights that training moves, and what the policy says of a fixed text.
+
+        Named as in the saved model, adapters merged; {} on ranks above 0, unless `on_every_rank`. The probe's
+        log-probabilities are under the bare logits: no temperature, no banned tokens.
         """
         token_ids = self.processor.completion_ids(PROBE_TEXT)
         packed = pack_group(token_ids[:1], torch.zeros(3, 1, dtype=torch.long), [token_ids[1:]])
         with torch.no_grad():
             logprobs = self._policy(self._batch([packed]), as_sampled=False).logprobs
-        return full_weights(self._model, self.dtype), Probe(tuple(token_ids), tuple(logprobs.tolist()))
+        weights = moving_weights(self._model, self.dtype, torch.device(device), on_every_rank=on_every_rank)
+        return weights, Probe(tuple(token_ids), tuple(logprobs.tolist()))
 
     def save(self, directory: Path) -> None:
         """Write `policy/` (a Hugging Face folder), the optimizer's state, and with LoRA `adapter/`."""

@@ -26,20 +26,53 @@ def full_weights(model: PreTrainedModel, dtype: torch.dtype) -> dict[str, Tensor
 
     Every rank must call this.
     """
+    return _copies(model, dtype, set(model.state_dict()), torch.device("cpu"), this_rank() == 0)
+
+
+def moving_weights(
+    model: PreTrainedModel, dtype: torch.dtype, device: torch.device, *, on_every_rank: bool = False
+) -> dict[str, Tensor]:
+    """As `full_weights`, on `device`, without what training cannot move.
+
+    Layers that lie beside a trained one come along: an engine fuses some of them (q, k and v; gate and up), and what it
+    has fused it replaces whole. `on_every_rank`: the others keep copies too.
+    """
+    return _copies(model, dtype, _beside_trained(model), device, this_rank() == 0 or on_every_rank)
+
+
+def trains_all(model: PreTrainedModel) -> bool:
+    """Whether `moving_weights` are all weights."""
+    return all(parameter.requires_grad for parameter in model.parameters())
+
+
+def _beside_trained(model: PreTrainedModel) -> set[str]:
+    """Names in the state dict of the weights of layers whose parent module holds a trained layer."""
+
+    def parent(name: str) -> str:
+        layer = name.split(".lora_")[0] if ".lora_" in name else name.replace(".base_layer.", ".").rpartition(".")[0]
+        return layer.rpartition(".")[0]
+
+    parents = {parent(name) for name in trainable(model)}
+    return {name for name in model.state_dict() if parent(name) in parents}
+
+
+def _copies(
+    model: PreTrainedModel, dtype: torch.dtype, names: set[str], device: torch.device, keep: bool
+) -> dict[str, Tensor]:
+    """Of the weights in `names`, adapters merged; {} unless `keep`. Sharded ones are put together on every rank."""
     merged = {f"{name}.base_layer.weight": layer for name, layer in lora_layers(model).items()}
     tied = model.all_tied_weights_keys
     weights = {}
     for name, tensor in model.state_dict().items():
-        if name in tied or ".lora_" in name:
+        if name not in names or name in tied or ".lora_" in name:
             continue
         whole = full(tensor)
         if name in merged:
             layer = merged[name]
             up, down = full(layer.lora_B["default"].weight), full(layer.lora_A["default"].weight)
             whole = whole + (up @ down) * layer.scaling["default"]
-        if this_rank() == 0:
-            copied = whole.detach().to(device="cpu", dtype=dtype, copy=True)
-            weights[name.replace(".base_layer.", ".")] = copied
+        if keep:
+            weights[name.replace(".base_layer.", ".")] = whole.detach().to(device=device, dtype=dtype, copy=True)
     renamed: dict[str, Tensor] = revert_weight_conversion(model, weights)
     return renamed
 

@@ -4,8 +4,9 @@ import itertools
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,10 @@ from rft.data.processor import PromptProcessor
 from rft.parity import Reading
 from rft.recipe import Recipe
 from rft.rollout.engine_reading import read_prompt
-from rft.rollout.weight_loader import load_weights
-from rft.types import Completion, Probe, Prompt, Sampling
+from rft.rollout.feature_connector import clip_identifier, connector_config, feature_counts
+from rft.rollout.weight_loader import WeightLoader
+from rft.rollout.weight_transfer import choose_road, open_receiver
+from rft.types import Completion, Prompt, Sampling, WeightsRef
 
 BAN = -100.0
 """Added to the logits of banned tokens: vLLM's largest bias, which leaves them no probability in float32."""
@@ -52,12 +55,17 @@ class Aborted(Exception):
 class Engine:
     """Owns the vLLM engine and the thread that steps it. `render` is for one thread at a time, the rest for any."""
 
-    def __init__(self, model: str, recipe: Recipe, use_gpu: bool) -> None:
+    def __init__(self, model: str, recipe: Recipe, use_gpu: bool, features_dir: Path | None = None) -> None:
+        """`features_dir`: where features of a frozen vision tower are kept; None: nowhere."""
         self._processor = PromptProcessor(model, recipe.system_prompt)
         args = engine_args(model, recipe, use_gpu) | self._processor.engine_options()
+        if features_dir is not None:
+            args["ec_transfer_config"] = connector_config(features_dir, recipe.video.cache_gib)
         self._engine = LLMEngine.from_engine_args(EngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
+        self._weights = WeightLoader(self._engine, open_receiver(self._engine, recipe.rollout, use_gpu), model)
         self._logit_bias = dict.fromkeys(self._processor.banned_token_ids, BAN)
         self._policy_version = 0
+        self._frozen_tower: str | None = None
         self._ids = itertools.count()
         self._requests: dict[str, Future[tuple[Completion, ...]]] = {}
         self._counted: dict[str, float] = {}
@@ -66,23 +74,26 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def render(self, prompt: Prompt, frames: Frames) -> Any:
+    def render(self, prompt: Prompt, frames: Frames | None) -> Any:
         """What vLLM's own tokenizer and processor make of the prompt. Errors: too long, no such clip size, ..."""
         engine_input = self._processor.engine_input(prompt, frames)
-        # The key names the frames' content, so vLLM need not hash the pixels to find a known clip.
-        engine_input |= {"multi_modal_uuids": {"video": [frames.key]}}
+        if frames is not None:
+            # The key names the frames' content, so vLLM need not hash the pixels to find a known clip.
+            name = clip_identifier(self._frozen_tower, frames.key)
+            engine_input["multi_modal_uuids"] = {kind: [name] for kind in engine_input["multi_modal_data"]}
         (rendered,) = self._engine.renderer.render_cmpl([engine_input])
-        (item,) = rendered["mm_kwargs"]["video"]
-        if item is not None and "second_per_grid_ts" in item:
-            # vLLM rounds them to the model's dtype: bfloat16 would move frame pairs to other positions.
-            seconds = item["second_per_grid_ts"]
-            seconds.data = torch.full_like(seconds.data, self._processor.seconds_per_grid(frames), dtype=torch.float32)
+        for item in rendered.get("mm_kwargs", {}).get("video", ()):
+            if item is not None and frames is not None and "second_per_grid_ts" in item:
+                # vLLM rounds them to the model's dtype: bfloat16 would move frame pairs to other positions.
+                told, seconds = item["second_per_grid_ts"], self._processor.seconds_per_grid(frames)
+                told.data = torch.full_like(told.data, seconds, dtype=torch.float32)
         return rendered
 
     def read(self, rendered: Any) -> Future[Reading]:
         """What vLLM itself makes of a rendered prompt; nothing is drawn yet."""
 
         def read(future: Future[Reading]) -> None:
+            self._wake()
             future.set_result(read_prompt(self._engine, rendered, self._policy_version))
 
         return self._command(read)
@@ -105,21 +116,37 @@ class Engine:
         )
 
         def add(future: Future[tuple[Completion, ...]]) -> None:
+            self._wake()
             request_id = str(next(self._ids))
             self._engine.add_request(request_id, rendered, params)
             self._requests[request_id] = future
 
         return self._command(add)
 
-    def load_weights(self, policy_version: int, tensors: Mapping[str, torch.Tensor], probe: Probe) -> Future[float]:
-        """The gap of the probe. The engine must be idle, and `render` not running."""
+    def load_weights(self, ref: WeightsRef, tensors: Any) -> Future[float]:
+        """The gap of the probe. `tensors`: what ref.tensors stand for.
+
+        The engine must be idle, and `render` not running.
+        """
 
         def load(future: Future[float]) -> None:
-            gap = load_weights(self._engine, tensors, probe)
-            self._policy_version = policy_version
+            gap = self._weights.load(ref, tensors)
+            self._policy_version, self._frozen_tower = ref.policy_version, ref.frozen_tower
             future.set_result(gap)
 
         return self._command(load)
+
+    def rest(self) -> Future[None]:
+        """Leave the GPU to its other process until there is something to do: weights go to the CPU's memory.
+
+        The engine must be idle, and `render` not running.
+        """
+
+        def rest(future: Future[None]) -> None:
+            self._engine.sleep(level=1)
+            future.set_result(None)
+
+        return self._command(rest)
 
     def abort_all(self) -> Future[int]:
         """Drop all requests; returns how many."""
@@ -134,17 +161,22 @@ class Engine:
         return self._command(abort)
 
     def counters(self) -> Future[dict[str, float]]:
-        """By the names of METRICS, since the last call."""
+        """By the names of METRICS and of feature_counts, since the last call."""
 
         def count(future: Future[dict[str, float]]) -> None:
             totals: dict[str, float] = dict.fromkeys(METRICS.values(), 0.0)
             for metric in self._engine.get_metrics():
                 if metric.name in METRICS:
                     totals[METRICS[metric.name]] += metric.value
+            totals |= feature_counts(self._engine)
             before, self._counted = self._counted, totals
             future.set_result({name: total - before.get(name, 0.0) for name, total in totals.items()})
 
         return self._command(count)
+
+    def _wake(self) -> None:
+        if self._engine.is_sleeping():
+            self._engine.wake_up()
 
     def _command(self, run: Callable[[Future[Any]], None]) -> Future[Any]:
         """Have `run` done by the engine's thread between two steps; what it raises goes into the future."""
@@ -212,7 +244,7 @@ def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
         "dtype": recipe.learner.dtype,
         "max_model_len": rollout.max_model_len,
         "max_num_seqs": rollout.max_num_seqs,
-        "limit_mm_per_prompt": {"image": 0, "video": 1},
+        "limit_mm_per_prompt": {"image": 1, "video": 1},
         "enable_prefix_caching": True,
         # Log-probabilities of the distribution the tokens were drawn from, after bias, temperature, top-p and top-k.
         "logprobs_mode": "processed_logprobs",
@@ -223,8 +255,12 @@ def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
     if use_gpu:
         args["tensor_parallel_size"] = rollout.gpus_per_worker
         args["gpu_memory_utilization"] = rollout.gpu_memory_utilization
+        args["enable_sleep_mode"] = rollout.engines_rest
         if rollout.gpus_per_worker > 1:
             args["distributed_executor_backend"] = "mp"
+        road = choose_road(rollout, use_gpu)
+        if road != "object_store":
+            args["weight_transfer_config"] = {"backend": road}
     else:
         args["enforce_eager"] = True
         args["block_size"] = CPU_BLOCK_TOKENS

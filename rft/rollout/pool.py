@@ -75,6 +75,10 @@ class Worker(Protocol):
         """Drop all requests; returns at once."""
         ...
 
+    def rest(self) -> Future[None]:
+        """Leave the GPU to the learner until the next call."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -160,6 +164,7 @@ class WorkerPool:
                 if slot.outstanding:
                     slot.outstanding.clear()
                     slot.worker.abort()
+        self._rest()
 
     def read(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
@@ -179,6 +184,7 @@ class WorkerPool:
             if read.reading is None:
                 raise RolloutError(f"prompt {prompt.prompt_id}: the engine cannot sample it: {read.problem}")
             found.append((read.reading, read.completions))
+        self._rest()
         return found
 
     def load_weights(self, ref: WeightsRef) -> float:
@@ -199,6 +205,7 @@ class WorkerPool:
                 gaps.append(self._replace(slot, worker, error))
         for index, gap in enumerate(gaps):
             self._check_gap(f"worker {index}", ref, gap)
+        self._count("weights_mib", len(gaps) * ref.num_bytes / 2**20)
         return max(gaps)
 
     def counters(self) -> dict[str, float]:
@@ -266,6 +273,12 @@ class WorkerPool:
                 return self._result(question(worker))
             except WorkerDied as error:
                 self._replace(slot, worker, error)
+
+    def _rest(self) -> None:
+        """Engines that share GPUs with the learner leave them to it."""
+        if self._recipe.engines_rest:
+            for slot in self._slots:
+                self._ask(slot, lambda worker: worker.rest())
 
     def _result(self, future: Future[Any]) -> Any:
         while not wait([future], POLL_S).done:

@@ -1,35 +1,53 @@
 """Puts new weights into a vLLM engine, and proves that they arrived."""
 
-from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-import torch
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 from vllm.platforms import current_platform
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from rft.types import Probe
+from rft.rollout.weight_transfer import Receiver
+from rft.types import WeightsRef
 
 
-def load_weights(engine: LLMEngine, tensors: Mapping[str, torch.Tensor], probe: Probe) -> float:
-    """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.
+class WeightLoader:
+    """Gives one engine the weights of the learner, and proves each time that they arrived."""
 
-    The engine must be idle. Prefixes, processed clips and clip embeddings computed with the old weights are dropped:
-    the prefix cache holds keys and values of the old policy, and vLLM's three multimodal caches name clips by content
-    and must forget them together, or the next use of a known clip finds its embeddings missing.
-    """
-    if engine.has_unfinished_requests():
-        raise RuntimeError("weights can only be replaced while no request is being decoded")
-    engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(list(tensors.items()))})
-    engine.collective_rpc(repack_tied_head)
-    if not engine.reset_prefix_cache():
-        raise RuntimeError("the prefix cache still holds blocks of the old weights")
-    engine.reset_mm_cache()
-    engine.reset_encoder_cache()
-    measured = prompt_logprobs(engine, probe.token_ids)
-    return fmean(abs(a - b) for a, b in zip(measured, probe.logprobs, strict=True))
+    def __init__(self, engine: LLMEngine, receiver: Receiver, model: str) -> None:
+        """`model`: the folder that the engine was started from."""
+        self._engine, self._receiver = engine, receiver
+        self._model: str | None = model
+        """Folder whose weights the engine holds, but for those that move; None: all have moved."""
+
+    def load(self, ref: WeightsRef, tensors: Any) -> float:
+        """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.
+
+        `tensors`: what ref.tensors stand for. The engine must be idle; a sleeping one is woken. Prefixes, processed
+        clips and clip embeddings computed with the old weights are dropped: the prefix cache holds keys and values of
+        the old policy, and vLLM's three multimodal caches name clips by content and must forget them together, or the
+        next use of a known clip finds its embeddings missing.
+        """
+        engine = self._engine
+        if engine.has_unfinished_requests():
+            raise RuntimeError("weights can only be replaced while no request is being decoded")
+        was_asleep = engine.is_sleeping()
+        if was_asleep:
+            engine.wake_up(["weights"])  # the key-value cache only after the copies between the GPU's processes
+        if ref.model is not None and ref.model != self._model:
+            engine.collective_rpc("reload_weights", kwargs={"weights_path": ref.model})
+        self._model = ref.model
+        self._receiver.receive(tensors)
+        engine.collective_rpc(repack_tied_head)
+        if was_asleep:
+            engine.wake_up(["kv_cache"])
+        if not engine.reset_prefix_cache():
+            raise RuntimeError("the prefix cache still holds blocks of the old weights")
+        engine.reset_mm_cache()
+        engine.reset_encoder_cache()
+        measured = prompt_logprobs(engine, ref.probe.token_ids)
+        return fmean(abs(a - b) for a, b in zip(measured, ref.probe.logprobs, strict=True))
 
 
 def repack_tied_head(worker: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
@@ -15,10 +15,11 @@ from rft.cluster import SHARED_GPU
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool
-from rft.types import Completion, Probe, Prompt, Sampling, WeightsRef
+from rft.rollout.weight_transfer import FALL_BACK
+from rft.types import Completion, Prompt, Sampling, WeightsRef
 
-if TYPE_CHECKING:
-    import torch
+LOAD_TIMEOUT_S = 600.0
+"""Weights that take longer than this to an engine will not come: a process between GPUs waits for one that failed."""
 
 NUM_DECODERS = 2
 """Clips a worker loads at one time, while its engine decodes tokens."""
@@ -28,9 +29,8 @@ class RolloutWorker:
     """One vLLM engine. Requests join the batch that is being decoded and return as they finish."""
 
     def __init__(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
-        self._args = (model, recipe, use_gpu)
-        video = recipe.video
-        self._clips = ClipCache(clips_dir, video.cache_gib, video.decoder, video.decode_timeout_s)
+        self._args = (model, recipe, clips_dir, use_gpu)
+        self._clips = ClipCache.of(recipe, clips_dir)
         self._decoders = ThreadPoolExecutor(NUM_DECODERS, "decoder")
         # One thread: neither tokenizers nor vLLM's processor cache may be used by two.
         self._renderer = ThreadPoolExecutor(1, "renderer")
@@ -41,20 +41,24 @@ class RolloutWorker:
         """Build the engine; called once, before all else. Not by __init__, whose errors Ray wraps in its own text."""
         await asyncio.to_thread(self._start, *self._args)
 
-    def _start(self, model: str, recipe: Recipe, use_gpu: bool) -> None:
+    def _start(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
         os.environ.update(engine_environment(recipe.rollout, use_gpu, offline=Path(model).is_dir()))
         # Only here: it imports torch and vLLM, which read the environment as they are imported.
+        from rft.data.features import features_in
         from rft.rollout.engine import Engine, EngineFailed
 
-        self._engine = Engine(model, recipe, use_gpu)
+        features_dir = features_in(clips_dir) if recipe.learner.freezes_tower else None
+        self._engine = Engine(model, recipe, use_gpu, features_dir)
         self._engine_failed = EngineFailed
+        if recipe.rollout.engines_rest:
+            self._engine.rest().result()
 
     async def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Generated:
         """The group of one prompt. What goes wrong with this prompt alone is an answer, not an exception."""
         loop = asyncio.get_running_loop()
         num_aborts = self._num_aborts
         try:
-            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.video)
+            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.media)
             rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
             if num_aborts != self._num_aborts:
                 return failure(sampling, "aborted")
@@ -68,7 +72,7 @@ class RolloutWorker:
         """What the engine makes of one prompt, and what it draws for it."""
         loop = asyncio.get_running_loop()
         try:
-            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.video)
+            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.media)
             rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
             reading = await asyncio.wrap_future(self._engine.read(rendered))
             completions = await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed))
@@ -78,14 +82,25 @@ class RolloutWorker:
             return Read(None, (), f"{type(error).__name__}: {error}")
         return Read(replace(reading, logprobs=tuple(one.logprobs for one in completions)), completions)
 
-    async def load_weights(self, policy_version: int, tensors: "dict[str, torch.Tensor]", probe: Probe) -> float:
-        """Replace the engine's weights; returns the probe's mean absolute log-probability gap."""
+    async def load_weights(self, ref: WeightsRef, tensors: Any) -> float:
+        """Replace the engine's weights; returns the probe's mean absolute log-probability gap.
+
+        `tensors`: what ref.tensors stand for. TimeoutError: they did not arrive within LOAD_TIMEOUT_S.
+        """
 
         def load() -> float:
-            return self._engine.load_weights(policy_version, tensors, probe).result()
+            return self._engine.load_weights(ref, tensors).result()
 
         # By the renderer's thread: vLLM's processor cache is emptied, so nothing may be rendered meanwhile.
-        return await asyncio.get_running_loop().run_in_executor(self._renderer, load)
+        loading = asyncio.get_running_loop().run_in_executor(self._renderer, load)
+        try:
+            return await asyncio.wait_for(loading, LOAD_TIMEOUT_S)
+        except TimeoutError as error:
+            raise TimeoutError(f"weights did not arrive within {LOAD_TIMEOUT_S:g} s. {FALL_BACK}") from error
+
+    async def rest(self) -> None:
+        """Leave a shared GPU to the learner until the next call."""
+        await asyncio.get_running_loop().run_in_executor(self._renderer, lambda: self._engine.rest().result())
 
     async def counters(self) -> dict[str, float]:
         totals = self._clips.counters()
@@ -151,7 +166,10 @@ class RayWorker:
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
         # The tensors stand alone among the arguments so that Ray hands over the dict behind the reference.
-        return _future(self._actor.load_weights.remote(ref.policy_version, ref.tensors, ref.probe))
+        return _future(self._actor.load_weights.remote(replace(ref, tensors=None), ref.tensors))
+
+    def rest(self) -> Future[None]:
+        return _future(self._actor.rest.remote())
 
     def counters(self) -> Future[dict[str, float]]:
         return _future(self._actor.counters.remote())

@@ -67,14 +67,17 @@ class Engines:
     ) -> dict[int, tuple[Completion, ...]]:
         return dict(self.pool.generate(prompts, sampling, seed))
 
-    def load(self, which: int, probe_of: int | None = None) -> float:
+    def load(self, which: int, probe_of: int | None = None, moving: str = "") -> float:
+        """`moving`: only weights with this in their name are handed over; the rest is in the policy's folder."""
         model = hf_model(self.policies[which if probe_of is None else probe_of])
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([PROBE_IDS])).logits[0].log_softmax(-1)
         logprobs = tuple(logits[i, token].item() for i, token in enumerate(PROBE_IDS[1:]))
-        tensors = ray.put(load_file(self.policies[which] / "model.safetensors"))
+        tensors = load_file(self.policies[which] / "model.safetensors")
+        moved = ray.put({name: tensor for name, tensor in tensors.items() if moving in name})
         self.holds = which
-        return self.pool.load_weights(WeightsRef(which, tensors, Probe(PROBE_IDS, logprobs)))
+        folder = str(self.policies[which]) if moving else None
+        return self.pool.load_weights(WeightsRef(which, moved, Probe(PROBE_IDS, logprobs), model=folder))
 
     def learner_logprobs(self, prompt: Prompt, completion: Completion, temperature: float) -> torch.Tensor:
         """[T], by the model class, under the distribution that vLLM samples from."""
@@ -226,6 +229,21 @@ def test_new_weights_are_served_and_known_clips_seen_anew(engines: Engines) -> N
     assert [again[i][0].token_ids for i in (0, 1)] == [before[i][0].token_ids for i in (0, 1)]
 
 
+def test_weights_that_do_not_move_come_from_their_folder(engines: Engines) -> None:
+    """Pixels tell: the probe is text alone."""
+    for which in (1, 0):
+        for moving in ("self_attn", "model.layers"):
+            assert engines.load(which, moving=moving) < LOGPROB_GAP
+            test_logprobs_are_those_of_the_model_class(engines, 1.0)
+
+
+def test_a_part_of_what_the_engine_fuses_is_noticed(engines: Engines) -> None:
+    """The engine replaces fused layers whole: without k and v there is nothing right to put in their place."""
+    with pytest.raises(RolloutError, match="does not hold policy version 1"):
+        engines.load(1, moving="q_proj")
+    assert engines.load(0) < LOGPROB_GAP
+
+
 def test_stale_weights_are_noticed(engines: Engines) -> None:
     with pytest.raises(RolloutError, match=r"does not hold policy version 0: .* differ"):
         engines.load(0, probe_of=1)
@@ -252,7 +270,7 @@ def test_a_request_to_stop_is_followed_at_once(engines: Engines) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_all_groups_arrive(engines: Engines) -> None:
-    engines.load(1)
+    engines.load(1, moving="self_attn")
     engines.pool.counters()
     prompts = [engines.prompt(i % 8) for i in range(48)]
     expected = engines.generate(prompts, seed=2)

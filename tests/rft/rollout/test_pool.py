@@ -52,7 +52,7 @@ class FakeWorker:
         self.speed, self.dies_at, self.gap, self.starts = speed, dies_at, gap, starts
         self.waiting: list[tuple[Prompt, Future]] = []
         self.seeds: dict[str, int] = {}
-        self.most_waiting = self.num_aborts = 0
+        self.most_waiting = self.num_aborts = self.num_rests = 0
         self.loaded: list[int] = []
         self.dead = self.closed = False
 
@@ -102,6 +102,10 @@ class FakeWorker:
         self.num_aborts += 1
         self.waiting.clear()
 
+    def rest(self) -> Future:
+        self.num_rests += 1
+        return dead() if self.dead else done(None)
+
     def close(self) -> None:
         self.closed = True
 
@@ -129,7 +133,7 @@ class Fakes:
 
 
 def weights(version: int) -> WeightsRef:
-    return WeightsRef(version, {}, Probe((1, 2), (-0.5,)))
+    return WeightsRef(version, {}, Probe((1, 2), (-0.5,)), num_bytes=3 * 2**20)
 
 
 def test_every_prompt_is_answered_under_its_index() -> None:
@@ -255,6 +259,16 @@ def test_load_weights_tells_the_largest_gap_of_all_workers() -> None:
     assert [worker.loaded for worker in fakes.started] == [[2], [2]]
 
 
+@pytest.mark.parametrize(("keys", "num"), [({}, 0), ({"share_gpu": True}, 1), ({"share_gpu": True, "ahead": 1}, 0)])
+def test_engines_that_share_gpus_rest_after_each_batch(keys: dict[str, object], num: int) -> None:
+    fakes = Fakes(FakeWorker(speed=1), FakeWorker())
+    pool = fakes.pool(**keys)
+    for rests, ask in enumerate((pool.generate, pool.read), start=1):
+        answers = ask(prompts(9), SAMPLING, seed=0)
+        assert len(list(answers)) == 9
+        assert [worker.num_rests for worker in fakes.started] == [rests * num] * 2
+
+
 def test_a_worker_that_dies_over_a_load_or_a_question_is_replaced() -> None:
     first, second, third = FakeWorker(), FakeWorker(gap=0.02), FakeWorker(gap=0.04)
     pool = Fakes(first, second, third).pool(num_workers=1)
@@ -262,7 +276,8 @@ def test_a_worker_that_dies_over_a_load_or_a_question_is_replaced() -> None:
     first.dead = True
     assert pool.load_weights(weights(4)) == 0.02
     second.dead = True
-    assert pool.counters() == {"restarts": 1, "resubmitted": 0, "failed_requests": 0, "generated_tokens": 3}
+    counted = {"restarts": 1, "resubmitted": 0, "failed_requests": 0, "generated_tokens": 3, "weights_mib": 3}
+    assert pool.counters() == counted
     assert third.loaded == [4]
     assert pool.counters()["restarts"] == 1
 
