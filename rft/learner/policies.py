@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed import is_initialized
 from transformers import PreTrainedModel
 
+from rft.data.features import FeatureFolder
 from rft.learner.attention import is_packed, why_not_packed
 from rft.learner.model import Policy, add_lora, load_policy, lora_layers
 from rft.learner.packing import PackedBatch, PackedGroup, batch_groups
@@ -61,10 +62,16 @@ class Policies:
         """Passes of the policy's tower over a video so far, by this rank."""
         return self.policy.num_encoded_videos + (self._features.num_encoded if self._features else 0)
 
-    def batch(self, groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:
-        """The groups as the policy reads them."""
+    @property
+    def frozen_tower(self) -> str | None:
+        """Fingerprint of the policy's tower, by which its features are kept; None where it is trained."""
+        return self._features.tower if self._features else None
+
+    def batch(self, groups: Sequence[PackedGroup], pad_id: int, *, kept: bool = True) -> PackedBatch:
+        """The groups as the policy reads them. `kept`: with features that are kept; False: the tower looks anew."""
         if self._features is not None:
-            groups = [replace(group, video=self._features.fill(group.video)) for group in groups]
+            see = self._features.fill if kept else self._features.look
+            groups = [replace(group, video=see(group.video)) for group in groups]
         return batch_groups(groups, pad_id, packed=self.is_packed)
 
     def reference_video(self, groups: Sequence[PackedGroup]) -> VideoInput | None:
@@ -131,7 +138,9 @@ class Policies:
             with torch.no_grad():
                 return encode_video(model, video.to(loading.device))
 
-        return FeatureCache(encode, tower_fingerprint(tower), loading.features_dir, self._recipe.video.cache_gib)
+        directory = loading.features_dir
+        folder = FeatureFolder(directory, self._recipe.video.cache_gib) if directory else None
+        return FeatureCache(encode, tower_fingerprint(tower), model.config.text_config.hidden_size, folder)
 
     def _with_sampling(self, model: PreTrainedModel) -> Policy:
         policy = Policy(

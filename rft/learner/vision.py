@@ -4,14 +4,13 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
+
+from rft.data.features import FeatureFolder
 
 VISION_ATTENTION = "rft_windows_in_flash_form"
 """transformers hands an implementation whose name contains "flash" all windows at once, as cumulative lengths;
@@ -38,6 +37,16 @@ class VideoFeatures:
             tuple(change(tensor) for tensor in self.pooler_output),
             tuple(tuple(change(tensor) for tensor in layer) for layer in self.deepstack_features),
         )
+
+    def side_by_side(self) -> Tensor:
+        """[visual tokens, width * (1 + inner layers)] of the one video, as vLLM's towers give it."""
+        return torch.cat(self.tensors(), dim=1)
+
+    @staticmethod
+    def of_one(features: Tensor, width: int) -> "VideoFeatures":
+        """`features`: as `side_by_side` gives them; `width`: of one layer's."""
+        last, *inner = torch.split(features, width, dim=1)
+        return VideoFeatures((last,), tuple((layer,) for layer in inner))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +101,30 @@ def encode_video(model: PreTrainedModel, video: VideoInput) -> VideoFeatures:
 
 
 class FeatureCache:
-    """Features of one frozen tower, each clip's computed once per run: in memory, and in a folder that ranks share.
+    """Features of one frozen tower, each clip's computed once per run: in memory, and in a folder shared with engines.
 
-    In memory they take at most MAX_MEMORY_BYTES, in `directory` (None: nowhere) at most `max_gib`; the least recently
-    used go first. `encode` is called for a clip that is in neither.
+    In memory they take at most MAX_MEMORY_BYTES; the least recently used go first. `encode` is called for a clip that
+    is in neither.
     """
 
     def __init__(
-        self, encode: Callable[[VideoInput], VideoFeatures], tower: str, directory: Path | None, max_gib: float
+        self,
+        encode: Callable[[VideoInput], VideoFeatures],
+        tower: str,
+        width: int,
+        folder: FeatureFolder | None,
     ) -> None:
-        """`tower`: fingerprint of its weights and precision."""
+        """`tower`: fingerprint of its weights and precision. `width`: of one layer's features."""
+        self.tower = tower
         self.num_encoded = 0
         """Clips encoded."""
         self.num_hits = 0
         """Clips found."""
         self._encode = encode
-        self._directory = directory / tower if directory else None
-        self._max_bytes = int(max_gib * 2**30)
+        self._width = width
+        self._folder = folder
         self._memory: OrderedDict[str, VideoFeatures] = OrderedDict()
         self._memory_bytes = 0
-        self._bytes_since_look = 0
-        if self._directory:
-            self._directory.mkdir(parents=True, exist_ok=True)
 
     def fill(self, video: VideoInput | None) -> VideoInput | None:
         """`video` with its features, on the CPU, in place of its pixels."""
@@ -121,14 +132,22 @@ class FeatureCache:
             return None
         features = self._find(video.key)
         if features is None:
-            features = self._encode(video).map(lambda tensor: tensor.detach().cpu())
-            self.num_encoded += 1
+            features = self._look(video)
             if video.key is not None:
                 self._remember(video.key, features)
-                self._store(video.key, features)
+                if self._folder is not None:
+                    self._folder.store(self.tower, video.key, features.side_by_side())
         else:
             self.num_hits += 1
         return replace(video, pixels=None, features=features)
+
+    def look(self, video: VideoInput | None) -> VideoInput | None:
+        """As `fill`, by this tower whatever is kept: to compare it with the tower of an engine."""
+        return video and replace(video, pixels=None, features=self._look(video))
+
+    def _look(self, video: VideoInput) -> VideoFeatures:
+        self.num_encoded += 1
+        return self._encode(video).map(lambda tensor: tensor.detach().cpu())
 
     def _find(self, key: str | None) -> VideoFeatures | None:
         if key is None:
@@ -136,16 +155,10 @@ class FeatureCache:
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
-        path = self._path(key)
-        if path is None:
+        stored = self._folder.load(self.tower, key) if self._folder else None
+        if stored is None:
             return None
-        try:
-            tensors = load_file(path)
-            path.touch()
-        except (FileNotFoundError, SafetensorError):
-            return None
-        layers = (tensors[str(number)] for number in range(1, len(tensors)))
-        features = VideoFeatures((tensors["0"],), tuple((layer,) for layer in layers))
+        features = VideoFeatures.of_one(stored, self._width)
         self._remember(key, features)
         return features
 
@@ -154,28 +167,6 @@ class FeatureCache:
         self._memory_bytes += _num_bytes(features)
         while self._memory_bytes > MAX_MEMORY_BYTES:
             self._memory_bytes -= _num_bytes(self._memory.popitem(last=False)[1])
-
-    def _store(self, key: str, features: VideoFeatures) -> None:
-        path = self._path(key)
-        if path is None or self._directory is None:
-            return
-        part = path.with_suffix(f".{id(self):x}.part")
-        save_file({str(number): tensor.contiguous() for number, tensor in enumerate(features.tensors())}, part)
-        part.replace(path)
-        self._bytes_since_look += _num_bytes(features)
-        if self._bytes_since_look * 20 < self._max_bytes:  # other ranks write too: look often enough for all
-            return
-        self._bytes_since_look = 0
-        files = sorted((file.stat().st_mtime_ns, file.stat().st_size, file) for file in self._directory.glob("*.feat"))
-        total = sum(size for _, size, _ in files)
-        for _, size, file in files[:-1]:
-            if total <= self._max_bytes:
-                break
-            file.unlink(missing_ok=True)
-            total -= size
-
-    def _path(self, key: str) -> Path | None:
-        return self._directory / f"{key}.feat" if self._directory else None
 
 
 def _num_bytes(features: VideoFeatures) -> int:

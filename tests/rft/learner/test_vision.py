@@ -1,6 +1,7 @@
 """The vision tower: windows in one call, one pass per group, features of a frozen one kept."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from exact_model import exact, gradients
 from tiny_policy import GRID, FakeClips, FakeProcessor, recipe, save_tiny, three_groups
 
 import rft.learner.vision as vision
+from rft.data.features import FeatureFolder
 from rft.learner.learner import Learner
 from rft.learner.vision import (
     VISION_ATTENTION,
@@ -124,10 +126,14 @@ class Tower:
         return VideoFeatures((value.expand(1, 1000),), layers)
 
 
+def cache(tower: Tower, directory: Path | None, max_gib: float = 1.0) -> FeatureCache:
+    return FeatureCache(tower, "t", 1000, FeatureFolder(directory, max_gib) if directory else None)
+
+
 def test_features_stay_within_their_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vision, "MAX_MEMORY_BYTES", 2 * 12_000)  # two clips
     tower = Tower()
-    kept = FeatureCache(tower, "t", tmp_path, max_gib=3 * 12_500 / 2**30)
+    kept = cache(tower, tmp_path, max_gib=3 * 12_500 / 2**30)
     for number in range(5):
         kept.fill(video(f"clip{number}", float(number)))
     assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) <= 3 * 12_500
@@ -146,7 +152,7 @@ def test_features_stay_within_their_bounds(tmp_path: Path, monkeypatch: pytest.M
 
 def test_clips_without_a_name_are_not_kept(tmp_path: Path) -> None:
     tower = Tower()
-    kept = FeatureCache(tower, "t", tmp_path, 1.0)
+    kept = cache(tower, tmp_path)
     for value in (1.0, 2.0):
         filled = kept.fill(video(None, value))
         assert filled is not None
@@ -158,16 +164,49 @@ def test_clips_without_a_name_are_not_kept(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_encoded_again(tmp_path: Path) -> None:
     tower = Tower()
-    FeatureCache(tower, "t", tmp_path, 1.0).fill(video("clip", 1.0))
+    cache(tower, tmp_path).fill(video("clip", 1.0))
     (path,) = tmp_path.rglob("*.feat")
     path.write_bytes(b"cut off")
-    FeatureCache(tower, "t", tmp_path, 1.0).fill(video("clip", 1.0))
+    cache(tower, tmp_path).fill(video("clip", 1.0))
     assert tower.seen == [1.0, 1.0]
+
+
+def test_a_look_neither_uses_nor_keeps_features(tmp_path: Path) -> None:
+    tower = Tower()
+    FeatureFolder(tmp_path, 1.0).store("t", "clip", torch.full((1, 3000), -5.0))
+    kept = cache(tower, tmp_path)
+    looked, filled = kept.look(video("clip", 2.0)), kept.fill(video("clip", 2.0))
+    assert looked is not None
+    assert looked.features is not None
+    assert looked.features.pooler_output[0][0, 0] == 2.0
+    assert filled is not None
+    assert filled.features is not None
+    assert filled.features.pooler_output[0][0, 0] == -5.0
+    assert kept.look(None) is None
+
+
+def test_what_an_engine_left_in_the_folder_is_what_the_learner_trains_on(
+    tmp_path: Path, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reading of a prompt, which is compared with the engine's, is by its own tower all the same."""
+    monkeypatch.setattr(FakeProcessor, "tokenizer", SimpleNamespace(decode=str), raising=False)
+    settings: dict[str, dict[str, object]] = {"learner": {"freeze_vision": True}, "algorithm": {"beta": 0.1}}
+    told, alone = (learner(tiny_dir, folder, **settings) for folder in (tmp_path, None))
+    tower = told.frozen_tower
+    assert tower is not None
+    assert learner(tiny_dir).frozen_tower is None
+    folder = FeatureFolder(tmp_path, 1.0)
+    for one in {sample.prompt.media: sample for sample in three_groups()}.values():
+        folder.store(tower, FakeClips().load(one.prompt.media).key, torch.zeros(12, 32, dtype=torch.float64))
+    assert told.readings(three_groups()) == alone.readings(three_groups())
+    metrics = told.update(three_groups())
+    assert metrics["num_encoded_videos"] == 0
+    assert metrics["entropy"] != pytest.approx(alone.update(three_groups())["entropy"], rel=1e-6)
 
 
 def test_joined_videos_keep_their_order() -> None:
     tower = Tower()
-    kept = FeatureCache(tower, "t", None, 1.0)
+    kept = cache(tower, None)
     joined = join_videos([kept.fill(video("a", 1.0)), None, kept.fill(video("b", 2.0))])
     assert joined is not None
     assert joined.features is not None

@@ -1,0 +1,236 @@
+"""A frozen tower looks once at a clip: real vLLM and learner over one folder of features; and a whole run."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from rewards.types import SpanTarget
+from rft.data.features import FeatureFolder, features_in
+from rft.data.processor import PromptProcessor
+from rft.data.video import ClipCache
+from rft.learner.learner import Learner
+from rft.recipe import Recipe
+from rft.rollout.worker import engine_environment
+from rft.runs.metrics import read_metrics
+from rft.runs.run_dir import RunDir
+from rft.synthetic.clips import Scene, Shape, write_clip
+from rft.synthetic.policy import build_policy
+from rft.synthetic.questions import DRAWN_TASKS
+from rft.synthetic.rows import Sizes, write_dataset
+from rft.types import Completion, Prompt, TrainSample, Video, WeightsRef
+
+if TYPE_CHECKING:
+    from rft.rollout.engine import Engine
+
+pytestmark = pytest.mark.slow
+
+NUM_CLIPS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features")
+    for name, seed in (("policy", 0), ("other", 1)):
+        build_policy(folder / name, seed)
+        path = folder / name / "model.safetensors"
+        # Away from the flat start, so that pixels move the probabilities.
+        peaked = {key: tensor * 3.0 if tensor.ndim > 1 else tensor.clone() for key, tensor in load_file(path).items()}
+        save_file(peaked, path, metadata={"format": "pt"})
+    for number in range(NUM_CLIPS):
+        shape = Shape("red", "circle", 0.15, (0.1, 0.1), (0.9, 0.5), (0.5, 3.0))
+        write_clip(Scene((shape,), Fraction(8), 4.0, texture_seed=number), folder / f"clip{number}.mp4")
+    return folder
+
+
+class Sides:
+    """An engine and a learner with one policy and its frozen tower, in one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recipe = Recipe.model_validate(
+            {
+                "model": str(folder / "policy"),
+                "tasks": {},
+                "data": {"train": ()},
+                "steps": 1,
+                "video": {"min_frames": 8, "max_frames": 8, "min_pixels": 56**2, "max_pixels": 56**2},
+                "sampling": {"num_generations": 4, "max_completion_length": 8},
+                "rollout": {"max_model_len": 256, "kv_cache_gib": 0.25},
+                "learner": {"dtype": "float32", "freeze_vision": True},
+            }
+        )
+        from rft.rollout.engine import Engine
+
+        self.features_dir = features_in(folder / "clips")
+        self.clips = ClipCache(folder / "clips", 1.0)
+        self.engine: Engine = Engine(self.recipe.model, self.recipe, use_gpu=False, features_dir=self.features_dir)
+
+    def learner(self, policy: str = "policy", **keys: object) -> Learner:
+        settings = self.recipe.learner.model_copy(update=keys)
+        recipe = self.recipe.model_copy(update={"learner": settings})
+        model = self.folder / policy
+        processor = PromptProcessor(str(model))
+        return Learner(model, recipe, processor, self.clips, 4, features_dir=self.features_dir)
+
+    def load(self, learner: Learner) -> None:
+        tensors, probe = learner.state_dict_for_rollout()
+        ref = WeightsRef(learner.policy_version, None, probe, frozen_tower=learner.frozen_tower)
+        assert self.engine.load_weights(ref, tensors).result() < 1e-3
+
+    def prompt(self, number: int) -> Prompt:
+        video = Video(self.folder / f"clip{number}.mp4", self.recipe.video.sampling())
+        return Prompt(f"p{number}", "temporal_grounding", "When?", video, SpanTarget(1.0, 2.0))
+
+    def ask(self, number: int) -> tuple[Completion, ...]:
+        prompt = self.prompt(number)
+        rendered = self.engine.render(prompt, self.clips.load(prompt.media))
+        return self.engine.submit(rendered, self.recipe.sampling.sampling(), seed=number).result()
+
+    def samples(self) -> tuple[TrainSample, ...]:
+        return tuple(
+            TrainSample(self.prompt(number), completion, 1.0 - place)
+            for number in range(NUM_CLIPS)
+            for place, completion in enumerate(self.ask(number))
+        )
+
+    def counted(self) -> tuple[float, float]:
+        """Passes of the engine's tower, and features found, since the last call."""
+        counters = self.engine.counters().result()
+        return counters["clips/encodes"], counters["clips/feature_hits"]
+
+    def files(self) -> list[Path]:
+        return sorted(self.features_dir.rglob("*.feat"))
+
+    def close(self) -> None:
+        self.clips.close()
+
+
+def in_another_process(check: Callable[[Path], None], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.model_validate({"model": "none", "tasks": {}, "data": {"train": ()}, "steps": 1})
+    for name, value in engine_environment(recipe.rollout, use_gpu=False, offline=True).items():
+        monkeypatch.setenv(name, value)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        process.submit(check, folder).result(timeout=300)
+
+
+def engine_and_learner(folder: Path) -> None:
+    sides = Sides(folder)
+    learner = sides.learner()
+
+    first = sides.ask(0)
+    assert sides.counted() == (1, 0)
+    assert sides.files() == [], "the tower of an engine's own folder is nobody's"
+
+    sides.load(learner)
+    samples = sides.samples()
+    assert sides.counted() == (NUM_CLIPS, 0)
+    assert len(sides.files()) == NUM_CLIPS
+    assert [c.token_ids for c in first] == [s.completion.token_ids for s in samples[: len(first)]]
+
+    for reading, start in zip(learner.readings(samples), range(0, len(samples), len(first)), strict=True):
+        drawn = [sample.completion.logprobs for sample in samples[start : start + len(first)]]
+        for ours, theirs in zip(reading.logprobs, drawn, strict=True):
+            assert torch.tensor(ours).sub(torch.tensor(theirs)).abs().max() < 1e-3
+    metrics = learner.update(samples)
+    assert metrics["num_encoded_videos"] == 0
+    assert metrics["logprob_gap"] < 1e-4
+
+    sides.load(learner)
+    again = sides.samples()
+    assert sides.counted() == (0, NUM_CLIPS)
+    assert learner.update(again)["logprob_gap"] < 1e-4
+
+    tower_of_another = sides.learner("other")
+    sides.load(tower_of_another)
+    sides.ask(0)
+    assert sides.counted() == (1, 0)
+    sides.load(sides.learner(freeze_vision=False))
+    sides.ask(1)
+    assert sides.counted() == (1, 0)
+    assert len(sides.files()) == NUM_CLIPS + 1
+    sides.close()
+
+
+def test_the_engine_encodes_and_the_learner_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_another_process(engine_and_learner, folder, monkeypatch)
+
+
+def features_that_go(folder: Path) -> None:
+    sides = Sides(folder)
+    learner = sides.learner()
+    sides.load(learner)
+    for path in sides.files():
+        path.unlink()
+    known = sides.ask(0)
+    sides.counted()
+
+    look_up = FeatureFolder.load
+
+    def then_lost(self: FeatureFolder, tower: str, key: str) -> torch.Tensor | None:
+        found = look_up(self, tower, key)
+        for path in sides.files():
+            path.unlink()
+        return found
+
+    sides.load(learner)
+    FeatureFolder.load = then_lost  # type: ignore[method-assign]
+    assert sides.ask(0) == known
+    assert sides.counted() == (0, 1), "they were read when they were looked up"
+    FeatureFolder.load = look_up  # type: ignore[method-assign]
+
+    sides.load(learner)
+    assert sides.ask(0) == known
+    assert sides.counted() == (1, 0)
+    (path,) = sides.files()
+    os.truncate(path, 9)
+    sides.load(learner)
+    assert sides.ask(0) == known
+    assert sides.counted() == (1, 0)
+    sides.load(learner)
+    assert sides.ask(0) == known
+    assert sides.counted() == (0, 1)
+    sides.close()
+
+
+def test_features_that_are_gone_or_damaged_are_encoded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_another_process(features_that_go, folder, monkeypatch)
+
+
+def test_one_pass_per_clip_and_run(tmp_path: Path) -> None:
+    """Over rollouts, the update's passes of policy and reference, and all epochs: by engine and learner together."""
+    write_dataset(tmp_path, seed=0, train=Sizes(events=2, journeys=1), held_out=Sizes(1, 1), num_processes=1)
+    keys = {
+        "model": str(tmp_path / "policy"),
+        "tasks": {name: {"rewards": {"think_format": 1.0}} for name in DRAWN_TASKS},
+        "data": {"train": [str(tmp_path / "train.jsonl")]},
+        "video": {"max_frames": 8, "min_pixels": 3136, "max_pixels": 3136},
+        "steps": 4,
+        "prompts_per_step": 4,
+        "sampling": {"num_generations": 4, "max_completion_length": 16},
+        "algorithm": {"beta": 0.04, "num_iterations": 2, "ground_truth": {"advantage": "scaled_reward"}},
+        "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25, "ahead": 1},
+        "learner": {"dtype": "float32", "freeze_vision": True},
+        "run_dir": str(tmp_path / "run"),
+    }
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(keys))
+    command = [sys.executable, "-m", "rft", "train", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = read_metrics(RunDir(tmp_path / "run")).values()
+    num_clips = len(list(features_in(RunDir(tmp_path / "run").clips).rglob("*.feat")))
+    assert num_clips == len(list(RunDir(tmp_path / "run").clips.rglob("*.clip")))
+    assert sum(step["clips/encodes"] for step in steps) == num_clips
+    assert sum(step["num_encoded_videos"] for step in steps) == 0
+    assert sum(step["clips/feature_hits"] for step in steps) > 0
