@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -29,9 +28,6 @@ from rft.synthetic.policy import build_policy
 from rft.synthetic.questions import DRAWN_TASKS
 from rft.synthetic.rows import Sizes, write_dataset
 from rft.types import Completion, Prompt, TrainSample, Video, WeightsRef
-
-if TYPE_CHECKING:
-    from rft.rollout.engine import Engine
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +70,7 @@ class Sides:
 
         self.features_dir = features_in(folder / "clips")
         self.clips = ClipCache(folder / "clips", 1.0)
-        self.engine: Engine = Engine(self.recipe.model, self.recipe, use_gpu=False, features_dir=self.features_dir)
+        self.engine = Engine(self.recipe.model, self.recipe, use_gpu=False, features_dir=self.features_dir)
 
     def learner(self, policy: str = "policy", **keys: object) -> Learner:
         settings = self.recipe.learner.model_copy(update=keys)
