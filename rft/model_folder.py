@@ -44,8 +44,13 @@ def model_problems(model: str) -> tuple[list[str], list[str]]:
 
 def model_type(model: str) -> str | None:
     """`model_type` of a folder's config.json; None where it cannot be told."""
-    kind = (_json(Path(model).expanduser() / "config.json") or {}).get("model_type")
+    kind = local_config(model).get("model_type")
     return kind if isinstance(kind, str) else None
+
+
+def local_config(model: str) -> Mapping[str, Any]:
+    """config.json of a model folder; {} where there is none on this machine."""
+    return _json(Path(model).expanduser() / "config.json") or {}
 
 
 def size_factor(model: str) -> int:
@@ -55,7 +60,7 @@ def size_factor(model: str) -> int:
     """
     folder = Path(model).expanduser()
     if folder.is_dir() or not _HUB_NAME.match(model):
-        return config_size_factor(_json(folder / "config.json") or {})
+        return config_size_factor(local_config(model))
     from huggingface_hub import hf_hub_download
 
     return config_size_factor(_json(Path(hf_hub_download(model, "config.json"))) or {})
@@ -63,7 +68,8 @@ def size_factor(model: str) -> int:
 
 def config_size_factor(config: Mapping[str, Any]) -> int:
     """As `size_factor`, of a config.json; Qwen2-VL's where it does not tell."""
-    vision = config.get("vision_config") or {}
+    vision = config.get("vision_config")
+    vision = vision if isinstance(vision, dict) else {}
     return int(vision.get("patch_size", 14)) * int(vision.get("spatial_merge_size", 2))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import PIL.Image
 import torch
 from transformers import AutoProcessor, Qwen3VLProcessor
 from transformers.video_utils import VideoMetadata
@@ -108,7 +109,7 @@ class PromptProcessor:
         if frames is None:
             return {}
         if isinstance(prompt.media, Image):
-            return {"images": [frames.pixels[0]], "do_resize": False}
+            return {"images": [PIL.Image.fromarray(frames.pixels[0])], "do_resize": False}
         return {
             "videos": [frames.pixels],
             "video_metadata": [VideoMetadata(**self._metadata(frames))],
@@ -122,7 +123,7 @@ class PromptProcessor:
         if frames is None:
             return text
         if isinstance(prompt.media, Image):
-            return text | {"multi_modal_data": {"image": [frames.pixels[0]]}}
+            return text | {"multi_modal_data": {"image": [PIL.Image.fromarray(frames.pixels[0])]}}
         metadata = self._metadata(frames) | {"do_sample_frames": False}
         return text | {"multi_modal_data": {"video": [(frames.pixels, metadata)]}}
 

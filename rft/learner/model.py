@@ -117,15 +117,17 @@ class Policy(nn.Module):
         inputs: dict[str, object] = {}
         if batch.groups is not None:
             inputs["packing"] = Packing(batch.groups, batch.token_ids.device)
-        video = batch.video
+        video, ids = batch.video, batch.token_ids
         if video is not None:
+            # transformers fills the places of images apart from those of videos; here both lie in the order of the rows.
+            ids = ids.masked_fill(ids == self.model.config.image_token_id, self.model.config.video_token_id)
             features = video.features
             if features is None:
                 features = encode_video(self.model, video)
                 self.num_encoded_videos += len(video.grid)
             inputs["mm_encoder_outputs"] = {"video": features}
         hidden: Tensor = self.model.model(
-            input_ids=batch.token_ids, position_ids=batch.position_ids, use_cache=False, **inputs
+            input_ids=ids, position_ids=batch.position_ids, use_cache=False, **inputs
         ).last_hidden_state
         return hidden
 

@@ -216,7 +216,7 @@ def test_a_step_beyond_the_bounds_is_told() -> None:
 
 
 def test_nothing_compared_is_no_agreement() -> None:
-    with pytest.raises(ParityError, match="no prompt"):
+    with pytest.raises(ParityError, match="no clip or image"):
         settle(Agreement(()), recipe(), lambda text: None)
 
 

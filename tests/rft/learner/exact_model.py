@@ -47,12 +47,16 @@ def own_logprobs(
     """[T], by the model's own forward on prompt and completion alone, at positions counted over both."""
     ids = torch.tensor([[*inputs.token_ids, *completion]])
     positions = prompt_positions(model, ids[0].tolist(), inputs.grid, inputs.seconds_per_grid)
+    shown = {}
+    if VIDEO in inputs.token_ids:
+        shown = {"pixel_values_videos": inputs.patches, "video_grid_thw": inputs.grid}
+    elif IMAGE in inputs.token_ids:
+        shown = {"pixel_values": inputs.patches, "image_grid_thw": inputs.grid}
     logits = model(
         input_ids=ids,
-        mm_token_type_ids=2 * (ids == VIDEO).int(),
-        pixel_values_videos=inputs.patches,
-        video_grid_thw=inputs.grid,
+        mm_token_type_ids=2 * (ids == VIDEO).int() + (ids == IMAGE).int(),
         position_ids=positions[:, None],
+        **shown,
     ).logits[0, len(inputs.token_ids) - 1 : -1]
     if as_sampled:
         logits = logits / temperature

@@ -74,37 +74,52 @@ def one_video(patch: int, *, frames_apart: bool) -> PromptInputs:
     )
 
 
+def one_image(patch: int) -> PromptInputs:
+    """3 x 2 visual tokens."""
+    tokens = (7, VISION_START, *[IMAGE] * 6, VISION_END, 8, 9, 6)
+    return PromptInputs(tokens, torch.randn(24, 3 * 2 * patch**2), torch.tensor([[1, 6, 4]]))
+
+
+TEXT = PromptInputs((7, 8, 9))
+
+
 @pytest.fixture(params=["qwen2_vl", "qwen2_5_vl", "qwen2_5_vl sliding", "qwen3_vl"])
-def family(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, PromptInputs]:
+def family(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, tuple[PromptInputs, ...]]:
     """A model folder and what it reads."""
     if request.param == "qwen2_vl":
-        return save_tiny_qwen2_vl(tmp_path), one_video(14, frames_apart=False)
+        return save_tiny_qwen2_vl(tmp_path), (one_video(14, frames_apart=False), TEXT, one_image(14))
     if request.param == "qwen3_vl":
-        return save_tiny_qwen3_vl(tmp_path), one_video(16, frames_apart=True)
-    return save_tiny(tmp_path, **(SLIDING if "sliding" in request.param else {})), one_video(14, frames_apart=False)
+        return save_tiny_qwen3_vl(tmp_path), (one_image(16), one_video(16, frames_apart=True), TEXT)
+    directory = save_tiny(tmp_path, **(SLIDING if "sliding" in request.param else {}))
+    return directory, (one_image(14), one_video(14, frames_apart=False), TEXT)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_packed_equals_the_model_on_each_completion_alone(
-    family: tuple[Path, PromptInputs], checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+    family: tuple[Path, tuple[PromptInputs, ...]], checkpointing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within 1e-9 in float64, once what transformers rounds to float32 is not rounded."""
+    """Groups of a video, an image and a text in one row; within 1e-9 in float64, once transformers' rounding to
+    float32 is taken out."""
     for modeling in (qwen2_vl, qwen2_5_vl, qwen3_vl):
         monkeypatch.setattr(modeling, "apply_rotary_pos_emb_vision", rotate_exactly)
-    directory, inputs = family
+    directory, prompts = family
     model = exact(directory, packed=True, gradient_checkpointing=checkpointing)
     assert is_packed(model)
-    positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
-    video = VideoInput(inputs.patches.double(), inputs.grid)
-    batch = batch_groups([pack_group(inputs.token_ids, positions, COMPLETIONS, video)], END, packed=True)
+    groups = []
+    for inputs in prompts:
+        positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
+        shown = None if inputs.grid is None else VideoInput(inputs.patches.double(), inputs.grid)
+        groups.append(pack_group(inputs.token_ids, positions, COMPLETIONS, shown))
+    batch = batch_groups(groups, END, packed=True)
     policy = Policy(model, temperature=0.7, banned=FakeProcessor.banned_token_ids, chunk=4)
     weights = torch.linspace(-1, 1, len(batch.labels), dtype=torch.float64)
     logprobs = policy(batch).logprobs
     (logprobs * weights).sum().backward()
-    assert policy.num_encoded_videos == 1
+    assert policy.num_encoded_videos == 2
 
     plain = exact(directory)
-    expected = torch.cat([own_logprobs(plain, inputs, completion) for completion in COMPLETIONS])
+    alone = [own_logprobs(plain, inputs, completion) for inputs in prompts for completion in COMPLETIONS]
+    expected = torch.cat(alone)
     (expected * weights).sum().backward()
     assert (logprobs - expected).abs().max() < 1e-9
     found, wanted = gradients(model), gradients(plain)
@@ -121,6 +136,18 @@ def test_positions_of_frames_apart_are_those_of_the_model(tmp_path: Path) -> Non
     own, _ = model.model.get_rope_index(ids, 2 * (ids == VIDEO).int(), video_grid_thw=inputs.grid)
     positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
     assert torch.equal(positions, own[:, 0])
+
+
+def test_positions_of_images_are_those_of_the_model(family: tuple[Path, tuple[PromptInputs, ...]]) -> None:
+    """transformers' rule and vLLM's agree on images."""
+    directory, prompts = family
+    (inputs,) = [one for one in prompts if IMAGE in one.token_ids]
+    model, ids = exact(directory), torch.tensor([inputs.token_ids])
+    own, _ = model.model.get_rope_index(ids, (ids == IMAGE).int(), image_grid_thw=inputs.grid)
+    positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
+    assert torch.equal(positions, own[:, 0])
+    assert positions[0, 1] + 1 == positions[0, 2] == positions[0, 7]
+    assert positions[:, 8].tolist() == [5, 5, 5]
 
 
 def test_prompts_of_text_alone(tiny_dir: Path) -> None:
