@@ -54,6 +54,7 @@ class Way:
                     "max_tokens_per_forward": arguments.max_tokens_per_forward,
                     "freeze_vision": arguments.freeze_vision,
                     "lora": {} if arguments.lora else None,
+                    **arguments.learner,
                 },
             }
         )
@@ -201,6 +202,9 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
         train_text=not arguments.lora,
         train_vision=not (arguments.freeze_vision or arguments.lora),
         checkpointing=arguments.gradient_checkpointing,
+        master_bytes=getattr(torch, str(arguments.learner.get("master_dtype", "float32"))).itemsize,
+        moment_bytes=getattr(torch, str(arguments.learner.get("optimizer_dtype", "float32"))).itemsize,
+        offload=bool(arguments.learner.get("offload_optimizer")),
     )
     flops = {
         name: update_flops(
@@ -281,6 +285,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--freeze-vision", action="store_true")
     parser.add_argument("--lora", action="store_true")
+    parser.add_argument(
+        "--learner",
+        metavar="JSON",
+        type=json.loads,
+        default={},
+        help='other learner keys, such as \'{"optimizer_dtype": "bfloat16"}\'',
+    )
     parser.add_argument("--text-only", action="store_true", help="a prompt without a video")
     parser.add_argument("--results", type=Path, help="folder for the JSON")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(args: argparse.Namespace) -> int | None:
     from rft.checks.check import check_file
 
-    checked = check_file(args.recipe, args.overrides)
+    checked = check_file(args.recipe, args.overrides, gpu=args.gpu)
     print(checked.text(), flush=True)
     if not args.deep:
         return None
@@ -124,6 +124,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     _add_recipe(check)
     text = "also start engine and learner, and compare what they make of some training rows (docs/parity.md)"
     check.add_argument("--deep", action="store_true", help=text)
+    text = "tell what a step would take on such GPUs, which need not be here: H100-SXM, A100-80GB, ..."
+    check.add_argument("--gpu", metavar="NAME", help=text)
     train = command("train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")

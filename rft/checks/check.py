@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rewards.judge import TIMEOUT_S
 from rft.checks.data import DataCheck, check_data
-from rft.checks.estimate import update_line
+from rft.checks.estimate import cost_lines
+from rft.checks.gpus import find_gpu
 from rft.checks.prompt_length import TEMPLATE_TOKENS, text_bytes, text_tokens, visual_tokens
 from rft.checks.rewards import reward_notes, reward_problems
 from rft.checks.values import value_problems
@@ -45,12 +46,16 @@ class Checked:
         return "\n".join([f"{self.path}: no problems", *lines, *(f"note: {note}" for note in self.notes)])
 
 
-def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False) -> Checked:
-    """The recipe in a file, checked. Raises RecipeError that lists every problem of recipe, model and data."""
+def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, gpu: str | None = None) -> Checked:
+    """The recipe in a file, checked. Raises RecipeError that lists every problem of recipe, model and data.
+
+    `gpu`: the plan tells of one that is called so, and need not be here.
+    """
+    gpu = find_gpu(gpu) if gpu is not None else None
     reading = read_recipe(path, overrides)
     if reading.recipe is None:
         raise RecipeError(problem_text(str(path), reading.problems))
-    checked = check(reading.recipe, path, resume)
+    checked = check(reading.recipe, path, resume, gpu)
     problems = (*reading.problems, *checked.problems)
     blocks = ([problem_text(str(path), problems)] if problems else []) + list(checked.data_problems)
     if blocks:
@@ -58,8 +63,8 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False) 
     return checked
 
 
-def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
-    """Everything that can be told about a recipe without torch; `path` is where it came from."""
+def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = None) -> Checked:
+    """Everything that can be told about a recipe without torch; `path` is where it came from, `gpu` a name of GPUS."""
     problems: list[Problem] = []
     notes: list[str] = []
     model_wrong, model_notes = model_problems(recipe.model)
@@ -75,7 +80,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False) -> Checked:
     run_dir = recipe.run_dir or Path("runs") / path.stem
     _check_run_dir(run_dir, resume, problems, notes)
     notes += _sampling_notes(recipe) + _judge_notes(recipe) + reward_notes(recipe)
-    plan = _plan(recipe, data, tokens, run_dir)
+    plan = _plan(recipe, data, tokens, run_dir, gpu)
     return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
 
 
@@ -169,10 +174,25 @@ def _sampling_notes(recipe: Recipe) -> list[str]:
         )
     if recipe.learner.lora and recipe.learner.learning_rate < 1e-6:
         notes.append("learner.learning_rate is low for LoRA, which usually takes about ten times that of all weights.")
+    notes += _precision_notes(recipe)
     return notes
 
 
-def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tuple[tuple[str, str], ...]:
+def _precision_notes(recipe: Recipe) -> list[str]:
+    learner = recipe.learner
+    gap = 2.0**-11
+    if learner.master_dtype != "bfloat16" or learner.lora or learner.learning_rate >= gap / 2:
+        return []
+    return [
+        f"learner.master_dtype: bfloat16 knows no weight between 0.1 and its neighbours, {gap:.1e} away: of steps of "
+        f"{learner.learning_rate:g} one in {gap / learner.learning_rate:,.0f} moves a weight, by so much (rounded at "
+        "random, right on average). float32 takes every step."
+    ]
+
+
+def _plan(
+    recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path, gpu: str | None
+) -> tuple[tuple[str, str], ...]:
     prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
     plan = [("model", recipe.model), *(("fidelity", line) for line in choice_lines(recipe))]
     for name, asked in recipe.tasks.items():
@@ -200,7 +220,7 @@ def _plan(recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path) -> tu
             f"{recipe.sampling.max_completion_length:,}, engine {recipe.rollout.max_model_len:,}",
         ),
         ("learner", _learner_line(recipe)),
-        *(("update", line) for line in [update_line(recipe, tokens.prompt, tokens.visual)] if line),
+        *cost_lines(recipe, tokens.prompt, tokens.visual, gpu),
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
         ("parity", _parity_line(recipe)),
         ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),

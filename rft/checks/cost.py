@@ -5,6 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LEAN_CHUNK = 2**26
+"""Numbers that `rft.learner.optimizer` updates at one time where moments are offloaded or anything is in bfloat16."""
+
+LEAN_BYTES = 22
+"""For each, as measured: weight, gradient and moments in float32, the noise of rounding and the rounded value."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupCost:
@@ -123,6 +129,24 @@ def update_flops(
     return total
 
 
+def prompt_flops(shape: ModelShape, group: GroupCost) -> float:
+    """Of an engine that reads the prompt of a group once."""
+    tokens = group.num_prompt_tokens
+    seen = _causal(tokens)
+    text = shape.layers * (2 * tokens * shape.layer_weights + 4 * seen * shape.heads * shape.head_width)
+    return text + tower_flops(shape, group.grid, 1.0)
+
+
+def decode_bytes(shape: ModelShape, size: int, num_sequences: int, context: float) -> float:
+    """That an engine reads to write one token of each of `num_sequences`: weights once, keys and values of each.
+
+    `size`: bytes of a number. `context`: tokens that a sequence sees, on average.
+    """
+    weights = shape.layers * shape.layer_weights + shape.vocabulary * shape.hidden
+    seen = num_sequences * context * 2 * shape.layers * shape.kv_heads * shape.head_width
+    return size * (weights + seen)
+
+
 def tower_flops(shape: ModelShape, grid: tuple[int, int, int], passes: float) -> float:
     """Of the vision tower on one video, forward and backward (the pixels need no gradient)."""
     pairs, rows, columns = grid
@@ -154,10 +178,22 @@ class Training:
     checkpointing: bool = False
     logprob_chunk: int = 1024
     num_ranks: int = 1
+    master_bytes: int = 4
+    """Of a trained weight, and of its gradient."""
+    moment_bytes: int = 4
+    """Of one of AdamW's two moments."""
+    offload: bool = False
+    """The moments lie in CPU memory."""
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether weights are put together, in the dtype of forward and backward, for each block that needs them."""
+        return self.num_ranks > 1 or (self.train_text and self.compute_bytes < self.master_bytes)
 
 
 def state_bytes(shape: ModelShape, training: Training) -> float:
-    """Held between updates, by each rank: weights, AdamW's two moments in float32, the reference."""
+    """Held between updates, by each rank: weights, AdamW's two moments unless offloaded, the reference."""
+    trained = training.master_bytes + (0 if training.offload else 2 * training.moment_bytes)
     sharded = 0.0
     whole = 0.0
     for weights, is_trained in (
@@ -165,7 +201,7 @@ def state_bytes(shape: ModelShape, training: Training) -> float:
         (shape.tower_weights, training.train_vision),
     ):
         frozen = weights * training.compute_bytes
-        sharded += 12 * weights if is_trained else frozen
+        sharded += trained * weights if is_trained else frozen
         sharded += frozen if training.has_reference else 0
     if not training.train_vision:  # a frozen tower is not sharded
         whole = shape.tower_weights * training.compute_bytes
@@ -173,11 +209,23 @@ def state_bytes(shape: ModelShape, training: Training) -> float:
     return whole + sharded / training.num_ranks
 
 
+def host_bytes(shape: ModelShape, training: Training) -> float:
+    """Of the moments that a rank keeps in CPU memory."""
+    if not training.offload:
+        return 0.0
+    return 2.0 * training.moment_bytes * _trained_weights(shape, training) / training.num_ranks
+
+
+def _trained_weights(shape: ModelShape, training: Training) -> int:
+    return training.train_text * shape.text_weights + training.train_vision * shape.tower_weights
+
+
 def update_bytes(shape: ModelShape, groups: Sequence[GroupCost], training: Training, *, packed: bool = True) -> float:
     """What an update of one forward over `groups` adds to `state_bytes` at its peak.
 
     Either where the forward pass ends, all that the backward pass needs and the logits of a chunk being held; or where
-    the backward pass ends, with all gradients and one layer. In between one shrinks as the other grows.
+    the backward pass ends, with all gradients and one layer; or in the optimizer. In between one shrinks as the other
+    grows. Sharded weights add those that are put together: embeddings, head, and two layers.
     """
     size = training.compute_bytes
     copies = [1 if packed else len(group.completion_lengths) for group in groups]
@@ -199,7 +247,14 @@ def update_bytes(shape: ModelShape, groups: Sequence[GroupCost], training: Train
         seen = patches * size * shape.tower_hidden * shape.tower_depth + block + merger
     pixels = patches * 4.0 * shape.patch_values
     logits = 5 * 4.0 * min(written, training.logprob_chunk) * shape.vocabulary
-    gradients = shape.text_weights if training.train_text else 0
-    gradients += shape.tower_weights if training.train_vision else 0
-    end_of_backward = 4.0 * gradients / training.num_ranks + max(layer, block if training.train_vision else 0.0)
-    return pixels + max(kept + (seen if training.train_vision else 0.0) + logits, end_of_backward)
+    root = (1 if shape.tied else 2) * shape.vocabulary * shape.hidden
+    together = 0.0
+    if training.is_sharded:  # the reference's embeddings and head stay so
+        together = size * ((2 if training.has_reference else 1) * root + 2 * shape.layer_weights)
+    gradients = training.master_bytes * _trained_weights(shape, training) / training.num_ranks
+    end_of_backward = gradients + together + max(layer, block if training.train_vision else 0.0)
+    lean = training.offload or min(training.master_bytes, training.moment_bytes) < 4
+    chunk = min(LEAN_CHUNK, shape.vocabulary * shape.hidden / training.num_ranks)
+    optimizer = gradients + (LEAN_BYTES * chunk if lean else 0.0)
+    forward = kept + together + (seen if training.train_vision else 0.0) + logits
+    return pixels + max(forward, end_of_backward, optimizer)

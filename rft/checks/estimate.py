@@ -1,59 +1,189 @@
-"""What an update of a recipe takes at most, on paper: tokens, memory, seconds. `benchmarks/learner.py` measures it."""
+"""What a step of a recipe takes at most, on paper: tokens, memory, seconds. benchmarks/learner.py measures updates."""
 
-import json
-from pathlib import Path
+import math
+from dataclasses import dataclass
 
-from rft.checks.cost import GroupCost, ModelShape, Training, state_bytes, update_bytes, update_flops
-from rft.model_folder import packing_obstacle
+from rft.checks.cost import (
+    GroupCost,
+    ModelShape,
+    Training,
+    decode_bytes,
+    host_bytes,
+    prompt_flops,
+    state_bytes,
+    update_bytes,
+    update_flops,
+)
+from rft.checks.gpus import GPUS, HOST_BYTES_PER_S, SHARE_OF_BANDWIDTH, SHARE_OF_PEAK, USABLE, Gpu
+from rft.model_folder import local_config, packing_obstacle
 from rft.recipe import PATCH_PIXELS, Recipe
 
-GPU_TFLOPS = {"A100": 312.0, "H100 or H200": 989.0}
-"""Published dense bfloat16 peaks."""
-
-SHARE_OF_PEAK = 0.4
-"""Assumed of a GPU."""
+SHOWN = ("A100-80GB", "H100-SXM")
+"""GPUs of a plan that asks for none."""
 
 
-def update_line(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) -> str | None:
-    """For `rft check`; None where the model's sizes are not at hand. The tokens are those of the longest prompt."""
+BYTES = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step whose prompts are all as long as the longest, and whose completions are as long as allowed."""
+
+    recipe: Recipe
+    shape: ModelShape
+    group: GroupCost
+    packed: bool
+
+    @property
+    def number_bytes(self) -> int:
+        """Of a number in the learner's forward and backward passes, and in the engines."""
+        return BYTES[self.recipe.learner.dtype]
+
+    @property
+    def training(self) -> Training:
+        learner = self.recipe.learner
+        return Training(
+            compute_bytes=self.number_bytes,
+            train_text=learner.lora is None,
+            train_vision=learner.lora is None and not learner.freeze_vision,
+            has_reference=self.recipe.algorithm.beta > 0 and learner.lora is None,
+            checkpointing=learner.gradient_checkpointing,
+            logprob_chunk=learner.logprob_chunk,
+            num_ranks=learner.num_ranks,
+            master_bytes=BYTES[learner.master_dtype],
+            moment_bytes=BYTES[learner.optimizer_dtype],
+            offload=learner.offload_optimizer,
+        )
+
+    @property
+    def group_tokens(self) -> int:
+        """That the learner computes for a group."""
+        prefix, lengths = self.group.num_prompt_tokens - 1, self.group.completion_lengths
+        return (1 if self.packed else len(lengths)) * prefix + sum(lengths)
+
+    def flops(self) -> float:
+        """Of the updates of a step, all ranks together."""
+        algorithm, training = self.recipe.algorithm, self.training
+        flops = algorithm.num_iterations * update_flops(
+            self.shape,
+            [self.group] * self.recipe.prompts_per_step,
+            packed=self.packed,
+            train_vision=training.train_vision,
+            checkpointing=training.checkpointing,
+        )
+        if algorithm.beta > 0:  # one forward pass of the reference
+            flops *= 1 + 1 / (4 if training.checkpointing else 3) / algorithm.num_iterations
+        return flops
+
+    def rank_bytes(self) -> float:
+        """Of a learning process at its peak, on its GPU."""
+        fit = max(1, self.recipe.learner.max_tokens_per_forward // self.group_tokens)
+        together = [self.group] * min(self.recipe.prompts_per_step, fit)
+        return state_bytes(self.shape, self.training) + update_bytes(
+            self.shape, together, self.training, packed=self.packed
+        )
+
+    def update_s(self, gpu: Gpu) -> float:
+        computing = self.flops() / self.recipe.learner.num_ranks / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
+        moved = 2 * self.recipe.algorithm.num_iterations * host_bytes(self.shape, self.training)
+        return computing + moved / HOST_BYTES_PER_S
+
+    def sampling_s(self, gpu: Gpu) -> float:
+        """Prompts read once per group, then all completions of an engine written side by side."""
+        rollout = self.recipe.rollout
+        num_gpus = rollout.num_workers * rollout.gpus_per_worker
+        groups = self.recipe.prompts_per_step
+        reading = groups * prompt_flops(self.shape, self.group) / num_gpus / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
+        completions = math.ceil(groups / rollout.num_workers) * len(self.group.completion_lengths)
+        together = min(completions, rollout.max_num_seqs)
+        length = self.group.completion_lengths[0]
+        token = decode_bytes(self.shape, self.number_bytes, together, self.group.num_prompt_tokens + length / 2)
+        rounds = math.ceil(completions / together)
+        bandwidth = rollout.gpus_per_worker * gpu.gb_per_s * 1e9 * SHARE_OF_BANDWIDTH
+        return reading + rounds * length * token / bandwidth
+
+
+def step_work(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) -> Work | None:
+    """None where the model's sizes are not at hand. The tokens are those of the longest prompt."""
+    config = local_config(recipe.model)
     try:
-        config = json.loads((Path(recipe.model).expanduser() / "config.json").read_text(encoding="utf-8"))
         shape = ModelShape.from_config(config)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return None
-    learner, beta = recipe.learner, recipe.algorithm.beta
-    packed = packing_obstacle(config) is None
     lengths = (recipe.sampling.max_completion_length,) * recipe.sampling.num_generations
     # As few and large frames as the recipe allows: they cost the tower most.
     patches = num_visual_tokens * shape.merge**2
     frame = max(1, min(patches, recipe.video.max_pixels * shape.merge**2 // PATCH_PIXELS))
     group = GroupCost(num_prompt_tokens, (-(-patches // frame), 1, frame), lengths)
-    tokens = num_prompt_tokens - 1 + sum(lengths) if packed else len(lengths) * (num_prompt_tokens - 1) + sum(lengths)
-    training = Training(
-        compute_bytes=2 if learner.dtype == "bfloat16" else 4,
-        train_text=learner.lora is None,
-        train_vision=learner.lora is None and not learner.freeze_vision,
-        has_reference=beta > 0 and learner.lora is None,
-        checkpointing=learner.gradient_checkpointing,
-        logprob_chunk=learner.logprob_chunk,
-        num_ranks=learner.num_ranks,
-    )
-    together = [group] * min(recipe.prompts_per_step, max(1, learner.max_tokens_per_forward // tokens))
-    gib = (state_bytes(shape, training) + update_bytes(shape, together, training, packed=packed)) / 2**30
-    flops = recipe.algorithm.num_iterations * update_flops(
-        shape,
-        [group] * recipe.prompts_per_step,
-        packed=packed,
-        train_vision=training.train_vision,
-        checkpointing=training.checkpointing,
-    )
-    if beta > 0:
-        flops *= 1 + 1 / (4 if training.checkpointing else 3) / recipe.algorithm.num_iterations
-    seconds = ", ".join(
-        f"{flops / 1e12 / learner.num_ranks / (tflops * SHARE_OF_PEAK):,.3g} s on an {name}"
-        for name, tflops in GPU_TFLOPS.items()
-    )
-    return (
-        f"at most {recipe.prompts_per_step * tokens:,} tokens, {flops / 1e12:,.3g} TFLOP, {gib:,.3g} GiB a rank; "
-        f"{seconds} at {SHARE_OF_PEAK:.0%} of its peak"
-    )
+    return Work(recipe, shape, group, packing_obstacle(config) is None)
+
+
+def cost_lines(
+    recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int, gpu_name: str | None = None
+) -> list[tuple[str, str]]:
+    """For the plan of `rft check`, (what, value). `gpu_name`: of GPUS."""
+    work = step_work(recipe, num_prompt_tokens, num_visual_tokens)
+    if work is None:
+        missing = f"{recipe.model} is no folder with a config.json of Qwen2-VL, Qwen2.5-VL or Qwen3-VL"
+        return [(gpu_name, f"nothing to tell: {missing}")] if gpu_name else []
+    tokens = recipe.prompts_per_step * work.group_tokens
+    update = f"at most {tokens:,} tokens, {work.flops() / 1e12:,.3g} TFLOP, {work.rank_bytes() / 2**30:,.3g} GiB a rank"
+    if gpu_name is not None:
+        return [("update", update), *_gpu_lines(work, gpu_name)]
+    seconds = ", ".join(f"{work.update_s(GPUS[name]):,.3g} s on {name}" for name in SHOWN)
+    return [("update", f"{update}; {seconds} at {SHARE_OF_PEAK:.0%} of its peak")]
+
+
+def _gpu_lines(work: Work, name: str) -> list[tuple[str, str]]:
+    learner, rollout, gpu = work.recipe.learner, work.recipe.rollout, GPUS[name]
+    update_s, sampling_s = work.update_s(gpu), work.sampling_s(gpu)
+    at_once = rollout.ahead > 0 and not rollout.share_gpu
+    step_s = max(update_s, sampling_s) if at_once else update_s + sampling_s
+    num_gpus = rollout.num_workers * rollout.gpus_per_worker
+    num_gpus = max(num_gpus, learner.num_ranks) if rollout.share_gpu else num_gpus + learner.num_ranks
+    return [
+        (
+            name,
+            f"{num_gpus} of them; a step at most {step_s:,.3g} s: update {update_s:,.3g}, sampling {sampling_s:,.3g}"
+            f"{' at the same time' if at_once else ''}, without decoding, rewards and transfers",
+        ),
+        (
+            name,
+            f"assumed, not measured: learners reach {SHARE_OF_PEAK:.0%} of {gpu.tflops:g} TFLOP/s (MFU), engines "
+            f"{SHARE_OF_BANDWIDTH:.0%} of {gpu.gb_per_s:,.0f} GB/s",
+        ),
+        (name, _learner_memory(work, gpu)),
+        (name, _engine_memory(work, gpu)),
+    ]
+
+
+def _learner_memory(work: Work, gpu: Gpu) -> str:
+    rollout = work.recipe.rollout
+    room = max(0.0, gpu.gib * (USABLE - (rollout.gpu_memory_utilization if rollout.share_gpu else 0)))
+    needed = work.rank_bytes() / 2**30
+    line = f"a learner needs {needed:,.3g} of {room:,.3g} GiB{' beside its engine' if rollout.share_gpu else ''}: "
+    line += "it fits" if needed <= room else f"it does not fit. What helps: {', '.join(_ways_out(work))}"
+    host = host_bytes(work.shape, work.training) / 2**30
+    return f"{line}; {host:,.3g} GiB of CPU memory" if host else line
+
+
+def _engine_memory(work: Work, gpu: Gpu) -> str:
+    rollout = work.recipe.rollout
+    weights = work.number_bytes * (work.shape.text_weights + work.shape.tower_weights)
+    needed, room = weights / rollout.gpus_per_worker / 2**30, gpu.gib * rollout.gpu_memory_utilization
+    line = f"an engine's weights need {needed:,.3g} of {room:,.3g} GiB: "
+    return line + ("they fit" if needed < room else "they do not fit. What helps: rollout.gpus_per_worker")
+
+
+def _ways_out(work: Work) -> list[str]:
+    """In the order of what they cost."""
+    learner = work.recipe.learner
+    ways = {
+        "gradient_checkpointing": not learner.gradient_checkpointing,
+        "less max_tokens_per_forward": 2 * work.group_tokens <= learner.max_tokens_per_forward,
+        "more num_ranks": True,
+        "offload_optimizer": not learner.offload_optimizer and learner.lora is None,
+        "optimizer_dtype: bfloat16": learner.optimizer_dtype == "float32" and learner.lora is None,
+        "lora": learner.lora is None,
+    }
+    return [way for way, helps in ways.items() if helps]

@@ -76,40 +76,44 @@ class LeanAdamW(torch.optim.Optimizer):
             torch.cuda.synchronize(self._device)  # copies to pinned memory run on after the call
 
     def _update(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any], noise: torch.Generator) -> None:
-        beta1, beta2 = group["betas"]
         state, wide = self.state[parameter], _wide(parameter)
         kept = [tensor.view(-1) for tensor in (_own(parameter), *(state[name] for name in MOMENTS))]
         for start in range(0, len(gradient), CHUNK):
             part = slice(start, start + CHUNK)
-            # First to the device, then wider: less to move.
-            value, mean, square = (tensor[part].to(self._device, non_blocking=True).to(wide) for tensor in kept)
-            adamw(
-                [value],
-                [gradient[part].to(wide)],
-                [mean],
-                [square],
-                [],
-                [state["step"].to(self._device, copy=True)],
-                fused=True,
-                amsgrad=False,
-                beta1=beta1,
-                beta2=beta2,
-                lr=group["lr"],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                maximize=False,
-            )
-            for tensor, new in zip(kept, (value, mean, square), strict=True):
-                rounded = round_at_random(new, noise) if tensor.dtype == torch.bfloat16 else new
-                tensor[part].copy_(rounded, non_blocking=True)
+            self._update_chunk([tensor[part] for tensor in kept], gradient[part].to(wide), state["step"], group, noise)
         state["step"] += 1
+
+    def _update_chunk(
+        self, kept: list[Tensor], gradient: Tensor, step: Tensor, group: dict[str, Any], noise: torch.Generator
+    ) -> None:
+        """`kept`: weights and their moments, as they lie."""
+        # First to the device, then wider: less to move.
+        value, mean, square = (part.to(self._device, non_blocking=True).to(gradient.dtype) for part in kept)
+        adamw(
+            [value],
+            [gradient],
+            [mean],
+            [square],
+            [],
+            [step.to(self._device, copy=True)],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+        for part, new in zip(kept, (value, mean, square), strict=True):
+            part.copy_(round_at_random(new, noise) if part.dtype == torch.bfloat16 else new, non_blocking=True)
 
 
 def round_at_random(values: Tensor, noise: torch.Generator) -> Tensor:
     """`values` (float32) in bfloat16: each one of its two neighbours there, the nearer one more often."""
     # A bfloat16 is the upper half of a float32: what carries over from the lower half rounds away from 0.
     lower = torch.empty(values.shape, dtype=torch.int32, device=values.device).random_(0, 2**16, generator=noise)
-    return ((values.view(torch.int32) + lower) & -(2**16)).view(torch.float32).to(torch.bfloat16)
+    return lower.add_(values.view(torch.int32)).bitwise_and_(-(2**16)).view(torch.float32).to(torch.bfloat16)
 
 
 def read_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -226,6 +226,34 @@ def test_a_cut_distribution_is_a_note(make: Callable[..., Recipe]) -> None:
     assert not any("top_p" in note for note in check(make(), Path("r.yaml")).notes)
 
 
+@pytest.mark.parametrize(
+    ("learner", "is_noted"),
+    [({}, False), ({"learning_rate": 1e-3}, False), ({"lora": {}}, False), ({"learning_rate": 1e-6}, True)],
+)
+def test_steps_that_bfloat16_weights_take_by_chance_are_noted(
+    make: Callable[..., Recipe], learner: dict[str, Any], is_noted: bool
+) -> None:
+    dtype = {} if learner == {} else {"master_dtype": "bfloat16"}
+    notes = check(make(learner=learner | dtype), Path("r.yaml")).notes
+    assert any("4.9e-04 away: of steps of 1e-06 one in 488 moves a weight" in note for note in notes) == is_noted
+
+
+def test_weights_kept_in_less_than_they_are_used_in_are_a_problem(make: Callable[..., Recipe]) -> None:
+    (problem,) = value_problems(make(learner={"dtype": "float32", "master_dtype": "bfloat16"}))
+    assert str(problem).startswith("learner.master_dtype: bfloat16 keeps less of a weight")
+
+
+def test_the_plan_tells_of_a_gpu_that_is_not_here(
+    make: Callable[..., Recipe], tmp_path: Path, model_folder: Path
+) -> None:
+    recipe = make()
+    (tmp_path / "r.yaml").write_text(yaml.dump(recipe.model_dump(mode="json")))
+    checked = check_file(tmp_path / "r.yaml", gpu="h200")
+    assert [value for what, value in checked.plan if what == "H200"]
+    with pytest.raises(RecipeError, match=r"--gpu V100: is not in the table\. Known: A100-40GB, "):
+        check_file(tmp_path / "r.yaml", gpu="V100")
+
+
 def test_the_settings_that_the_page_on_rewards_shows_pass(make: Callable[..., Recipe]) -> None:
     page = (Path(__file__).parents[3] / "docs" / "rewards.md").read_text()
     (shown,) = [

@@ -1,12 +1,26 @@
 """What an update costs, by hand and against what was measured."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rft.checks.cost import GroupCost, ModelShape, Training, state_bytes, update_bytes, update_flops
-from rft.checks.estimate import update_line
+from rft.checks.cost import (
+    LEAN_CHUNK,
+    GroupCost,
+    ModelShape,
+    Training,
+    decode_bytes,
+    host_bytes,
+    prompt_flops,
+    state_bytes,
+    update_bytes,
+    update_flops,
+)
+from rft.checks.estimate import cost_lines, step_work
+from rft.checks.gpus import GPUS, find_gpu
+from rft.errors import RecipeError
 from rft.recipe import Recipe
 
 TEXT = {
@@ -69,6 +83,22 @@ def test_flops_of_a_group_by_hand() -> None:
     assert update_flops(shape, [with_video], train_vision=False) == update_flops(shape, [group])
 
 
+def shape_of(size: str) -> ModelShape:
+    """A model of benchmarks/learner.py."""
+    hidden, mlp, layers, heads, out = (128, 320, 3, 4, 96) if size == "1m" else (512, 1536, 8, 8, 256)
+    text = TEXT | {
+        "hidden_size": hidden,
+        "intermediate_size": mlp,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 2,
+        "vocab_size": 1024,
+    }
+    depth, full = (1, [0]) if size == "1m" else (4, [3])
+    vision = {"hidden_size": out, "intermediate_size": 2 * out, "depth": depth, "fullatt_block_indexes": full}
+    return ModelShape.from_config(CONFIG | {"text_config": text, "vision_config": vision})
+
+
 @pytest.mark.parametrize(
     ("size", "prompt_tokens", "completion_tokens", "grid", "checkpointing", "measured_mib"),
     [
@@ -90,21 +120,27 @@ def test_memory_is_what_was_measured(
     measured_mib: float,
 ) -> None:
     """`peak_mib` of benchmarks/learner.py, float32 on a CPU, with its models."""
-    hidden, mlp, layers, heads, out = (128, 320, 3, 4, 96) if size == "1m" else (512, 1536, 8, 8, 256)
-    text = TEXT | {
-        "hidden_size": hidden,
-        "intermediate_size": mlp,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": 2,
-        "vocab_size": 1024,
-    }
-    depth, full = (1, [0]) if size == "1m" else (4, [3])
-    vision = {"hidden_size": out, "intermediate_size": 2 * out, "depth": depth, "fullatt_block_indexes": full}
-    shape = ModelShape.from_config(CONFIG | {"text_config": text, "vision_config": vision})
     group = GroupCost(prompt_tokens, grid, (completion_tokens,) * 8)
-    expected = update_bytes(shape, [group], Training(4, checkpointing=checkpointing)) / 2**20
+    expected = update_bytes(shape_of(size), [group], Training(4, checkpointing=checkpointing)) / 2**20
     assert expected == pytest.approx(measured_mib, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("training", "measured_mib"),
+    [
+        (Training(2), 323.7),
+        (Training(2, master_bytes=2, moment_bytes=2), 313.4),
+        (Training(2, checkpointing=True), 163.2),
+        (Training(2, checkpointing=True, moment_bytes=2), 162.6),
+        (Training(2, checkpointing=True, master_bytes=2), 99.9),
+        (Training(2, checkpointing=True, master_bytes=2, moment_bytes=2), 100.0),
+        (Training(2, checkpointing=True, train_vision=False), 135.1),
+    ],
+)
+def test_memory_in_bfloat16_is_what_was_measured(training: Training, measured_mib: float) -> None:
+    """The same with --model-size 30m --dtype bfloat16 and, as --learner, the dtypes."""
+    expected = update_bytes(shape_of("30m"), [GroupCost(600, (20, 10, 10), (64,) * 8)], training) / 2**20
+    assert expected == pytest.approx(measured_mib, rel=0.12)
 
 
 def test_state_is_shared_by_the_ranks_but_for_a_frozen_tower() -> None:
@@ -116,21 +152,114 @@ def test_state_is_shared_by_the_ranks_but_for_a_frozen_tower() -> None:
     assert frozen == 2 * shape.tower_weights + 12 * shape.text_weights / 4
 
 
-def test_check_tells_what_an_update_takes(tmp_path: Path) -> None:
+def test_state_follows_the_dtypes_of_the_recipe() -> None:
+    shape = ModelShape.from_config(QWEN_7B)
+    weights = shape.text_weights + shape.tower_weights
+    assert state_bytes(shape, Training(2, moment_bytes=2)) == 8 * weights
+    assert state_bytes(shape, Training(2, master_bytes=2, moment_bytes=2)) == 6 * weights
+    offloaded = Training(2, offload=True, num_ranks=2)
+    assert (state_bytes(shape, offloaded), host_bytes(shape, offloaded)) == (4 * weights / 2, 8 * weights / 2)
+    assert host_bytes(shape, Training(2)) == 0
+    assert host_bytes(shape, Training(2, offload=True, train_text=False, train_vision=False)) == 0
+
+
+def test_chunk_of_the_lean_optimizer_is_its_own() -> None:
+    from rft.learner.optimizer import CHUNK
+
+    assert LEAN_CHUNK == CHUNK
+
+
+def test_sharded_weights_are_put_together_for_a_forward() -> None:
+    """Embeddings, head and two layers, in bfloat16; the reference's embeddings and head stay."""
+    shape = ModelShape.from_config(QWEN_7B)
+    group = GroupCost(100, (0, 0, 0), (4,))
+    one = update_bytes(shape, [group], Training(2, num_ranks=8))
+    root, layers = 2 * 152064 * 3584, 2 * shape.layer_weights
+    assert one > 2 * (root + layers) + 4 * (shape.text_weights + shape.tower_weights) / 8
+    assert update_bytes(shape, [group], Training(2, num_ranks=8, has_reference=True)) - one == 2 * root
+
+
+def test_lean_optimizer_takes_a_chunk_beside_all_gradients() -> None:
+    shape = ModelShape.from_config(QWEN_7B)
+    peak = update_bytes(shape, [GroupCost(100, (0, 0, 0), (4,))], Training(2, master_bytes=2, moment_bytes=2))
+    assert peak == 2 * (shape.text_weights + shape.tower_weights) + 22 * LEAN_CHUNK
+
+
+def test_sampling_by_hand() -> None:
+    shape = ModelShape.from_config(CONFIG)
+    text = 2 * (2 * 4 * shape.layer_weights + 4 * 10 * 8)
+    assert prompt_flops(shape, GroupCost(4, (0, 0, 0), (2,))) == text
+    weights = 2 * shape.layer_weights + 10 * 8
+    assert decode_bytes(shape, 2, 3, 50.0) == 2 * (weights + 3 * 50 * 2 * 2 * 1 * 4)
+
+
+@pytest.fixture
+def make_recipe(tmp_path: Path) -> Callable[..., Recipe]:
     (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
-    sections = {
-        "sampling": {"num_generations": 8, "max_completion_length": 256},
-        "learner": {"gradient_checkpointing": True, "num_ranks": 2},
-    }
-    base = {"model": str(tmp_path), "tasks": {}, "data": {"train": ()}, "steps": 4, "prompts_per_step": 4}
-    line = update_line(Recipe.model_validate(base | sections), 3700, 3584)
-    assert line is not None
-    assert line.startswith(f"at most {4 * (3699 + 8 * 256):,} tokens, ")
+
+    def make(**sections: object) -> Recipe:
+        base = {"model": str(tmp_path), "tasks": {}, "data": {"train": ()}, "steps": 4, "prompts_per_step": 4}
+        sampling = {"num_generations": 8, "max_completion_length": 256}
+        return Recipe.model_validate(base | {"sampling": sampling} | sections)
+
+    return make
+
+
+def told(recipe: Recipe, gpu: str | None = None) -> str:
+    return "\n".join(f"{what}: {value}" for what, value in cost_lines(recipe, 3700, 3584, gpu))
+
+
+def test_check_tells_what_an_update_takes(make_recipe: Callable[..., Recipe]) -> None:
+    learner = {"gradient_checkpointing": True, "num_ranks": 2}
+    line = told(make_recipe(learner=learner))
+    assert line.startswith(f"update: at most {4 * (3699 + 8 * 256):,} tokens, ")
     assert "GiB a rank; " in line
-    assert line.endswith("s on an H100 or H200 at 40% of its peak")
-    costly = update_line(Recipe.model_validate(base | sections | {"algorithm": {"beta": 0.1}}), 3700, 3584)
-    assert costly is not None
+    assert line.endswith("s on H100-SXM at 40% of its peak")
+    costly = told(make_recipe(learner=learner, algorithm={"beta": 0.1}))
     assert float(costly.split(" TFLOP")[0].split()[-1].replace(",", "")) == pytest.approx(
         1.25 * float(line.split(" TFLOP")[0].split()[-1].replace(",", "")), rel=0.01
     )
-    assert update_line(Recipe.model_validate(base | {"model": "org/name"}), 3700, 3584) is None
+    assert told(make_recipe(model="org/name")) == ""
+
+
+def test_check_tells_whether_a_gpu_is_large_enough(make_recipe: Callable[..., Recipe]) -> None:
+    two = {"gradient_checkpointing": True, "num_ranks": 2}
+    fits = told(make_recipe(learner=two), "H200")
+    assert "H200: 3 of them; a step at most " in fits
+    assert "assumed, not measured: learners reach 40% of 989 TFLOP/s (MFU)" in fits
+    assert "it fits" in fits
+    assert "they fit" in fits
+    tight = told(make_recipe(learner=two), "A100-40GB")
+    helps = "less max_tokens_per_forward, more num_ranks, offload_optimizer, optimizer_dtype: bfloat16, lora"
+    assert f"it does not fit. What helps: {helps}" in tight
+    lean = two | {"master_dtype": "bfloat16", "offload_optimizer": True}
+    assert "GiB: it fits; 30.9 GiB of CPU memory" in told(make_recipe(learner=lean), "A100-40GB")
+    small = told(make_recipe(learner=two, rollout={"share_gpu": True, "gpu_memory_utilization": 0.5}), "RTX-4090")
+    assert "RTX-4090: 2 of them" in small
+    assert "of 10.1 GiB beside its engine: it does not fit" in small
+    assert "an engine's weights need 15.4 of 12 GiB: they do not fit" in small
+    assert "H200: nothing to tell: org/name" in told(make_recipe(model="org/name"), "H200")
+
+
+def test_seconds_of_a_step(make_recipe: Callable[..., Recipe]) -> None:
+    gpu = GPUS["H100-SXM"]
+    one, two = (step_work(make_recipe(learner={"num_ranks": ranks}), 3700, 3584) for ranks in (1, 2))
+    assert one is not None
+    assert two is not None
+    assert one.update_s(gpu) == pytest.approx(one.flops() / (0.4 * 989e12))
+    assert two.update_s(gpu) == pytest.approx(one.update_s(gpu) / 2)
+    moved = step_work(make_recipe(learner={"offload_optimizer": True}), 3700, 3584)
+    assert moved is not None
+    assert moved.update_s(gpu) - one.update_s(gpu) == pytest.approx(2 * host_bytes(one.shape, moved.training) / 25e9)
+    # 32 completions on one engine of 64 seats; with 16 seats they take turns, and each turn reads the weights again.
+    turns = step_work(make_recipe(rollout={"max_num_seqs": 16}), 3700, 3584)
+    assert turns is not None
+    weights = 2 * (28 * one.shape.layer_weights + 152064 * 3584)
+    assert turns.sampling_s(gpu) - one.sampling_s(gpu) == pytest.approx(256 * weights / (0.6 * 3350e9))
+
+
+def test_gpus_are_found_by_a_part_of_their_name() -> None:
+    assert [find_gpu(name) for name in ("h200", "4090", "A100 80GB")] == ["H200", "RTX-4090", "A100-80GB"]
+    for name, why in (("H100", r"more than once \(H100-PCIe, H100-SXM\)"), ("V100", "not in the table")):
+        with pytest.raises(RecipeError, match=f"--gpu {name}: is .*{why}.*Known: A100-40GB, .*RTX-4090"):
+            find_gpu(name)
