@@ -15,7 +15,14 @@ from transformers import (
 from rft.synthetic.policy import CHAT_TEMPLATE, INITIALIZER_RANGE, build_tokenizer
 from rft.synthetic.questions import tokenizer_texts
 
-PATCH = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
+SHARED = {
+    "patch_size": 16,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
+"""Of images and videos, as in the released models: the engine normalises both on its device with one of the two."""
 
 
 def build_qwen3_policy(directory: Path, seed: int = 0) -> None:
@@ -72,8 +79,8 @@ def build_qwen3_policy(directory: Path, seed: int = 0) -> None:
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     size = {"shortest_edge": 64 * 64, "longest_edge": 64 * 64}
     processor = Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=size, **PATCH),
-        video_processor=Qwen3VLVideoProcessor(size={name: 8 * side for name, side in size.items()}, **PATCH),
+        image_processor=Qwen2VLImageProcessor(size=size, **SHARED),
+        video_processor=Qwen3VLVideoProcessor(size={name: 8 * side for name, side in size.items()}, **SHARED),
         tokenizer=tokenizer,
         chat_template=CHAT_TEMPLATE,
     )
