@@ -39,6 +39,7 @@ bench: env
 	$(BIN)/python -m benchmarks.step --results $(RESULTS)
 	$(BIN)/python -m benchmarks.overlap --results $(RESULTS)
 	$(BIN)/python -m benchmarks.rollout --results $(RESULTS)
+	$(BIN)/python -m benchmarks.features --results $(RESULTS)
 	$(BIN)/python -m benchmarks.scaling --results $(RESULTS)
 	$(BIN)/python -m benchmarks.score --rows 50000 --json > $(RESULTS)/score.json
 

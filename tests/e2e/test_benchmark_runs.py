@@ -49,6 +49,13 @@ def test_rollout() -> None:
     assert found["workers"]["1"]["tokens_per_second"] > 0
 
 
+def test_features() -> None:
+    ways = run("features", *SMALL)["ways"]
+    assert {name: way["looks"] for name, way in ways.items()} == {"every pass": 3, "first sight": 1, "known": 0}
+    assert ways["every pass"]["share"] == 1
+    assert all(way["rollout"] > 0 and way["update"] > 0 for way in ways.values())
+
+
 def test_overlap() -> None:
     found = run("overlap", *SMALL)
     assert found["ratio"] == pytest.approx(found["step"] / max(found["alone"].values()))
