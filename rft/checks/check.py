@@ -11,12 +11,12 @@ from rewards.judge import TIMEOUT_S
 from rft.checks.data import DataCheck, check_data
 from rft.checks.estimate import cost_lines
 from rft.checks.gpus import find_gpu
-from rft.checks.prompt_length import TEMPLATE_TOKENS, text_bytes, text_tokens, visual_tokens
+from rft.checks.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
 from rft.checks.rewards import reward_notes, reward_problems
 from rft.checks.values import value_problems
 from rft.errors import RecipeError
 from rft.fidelity import choice_lines
-from rft.model_folder import model_problems
+from rft.model_folder import config_size_factor, local_config, model_problems
 from rft.recipe import Recipe
 from rft.recipe_file import problem_text, read_recipe
 from rft.scoring.group import chosen_rewards
@@ -110,8 +110,13 @@ class _Tokens:
 
 def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens:
     limit, completion = recipe.rollout.max_model_len, recipe.sampling.max_completion_length
-    clips = data.clips or {(recipe.video.sampling(), None)}
-    visual = max(visual_tokens(sampling, clip_s) for sampling, clip_s in clips)
+    config = local_config(recipe.model)
+    factor, tells_times = config_size_factor(config), config.get("model_type") == "qwen3_vl"
+    # Without rows, any clip; rows of text alone have none.
+    clips = data.clips if data.texts else {(recipe.video.sampling(), None)}
+    visual = max((visual_tokens(*clip, factor, tells_times=tells_times) for clip in clips), default=0)
+    if data.has_images:
+        visual = max(visual, image_tokens(recipe.video.max_pixels, factor))
     system = (recipe.system_prompt or "",)
     tokens = _Tokens(visual, text_bytes(data.texts) + text_bytes(system) + TEMPLATE_TOKENS)
     if tokens.prompt + completion > limit:
