@@ -1,7 +1,7 @@
 """What a step of a recipe takes at most, on paper: tokens, memory, seconds. benchmarks/learner.py measures updates."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rft.checks.cost import (
     GroupCost,
@@ -16,7 +16,7 @@ from rft.checks.cost import (
 )
 from rft.checks.gpus import GPUS, HOST_BYTES_PER_S, SHARE_OF_BANDWIDTH, SHARE_OF_PEAK, USABLE, Gpu
 from rft.model_folder import local_config, packing_obstacle
-from rft.recipe import PATCH_PIXELS, Recipe
+from rft.recipe import PATCH_PIXELS, LoraRecipe, Recipe
 
 SHOWN = ("A100-80GB", "H100-SXM")
 """GPUs of a plan that asks for none."""
@@ -162,7 +162,7 @@ def _learner_memory(work: Work, gpu: Gpu) -> str:
     room = max(0.0, gpu.gib * (USABLE - (rollout.gpu_memory_utilization if rollout.share_gpu else 0)))
     needed = work.rank_bytes() / 2**30
     line = f"a learner needs {needed:,.3g} of {room:,.3g} GiB{' beside its engine' if rollout.share_gpu else ''}: "
-    line += "it fits" if needed <= room else f"it does not fit. What helps: {', '.join(_ways_out(work))}"
+    line += "it fits" if needed <= room else f"it does not fit. {_ways_out(work, room)}"
     host = host_bytes(work.shape, work.training) / 2**30
     return f"{line}; {host:,.3g} GiB of CPU memory" if host else line
 
@@ -172,18 +172,26 @@ def _engine_memory(work: Work, gpu: Gpu) -> str:
     weights = work.number_bytes * (work.shape.text_weights + work.shape.tower_weights)
     needed, room = weights / rollout.gpus_per_worker / 2**30, gpu.gib * rollout.gpu_memory_utilization
     line = f"an engine's weights need {needed:,.3g} of {room:,.3g} GiB: "
-    return line + ("they fit" if needed < room else "they do not fit. What helps: rollout.gpus_per_worker")
+    return line + ("they fit" if needed < room else "they do not fit. Raise rollout.gpus_per_worker")
 
 
-def _ways_out(work: Work) -> list[str]:
-    """In the order of what they cost."""
-    learner = work.recipe.learner
-    ways = {
-        "gradient_checkpointing": not learner.gradient_checkpointing,
-        "less max_tokens_per_forward": 2 * work.group_tokens <= learner.max_tokens_per_forward,
-        "more num_ranks": True,
-        "offload_optimizer": not learner.offload_optimizer and learner.lora is None,
-        "optimizer_dtype: bfloat16": learner.optimizer_dtype == "float32" and learner.lora is None,
-        "lora": learner.lora is None,
+def _ways_out(work: Work, room: float) -> str:
+    """Single changes of the recipe with which a learner needs at most `room` GiB, as the command line takes them."""
+    recipe, learner = work.recipe, work.recipe.learner
+    tokens = min(work.group_tokens, learner.max_tokens_per_forward)
+    num_ranks = min(2 * learner.num_ranks, recipe.prompts_per_step)
+    changes: dict[str, dict[str, object]] = {
+        f"max_tokens_per_forward={tokens}": {"max_tokens_per_forward": tokens},
+        "gradient_checkpointing=true": {"gradient_checkpointing": True},
+        f"num_ranks={num_ranks}": {"num_ranks": num_ranks},
+        "offload_optimizer=true": {"offload_optimizer": True},
+        "optimizer_dtype=bfloat16": {"optimizer_dtype": "bfloat16"},
+        "master_dtype=bfloat16": {"master_dtype": learner.dtype},
+        "lora={}": {"lora": LoraRecipe()},
     }
-    return [way for way, helps in ways.items() if helps]
+    found = []
+    for name, change in changes.items():
+        changed = recipe.model_copy(update={"learner": learner.model_copy(update=change)})
+        if replace(work, recipe=changed).rank_bytes() / 2**30 <= room:
+            found.append(f"learner.{name}")
+    return f"It would with one of {', '.join(found)}" if found else "No key of learner alone changes that"

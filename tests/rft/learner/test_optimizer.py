@@ -143,7 +143,7 @@ def test_resume_is_exact(tiny_dir: Path, tmp_path: Path, samples: tuple[TrainSam
 def test_lean_learners_learn_what_the_usual_one_learns(tiny_dir: Path, samples: tuple[TrainSample, ...]) -> None:
     found = {}
     for name, settings in {"usual": {}, "offloaded": {"offload_optimizer": True}, "smallest": BOTH}.items():
-        chosen = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-2, "lr_scheduler_type": "constant"} | settings)
+        chosen = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-2} | settings)
         try:
             learner = Learner(tiny_dir, chosen, FakeProcessor(), FakeClips(), total_updates=4)
             before = {key: full(p).detach().clone() for key, p in trainable(learner._model).items()}

@@ -69,10 +69,7 @@ def test_two_ranks_learn_what_one_learns(tmp_path: Path, tiny_dir: Path, case: s
     alone.mkdir()
     together.mkdir()
     learner = learn(tiny_dir, alone, case)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = (port, tiny_dir, together, case, alone / "saved")
+    arguments = (free_port(), tiny_dir, together, case, alone / "saved")
     torch.multiprocessing.spawn(one_rank, arguments, nprocs=2)
     assert_close(load_file(alone / "weights.safetensors"), load_file(together / "weights.safetensors"))
     values = [torch.load(folder / "values.pt") for folder in (alone, together)]
@@ -81,6 +78,41 @@ def test_two_ranks_learn_what_one_learns(tmp_path: Path, tiny_dir: Path, case: s
         assert_close(load_file(alone / "saved" / part), load_file(together / "saved" / part))
     learner.update(batch_after_resume())
     assert_close(learner.state_dict_for_rollout()[0], load_file(together / "resumed.safetensors"))
+
+
+def resume_lean(rank: int, port: int, model_dir: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    init_distributed(rank, 2, "127.0.0.1", port, torch.device("cpu"))
+    lean = {"master_dtype": "bfloat16", "optimizer_dtype": "bfloat16", "offload_optimizer": True}
+    settings = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-3} | lean)
+    found = []
+    for resumed in (False, True):
+        learner = Learner(model_dir, settings, FakeProcessor(), FakeClips(), total_updates=4)
+        if resumed:
+            learner.load(out)
+        else:
+            learner.update(three_groups())
+            learner.save(out)
+        learner.update(batch_after_resume())
+        found.append(learner.state_dict_for_rollout()[0])
+    if rank == 0:
+        torch.save(found, out / "found.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+    os._exit(0)  # as in one_rank
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_states_in_bfloat16_to_the_last_bit(tmp_path: Path, tiny_dir: Path) -> None:
+    torch.multiprocessing.spawn(resume_lean, (free_port(), tiny_dir, tmp_path), nprocs=2)
+    through, resumed = torch.load(tmp_path / "found.pt")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in through.items())
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
