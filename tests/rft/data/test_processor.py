@@ -1,20 +1,30 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from grey_clips import SAMPLING
+from qwen3_policy import build_qwen3_policy
 from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+from transformers.video_utils import VideoMetadata
 
-from rewards.types import SpanTarget
+from rewards.types import ChoiceTarget, SpanTarget
 from rft.data.frames import Frames
 from rft.data.processor import FPS_NUDGE, PromptProcessor
 from rft.errors import DataError
 from rft.learner.batch import prompt_positions
 from rft.synthetic.policy import build_policy
-from rft.types import Prompt, Video
+from rft.types import Image, Media, Prompt, Video
 
 QUESTION = "When does it move?"
+
+
+@pytest.fixture(scope="module")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> PromptProcessor:
+    directory = tmp_path_factory.mktemp("qwen3")
+    build_qwen3_policy(directory)
+    return PromptProcessor(str(directory))
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +36,18 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_prompt(text: str = QUESTION) -> Prompt:
     return Prompt("p", "temporal_grounding", text, Video(Path("clip.mp4"), SAMPLING), SpanTarget(0.0, 1.0))
+
+
+def question(media: Media | None, text: str = "Which?") -> Prompt:
+    return Prompt("q", "multiple_choice", text, media, ChoiceTarget("A"))
+
+
+def make_image(height: int, width: int) -> Frames:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
+    return Frames(pixels, (0.0,), (0,), 0.0, 1, 0.0, f"{height} x {width}")
+
+
+IMAGE = Image(Path("a.png"), 3136, 3136)
 
 
 def make_frames(num_frames: int = 8, fps: float = 4.0, every: int = 2, seed: int = 0) -> Frames:
@@ -143,3 +165,74 @@ def test_a_model_folder_without_a_processor_is_named(policy: Path, tmp_path: Pat
     (tmp_path / "config.json").write_bytes((policy / "config.json").read_bytes())
     with pytest.raises(DataError, match=r"model .*(video_processor|processor cannot be loaded)"):
         PromptProcessor(str(tmp_path))
+
+
+def test_an_image_is_taken_at_its_size_and_shown_as_an_image(policy: Path) -> None:
+    processor, frames = PromptProcessor(str(policy)), make_image(56, 84)
+    inputs = processor.encode(question(IMAGE), frames)
+    text = processor.tokenizer.decode(inputs.token_ids)
+    assert f"Which?<|vision_start|>{'<|image_pad|>' * 6}<|vision_end|><|im_end|>" in text
+    assert inputs.grid.tolist() == [[1, 4, 6]]
+    assert inputs.seconds_per_grid is None
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    expected = (torch.from_numpy(frames.pixels[0, :14, :14]) / 255 - mean) / std
+    first = inputs.patches[0].reshape(3, 2, 14, 14).permute(1, 2, 3, 0)
+    assert torch.allclose(first, expected.expand(2, -1, -1, -1), atol=1e-5)  # twice, as a frame pair of its own
+    (shown,) = processor.engine_input(question(IMAGE), frames)["multi_modal_data"]["image"]
+    assert np.array_equal(np.asarray(shown), frames.pixels[0])
+
+
+def test_a_text_alone_has_nothing_but_tokens(policy: Path) -> None:
+    processor = PromptProcessor(str(policy))
+    inputs = processor.encode(question(None), None)
+    assert processor.tokenizer.decode(inputs.token_ids).endswith("Which?<|im_end|>\n<|im_start|>assistant\n")
+    assert (inputs.patches, inputs.grid, inputs.seconds_per_grid) == (None, None, None)
+    assert processor.engine_input(question(None), None).keys() == {"prompt"}
+
+
+@pytest.mark.parametrize("token", ["<|image_pad|>", "<|video_pad|>"])
+def test_placeholders_of_what_is_not_shown_are_refused(policy: Path, token: str) -> None:
+    with pytest.raises(DataError, match=r"prompt q: the chat has 1 <\|...+_pad\|> instead of none"):
+        PromptProcessor(str(policy)).encode(question(None, f"What is {token}?"), None)
+
+
+def test_qwen3_tells_the_times_of_frame_pairs_in_words(qwen3: PromptProcessor) -> None:
+    frames = replace(make_frames(num_frames=4, fps=4.0), pixels=make_frames(num_frames=4).pixels[:, :32, :64])
+    inputs = qwen3.encode(make_prompt(), frames)
+    assert qwen3.size_factor == 32
+    assert inputs.grid.tolist() == [[2, 2, 4]]
+    assert inputs.patches.shape == (2 * 2 * 4, 3 * 2 * 16 * 16)
+    assert inputs.seconds_per_grid is None
+    pair = "<|vision_start|><|video_pad|><|video_pad|><|vision_end|>"
+    text = qwen3.tokenizer.decode(inputs.token_ids)
+    assert f"<0.2 seconds>{pair}<1.2 seconds>{pair}" in text  # of 0, 0.5 and 1, 1.5 s, rounded as Python rounds
+
+    # The same tokens and patches as from the model's own processor, told rate and places of the frames.
+    metadata = VideoMetadata(total_num_frames=8, fps=4.0, duration=2.0, frames_indices=[0, 2, 4, 6])
+    plain = qwen3._processor(
+        text=[qwen3.text(make_prompt())],
+        videos=[frames.pixels],
+        video_metadata=[metadata],
+        do_sample_frames=False,
+        do_resize=False,
+        return_tensors="pt",
+    )
+    assert inputs.token_ids == tuple(plain["input_ids"][0].tolist())
+    assert torch.equal(inputs.patches, plain["pixel_values_videos"])
+
+
+def test_qwen3_times_count_from_the_start_of_the_clip_and_hold_at_a_variable_rate(qwen3: PromptProcessor) -> None:
+    pixels = make_frames(num_frames=4).pixels[:, :32, :64]
+    frames = Frames(pixels, (0.1, 0.3, 5.0, 7.0), (100, 102, 104, 106), 20.0, 50, 8.0, "late")
+    inputs = qwen3.encode(make_prompt("When, late?"), frames)
+    text = qwen3.tokenizer.decode(inputs.token_ids)
+    assert text.index("<0.2 seconds>") < text.index("<6.0 seconds>")
+    ((_, told),) = qwen3.engine_input(make_prompt(), frames)["multi_modal_data"]["video"]
+    assert [place / told["fps"] for place in told["frames_indices"]] == [0.1, 0.3, 5.0, 7.0]
+
+
+def test_qwen3_reads_images_and_texts(qwen3: PromptProcessor) -> None:
+    inputs = qwen3.encode(question(IMAGE), make_image(64, 96))
+    assert inputs.grid.tolist() == [[1, 4, 6]]
+    assert qwen3.tokenizer.decode(inputs.token_ids).count("<|image_pad|>") == 6
+    assert qwen3.encode(question(None), None).grid is None
