@@ -78,7 +78,7 @@ def _check_files(
     key: str, rows: Sequence[Row], max_bad_share: float, problems: list[Problem], notes: list[str]
 ) -> None:
     num_text = sum(row.kind == "text" for row in rows)
-    if 0 < num_text < len(rows):
+    if num_text:
         notes.append(f"{key}: {num_text:,} of {len(rows):,} rows show neither video nor image.")
     states = {
         (kind, path): _state(Path(path), kind == "video")
