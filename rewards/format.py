@@ -1,5 +1,6 @@
 """Rewards for the form of a completion: the tags, in order, once each, and an answer that can be read."""
 
+import functools
 import re
 from itertools import islice
 
@@ -31,20 +32,29 @@ def _format(completion: str, target: Target, tags: tuple[str, ...]) -> Score:
     if isinstance(target, GroundedChoiceTarget):
         tags = (*tags, "glue")
     answer = answer_text(completion)
-    expected = [tag for name in tags for tag in (f"<{name}>", f"</{name}>")]
-    found = list(islice(_TAG.finditer(completion), len(expected) + 1))
-    if [match[0] for match in found] != expected:
-        missing = any(tag not in completion for tag in expected)
-        return Score(0.0, answer, f"the tags are not exactly {''.join(expected)}", "no_tag" if missing else None)
-    outside = [completion[: found[0].start()], completion[found[-1].end() :]]
-    outside += [completion[a.end() : b.start()] for a, b in zip(found[1::2], found[2::2], strict=False)]
-    if any(text.strip() for text in outside):
-        return Score(0.0, answer, "text outside the tags")
-    problem = _problem(answer or "", tag_text(completion, "glue") or "", target)
+    if _blocks(tags).fullmatch(completion) is None:
+        return Score(0.0, answer, *_tag_problem(completion, tags))
+    problem = _problem(completion, answer or "", target)
     return Score(0.0, answer, *problem) if problem else Score(1.0, answer, "well formed")
 
 
-def _problem(answer: str, glue: str, target: Target) -> tuple[str, Fault] | None:
+@functools.cache
+def _blocks(tags: tuple[str, ...]) -> re.Pattern[str]:
+    """The blocks in order, no tag inside, only blanks around."""
+    inside = rf"[^<]*+(?:(?!{_TAG.pattern})<[^<]*+)*+"
+    return re.compile(r"\s*+" + r"\s*+".join(f"<{tag}>{inside}</{tag}>" for tag in tags) + r"\s*+")
+
+
+def _tag_problem(completion: str, tags: tuple[str, ...]) -> tuple[str, Fault | None]:
+    """Why a completion is not just these blocks."""
+    expected = [tag for name in tags for tag in (f"<{name}>", f"</{name}>")]
+    if [match[0] for match in islice(_TAG.finditer(completion), len(expected) + 1)] == expected:
+        return "text outside the tags", None
+    missing = any(tag not in completion for tag in expected)
+    return f"the tags are not exactly {''.join(expected)}", "no_tag" if missing else None
+
+
+def _problem(completion: str, answer: str, target: Target) -> tuple[str, Fault] | None:
     """Why the answer cannot be read as the target's kind, or None."""
     if isinstance(target, SpanTarget):
         return _span_problem(answer)
@@ -54,10 +64,10 @@ def _problem(answer: str, glue: str, target: Target) -> tuple[str, Fault] | None
             return "the answer is no list of boxes", "unreadable"
         count, asked = len(boxes), len(target.boxes)
         return None if count == asked else (f"the answer has {count} boxes, asked for {asked}", "wrong_count")
-    if isinstance(target, ChoiceTarget | GroundedChoiceTarget):
+    if isinstance(target, (ChoiceTarget, GroundedChoiceTarget)):
         if parse_choice(answer) is None:
             return "the answer is no option letter", "unreadable"
-        return _glue_problem(glue) if isinstance(target, GroundedChoiceTarget) else None
+        return _glue_problem(completion) if isinstance(target, GroundedChoiceTarget) else None
     has_words = len(answer) <= LONGEST_ANSWER and _WORD.search(answer)
     return None if has_words else ("the answer holds no words, or too many", "unreadable")
 
@@ -69,8 +79,8 @@ def _span_problem(answer: str) -> tuple[str, Fault] | None:
     return None if span[0] <= span[1] else ("the answer ends before it starts", "reversed")
 
 
-def _glue_problem(glue: str) -> tuple[str, Fault] | None:
-    spans = parse_spans(glue)
+def _glue_problem(completion: str) -> tuple[str, Fault] | None:
+    spans = parse_spans(tag_text(completion, "glue") or "")
     if spans is None:
         return "the glue is no list of (start, end)", "unreadable"
     if not spans:

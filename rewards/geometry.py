@@ -7,7 +7,11 @@ from rewards.types import Box, Span
 
 def interval_iou(a: Span, b: Span) -> float:
     """Intersection over union of two spans; reversed ones have no overlap."""
-    return spans_iou((a,), (b,))
+    common = min(a[1], b[1]) - max(a[0], b[0])
+    if common <= 0:
+        return 0.0
+    union = (a[1] - a[0]) + (b[1] - b[0]) - common
+    return min(1.0, common / union) if union > 0 else 0.0
 
 
 def spans_iou(a: Iterable[Span], b: Iterable[Span]) -> float:
@@ -31,15 +35,21 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 def box_iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes; reversed ones have no area."""
-    width = (a[2] if a[2] < b[2] else b[2]) - (a[0] if a[0] > b[0] else b[0])
-    height = (a[3] if a[3] < b[3] else b[3]) - (a[1] if a[1] > b[1] else b[1])
-    common = width * height if width > 0 and height > 0 else 0.0
-    union = _area(a) + _area(b) - common
-    return min(1.0, common / union) if union > 0 else 0.0
+    a0, a1, a2, a3 = a
+    b0, b1, b2, b3 = b
+    width = (a2 if a2 < b2 else b2) - (a0 if a0 > b0 else b0)
+    height = (a3 if a3 < b3 else b3) - (a1 if a1 > b1 else b1)
+    if width <= 0 or height <= 0:
+        return 0.0
+    common = width * height
+    union = (a2 - a0) * (a3 - a1) + (b2 - b0) * (b3 - b1) - common
+    if common < union:
+        return common / union
+    return 1.0 if union > 0 else 0.0
 
 
 def _length(spans: list[Span]) -> float:
-    return sum(end - start for start, end in spans)
+    return sum([end - start for start, end in spans])
 
 
 def _common(a: list[Span], b: list[Span]) -> float:
@@ -51,7 +61,3 @@ def _common(a: list[Span], b: list[Span]) -> float:
         else:
             j += 1
     return total
-
-
-def _area(box: Box) -> float:
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

@@ -14,7 +14,8 @@ LONGEST_ANSWER = 50_000
 """Characters; what is longer is not read as an answer."""
 
 _NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
-_COORDINATE = rf"[-+]?+{_NUMBER}(?:e[-+]?+[0-9]++)?+"
+# What float() may make of it: of its words, these characters spell none.
+_COORDINATE = "[-+.0-9eE]++"
 # Hours, minutes and seconds, or minutes and seconds.
 _CLOCK = r"[0-9]++(?::[0-5][0-9]){1,2}+(?:\.[0-9]*+)?+"
 _TIME = rf"(?:{_CLOCK}|{_NUMBER})"
@@ -27,14 +28,16 @@ _RANGE = re.compile(
 )
 
 
-def _list_of(item: str, least: str) -> re.Pattern[str]:
+def _list_of(item: str, least: str) -> str:
     """Items divided by commas or blanks, in outer brackets or without."""
     items = rf"(?:{item}\s*+(?:,\s*+)?+)"
-    return re.compile(rf"[\[(]\s*+{items}{least}[\])]|{items}++", re.IGNORECASE)
+    return rf"[\[(]\s*+{items}{least}[\])]|{items}++"
 
 
-_PAIRS = _list_of(rf"[\[(]\s*+{_TIME}\s*+{_UNIT}(?:,\s*+|{_JOIN}){_TIME}\s*+{_UNIT}[\])]", "*+")
-_FOURS = _list_of(rf"[\[(]\s*+{_COORDINATE}\s*+(?:,\s*+{_COORDINATE}\s*+){{3}}[\])]", "++")
+_PAIR = rf"[\[(]\s*+{_TIME}\s*+{_UNIT}(?:,\s*+|{_JOIN}){_TIME}\s*+{_UNIT}[\])]"
+_PAIRS = re.compile(_list_of(_PAIR, "*+"), re.IGNORECASE)
+_FOUR = rf"[\[(]\s*+{_COORDINATE}\s*+(?:,\s*+{_COORDINATE}\s*+){{3}}[\])]"
+_BOXES = re.compile(rf"[^\[(]*+({_list_of(_FOUR, '++')})[^\])]*+")
 _BLANK_OUT = str.maketrans("[](),", "     ")
 _TIMES = re.compile(_TIME)
 _LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
@@ -43,8 +46,8 @@ _NAMED_LETTER = re.compile(r"(?:answer|option|choice)(?:\s++is\b)?+[\s:(*\"']++(
 _MARKED_LETTER = re.compile(r"(?<!\w)([A-G])(?=[).:])")
 
 
-_once = functools.lru_cache(maxsize=64)
-"""A group's answers are read by the reward for their form and by the one for their value; lists take longest."""
+read_once = functools.lru_cache(maxsize=64)
+"""A group's answers are read by the reward for their form and by the one for their value."""
 
 
 def tag_text(completion: str, tag: str) -> str | None:
@@ -59,6 +62,7 @@ def answer_text(completion: str) -> str | None:
     return tag_text(completion, "answer")
 
 
+@read_once
 def parse_span(text: str) -> Span | None:
     """The last range of times in a text, as (start, end) seconds in the order written; None without one.
 
@@ -73,7 +77,7 @@ def parse_span(text: str) -> Span | None:
     return span
 
 
-@_once
+@read_once
 def parse_spans(text: str) -> tuple[Span, ...] | None:
     """The spans of a list like "[(1.5, 3.0), (7, 9)]", as written; None where the text is no such list.
 
@@ -87,24 +91,27 @@ def parse_spans(text: str) -> tuple[Span, ...] | None:
     return tuple(zip(times[::2], times[1::2], strict=True)) if all(map(math.isfinite, times)) else None
 
 
-@_once
+@read_once
 def parse_boxes(text: str) -> tuple[Box, ...] | None:
     """The boxes of a list like "[[0.1, 0.2, 0.3, 0.4], ...]", as written; None where there is no such list.
 
     Text before the first and after the last bracket is passed over; round brackets and missing outer ones are allowed.
     """
-    starts = [i for i in (text.find("["), text.find("(")) if i >= 0]
-    if not starts or len(text) > LONGEST_ANSWER:
+    found = _BOXES.fullmatch(text) if len(text) <= LONGEST_ANSWER else None
+    if found is None:
         return None
-    text = text[min(starts) : max(text.rfind("]"), text.rfind(")")) + 1]
-    if _FOURS.fullmatch(text) is None:
+    try:
+        numbers = list(map(float, found[1].translate(_BLANK_OUT).split()))
+    except ValueError:
         return None
-    numbers = list(map(float, text.translate(_BLANK_OUT).split()))
-    if not all(map(math.isfinite, numbers)):
+    # A finite sum has finite parts, and is found faster.
+    if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
         return None
-    return tuple(zip(numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True))
+    number = iter(numbers)
+    return tuple(zip(number, number, number, number, strict=True))
 
 
+@read_once
 def parse_choice(text: str) -> str | None:
     """The one option letter "A".."G" that a text names, as a capital; None where it names none or several.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from rewards.choice import choice_score
 from rewards.geometry import spans_iou
 from rewards.grounding import overlap_score
+from rewards.parsing import read_once
 from rewards.published_parsing import (
     first_block,
     first_letter,
@@ -115,7 +116,7 @@ def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> S
     if len(boxes) <= first:
         return Score(0.0, answer, "no box after the start box to judge")
     try:
-        ious = [_box_iou(box, truth) for box, truth in zip(boxes[first:], target.boxes[first:], strict=True)]
+        ious = list(map(_box_iou, boxes[first:], target.boxes[first:]))
         fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
         mean = _mean(ious)
     except (TypeError, OverflowError):
@@ -126,6 +127,7 @@ def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> S
     return Score(min(1.0, mean), answer, boxes_note(mean, ious, fault), fault)
 
 
+@read_once
 def _boxes(answer: str, count: int) -> tuple[list[list[float]], tuple[str, Fault] | None]:
     """The lists of four, whatever stands in them, or why the answer is not `count` of them."""
     boxes = python_list(answer.replace("\n", ""))
@@ -194,7 +196,7 @@ def answer_format(completion: str, target: Target) -> Score:
 
 
 def _format(completion: str, target: Target, tags: tuple[str, ...]) -> Score:
-    grounded = isinstance(target, ChoiceTarget | GroundedChoiceTarget)
+    grounded = isinstance(target, (ChoiceTarget, GroundedChoiceTarget))
     tags = (*tags, "glue") if grounded else tags
     answer = first_block(completion, "answer")
     if not has_blocks(completion, tags):

@@ -5,12 +5,13 @@ where no digit runs on from the left and use possessive quantifiers.
 """
 
 import ast
+import functools
 import json
 import re
 import warnings
 from itertools import pairwise
 
-from rewards.parsing import LONGEST_ANSWER
+from rewards.parsing import LONGEST_ANSWER, read_once
 from rewards.types import Span
 
 LONGEST_LITERAL = 10_000
@@ -64,6 +65,7 @@ def last_range(text: str, any_case: bool) -> Span | None:
     return (float(found[-1][0]), float(found[-1][1])) if found else None
 
 
+@read_once
 def glue_pairs(glue: str) -> tuple[tuple[int | float, int | float], ...] | None:
     """The pairs of a list like "[(1.5, 3.0), (7, 9)]", also reversed ones; None where the text is not just such a list.
 
@@ -118,8 +120,13 @@ def has_blocks(completion: str, tags: tuple[str, ...]) -> bool:
     if not text.startswith(f"<{tags[0]}>") or not text.endswith(f"</{tags[-1]}>"):
         return False
     for tag, following in pairwise(tags):
-        joint = re.compile(rf"</{tag}>\s*+<{following}>").search(text, at, end)
+        joint = _joint(tag, following).search(text, at, end)
         if joint is None:
             return False
         at = joint.end()
     return True
+
+
+@functools.cache
+def _joint(tag: str, following: str) -> re.Pattern[str]:
+    return re.compile(rf"</{tag}>\s*+<{following}>")

@@ -1,6 +1,7 @@
 """Rewards for answers that are boxes."""
 
 from collections.abc import Collection, Sequence
+from itertools import chain
 
 from rewards.geometry import box_iou
 from rewards.parsing import answer_text, parse_boxes
@@ -24,7 +25,7 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
         return Score(0.0, answer, f"{len(boxes)} boxes, asked for {len(target.boxes)}", "wrong_count")
     first = 1 if skip_start else 0
     fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
-    ious = [box_iou(box, truth) for box, truth in zip(boxes[first:], target.boxes[first:], strict=True)]
+    ious = list(map(box_iou, boxes[first:], target.boxes[first:]))
     if not ious:
         return Score(0.0, answer, "no box after the start box to judge", fault)
     mean = sum(ious) / len(ious)
@@ -33,7 +34,8 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
 
 def leaves_the_frame(boxes: Collection[Sequence[float]]) -> bool:
     """Whether a box reaches outside [0, 1]."""
-    return min(map(min, boxes), default=0) < 0 or max(map(max, boxes), default=1) > 1
+    coordinates = list(chain.from_iterable(boxes))
+    return min(coordinates, default=0) < 0 or max(coordinates, default=1) > 1
 
 
 def boxes_note(mean: float, ious: Sequence[float], fault: Fault | None) -> str:

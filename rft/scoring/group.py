@@ -113,7 +113,7 @@ def weighted_reward(
     limit = recipe.sampling.max_completion_length
     if finish_reason == "error":
         return 0.0, "failed: the engine returned no whole completion"
-    reward = sum(weights[name] * score.value for name, score in scores.items())
+    reward = sum([weights[name] * score.value for name, score in scores.items()])
     if recipe.scoring.length_bonus:
         reward += length_bonus(scores, num_tokens, recipe.scoring.length_bonus)
     if finish_reason == "length":

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rewards import rewards_of
 from rewards.judge import JudgeError
 from rewards.types import TARGET_FORMS, Fidelity, Score, Target, target_from_dict
@@ -30,8 +32,16 @@ from rft.tasks.types import FORMS
 CHUNK = 64
 """Rows in memory at one time, and so the most that one reward may judge side by side."""
 
+WRITE_BUFFER = 1 << 20
+"""Bytes handed to the disk at one time."""
+
 _encode = json.JSONEncoder(check_circular=False).encode
 """Rows come out of JSON: they hold no circles."""
+
+# JSON would take more time than the rewards. These mean the same as the standard library, which does the rest where
+# they refuse a text: half of a surrogate pair, a number too large for a float.
+_encode_fast = msgspec.json.Encoder().encode
+_decode_fast = msgspec.json.Decoder().decode
 
 SCORING_KEYS = ("tasks", "scoring", "sampling", "fidelity")
 """Sections of a recipe that decide what a completion earns."""
@@ -96,8 +106,8 @@ def score(source: Path, asked: Asked, out: Path | None = None) -> Scored:
     rows = scorer.rows(stored_rows(source, scorer.problems))
 
     def write(partial_file: Path) -> None:
-        with partial_file.open("w", encoding="utf-8") as file:
-            file.writelines(joined(row, text, found) + "\n" for (_, row, text), found in rows)
+        with partial_file.open("w", WRITE_BUFFER, encoding="utf-8") as file:
+            file.writelines(joined(row, text, found) for (_, row, text), found in rows)
         scorer.finish(source)
 
     if out is None:
@@ -137,16 +147,7 @@ class Scorer:
         """Each row with what was found. What is wrong with others is added to `problems`."""
         stored = iter(stored)
         while chunk := list(islice(stored, CHUNK)):
-            ready: list[_Ready] = []
-            for line in chunk:
-                where, row, _ = line
-                if self._task is not None and (row.get("task") or self._task) != self._task:
-                    self.left_out += 1
-                    continue
-                task = self._task_of(where, row)
-                target = self._target(where, row, task) if task else None
-                if task and target is not None:
-                    ready.append((line, task, target))
+            ready = [found for line in chunk if (found := self._ready(line))]
             for (line, task, _), scores in zip(ready, self._scores(ready), strict=True):
                 yield line, self._found(line[1], task, scores)
 
@@ -158,9 +159,19 @@ class Scorer:
         if self.problems:
             raise DataError(listed(self.problems, NAMED_PROBLEMS))
 
-    def _task_of(self, where: str, row: Row) -> str | None:
-        """The task of a row, whose rewards are looked up at the first; None with the problem noted."""
-        task = row.get("task") or self._task
+    def _ready(self, stored: Stored) -> _Ready | None:
+        """The row with its task and truth; None where it is of another task, or with its problems noted."""
+        where, row, _ = stored
+        of_row = row.get("task") or self._task
+        if self._task is not None and of_row != self._task:
+            self.left_out += 1
+            return None
+        task = self._known_task(where, of_row)
+        target = self._target(where, row, task) if task else None
+        return (stored, task, target) if task and target else None
+
+    def _known_task(self, where: str, task: object) -> str | None:
+        """The task, whose rewards are looked up at the first row; None with the problem noted."""
         if task is None:
             self.problems.append(f"{where}: task: missing. Say which with --task.")
             return None
@@ -225,10 +236,15 @@ class Scorer:
         reward, problem = weighted_reward(scores, self._weights[task], reason, row.get("num_tokens") or 0, self._recipe)
         fault, names = fault_of(scores), self._names[task]
         self.tallies[task].add(row["completion"], reason, scores, reward, fault, problem)
+        values, notes, answer = {}, {}, None
+        for reward_name, score in scores.items():
+            name = names[reward_name]
+            values[name], notes[name] = score.value, score.note
+            answer = score.answer if answer is None else answer
         return {
-            "scores": {names[name]: score.value for name, score in scores.items()},
-            "notes": {names[name]: score.note for name, score in scores.items()},
-            "answer": next((score.answer for score in scores.values() if score.answer is not None), None),
+            "scores": values,
+            "notes": notes,
+            "answer": answer,
             "reward": reward,
             "fault": fault,
             "problem": problem,
@@ -265,11 +281,15 @@ def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], lim
 
 
 def joined(row: Row, text: str, found: Row) -> str:
-    """One JSON object: the row, and what was found in place of keys of the same name."""
+    """A line with one JSON object: the row, and what was found in place of keys of the same name."""
     # The text as it stands need not be encoded again; beyond ASCII it may hold what other readers take for line ends.
     if not text.isascii() or not text or not found.keys().isdisjoint(row):
-        return _encode({**row, **found})
-    return f"{text[:-1]}, {_encode(found)[1:]}"
+        return _encode({**row, **found}) + "\n"
+    try:
+        more = _encode_fast(found).decode("ascii")
+    except UnicodeError:  # beyond ASCII, or half of a surrogate pair
+        more = _encode(found)
+    return f"{text[:-1]}, {more[1:]}\n"
 
 
 def _recipe(source: Path, given: Path | None) -> Recipe:
@@ -304,26 +324,33 @@ def stored_rows(source: Path, problems: list[str]) -> Iterator[Stored]:
 
 
 def _lines(path: Path, problems: list[str]) -> Iterator[Stored]:
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-    number = 0
+    name, number = str(path), 0
     try:
         # Only line ends divide rows: a JSON string may hold the other characters that splitlines cuts at.
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 if not line.isspace():
                     try:
-                        row = decoder.decode(line)
+                        row = _decoded(line)
                     except ValueError as error:
-                        problems.append(f"{path}:{number}: not JSON: {error}")
+                        problems.append(f"{name}:{number}: not JSON: {error}")
                         continue
                     if isinstance(row, dict):
-                        yield f"{path}:{number}", row, line.strip()
+                        yield f"{name}:{number}", row, line.strip()
                     else:
-                        problems.append(f"{path}:{number}: a row is a JSON object, not {type(row).__name__}")
+                        problems.append(f"{name}:{number}: a row is a JSON object, not {type(row).__name__}")
     except UnicodeDecodeError as error:
         problems.append(f"{path}: not UTF-8 text after line {number}: {error.reason}")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _decoded(text: str) -> object:
+    """Raises ValueError where the text is not JSON."""
+    try:
+        return _decode_fast(text)
+    except msgspec.DecodeError:
+        return json.JSONDecoder(parse_constant=_refuse_constant).decode(text)
 
 
 def _refuse_constant(name: str) -> float:

@@ -15,6 +15,9 @@ BOXES = BoxesTarget(((0, 0, 1, 1), (0, 0, 1, 1)))
         (" <think>x\ny</think>\n\n<answer>\n1 to 2 </answer>\n", 1),
         ("<think></think><answer>1 to 2</answer>", 1),
         ("<think>1 < 2, <b>bold</b></think><answer>1 to 2</answer>", 1),
+        ("<think><<think </thinker> <//think> </ answer></think>\u00a0\x1c<answer>1 to 2</answer>", 1),
+        ("<think><</think></think><answer>1 to 2</answer>", 0),
+        ("<think>x</think>\u200b<answer>1 to 2</answer>", 0),
         ("<answer>1 to 2</answer>", 0),
         ("<think>x</think>", 0),
         ("<think>x</think><answer>1 to 2", 0),
@@ -102,3 +105,17 @@ def test_the_answer_is_of_the_targets_kind(target, tags: str, value: float) -> N
 def test_faults_of_the_form(target, completion: str, fault: str | None) -> None:
     score = answer_format(completion, target)
     assert (score.value, score.fault) == (0, fault)
+
+
+@pytest.mark.parametrize(
+    ("completion", "note", "fault"),
+    [
+        ("<think>x</think><answer>1 to 2</answer> done", "text outside the tags", None),
+        ("<think>x</think> so <answer>1 to 2</answer>", "text outside the tags", None),
+        ("<think>x</think><answer>1 to 2", "the tags are not exactly <think></think><answer></answer>", "no_tag"),
+        ("<answer>1 to 2</answer><think></think>", "the tags are not exactly <think></think><answer></answer>", None),
+    ],
+)
+def test_what_is_wrong_with_the_tags(completion: str, note: str, fault: str | None) -> None:
+    score = think_format(completion, SPAN)
+    assert (score.note, score.fault) == (note, fault)

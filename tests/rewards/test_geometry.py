@@ -69,6 +69,11 @@ def test_spans_iou_is_symmetric_and_bounded(a, b) -> None:
     assert spans_iou(a, a) == (1 if any(start < end for start, end in merged(a)) else 0)
 
 
+@given(st.tuples(NUMBERS, NUMBERS), st.tuples(NUMBERS, NUMBERS))
+def test_two_spans_are_two_sets_of_one(a, b) -> None:
+    assert interval_iou(a, b) == spans_iou((a,), (b,))
+
+
 @given(BOXES, BOXES)
 def test_box_iou_is_symmetric_and_bounded(a, b) -> None:
     assert 0 <= box_iou(a, b) <= 1

@@ -27,6 +27,9 @@ def test_targets_survive_json(data, target) -> None:
         ({"span": [2, 1]}, "ends at 1.0 s, not after its start"),
         ({"span": [2, 2]}, "not after its start"),
         ({"span": [-1, 2]}, "starts at -1.0 s"),
+        ({"span": [-0.3, 2.0]}, "starts at -0.3 s"),
+        ({"span": [2.0, 2.0]}, "not after its start"),
+        ({"span": [0.0, 1e15]}, "not a list of 2 finite numbers"),
         ({"span": [1]}, "not a list of 2 finite numbers"),
         ({"span": ["1", "2"]}, "not a list of 2 finite numbers"),
         ({"span": [0, float("nan")]}, "not a list of 2 finite numbers"),
@@ -41,6 +44,7 @@ def test_targets_survive_json(data, target) -> None:
         ({"boxes": [[0, 0, 1, 1]]}, "at least 2"),
         ({"boxes": [[0, 0, 1, 1], [10, 20, 30, 40]]}, r"boxes\[1\]: .* divide x by the width"),
         ({"boxes": [[0, 0, 1, 1], [0.5, 0, 0.4, 1]]}, "left < right"),
+        ({"boxes": [[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 0.6, 0.5]]}, "top < bottom"),
         ({"boxes": [[0, 0, 1, 1], [0, 0, 1]]}, "4 finite numbers"),
     ],
 )

@@ -216,6 +216,21 @@ def test_text_is_read_as_json_means_it(tmp_path: Path) -> None:
     assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["one\u2028line\x85"] * 2
 
 
+@pytest.mark.parametrize("said", ["\u4e16", "\ud800", "a\u2028b", "\U0001f600"])
+def test_answers_beyond_ascii_come_out_in_ascii(tmp_path: Path, said: str) -> None:
+    row = {**span(10, 20), "completion": f"{THINK}<answer>{said}</answer>"}
+    (found,) = scored(tmp_path, [row])
+    assert (found["answer"], found["completion"]) == (said, row["completion"])
+    assert (tmp_path / "out.jsonl").read_text(encoding="ascii").count("\n") == 1
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e-400", "123456789012345678901234567890", "0.1", "-0", "5e-324"])
+def test_numbers_are_read_as_the_standard_library_reads_them(tmp_path: Path, number: str) -> None:
+    text = f'{{"a": {number}, "a": {number}, "h": "\u00e9", "completion": "x", "target": {{"span": [1, 2]}}}}\n'
+    (found,) = scored(tmp_path, [text])
+    assert repr(found["a"]) == repr(json.loads(number))
+
+
 def test_a_row_comes_out_as_it_went_in_but_for_what_was_found(tmp_path: Path) -> None:
     before = '{"z": 1e2, "completion": "x", "target": {"span": [1, 2.50]} , "a": "\\u00e9" }'
     again = json.dumps({**span(10, 20), "reward": 7, "scores": {"old": 1}, "note": "kept"})
