@@ -7,7 +7,7 @@ with G completions of at most C tokens, a KL term against a frozen reference, fl
     python -m benchmarks.step --only ours published
 
 ours: `rft train` itself, with Ray, a vLLM worker, a learner process, weight hand-over and records on disk; ours_ahead:
-the same with `rollout.ahead: 1` and one core each for engine and learner.
+the same with `rollout.ahead: 1`.
 published: benchmarks/published_step.py. trl: benchmarks/trl_step.py, with half of the frames, which makes a prompt as
 long as the others'; trl_all_frames: with all frames. Every step shows clips that no step before it showed.
 """
@@ -40,7 +40,7 @@ def ours(folder: Path, work: Workload) -> Measured:
 
 
 def ours_ahead(folder: Path, work: Workload) -> Measured:
-    return trained(folder, "ours_ahead", work, ahead=1, threads_per_worker=1)
+    return trained(folder, "ours_ahead", work, ahead=1)
 
 
 def trained(folder: Path, name: str, work: Workload, **rollout: int) -> Measured:

@@ -39,6 +39,10 @@ class Learner(Protocol):
     @property
     def policy_version(self) -> int: ...
 
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        """Completions of these come next: read the prompts meanwhile. Returns at once."""
+        ...
+
     def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
         """One batch of GRPO; returns its metrics."""
         ...
@@ -133,12 +137,16 @@ def train(
         for step in range(first_step, recipe.steps):
             clock = Clock()
             try:
-                collected = upcoming or collect(recipe, prompts, pool, step, variances or {}, record.progress)
+                collected = upcoming or collect(
+                    recipe, prompts, pool, step, variances or {}, learner.expect, record.progress
+                )
             except Interrupted:
                 return step
             variances, following = collected.variances, None
             if recipe.rollout.ahead and step + 1 < recipe.steps:
-                following = background.submit(collect, recipe, prompts, pool, step + 1, variances, _unseen)
+                following = background.submit(
+                    collect, recipe, prompts, pool, step + 1, variances, learner.expect, _unseen
+                )
             record.progress("update", 0, 0)
             with clock.phase("update"):
                 metrics = learner.update(collected.batch.samples)
@@ -161,11 +169,12 @@ def collect(
     pool: RolloutPool,
     step: int,
     variances: Mapping[str, float],
+    expect: Callable[[Sequence[Prompt]], None],
     on_progress: Progress,
 ) -> Collected:
     """Sample and score the groups of one step; up to max_resamples further prompts replace groups without signal.
 
-    Where it is interrupted, the prompts are set back.
+    `expect` is told the prompts before they are sampled. Where it is interrupted, the prompts are set back.
     """
     groups: list[Group] = []
     position, clock = prompts.position, Clock()
@@ -174,6 +183,7 @@ def collect(
         while wanted > 0:
             with clock.phase("data"):
                 taken = prompts.take(wanted)
+            expect(taken)
             seed = rollout_seed(recipe.seed, step, len(groups))
             with clock.phase("rollout"):
                 sampled = sample_groups(recipe, taken, pool, seed, on_progress)

@@ -87,6 +87,10 @@ class Pool:
 class Learner:
     policy_version: int = 0
     batches: list[list[tuple[str, int, float]]] = field(default_factory=list)
+    expected: list[tuple[str, ...]] = field(default_factory=list)
+
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        self.expected.append(tuple(prompt.prompt_id for prompt in prompts))
 
     def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
         self.policy_version += 1
@@ -127,6 +131,7 @@ def test_each_step_learns_from_the_policy_of_the_step_before() -> None:
     assert record.steps == [(0, ["p0", "p1"]), (1, ["p2", "p3"]), (2, ["p4", "p5"])]
     assert [{version for _, version, _ in batch} for batch in learner.batches] == [{0}, {1}, {2}]
     assert record.num_after == 3
+    assert learner.expected == [prompt_ids for prompt_ids, _ in pool.requests]
 
 
 def test_right_answers_get_the_positive_advantage() -> None:

@@ -37,6 +37,11 @@ class PromptInputs:
     seconds_per_grid: torch.Tensor | None = None
     """float32 [1]: seconds between frame pairs; None: the model's positions do not count them, or there is no clip."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the patches; all else is small."""
+        return 0 if self.patches is None else self.patches.nbytes
+
 
 class PromptProcessor:
     """Chat template, tokenizer, image and video processor of a model folder or hub name. DataError: it lacks one."""
@@ -146,9 +151,9 @@ class PromptProcessor:
 
     def _keep(self, key: tuple[str, str | None], inputs: PromptInputs) -> None:
         self._cache[key] = inputs
-        self._cached_bytes += _num_bytes(inputs)
+        self._cached_bytes += inputs.num_bytes
         while self._cached_bytes > MAX_CACHED_BYTES:
-            self._cached_bytes -= _num_bytes(self._cache.popitem(last=False)[1])
+            self._cached_bytes -= self._cache.popitem(last=False)[1].num_bytes
 
     def _metadata(self, frames: Frames) -> dict[str, Any]:
         """As transformers' VideoMetadata names it."""
@@ -164,10 +169,6 @@ def _kind(prompt: Prompt) -> Literal["video", "image"] | None:
     if prompt.media is None:
         return None
     return "image" if isinstance(prompt.media, Image) else "video"
-
-
-def _num_bytes(inputs: PromptInputs) -> int:
-    return 0 if inputs.patches is None else inputs.patches.nbytes
 
 
 def _load(model: str) -> Any:

@@ -221,6 +221,11 @@ class ClipCache:
                 frames = self._find(path) or self._decode(media, path, key)
         return _in_order(frames, media)
 
+    def find(self, media: Media) -> Frames | None:
+        """The frames of `media` where they lie decoded. ClipError: there is no such file."""
+        frames = self._find(self._directory / f"{clip_key(media, self._decoder, self._factor)}.clip")
+        return frames and _in_order(frames, media)
+
     def counters(self) -> dict[str, float]:
         return {"clips/decodes": self.decodes, "clips/hits": self.hits}
 

@@ -14,7 +14,8 @@ from rft.learner.vision import VideoInput
 from rft.types import Prompt, TrainSample
 
 if TYPE_CHECKING:
-    from rft.data.processor import PromptProcessor
+    from rft.data.frames import Frames
+    from rft.data.processor import PromptInputs, PromptProcessor
     from rft.data.video import ClipCache
 
 
@@ -101,7 +102,6 @@ def encode_group(
     """`seconds_per_grid`: the recipe's. Raises DataError where the completions were sampled from another prompt."""
     frames = clips.load(group.prompt.media)
     inputs = processor.encode(group.prompt, frames)
-    key = None if frames is None else frames.key
     seen = {sample.completion.num_prompt_tokens for sample in group.samples}
     if seen != {len(inputs.token_ids)}:
         raise DataError(
@@ -115,8 +115,13 @@ def encode_group(
         inputs.token_ids,
         prompt_positions(model, inputs.token_ids, inputs.grid, seconds),
         [sample.completion.token_ids for sample in group.samples],
-        VideoInput(inputs.patches, inputs.grid, key) if inputs.grid is not None else None,
+        video_input(inputs, frames),
     )
+
+
+def video_input(inputs: "PromptInputs", frames: "Frames | None") -> VideoInput | None:
+    """What a prompt shows, for the tower; None: text alone."""
+    return VideoInput(inputs.patches, inputs.grid, frames.key) if frames and inputs.grid is not None else None
 
 
 def prompt_positions(

@@ -12,8 +12,17 @@ from torch import Tensor
 
 from rft.algorithm.kl import k3
 from rft.algorithm.loss import LOSSES, LossInputs
-from rft.errors import RolloutError
-from rft.learner.batch import MicroBatch, SampleGroup, encode_group, group_samples, micro_batch, with_tokens
+from rft.data.processor import MAX_CACHED_BYTES, PromptProcessor
+from rft.errors import DataError, RolloutError
+from rft.learner.batch import (
+    MicroBatch,
+    SampleGroup,
+    encode_group,
+    group_samples,
+    micro_batch,
+    video_input,
+    with_tokens,
+)
 from rft.learner.model import TokenLogprobs
 from rft.learner.optimizer import build_optimizer
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, split_groups
@@ -35,10 +44,9 @@ from rft.learner.weights import (
 from rft.parity import Reading
 from rft.recipe import Recipe
 from rft.runs.metrics import Clock
-from rft.types import Probe, TrainSample
+from rft.types import Probe, Prompt, TrainSample
 
 if TYPE_CHECKING:
-    from rft.data.processor import PromptProcessor
     from rft.data.video import ClipCache
 
 PROBE_TEXT = "<think>A red square moves to the left.</think><answer>1.5 to 3.0</answer>"
@@ -61,7 +69,7 @@ class Learner:
         self,
         model_dir: str | Path,
         recipe: Recipe,
-        processor: "PromptProcessor",
+        processor: PromptProcessor,
         clips: "ClipCache",
         total_updates: int,
         *,
@@ -85,6 +93,23 @@ class Learner:
         self._policies = Policies(model_dir, recipe, processor.banned_token_ids, loading)
         self._model, self._policy = self._policies.model, self._policies.policy
         self._optimizer = build_optimizer(list(trainable(self._model).values()), recipe.learner)
+
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        """Process what the prompts show while their completions are sampled, as far as it is decoded and the
+        processor's cache holds it."""
+        num_bytes = 0
+        for prompt in prompts:
+            try:
+                frames = self.clips.find(prompt.media) if prompt.media else None
+                if frames is None:
+                    continue
+                inputs = self.processor.encode(prompt, frames)
+            except DataError:  # an engine meets the same error, and the run counts it there
+                continue
+            num_bytes += inputs.num_bytes
+            if num_bytes > MAX_CACHED_BYTES:
+                return
+            self._policies.expect(video_input(inputs, frames))
 
     def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
         """Train on one batch of rollouts: num_iterations optimizer updates; returns the batch's metrics.

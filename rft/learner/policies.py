@@ -80,6 +80,11 @@ class Policies:
             return None
         return join_videos([self._reference_features.fill(group.video) for group in groups])
 
+    def expect(self, video: VideoInput | None) -> None:
+        """Let the reference's own tower see a video ahead."""
+        if self._reference_features is not None:
+            self._reference_features.fill(video)
+
     @torch.no_grad()
     def reference_logprobs(self, batch: PackedBatch, video: VideoInput | None) -> Tensor:
         """[M]. `video`: as `reference_video` gave it."""

@@ -39,6 +39,16 @@ def test_a_clip_is_decoded_once_for_all_processes(write_clip: WriteClip, cache: 
     assert (other.decodes, other.hits) == (0, 1)
 
 
+def test_finding_a_clip_decodes_nothing(write_clip: WriteClip, cache: ClipCache) -> None:
+    clip = video(write_clip())
+    assert cache.find(clip) is None
+    assert cache.decodes == 0
+    loaded, found = cache.load(clip), cache.find(clip)
+    assert found is not None
+    assert np.array_equal(found.pixels, loaded.pixels)
+    assert cache.decodes == 1
+
+
 def test_threads_that_miss_together_decode_once(write_clip: WriteClip, cache: ClipCache) -> None:
     clip = video(write_clip())
     threads = [threading.Thread(target=cache.load, args=(clip,)) for _ in range(4)]

@@ -11,11 +11,13 @@ from tiny_policy import VIDEO, FakeClips, FakeProcessor, recipe, sample, save_ti
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
+from rft.data.frames import ClipError, Frames
 from rft.errors import CheckpointError, DataError, RolloutError
+from rft.learner.batch import group_samples
 from rft.learner.learner import Learner
 from rft.learner.sharding import full
 from rft.learner.weights import trainable
-from rft.types import TrainSample
+from rft.types import TrainSample, Video
 
 MakeLearner = Callable[..., Learner]
 
@@ -62,6 +64,43 @@ def _gap(learner: Learner, one: TrainSample) -> float:
         for name, parameter in trainable(learner._model).items():
             parameter.copy_(frozen[name])
     return gap
+
+
+def test_expected_prompts_are_read_before_the_update(
+    make_learner: MakeLearner, samples: tuple[TrainSample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [group.prompt for group in group_samples(samples)]
+    at_once, ahead, partly = (make_learner(algorithm={"beta": 0.1}) for _ in range(3))
+    ahead.expect(prompts)
+    monkeypatch.setattr(
+        "rft.learner.learner.MAX_CACHED_BYTES", 2 * at_once.processor.encode(prompts[0], None).num_bytes
+    )
+    partly.expect(prompts)
+    seen = [learner._policies._reference_features for learner in (ahead, partly)]
+    assert [features.num_encoded for features in seen if features] == [3, 2]
+    changes = [change(learner, samples) for learner in (at_once, ahead, partly)]
+    assert [features.num_encoded for features in seen if features] == [3, 3]
+    assert_same(changes[0], changes[1], 0.0)
+    assert_same(changes[0], changes[2], 0.0)
+
+
+def test_an_expected_prompt_that_cannot_be_read_is_passed_over(
+    make_learner: MakeLearner, samples: tuple[TrainSample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = make_learner(algorithm={"beta": 0.1})
+    prompts = [group.prompt for group in group_samples(samples)]
+    load = learner.clips.load
+
+    def broken_first(media: Video) -> Frames:
+        if media == prompts[0].media:
+            raise ClipError("broken")
+        return load(media)
+
+    monkeypatch.setattr(learner.clips, "find", broken_first)
+    learner.expect(prompts)
+    features = learner._policies._reference_features
+    assert features is not None
+    assert features.num_encoded == sum(p.media != prompts[0].media for p in prompts)
 
 
 def test_split_into_forwards_does_not_matter(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:

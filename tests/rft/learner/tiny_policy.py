@@ -113,6 +113,9 @@ class FakeProcessor:
 class FakeClips:
     """Frames of which only the key counts: that of the video's path."""
 
+    def find(self, video: Video) -> Frames:
+        return self.load(video)
+
     def load(self, video: Video) -> Frames:
         return Frames(np.zeros((2, 1, 1, 3), np.uint8), (0.0, 1.0), (0, 1), 1.0, 2, 2.0, f"key of {video.path}")
 
