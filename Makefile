@@ -39,6 +39,7 @@ bench: env
 	$(BIN)/python -m benchmarks.step --results $(RESULTS)
 	$(BIN)/python -m benchmarks.overlap --results $(RESULTS)
 	$(BIN)/python -m benchmarks.rollout --results $(RESULTS)
+	$(BIN)/python -m benchmarks.weights --model-size 30m --results $(RESULTS)
 	$(BIN)/python -m benchmarks.features --results $(RESULTS)
 	$(BIN)/python -m benchmarks.scaling --results $(RESULTS)
 	$(BIN)/python -m benchmarks.score --rows 50000 --json > $(RESULTS)/score.json
@@ -49,6 +50,8 @@ gpu-check:
 	$(BIN)/pytest -m gpu $(ARGS)
 	$(BIN)/python benchmarks/learner.py --device cuda --model-size 7b --prompt-tokens 3700 --completion-tokens 256 \
 		--gradient-checkpointing --results benchmarks/results
+	$(BIN)/python -m benchmarks.weights --model-size 3b
+	$(BIN)/python -m benchmarks.weights --model-size 3b --road object_store
 
 env: $(READY)
 

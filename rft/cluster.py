@@ -13,12 +13,17 @@ import psutil  # type: ignore[import-untyped]
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rft.errors import RftError
+from rft.recipe import Recipe
 
 ENVIRONMENT = {
     # Engine and learner take turns on the same cores: threads that wait must not spin there.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # Bytes. glibc by itself gives the memory of large tensors back at once, and the next step has it mapped anew.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(2 << 30),
     "RAY_USAGE_STATS_ENABLED": "0",
     # Off, Ray keeps to 127.0.0.1, as it does by itself on macOS; on, it replaces that by an address others can reach.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -32,8 +37,8 @@ LONGEST_SOCKET_PATH = 107
 
 SOCKET_BELOW_FOLDER = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 
-SHARED_GPU = 0.5
-"""What Ray counts for a process that leaves room for another on its GPU."""
+SHARED_GPUS = "shared GPUs"
+"""Ray's name for them, a bundle each."""
 
 GRACE_S = 10.0
 """How long Ray's processes may take to end by themselves."""
@@ -69,6 +74,23 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
         ray.shutdown()
         _end(family)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def gpu_options(recipe: Recipe, place: int, num_gpus: int) -> dict[str, Any]:
+    """What ray.remote is told of the GPUs of a process: engine or learning process number `place`.
+
+    Where they share GPUs the two with the same number get the same one; by itself Ray would put two engines together.
+    """
+    if not ray.cluster_resources().get("GPU", 0):
+        return {"num_gpus": 0}
+    if not recipe.rollout.share_gpu:
+        return {"num_gpus": num_gpus}
+    try:
+        group = ray.util.get_placement_group(SHARED_GPUS)
+    except ValueError:
+        num_places = max(recipe.rollout.num_workers, recipe.learner.num_ranks)
+        group = ray.util.placement_group([{"GPU": 1}] * num_places, name=SHARED_GPUS)
+    return {"num_gpus": 0.5, "scheduling_strategy": PlacementGroupSchedulingStrategy(group, place)}
 
 
 def _log_message(data: dict[str, Any], ignore_prefix: bool = False) -> None:

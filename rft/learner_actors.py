@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from rft.cluster import SHARED_GPU
+from rft.cluster import gpu_options
 from rft.errors import CheckpointError, Interrupted, RftError
 from rft.parity import Reading
 from rft.recipe import Recipe
 from rft.rollout.weight_transfer import Layout, Offer, choose_road, gpu_uuid, layout
 from rft.runs.run_dir import PARTIAL_PREFIX, read_lines
-from rft.types import Demonstration, TrainSample, WeightsRef
+from rft.types import Demonstration, Prompt, TrainSample, WeightsRef
 
 if TYPE_CHECKING:
     from rft.rollout.weight_sender import WeightSender
@@ -36,7 +36,7 @@ class ColdStart:
         self._losses = self._partial / "losses.jsonl"
         shutil.rmtree(self._partial, ignore_errors=True)
         self._partial.mkdir(parents=True)
-        remote = ray.remote(num_cpus=0, num_gpus=gpus_per_process(recipe))(supervise)
+        remote = ray.remote(num_cpus=0, **gpu_options(recipe, 0, 1))(supervise)
         self._done = remote.remote(recipe, demonstrations, clips_dir, self._partial, self._losses)
 
     def losses(self, should_stop: Callable[[], bool]) -> Iterator[tuple[int, float]]:
@@ -123,6 +123,9 @@ class LearnerRank:
         )
         return self._learner.policy_version
 
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        self._learner.expect(prompts)
+
     def update(self, samples: Sequence[TrainSample]) -> tuple[dict[str, float], int]:
         if self._sender is not None and not self._recipe.rollout.ahead:
             self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
@@ -192,16 +195,25 @@ class LearnerActors:
     def __init__(self, recipe: Recipe, model: str, clips_dir: Path) -> None:
         num_ranks = recipe.learner.num_ranks
         # num_cpus=0: ranks and rollout workers take turns on the cores of a machine without GPUs.
-        remote = ray.remote(num_cpus=0, num_gpus=gpus_per_process(recipe))(LearnerRank)
-        self._ranks = [remote.remote(rank, recipe, model, clips_dir) for rank in range(num_ranks)]
+        remote = ray.remote(num_cpus=0)(LearnerRank)
+        options = [gpu_options(recipe, rank, 1) for rank in range(num_ranks)]
+        self._ranks = [remote.options(**of).remote(i, recipe, model, clips_dir) for i, of in enumerate(options)]
         address = ray.get(self._ranks[0].address.remote()) if num_ranks > 1 else None
         self._policy_version: int = self._call("build", address)
-        on_gpus = choose_road(recipe.rollout, gpus_per_process(recipe) > 0) != "object_store"
+        on_gpus = choose_road(recipe.rollout, use_gpu=options[0]["num_gpus"] > 0) != "object_store"
         self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks]) if on_gpus else []
 
     @property
     def policy_version(self) -> int:
         return self._policy_version
+
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        """Read these prompts next, before anything that is asked later; does not wait for it.
+
+        Only a single rank does: which of several gets which group depends on the completions.
+        """
+        if len(self._ranks) == 1:
+            self._ranks[0].expect.remote(prompts)
 
     def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
         metrics: dict[str, float]
@@ -241,8 +253,8 @@ class LearnerActors:
         except RayActorError as error:
             raise CheckpointError(
                 f"a learner process ended while it was asked to {method.replace('_', ' ')}: {error}\n"
-                "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing, or use more "
-                "ranks. Then continue from the last checkpoint with --resume."
+                "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
+                "learner.offload_optimizer, or use more ranks. Then continue from the last checkpoint with --resume."
             ) from error
 
 
@@ -254,12 +266,6 @@ def get(refs: Any) -> Any:
         if isinstance(error.cause, RftError):
             raise error.cause from None
         raise
-
-
-def gpus_per_process(recipe: Recipe) -> float:
-    if not ray.cluster_resources().get("GPU", 0):
-        return 0
-    return SHARED_GPU if recipe.rollout.share_gpu else 1
 
 
 def learner_threads(recipe: Recipe, cores: int) -> int:

@@ -80,6 +80,14 @@ def _of_training(recipe: Recipe) -> Iterator[Finding]:
         f"an engine on {recipe.rollout.gpus_per_worker} GPUs cannot share one. Set rollout.gpus_per_worker to 1.",
     )
     yield (
+        recipe.rollout.share_gpu
+        and recipe.rollout.weight_transfer in ("auto", "ipc")
+        and recipe.rollout.num_workers > learner.num_ranks,
+        "rollout.num_workers",
+        f"of {recipe.rollout.num_workers} engines only {learner.num_ranks} would find a learning process on their GPU. "
+        "Set learner.num_ranks as high, or rollout.weight_transfer to object_store.",
+    )
+    yield (
         recipe.rollout.weight_transfer == "ipc" and not recipe.rollout.share_gpu,
         "rollout.weight_transfer",
         "ipc is a road between two processes on one GPU. Set rollout.share_gpu, or auto.",

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from rft.cluster import SHARED_GPU
+from rft.cluster import gpu_options
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool
@@ -146,13 +146,12 @@ def engine_environment(rollout: RolloutRecipe, use_gpu: bool, offline: bool) -> 
 class RayWorker:
     """The pool's handle on a RolloutWorker in its own process."""
 
-    def __init__(self, model: str, recipe: Recipe, clips_dir: Path) -> None:
-        """Returns at once, while the worker starts."""
-        use_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    def __init__(self, model: str, recipe: Recipe, clips_dir: Path, index: int) -> None:
+        """Returns at once, while worker number `index` starts."""
+        options = gpu_options(recipe, index, recipe.rollout.gpus_per_worker)
         # num_cpus=0: workers and learner take turns on the cores of a machine without GPUs.
-        num_gpus = SHARED_GPU if recipe.rollout.share_gpu else recipe.rollout.gpus_per_worker
-        actor = ray.remote(num_cpus=0, num_gpus=num_gpus if use_gpu else 0)(RolloutWorker)
-        self._actor = actor.remote(model, recipe, clips_dir, use_gpu)
+        actor = ray.remote(num_cpus=0, **options)(RolloutWorker)
+        self._actor = actor.remote(model, recipe, clips_dir, options["num_gpus"] > 0)
         self._started = _future(self._actor.start.remote())
 
     def ready(self) -> Future[None]:
@@ -185,7 +184,7 @@ def start_pool(
     model: str, recipe: Recipe, clips_dir: Path, should_stop: Callable[[], bool] = lambda: False
 ) -> WorkerPool:
     """A pool of recipe.rollout.num_workers engines on this Ray cluster. Returns at once, while they start."""
-    return WorkerPool(recipe.rollout, lambda index: RayWorker(model, recipe, clips_dir), should_stop)
+    return WorkerPool(recipe.rollout, lambda index: RayWorker(model, recipe, clips_dir, index), should_stop)
 
 
 def _future(ref: Any) -> Future[Any]:

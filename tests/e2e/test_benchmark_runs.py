@@ -56,6 +56,14 @@ def test_features() -> None:
     assert all(way["rollout"] > 0 and way["update"] > 0 for way in ways.values())
 
 
+def test_weights() -> None:
+    found = run("weights", "--repeats", "1")
+    assert found["road"] == "object_store"
+    moved = [of["mib"] for of in found["trained"].values()]
+    assert moved == sorted(moved, reverse=True)
+    assert all(of["seconds"] > 0 for of in found["trained"].values())
+
+
 def test_overlap() -> None:
     found = run("overlap", *SMALL)
     assert found["ratio"] == pytest.approx(found["step"] / max(found["alone"].values()))

@@ -1,10 +1,13 @@
 """Ray that does not start: the message, and what is left behind. The real one runs in tests/e2e."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+import ray
 
-from rft.cluster import ClusterError, cluster
+from rft.cluster import ClusterError, cluster, gpu_options
+from rft.recipe import Recipe
 
 
 def refused(**options: object) -> None:
@@ -60,3 +63,26 @@ def test_only_this_machine_reaches_it() -> None:
         assert Path(str(seen["_temp_dir"])).is_dir()
     assert (seen["address"], seen["_node_ip_address"], seen["include_dashboard"]) == ("local", "127.0.0.1", False)
     assert not Path(str(seen["_temp_dir"])).exists()
+
+
+@pytest.mark.slow
+def test_an_engine_and_a_learning_process_share_a_gpu() -> None:
+    """Of two each, on two GPUs. Ray only counts them, so none has to be there."""
+
+    class Process:
+        def gpus(self) -> list[int]:
+            return list(ray.get_gpu_ids())
+
+    keys = {"model": "m", "tasks": {}, "data": {"train": []}, "steps": 1, "learner": {"num_ranks": 2}}
+    recipe = Recipe.model_validate(keys | {"rollout": {"num_workers": 2, "share_gpu": True}})
+    remote = ray.remote(num_cpus=0)(Process)
+    with cluster(init=partial(ray.init, num_gpus=2)):
+        options = [gpu_options(recipe, place, num_gpus=1) for _ in ("engines", "ranks") for place in (0, 1)]
+        processes = [remote.options(**of).remote() for of in options]
+        gpus = ray.get([process.gpus.remote() for process in processes])
+        apart = gpu_options(Recipe.model_validate(keys), 1, num_gpus=2)
+    assert gpus[:2] == gpus[2:]
+    assert sorted(gpus[:2]) == [[0], [1]]
+    assert apart == {"num_gpus": 2}
+    with cluster():
+        assert gpu_options(recipe, 1, num_gpus=1) == {"num_gpus": 0}

@@ -1,0 +1,126 @@
+"""How long does it take until engines serve new weights, and how much is moved?
+
+    python -m benchmarks.weights --model-size 30m
+    python -m benchmarks.weights --model-size 3b        (on GPUs)
+
+A learner that trains all weights, one with a frozen vision tower, and one with adapters publish to one engine, with
+random weights. On one GPU engine and learner share it, and the time to wake the engine up counts; with more each has
+its own. `--road` compares the roads of rollout.weight_transfer.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+
+from benchmarks.random_policy import SIZES
+from benchmarks.tiny import Workload, add_output_arguments, finish, recipe_keys
+from rft.cluster import cluster
+from rft.evaluation.comparison import TextTable
+from rft.learner_actors import LearnerActors
+from rft.recipe import Recipe
+from rft.rollout.pool import WorkerPool
+from rft.rollout.weight_transfer import choose_road
+from rft.rollout.worker import start_pool
+from rft.synthetic.policy import build_policy
+
+TRAINED: dict[str, dict[str, object]] = {
+    "all weights": {},
+    "vision tower frozen": {"freeze_vision": True},
+    "adapters": {"lora": {}},
+}
+WORK = Workload(prompts=1, group=2, completion_tokens=1, frames=4, steps=1, beta=0.0)
+
+
+def write_policy(folder: Path, size: str) -> None:
+    """A policy of `size` with the tokenizer and the processor of the tiny one."""
+    build_policy(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    shape = SIZES[size]
+    vocabulary = max(config["text_config"]["vocab_size"], int(str(shape.text["vocab_size"])))
+    config["text_config"] |= shape.text | {"vocab_size": vocabulary}
+    config["text_config"].pop("layer_types", None)  # one per layer
+    config["vision_config"] |= shape.vision
+    config["tie_word_embeddings"] = shape.text["tie_word_embeddings"]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    model = Qwen2_5_VLForConditionalGeneration._from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
+    model.save_pretrained(folder)
+
+
+def recipe(folder: Path, road: str, learner: dict[str, object]) -> Recipe:
+    on_gpus = torch.cuda.device_count()
+    rollout = {"weight_transfer": road, "share_gpu": on_gpus == 1, "gpu_memory_utilization": 0.3, "max_model_len": 512}
+    keys = recipe_keys(folder, WORK, **rollout)
+    keys["model"] = str(folder)
+    keys["learner"] = {"dtype": "bfloat16" if on_gpus else "float32"} | learner
+    return Recipe.model_validate(keys)
+
+
+def measure(pool: WorkerPool, recipe: Recipe, folder: Path, repeats: int) -> dict[str, float]:
+    """Medians over `repeats` hand-overs, after one that warms up."""
+    learner = LearnerActors(recipe, recipe.model, folder / "clips")
+    published, loaded = [], []
+    for _ in range(repeats + 1):
+        list(
+            pool.generate((), recipe.sampling.sampling(), seed=0)
+        )  # as after a batch: an engine that shares its GPU rests
+        begun = time.perf_counter()
+        ref = learner.publish_weights()
+        published.append(time.perf_counter() - begun)
+        pool.load_weights(ref)
+        loaded.append(time.perf_counter() - begun - published[-1])
+    learner.close()
+    found = {"publish_s": median(published[1:]), "load_s": median(loaded[1:]), "mib": ref.num_bytes / 2**20}
+    return found | {"seconds": found["publish_s"] + found["load_s"]}
+
+
+def table(road: str, found: dict[str, dict[str, float]]) -> TextTable:
+    lines = tuple(
+        (what, f"{of['mib']:,.1f}", f"{of['publish_s']:.3f}", f"{of['load_s']:.3f}", f"{of['seconds']:.3f}")
+        for what, of in found.items()
+    )
+    return TextTable(
+        f"Weight hand-over, {road}", ("trained", "MiB", "publish, s", "load and prove, s", "sum, s"), lines
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--model-size", type=str.lower, choices=tuple(SIZES), default="1m")
+    parser.add_argument("--road", choices=("auto", "object_store", "ipc", "nccl"), default="auto")
+    parser.add_argument("--repeats", type=int, default=5)
+    add_output_arguments(parser)
+    arguments = parser.parse_args(argv)
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name, cluster():
+        folder = Path(name)
+        write_policy(folder, arguments.model_size)
+        recipes = {what: recipe(folder, arguments.road, learner) for what, learner in TRAINED.items()}
+        of_pool = next(iter(recipes.values()))
+        road = choose_road(of_pool.rollout, torch.cuda.is_available())
+        pool = start_pool(str(folder), of_pool, folder / "clips")
+        for what, asked in recipes.items():
+            found[what] = measure(pool, asked, folder, arguments.repeats)
+        pool.close()
+    result = {
+        "question": "seconds and bytes of a weight hand-over",
+        "model_size": arguments.model_size,
+        "road": road,
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "trained": found,
+    }
+    return finish("weights", result, [table(road, found)], arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

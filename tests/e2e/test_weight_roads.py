@@ -1,0 +1,188 @@
+"""The receiving ends of the roads between GPUs, on real vLLM engines of the CPU.
+
+vLLM's registry of weight-transfer engines gets two that take the same requests as vLLM's own for ipc and nccl, checked
+by vLLM's own types, and move the tensors by other means: what only GPUs can do is left to tests/gpu.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+from ray import cloudpickle
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from rft.cluster import cluster
+from rft.recipe import Recipe
+from rft.rollout.weight_transfer import Offer, layout
+from rft.rollout.worker import engine_environment
+from rft.synthetic.policy import build_policy
+from rft.types import Probe, WeightsRef
+
+pytestmark = pytest.mark.slow
+
+GPU = "GPU-of-this-test"
+PROBE_IDS = tuple(range(40, 72))
+GAP = 1e-3
+
+
+class Rank:
+    """Has the methods of a learning process that engines call."""
+
+    def __init__(self, weights: dict[str, torch.Tensor]) -> None:
+        self.weights = weights
+        self.groups: dict[tuple[str, int], Any] = {}
+        self.calls: list[str] = []
+
+    def address(self) -> tuple[str, int]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return "127.0.0.1", int(free.getsockname()[1])
+
+    def open_group(self, address: tuple[str, int], size: int) -> None:
+        from vllm.distributed.utils import StatelessProcessGroup
+
+        self.calls.append("open")
+        self.groups[address] = StatelessProcessGroup.create(*address, rank=0, world_size=size)
+
+    def send_weights(self, address: tuple[str, int]) -> None:
+        self.calls.append("send")
+        for tensor in self.weights.values():
+            self.groups[address].broadcast_obj(tensor, src=0)
+
+    def export_weights(self) -> list[dict[str, torch.Tensor]]:
+        self.calls.append("export")
+        return [{GPU: tensor} for tensor in self.weights.values()]
+
+    def take(self, weights: dict[str, torch.Tensor]) -> list[str]:
+        """New weights; the calls so far."""
+        self.weights = weights
+        return self.calls
+
+
+class Host:
+    """An engine in a process of its own, at the end of `road`."""
+
+    def __init__(self, folder: Path, recipe: Recipe, road: str) -> None:
+        os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True))
+        from vllm.distributed.weight_transfer import WeightTransferEngineFactory
+
+        from rft.rollout import engine, weight_transfer
+
+        WeightTransferEngineFactory.register_engine("test", transfer_engine(road))
+        plain_args = engine.engine_args
+        engine.engine_args = lambda *args: plain_args(*args) | {"weight_transfer_config": {"backend": "test"}}
+        weight_transfer.choose_road = lambda rollout, use_gpu: road
+        weight_transfer.gpu_uuid = lambda worker=None: GPU
+        self.engine = engine.Engine(str(folder), recipe, use_gpu=False)
+
+    def load(self, ref: WeightsRef) -> float:
+        return self.engine.load_weights(ref, ref.tensors).result()
+
+    def rest(self) -> None:
+        self.engine.rest().result()
+
+
+def transfer_engine(road: str) -> type:
+    """For vLLM's registry."""
+    from vllm.distributed.utils import StatelessProcessGroup
+    from vllm.distributed.weight_transfer.ipc_engine import (
+        IPCWeightTransferEngine,
+        IPCWeightTransferInitInfo,
+        IPCWeightTransferUpdateInfo,
+    )
+    from vllm.distributed.weight_transfer.nccl_engine import (
+        NCCLWeightTransferEngine,
+        NCCLWeightTransferInitInfo,
+        NCCLWeightTransferUpdateInfo,
+    )
+
+    class OverIpc(IPCWeightTransferEngine):
+        def init_transfer_engine(self, init_info: IPCWeightTransferInitInfo) -> None:
+            assert not init_info.packed
+
+        def update_weights(self, update_info: dict) -> None:
+            info: IPCWeightTransferUpdateInfo = self.parse_update_info(update_info)
+            self.model.load_weights([(n, h[GPU]) for n, h in zip(info.names, info.ipc_handles, strict=True)])
+
+    class OverNccl(NCCLWeightTransferEngine):
+        def init_transfer_engine(self, info: NCCLWeightTransferInitInfo) -> None:
+            assert info.packed
+            rank = info.rank_offset + self.parallel_config.rank
+            self.group = StatelessProcessGroup.create(info.master_address, info.master_port, rank, info.world_size)
+
+        def update_weights(self, update_info: dict) -> None:
+            info: NCCLWeightTransferUpdateInfo = self.parse_update_info(update_info)
+            for name, shape in zip(info.names, info.shapes, strict=True):
+                tensor = self.group.broadcast_obj(None, src=0)
+                assert list(tensor.shape) == shape
+                self.model.load_weights([(name, tensor)])
+
+    return OverIpc if road == "ipc" else OverNccl
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("roads")
+    for seed, name in enumerate("ab"):
+        build_policy(folder / name, seed)
+    return folder / "a", folder / "b"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes cannot import a test
+    with cluster():
+        yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.mark.parametrize("road", ["ipc", "nccl"])
+def test_weights_arrive_over_the_road(road: str, policies: tuple[Path, Path]) -> None:
+    """In a fresh engine, again in the same one, in a sleeping one, and in one that comes later."""
+    recipe = Recipe.model_validate(
+        {
+            "model": str(policies[0]),
+            "tasks": {"temporal_grounding": {}},
+            "data": {"train": ["rows.jsonl"]},
+            "steps": 1,
+            "rollout": {"max_model_len": 128, "kv_cache_gib": 0.25},
+            "learner": {"dtype": "float32"},
+        }
+    )
+    rank, host_of = ray.remote(num_cpus=0)(Rank), ray.remote(num_cpus=0)(Host)
+    rank = rank.remote(moving(policies[0]))
+    host = host_of.remote(policies[0], recipe, road)
+    later = host_of.remote(policies[0], recipe, road)
+    for which in (0, 1):
+        weights = moving(policies[which])
+        ray.get(rank.take.remote(weights))
+        ref = WeightsRef(which, Offer(((GPU, rank),), layout(weights)), probe(policies[which]), str(policies[which]))
+        assert ray.get(host.load.remote(ref)) < GAP
+        ray.get(host.rest.remote())
+    assert ray.get(later.load.remote(ref)) < GAP
+    stale = WeightsRef(1, ref.tensors, probe(policies[0]), ref.model)
+    assert ray.get(host.load.remote(stale)) > 10 * GAP
+    calls = ray.get(rank.take.remote({}))
+    assert calls == (["export"] * 4 if road == "ipc" else ["open", "send", "send", "open", "send", "send"])
+    if road == "ipc":
+        elsewhere = WeightsRef(1, Offer((("GPU-elsewhere", rank),), layout(weights)), ref.probe, ref.model)
+        with pytest.raises(Exception, match=r"no learning process is on this engine's GPU .* object_store"):
+            ray.get(host.load.remote(elsewhere))
+
+
+def moving(folder: Path) -> dict[str, torch.Tensor]:
+    return {n: tensor for n, tensor in load_file(folder / "model.safetensors").items() if "visual" not in n}
+
+
+def probe(folder: Path) -> Probe:
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        logprobs = model(input_ids=torch.tensor([PROBE_IDS])).logits[0].log_softmax(-1)
+    return Probe(PROBE_IDS, tuple(logprobs[i, token].item() for i, token in enumerate(PROBE_IDS[1:])))
