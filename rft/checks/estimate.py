@@ -15,8 +15,8 @@ from rft.checks.cost import (
     update_flops,
 )
 from rft.checks.gpus import GPUS, HOST_BYTES_PER_S, SHARE_OF_BANDWIDTH, SHARE_OF_PEAK, USABLE, Gpu
-from rft.model_folder import local_config, packing_obstacle
-from rft.recipe import PATCH_PIXELS, LoraRecipe, Recipe
+from rft.model_folder import config_size_factor, local_config, packing_obstacle
+from rft.recipe import LoraRecipe, Recipe
 
 SHOWN = ("A100-80GB", "H100-SXM")
 """GPUs of a plan that asks for none."""
@@ -45,7 +45,7 @@ class Work:
         return Training(
             compute_bytes=self.number_bytes,
             train_text=learner.lora is None,
-            train_vision=learner.lora is None and not learner.freeze_vision,
+            train_vision=not learner.freezes_tower,
             has_reference=self.recipe.algorithm.beta > 0 and learner.lora is None,
             checkpointing=learner.gradient_checkpointing,
             logprob_chunk=learner.logprob_chunk,
@@ -113,7 +113,7 @@ def step_work(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) ->
     lengths = (recipe.sampling.max_completion_length,) * recipe.sampling.num_generations
     # As few and large frames as the recipe allows: they cost the tower most.
     patches = num_visual_tokens * shape.merge**2
-    frame = max(1, min(patches, recipe.video.max_pixels * shape.merge**2 // PATCH_PIXELS))
+    frame = max(1, min(patches, recipe.video.max_pixels * shape.merge**2 // config_size_factor(config) ** 2))
     group = GroupCost(num_prompt_tokens, (-(-patches // frame), 1, frame), lengths)
     return Work(recipe, shape, group, packing_obstacle(config) is None)
 
@@ -124,8 +124,8 @@ def cost_lines(
     """For the plan of `rft check`, (what, value). `gpu_name`: of GPUS."""
     work = step_work(recipe, num_prompt_tokens, num_visual_tokens)
     if work is None:
-        missing = f"{recipe.model} is no folder with a config.json of Qwen2-VL, Qwen2.5-VL or Qwen3-VL"
-        return [(gpu_name, f"nothing to tell: {missing}")] if gpu_name else []
+        missing = f"{recipe.model} is no folder with the config.json of a Qwen-VL model. Set model to one"
+        return [(gpu_name, f"nothing to tell: {missing}.")] if gpu_name else []
     tokens = recipe.prompts_per_step * work.group_tokens
     update = f"at most {tokens:,} tokens, {work.flops() / 1e12:,.3g} TFLOP, {work.rank_bytes() / 2**30:,.3g} GiB a rank"
     if gpu_name is not None:
