@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+$")
-_TRIED_TYPE = "qwen2_5_vl"
 
 PACKED_TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 """Model types whose text layers hand `packing` on to their attention function; tests compare each with copies."""
@@ -34,8 +33,8 @@ def model_problems(model: str) -> tuple[list[str], list[str]]:
         notes.append(f"{folder} holds no *.safetensors: there are no weights to train yet.")
     config = _json(folder / "config.json") or {}
     kind = config.get("model_type")
-    if kind not in (None, _TRIED_TYPE):
-        notes.append(f"the model is of type {kind}; only {_TRIED_TYPE} has been tried.")
+    if kind not in (None, *PACKED_TYPES):
+        notes.append(f"the model is of type {kind}; only {', '.join(PACKED_TYPES)} have been tried.")
     obstacle = packing_obstacle(config) if kind is not None else None
     if obstacle is not None:
         notes.append(f"a group is trained as copies of its prompt, which costs several times as much: {obstacle}.")

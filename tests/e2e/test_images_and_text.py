@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from family_policies import build_qwen2_policy, build_qwen3_policy
 from PIL import Image
-from qwen3_policy import build_qwen3_policy
 
 from rft.runs.metrics import read_metrics
 from rft.runs.records import read_rollouts
@@ -52,6 +52,22 @@ def write_mixed(folder: Path) -> Path:
     return path
 
 
+def write_recipe(folder: Path, rows: Path, side: int, **keys: object) -> Path:
+    plain = {
+        "model": str(folder / "policy"),
+        "tasks": {"multiple_choice": {}, "temporal_grounding": {}},
+        "data": {"train": [str(rows)], "eval": [str(rows)]},
+        "video": {"max_frames": 8, "min_pixels": side**2, "max_pixels": side**2},
+        "sampling": {"num_generations": 2, "max_completion_length": 12},
+        "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25},
+        "learner": {"dtype": "float32"},
+        "steps": 1,
+    }
+    path = folder / "mixed.yaml"
+    path.write_text(yaml.safe_dump(plain | keys))
+    return path
+
+
 def run(*arguments: object) -> str:
     command = [sys.executable, "-m", "rft", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
@@ -67,23 +83,18 @@ def test_a_mixed_file_is_trained_on_and_evaluated(
 ) -> None:
     build(tmp_path / "policy")
     rows, folder = write_mixed(tmp_path), RunDir(tmp_path / "run")
-    keys = {
-        "model": str(tmp_path / "policy"),
-        "tasks": {"multiple_choice": {}, "temporal_grounding": {}},
-        "data": {"train": [str(rows)], "eval": [str(rows)]},
-        "video": {"max_frames": 8, "min_pixels": side**2, "max_pixels": side**2},
-        "steps": STEPS,
-        "prompts_per_step": 6,
-        "sampling": {"num_generations": 2, "max_completion_length": 12},
-        "algorithm": {"silent_groups": "keep", "beta": 0.1},
-        "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25},
-        "learner": {"learning_rate": 1e-3, "dtype": "float32", "freeze_vision": freeze_vision},
-        "cold_start": {"data": [str(rows)], "steps": 2, "learning_rate": 3e-3, "rows_per_step": 6},
-        "eval": {"num_samples": 0},
-        "run_dir": str(folder.path),
-    }
-    recipe = tmp_path / "mixed.yaml"
-    recipe.write_text(yaml.safe_dump(keys))
+    recipe = write_recipe(
+        tmp_path,
+        rows,
+        side,
+        steps=STEPS,
+        prompts_per_step=6,
+        algorithm={"silent_groups": "keep", "beta": 0.1},
+        learner={"learning_rate": 1e-3, "dtype": "float32", "freeze_vision": freeze_vision},
+        cold_start={"data": [str(rows)], "steps": 2, "learning_rate": 3e-3, "rows_per_step": 6},
+        eval={"num_samples": 0},
+        run_dir=str(folder.path),
+    )
     run("train", recipe)
 
     steps = read_metrics(folder)
@@ -99,3 +110,11 @@ def test_a_mixed_file_is_trained_on_and_evaluated(
     assert all(part["difference"] is None and part["kl"] < 1e-6 for one in parity.values() for part in one.values())
     evaluated = json.loads(run("eval", folder.latest_checkpoint(), "--data", rows, "--json"))
     assert "multiple_choice" in json.dumps(evaluated)
+
+
+def test_engine_and_learner_agree_on_every_kind_for_qwen2_vl(tmp_path: Path) -> None:
+    build_qwen2_policy(tmp_path / "policy")
+    printed = run("check", write_recipe(tmp_path, write_mixed(tmp_path), 84, prompts_per_step=6), "--deep")
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    for kind in ("video file", "image", "text alone"):
+        assert any(line.startswith(f"multiple_choice {kind} ") and line.endswith(" agree") for line in lines), printed

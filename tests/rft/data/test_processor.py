@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from family_policies import build_qwen3_policy
 from grey_clips import SAMPLING
-from qwen3_policy import build_qwen3_policy
 from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
