@@ -158,13 +158,28 @@ def _gpu_lines(work: Work, name: str) -> list[tuple[str, str]]:
 
 
 def _learner_memory(work: Work, gpu: Gpu) -> str:
-    rollout = work.recipe.rollout
-    room = max(0.0, gpu.gib * (USABLE - (rollout.gpu_memory_utilization if rollout.share_gpu else 0)))
-    needed = work.rank_bytes() / 2**30
-    line = f"a learner needs {needed:,.3g} of {room:,.3g} GiB{' beside its engine' if rollout.share_gpu else ''}: "
-    line += "it fits" if needed <= room else f"it does not fit. {_ways_out(work, room)}"
+    demands = _demands(work, gpu)
+    line = "a learner needs " + ", ".join(f"{needed:,.3g} of {room:,.3g} GiB{when}" for needed, room, when in demands)
+    line += ": it fits" if _fits(work, gpu) else f": it does not fit. {_ways_out(work, gpu)}"
     host = host_bytes(work.shape, work.training) / 2**30
     return f"{line}; {host:,.3g} GiB of CPU memory" if host else line
+
+
+def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
+    """(GiB needed, GiB there, when) of a learner on its GPU."""
+    rollout = work.recipe.rollout
+    peak, room = work.rank_bytes() / 2**30, gpu.gib * USABLE
+    beside = max(0.0, room - gpu.gib * rollout.gpu_memory_utilization)
+    if not rollout.share_gpu:
+        return [(peak, room, "")]
+    if not rollout.engines_rest:
+        return [(peak, beside, " beside its engine")]
+    held = state_bytes(work.shape, work.training) / 2**30
+    return [(peak, room, " while its engine sleeps"), (held, beside, " while it samples")]
+
+
+def _fits(work: Work, gpu: Gpu) -> bool:
+    return all(needed <= room for needed, room, _ in _demands(work, gpu))
 
 
 def _engine_memory(work: Work, gpu: Gpu) -> str:
@@ -175,8 +190,8 @@ def _engine_memory(work: Work, gpu: Gpu) -> str:
     return line + ("they fit" if needed < room else "they do not fit. Raise rollout.gpus_per_worker")
 
 
-def _ways_out(work: Work, room: float) -> str:
-    """Single changes of the recipe with which a learner needs at most `room` GiB, as the command line takes them."""
+def _ways_out(work: Work, gpu: Gpu) -> str:
+    """Single changes of the recipe with which a learner fits, as the command line takes them."""
     recipe, learner = work.recipe, work.recipe.learner
     tokens = min(work.group_tokens, learner.max_tokens_per_forward)
     num_ranks = min(2 * learner.num_ranks, recipe.prompts_per_step)
@@ -192,6 +207,6 @@ def _ways_out(work: Work, room: float) -> str:
     found = []
     for name, change in changes.items():
         changed = recipe.model_copy(update={"learner": learner.model_copy(update=change)})
-        if replace(work, recipe=changed).rank_bytes() / 2**30 <= room:
+        if _fits(replace(work, recipe=changed), gpu):
             found.append(f"learner.{name}")
     return f"It would with one of {', '.join(found)}" if found else "No key of learner alone changes that"
