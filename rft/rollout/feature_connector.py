@@ -54,7 +54,11 @@ class FeatureConnector(ECConnectorBase):  # type: ignore[misc]
         self._folder = FeatureFolder(Path(given["directory"]), given["max_gib"])
         self._dtype = vllm_config.model_config.dtype
         self._looked_up: dict[str, Tensor] = {}
+        """In this step."""
         self._wanted: dict[str, Tensor] = {}
+        """Of these, what takes part in the step."""
+        self._waiting: dict[str, Tensor] = {}
+        """Looked up in the step before, by a prompt that did not fit in."""
         self.num_encoded = 0
         """Clips that the tower was given. This and the next by the scheduler's connector."""
         self.num_found = 0
@@ -63,7 +67,9 @@ class FeatureConnector(ECConnectorBase):  # type: ignore[misc]
     def has_cache_item(self, identifier: str) -> bool:
         """In the scheduler: whether the clip's features are kept. It reads them at once."""
         tower, key = tower_and_key(identifier)
-        features = self._folder.load(tower, key) if tower else None
+        features = self._waiting.get(identifier)
+        if features is None and tower:
+            features = self._folder.load(tower, key)
         if features is None:
             return False
         self._looked_up[identifier] = features
@@ -79,8 +85,9 @@ class FeatureConnector(ECConnectorBase):  # type: ignore[misc]
             self.num_encoded += 1
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> Found:
-        """In the scheduler: what this step needs; the next one begins with nothing."""
+        """In the scheduler, at the end of its part of a step: what the workers need."""
         found = Found(self._wanted)
+        self._waiting = {name: one for name, one in self._looked_up.items() if name not in self._wanted}
         self._looked_up, self._wanted = {}, {}
         return found
 
