@@ -91,6 +91,14 @@ def test_every_task(tmp_path: Path, task: str, target: dict[str, Any], answer: s
     assert row["reward"] == sum(scores.values())
 
 
+def test_the_answer_is_what_the_first_reward_read(tmp_path: Path) -> None:
+    row = {"completion": "<answer>B</answer><glue>[(1, 2)]</glue>", "target": {"choice": "C", "spans": [[1, 3]]}}
+    for asked, answer in ((("iou=1", "accuracy=1"), "[(1, 2)]"), (("accuracy=1", "iou=1"), "B")):
+        assert scored(tmp_path, [row], "grounded_qa", rewards=asked)[0]["answer"] == answer
+    unclosed = {**row, "completion": "<answer>B</answer>"}
+    assert scored(tmp_path, [unclosed], "grounded_qa", rewards=("iou=1", "accuracy=1"))[0]["answer"] == "B"
+
+
 def test_the_two_readings(tmp_path: Path) -> None:
     rows = [{"completion": f"{THINK}<answer>10s to 20s</answer>", "target": SPAN}]
     assert scored(tmp_path, rows, fidelity="as_published")[0]["scores"]["iou"] == 0
