@@ -27,9 +27,9 @@ class DataRecipe(Section):
     eval: tuple[Path, ...] = ()
     """JSONL files of held-out rows."""
     video_root: Path | None = None
-    """Folder that relative video paths start from; default: the folder of the JSONL file."""
+    """Folder that relative paths of videos and images start from; default: the folder of the JSONL file."""
     max_bad_share: float = Field(0.01, ge=0, le=1)
-    """Share of rows whose video may fail to decode before the run stops."""
+    """Share of rows whose video or image may fail to decode before the run stops."""
     drop_solved: float | None = Field(None, gt=0, le=1)
     """Rows whose group earned this share of its answer's rewards (the form's left aside) are not asked again, as long
     as enough others are left for a step; null: every row is asked in each round."""
@@ -43,9 +43,9 @@ class VideoRecipe(Section):
     max_frames: int = Field(768, ge=2)
     """Frames of a long clip, even where its length times fps is more."""
     min_pixels: int = Field(16 * PATCH_PIXELS, gt=0)
-    """Least pixels of a frame."""
+    """Least pixels of a frame or image."""
     max_pixels: int = Field(768 * PATCH_PIXELS, gt=0)
-    """Most pixels of a frame."""
+    """Most pixels of a frame or image."""
     total_pixels: int = Field(3584 * PATCH_PIXELS, gt=0)
     """Pixel budget of a clip; divides by the number of frame pairs."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
@@ -316,7 +316,7 @@ class SecondLookRecipe(Section):
 
 class ParityRecipe(Section):
     prompts_per_task: int = Field(2, ge=1)
-    """Prompts of each task and kind of video that engine and learner both read before the first step."""
+    """Prompts of each task and kind of what is shown that engine and learner both read before the first step."""
     max_ratio: float = Field(1.05, gt=1)
     """Largest mean of exp |difference of log-probabilities| between the two."""
     max_kl: float = Field(0.015, gt=0)
