@@ -80,16 +80,22 @@ def gpu_options(recipe: Recipe, place: int, num_gpus: int) -> dict[str, Any]:
     """What ray.remote is told of the GPUs of a process: engine or learning process number `place`.
 
     Where they share GPUs the two with the same number get the same one; by itself Ray would put two engines together.
+    ClusterError: there is no GPU of that number.
     """
-    if not ray.cluster_resources().get("GPU", 0):
+    num_here = int(ray.cluster_resources().get("GPU", 0))
+    if num_here == 0:
         return {"num_gpus": 0}
     if not recipe.rollout.share_gpu:
         return {"num_gpus": num_gpus}
+    if place >= num_here:
+        raise ClusterError(
+            f"rollout.share_gpu: engine or learning process {place + 1} needs a GPU of its number, and Ray finds "
+            f"{num_here}. Lower rollout.num_workers and learner.num_ranks."
+        )
     try:
         group = ray.util.get_placement_group(SHARED_GPUS)
     except ValueError:
-        num_places = max(recipe.rollout.num_workers, recipe.learner.num_ranks)
-        group = ray.util.placement_group([{"GPU": 1}] * num_places, name=SHARED_GPUS)
+        group = ray.util.placement_group([{"GPU": 1}] * num_here, name=SHARED_GPUS)
     return {"num_gpus": 0.5, "scheduling_strategy": PlacementGroupSchedulingStrategy(group, place)}
 
 

@@ -20,6 +20,7 @@ from transformers import AutoModelForImageTextToText
 
 from rft.cluster import cluster
 from rft.recipe import Recipe
+from rft.rollout.weight_sender import WeightSender
 from rft.rollout.weight_transfer import Offer, layout
 from rft.rollout.worker import engine_environment
 from rft.synthetic.policy import build_policy
@@ -175,6 +176,24 @@ def test_weights_arrive_over_the_road(road: str, policies: tuple[Path, Path]) ->
         elsewhere = WeightsRef(1, Offer((("GPU-elsewhere", rank),), layout(weights)), ref.probe, ref.model)
         with pytest.raises(Exception, match=r"no learning process is on this engine's GPU .* object_store"):
             ray.get(host.load.remote(elsewhere))
+
+
+def test_the_sending_end_fits_the_trainer_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it but the group, which is NCCL's."""
+    from vllm.distributed.weight_transfer import VLLMWeightSyncClient, nccl_engine
+
+    met = []
+    monkeypatch.setattr(nccl_engine, "open_trainer_endpoint", met.append)
+    sender = WeightSender()
+    sender.open_group(("127.0.0.1", 1234), 3)
+    assert [(of.master_address, of.master_port, of.world_size, of.is_sender) for of in met] == [
+        ("127.0.0.1", 1234, 3, True)
+    ]
+    (trainer,) = sender._groups.values()
+    assert isinstance(trainer.client, VLLMWeightSyncClient)
+    for weights in ({"a": torch.zeros(2)}, {"b": torch.ones(3, dtype=torch.bfloat16), "c": torch.ones(1)}):
+        sender._staged.weights = weights
+        assert dict(trainer._checked_iter(trainer.source, trainer.source.metadata())) == weights
 
 
 def moving(folder: Path) -> dict[str, torch.Tensor]:

@@ -80,6 +80,8 @@ def test_an_engine_and_a_learning_process_share_a_gpu() -> None:
         options = [gpu_options(recipe, place, num_gpus=1) for _ in ("engines", "ranks") for place in (0, 1)]
         processes = [remote.options(**of).remote() for of in options]
         gpus = ray.get([process.gpus.remote() for process in processes])
+        with pytest.raises(ClusterError, match="learning process 3 needs a GPU of its number, and Ray finds 2"):
+            gpu_options(recipe, 2, num_gpus=1)
         apart = gpu_options(Recipe.model_validate(keys), 1, num_gpus=2)
     assert gpus[:2] == gpus[2:]
     assert sorted(gpus[:2]) == [[0], [1]]
