@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from rft.errors import DataError
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length
-from rft.learner.vision import VideoInput
+from rft.learner.vision import VisualInput
 from rft.types import Prompt, TrainSample
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class MicroBatch:
     """[N, T], 0 outside `sampled`."""
     sampled: Tensor
     """[N, T], True at tokens that an engine drew: all but those of ground truths."""
-    reference_video: VideoInput | None
+    reference_visual: VisualInput | None
     """What the reference sees, where its tower is another than the policy's."""
     is_filler: bool
     """Run for the sake of the other ranks only; counts for nothing."""
@@ -65,7 +65,7 @@ class MicroBatch:
             advantages=self.advantages.to(device),
             rollout_logprobs=self.rollout_logprobs.to(device),
             sampled=self.sampled.to(device),
-            reference_video=self.reference_video and self.reference_video.to(device),
+            reference_visual=self.reference_visual and self.reference_visual.to(device),
         )
 
     def unpack(self, values: Tensor) -> Tensor:
@@ -115,13 +115,13 @@ def encode_group(
         inputs.token_ids,
         prompt_positions(model, inputs.token_ids, inputs.grid, seconds),
         [sample.completion.token_ids for sample in group.samples],
-        video_input(inputs, frames),
+        visual_input(inputs, frames),
     )
 
 
-def video_input(inputs: "PromptInputs", frames: "Frames | None") -> VideoInput | None:
+def visual_input(inputs: "PromptInputs", frames: "Frames | None") -> VisualInput | None:
     """What a prompt shows, for the tower; None: text alone."""
-    return VideoInput(inputs.patches, inputs.grid, frames.key) if frames and inputs.grid is not None else None
+    return VisualInput(inputs.patches, inputs.grid, frames.key) if frames and inputs.grid is not None else None
 
 
 def prompt_positions(
@@ -162,7 +162,7 @@ def prompt_positions(
 def micro_batch(
     groups: Sequence[SampleGroup],
     packed: PackedBatch,
-    reference_video: VideoInput | None,
+    reference_visual: VisualInput | None,
     dtype: torch.dtype,
     *,
     is_filler: bool,
@@ -178,6 +178,6 @@ def micro_batch(
         advantages=torch.tensor([sample.advantage for sample in samples], dtype=dtype),
         rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs),
         sampled=mask & is_drawn[:, None],
-        reference_video=reference_video,
+        reference_visual=reference_visual,
         is_filler=is_filler,
     )

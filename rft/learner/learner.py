@@ -20,7 +20,7 @@ from rft.learner.batch import (
     encode_group,
     group_samples,
     micro_batch,
-    video_input,
+    visual_input,
     with_tokens,
 )
 from rft.learner.model import TokenLogprobs
@@ -109,7 +109,7 @@ class Learner:
             num_bytes += inputs.num_bytes
             if num_bytes > MAX_CACHED_BYTES:
                 return
-            self._policies.expect(video_input(inputs, frames))
+            self._policies.expect(visual_input(inputs, frames))
 
     def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
         """Train on one batch of rollouts: num_iterations optimizer updates; returns the batch's metrics.
@@ -226,7 +226,7 @@ class Learner:
             seconds = self.recipe.learner.seconds_per_grid
             encoded = [encode_group(group, self.processor, self.clips, self._model, seconds) for group in chosen]
             batch = self._policies.batch(encoded, self.processor.eos_token_id)  # moved when it is its turn
-            seen = self._policies.reference_video(encoded)
+            seen = self._policies.reference_visual(encoded)
             batches.append(micro_batch(chosen, batch, seen, _loss_dtype(self.dtype), is_filler=not places))
         return batches
 
@@ -260,7 +260,7 @@ class Learner:
         if number == len(fixed):
             reference_logprobs = None
             if algorithm.beta > 0:
-                logprobs = self._policies.reference_logprobs(batch.packed, batch.reference_video)
+                logprobs = self._policies.reference_logprobs(batch.packed, batch.reference_visual)
                 reference_logprobs = batch.unpack(logprobs)
             fixed.append(FixedLogprobs(policy_logprobs.detach(), reference_logprobs))
         output = LOSSES[algorithm.loss_type](

@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from rft.errors import DataError
 from rft.learner.attention import Packing, pack_text_attention, why_not_packed
 from rft.learner.packing import PackedBatch
-from rft.learner.vision import batch_vision_windows, embed_patches_as_matrix, encode_video
+from rft.learner.vision import batch_vision_windows, embed_patches_as_matrix, encode_visual
 from rft.recipe import LoraRecipe
 
 
@@ -92,7 +92,7 @@ class Policy(nn.Module):
         self.chunk = chunk
         self.banned = tuple(sorted(set(banned)))
         self.num_encoded_videos = 0
-        """Videos that the vision tower has seen."""
+        """Clips and images that the vision tower has seen."""
 
     def forward(self, batch: PackedBatch, *, as_sampled: bool = True) -> TokenLogprobs:
         """Log-probabilities of the batch's completion tokens.
@@ -117,14 +117,14 @@ class Policy(nn.Module):
         inputs: dict[str, object] = {}
         if batch.groups is not None:
             inputs["packing"] = Packing(batch.groups, batch.token_ids.device)
-        video, ids = batch.video, batch.token_ids
-        if video is not None:
+        visual, ids = batch.visual, batch.token_ids
+        if visual is not None:
             # transformers fills the places of images apart from those of videos; here both lie in the order of the rows.
             ids = ids.masked_fill(ids == self.model.config.image_token_id, self.model.config.video_token_id)
-            features = video.features
+            features = visual.features
             if features is None:
-                features = encode_video(self.model, video)
-                self.num_encoded_videos += len(video.grid)
+                features = encode_visual(self.model, visual)
+                self.num_encoded_videos += len(visual.grid)
             inputs["mm_encoder_outputs"] = {"video": features}
         hidden: Tensor = self.model.model(
             input_ids=ids, position_ids=batch.position_ids, use_cache=False, **inputs

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rft.learner.attention import GroupShape
-from rft.learner.vision import VideoInput, join_videos
+from rft.learner.vision import VisualInput, join_visuals
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class PackedGroup:
     shape: GroupShape
     labels: Tensor
     """[M], tokens of the completions, one after the other; M = L - (P - 1)."""
-    video: VideoInput | None
+    visual: VisualInput | None
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     def copies(self) -> "tuple[PackedGroup, ...]":
-        """A group of its own for each completion, with the prompt and its video again."""
+        """A group of its own for each completion, with the prompt and what it shows again."""
         prefix = self.shape.num_prefix
         starts = accumulate(self.shape.lengths, initial=prefix)
         return tuple(
@@ -65,7 +65,7 @@ class PackedBatch:
     """[M], places in the flattened [B * L] whose next token is a completion token."""
     labels: Tensor
     """[M], those completion tokens, in the order of the groups and their completions."""
-    video: VideoInput | None
+    visual: VisualInput | None
     """Of all groups, in the order of their rows."""
     num_tokens: int
     """Without padding."""
@@ -77,7 +77,7 @@ class PackedBatch:
             position_ids=self.position_ids.to(device, non_blocking=True),
             scored=self.scored.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
-            video=self.video.to(device) if self.video else None,
+            visual=self.visual.to(device) if self.visual else None,
         )
 
 
@@ -89,7 +89,7 @@ def pack_group(
     prompt_ids: Sequence[int],
     prompt_positions: Tensor,
     completions: Sequence[Sequence[int]],
-    video: VideoInput | None = None,
+    visual: VisualInput | None = None,
 ) -> PackedGroup:
     """`prompt_positions`: [3, P], the model's own M-RoPE positions of the prompt."""
     prefix, last = list(prompt_ids[:-1]), prompt_ids[-1]
@@ -105,7 +105,7 @@ def pack_group(
         position_ids=torch.cat([prompt_positions[:, :-1], prompt_positions[:, -1:] + torch.tensor(places)], dim=1),
         shape=GroupShape(len(prefix), tuple(len(completion) for completion in completions)),
         labels=torch.tensor(labels, dtype=torch.long),
-        video=video,
+        visual=visual,
     )
 
 
@@ -124,7 +124,7 @@ def join_groups(groups: Sequence[PackedGroup]) -> PackedBatch:
         groups=tuple(group.shape for group in groups),
         scored=scored.nonzero()[:, 0],
         labels=torch.cat([group.labels for group in groups]),
-        video=join_videos([group.video for group in groups]),
+        visual=join_visuals([group.visual for group in groups]),
         num_tokens=length,
     )
 
@@ -149,7 +149,7 @@ def copy_groups(groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:
         groups=None,
         scored=((places >= starts) & (places < ends)).flatten().nonzero()[:, 0],
         labels=torch.cat([copy.labels for copy in copies]),
-        video=join_videos([copy.video for copy in copies]),
+        visual=join_visuals([copy.visual for copy in copies]),
         num_tokens=int(ends.sum()),
     )
 

@@ -18,10 +18,10 @@ from rft.learner.packing import PackedBatch, PackedGroup, batch_groups
 from rft.learner.sharding import init_alone, shard
 from rft.learner.vision import (
     FeatureCache,
-    VideoFeatures,
-    VideoInput,
-    encode_video,
-    join_videos,
+    VisualFeatures,
+    VisualInput,
+    encode_visual,
+    join_visuals,
     tower_fingerprint,
     tower_is_frozen,
 )
@@ -59,7 +59,7 @@ class Policies:
 
     @property
     def num_encoded_videos(self) -> int:
-        """Passes of the policy's tower over a video so far, by this rank."""
+        """Passes of the policy's tower over a clip or image so far, by this rank."""
         return self.policy.num_encoded_videos + (self._features.num_encoded if self._features else 0)
 
     @property
@@ -71,25 +71,25 @@ class Policies:
         """The groups as the policy reads them. `kept`: with features that are kept; False: the tower looks anew."""
         if self._features is not None:
             see = self._features.fill if kept else self._features.look
-            groups = [replace(group, video=see(group.video)) for group in groups]
+            groups = [replace(group, visual=see(group.visual)) for group in groups]
         return batch_groups(groups, pad_id, packed=self.is_packed)
 
-    def reference_video(self, groups: Sequence[PackedGroup]) -> VideoInput | None:
+    def reference_visual(self, groups: Sequence[PackedGroup]) -> VisualInput | None:
         """What the reference reads in place of the batch's videos; None: the same."""
         if self._reference_features is None:
             return None
-        return join_videos([self._reference_features.fill(group.video) for group in groups])
+        return join_visuals([self._reference_features.fill(group.visual) for group in groups])
 
-    def expect(self, video: VideoInput | None) -> None:
-        """Let the reference's own tower see a video ahead."""
+    def expect(self, visual: VisualInput | None) -> None:
+        """Let the reference's own tower see a clip or image ahead."""
         if self._reference_features is not None:
-            self._reference_features.fill(video)
+            self._reference_features.fill(visual)
 
     @torch.no_grad()
-    def reference_logprobs(self, batch: PackedBatch, video: VideoInput | None) -> Tensor:
-        """[M]. `video`: as `reference_video` gave it."""
+    def reference_logprobs(self, batch: PackedBatch, visual: VisualInput | None) -> Tensor:
+        """[M]. `visual`: as `reference_visual` gave it."""
         if self._reference is not None:
-            reference: Tensor = self._reference(replace(batch, video=video or batch.video)).logprobs
+            reference: Tensor = self._reference(replace(batch, visual=visual or batch.visual)).logprobs
             return reference
         adapters = lora_layers(self.model).values()
         for layer in adapters:
@@ -139,9 +139,9 @@ class Policies:
         loading = self._loading
         tower = model.model.visual.to(device=loading.device, dtype=loading.dtype)
 
-        def encode(video: VideoInput) -> VideoFeatures:
+        def encode(visual: VisualInput) -> VisualFeatures:
             with torch.no_grad():
-                return encode_video(model, video.to(loading.device))
+                return encode_visual(model, visual.to(loading.device))
 
         directory = loading.features_dir
         folder = FeatureFolder(directory, self._recipe.video.cache_gib) if directory else None

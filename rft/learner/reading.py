@@ -41,7 +41,7 @@ def read_group(
         text=processor.tokenizer.decode(inputs.token_ids),
         token_ids=tuple(packed.token_ids[:num_tokens].tolist()),
         clip=frames.key if frames else "",
-        grid=tuple(packed.video.grid[0].tolist()) if packed.video else (),
+        grid=tuple(packed.visual.grid[0].tolist()) if packed.visual else (),
         seconds_per_grid=_seconds(inputs.seconds_per_grid, seconds_per_grid),
         position_ids=tuple(tuple(row) for row in packed.position_ids[:, :num_tokens].tolist()),
         logprobs=tuple(tuple(values.tolist()) for values in torch.split(logprobs(packed).cpu(), lengths)),

@@ -21,47 +21,47 @@ MAX_MEMORY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class VideoFeatures:
-    """What the tower makes of videos, under the names by which transformers takes it back."""
+class VisualFeatures:
+    """What the tower makes of clips and images, under the names by which transformers takes it back."""
 
     pooler_output: tuple[Tensor, ...]
-    """Per video [visual tokens, width]."""
+    """Per clip or image [visual tokens, width]."""
     deepstack_features: tuple[tuple[Tensor, ...], ...] = ()
-    """Qwen3-VL: per inner layer and video, of the same shape."""
+    """Qwen3-VL: per inner layer and clip or image, of the same shape."""
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (*self.pooler_output, *(tensor for layer in self.deepstack_features for tensor in layer))
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> "VideoFeatures":
-        return VideoFeatures(
+    def map(self, change: Callable[[Tensor], Tensor]) -> "VisualFeatures":
+        return VisualFeatures(
             tuple(change(tensor) for tensor in self.pooler_output),
             tuple(tuple(change(tensor) for tensor in layer) for layer in self.deepstack_features),
         )
 
     def side_by_side(self) -> Tensor:
-        """[visual tokens, width * (1 + inner layers)] of the one video, as vLLM's towers give it."""
+        """[visual tokens, width * (1 + inner layers)] of the one clip or image, as vLLM's towers give it."""
         return torch.cat(self.tensors(), dim=1)
 
     @staticmethod
-    def of_one(features: Tensor, width: int) -> "VideoFeatures":
+    def of_one(features: Tensor, width: int) -> "VisualFeatures":
         """`features`: as `side_by_side` gives them; `width`: of one layer's."""
         last, *inner = torch.split(features, width, dim=1)
-        return VideoFeatures((last,), tuple((layer,) for layer in inner))
+        return VisualFeatures((last,), tuple((layer,) for layer in inner))
 
 
 @dataclass(frozen=True, slots=True)
-class VideoInput:
-    """Videos for the tower, or what it made of them."""
+class VisualInput:
+    """Clips and images for the tower, or what it made of them."""
 
     pixels: Tensor | None
-    """[patches of all videos, values of a patch]; None beside `features`."""
+    """[patches of them all, values of a patch]; None beside `features`."""
     grid: Tensor
-    """[videos, 3]: frame pairs, rows and columns of patches."""
+    """[clips and images, 3]: frame pairs (of an image: 1), rows and columns of patches."""
     key: str | None = None
-    """Names content and sampling of the one video; None: not known."""
-    features: VideoFeatures | None = None
+    """Names content and sampling of the one there is; None: not known."""
+    features: VisualFeatures | None = None
 
-    def to(self, device: torch.device) -> "VideoInput":
+    def to(self, device: torch.device) -> "VisualInput":
         return replace(
             self,
             pixels=None if self.pixels is None else self.pixels.to(device, non_blocking=True),
@@ -70,31 +70,31 @@ class VideoInput:
         )
 
 
-def join_videos(videos: Sequence[VideoInput | None]) -> VideoInput | None:
+def join_visuals(visuals: Sequence[VisualInput | None]) -> VisualInput | None:
     """All in one, in order; None where there is none. Either all have features or none has."""
-    shown = [video for video in videos if video is not None]
+    shown = [visual for visual in visuals if visual is not None]
     if not shown:
         return None
-    grid = torch.cat([video.grid for video in shown])
-    features = [video.features for video in shown if video.features is not None]
+    grid = torch.cat([visual.grid for visual in shown])
+    features = [visual.features for visual in shown if visual.features is not None]
     if not features:
-        return VideoInput(torch.cat([video.pixels for video in shown if video.pixels is not None]), grid)
+        return VisualInput(torch.cat([visual.pixels for visual in shown if visual.pixels is not None]), grid)
     assert len(features) == len(shown)
     layers = zip(*(one.deepstack_features for one in features), strict=True)
-    return VideoInput(
+    return VisualInput(
         None,
         grid,
-        features=VideoFeatures(
+        features=VisualFeatures(
             tuple(tensor for one in features for tensor in one.pooler_output),
-            tuple(tuple(tensor for videos in layer for tensor in videos) for layer in layers),
+            tuple(tuple(tensor for visuals in layer for tensor in visuals) for layer in layers),
         ),
     )
 
 
-def encode_video(model: PreTrainedModel, video: VideoInput) -> VideoFeatures:
-    """One pass of the tower."""
-    found = model.model.get_video_features(video.pixels, video.grid, return_dict=True)
-    return VideoFeatures(
+def encode_visual(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures:
+    """One pass of the tower, which sees an image as a clip of one frame pair."""
+    found = model.model.get_video_features(visual.pixels, visual.grid, return_dict=True)
+    return VisualFeatures(
         tuple(found.pooler_output),
         tuple(tuple(layer) for layer in getattr(found, "deepstack_features", None) or ()),
     )
@@ -109,7 +109,7 @@ class FeatureCache:
 
     def __init__(
         self,
-        encode: Callable[[VideoInput], VideoFeatures],
+        encode: Callable[[VisualInput], VisualFeatures],
         tower: str,
         width: int,
         folder: FeatureFolder | None,
@@ -123,33 +123,33 @@ class FeatureCache:
         self._encode = encode
         self._width = width
         self._folder = folder
-        self._memory: OrderedDict[str, VideoFeatures] = OrderedDict()
+        self._memory: OrderedDict[str, VisualFeatures] = OrderedDict()
         self._memory_bytes = 0
 
-    def fill(self, video: VideoInput | None) -> VideoInput | None:
-        """`video` with its features, on the CPU, in place of its pixels."""
-        if video is None:
+    def fill(self, visual: VisualInput | None) -> VisualInput | None:
+        """`visual` with its features, on the CPU, in place of its pixels."""
+        if visual is None:
             return None
-        features = self._find(video.key)
+        features = self._find(visual.key)
         if features is None:
-            features = self._look(video)
-            if video.key is not None:
-                self._remember(video.key, features)
+            features = self._look(visual)
+            if visual.key is not None:
+                self._remember(visual.key, features)
                 if self._folder is not None:
-                    self._folder.store(self.tower, video.key, features.side_by_side())
+                    self._folder.store(self.tower, visual.key, features.side_by_side())
         else:
             self.num_hits += 1
-        return replace(video, pixels=None, features=features)
+        return replace(visual, pixels=None, features=features)
 
-    def look(self, video: VideoInput | None) -> VideoInput | None:
+    def look(self, visual: VisualInput | None) -> VisualInput | None:
         """As `fill`, by this tower whatever is kept: to compare it with the tower of an engine."""
-        return video and replace(video, pixels=None, features=self._look(video))
+        return visual and replace(visual, pixels=None, features=self._look(visual))
 
-    def _look(self, video: VideoInput) -> VideoFeatures:
+    def _look(self, visual: VisualInput) -> VisualFeatures:
         self.num_encoded += 1
-        return self._encode(video).map(lambda tensor: tensor.detach().cpu())
+        return self._encode(visual).map(lambda tensor: tensor.detach().cpu())
 
-    def _find(self, key: str | None) -> VideoFeatures | None:
+    def _find(self, key: str | None) -> VisualFeatures | None:
         if key is None:
             return None
         if key in self._memory:
@@ -158,18 +158,18 @@ class FeatureCache:
         stored = self._folder.load(self.tower, key) if self._folder else None
         if stored is None:
             return None
-        features = VideoFeatures.of_one(stored, self._width)
+        features = VisualFeatures.of_one(stored, self._width)
         self._remember(key, features)
         return features
 
-    def _remember(self, key: str, features: VideoFeatures) -> None:
+    def _remember(self, key: str, features: VisualFeatures) -> None:
         self._memory[key] = features
         self._memory_bytes += _num_bytes(features)
         while self._memory_bytes > MAX_MEMORY_BYTES:
             self._memory_bytes -= _num_bytes(self._memory.popitem(last=False)[1])
 
 
-def _num_bytes(features: VideoFeatures) -> int:
+def _num_bytes(features: VisualFeatures) -> int:
     return sum(tensor.nbytes for tensor in features.tensors())
 
 

@@ -31,7 +31,7 @@ from rft.learner.batch import prompt_positions
 from rft.learner.learner import Learner
 from rft.learner.model import Policy
 from rft.learner.packing import batch_groups, pack_group
-from rft.learner.vision import VideoInput
+from rft.learner.vision import VisualInput
 from rft.model_folder import packing_obstacle
 
 COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, END))
@@ -108,7 +108,7 @@ def test_packed_equals_the_model_on_each_completion_alone(
     groups = []
     for inputs in prompts:
         positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
-        shown = None if inputs.grid is None else VideoInput(inputs.patches.double(), inputs.grid)
+        shown = None if inputs.grid is None else VisualInput(inputs.patches.double(), inputs.grid)
         groups.append(pack_group(inputs.token_ids, positions, COMPLETIONS, shown))
     batch = batch_groups(groups, END, packed=True)
     policy = Policy(model, temperature=0.7, banned=FakeProcessor.banned_token_ids, chunk=4)

@@ -14,7 +14,7 @@ from rft.learner.attention import GroupShape
 from rft.learner.batch import prompt_positions
 from rft.learner.model import Policy
 from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, pack_group, packed_length, split_groups
-from rft.learner.vision import VideoInput
+from rft.learner.vision import VisualInput
 
 COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, 17, 18, END))
 
@@ -38,7 +38,7 @@ def packed(model: PreTrainedModel, text: str, completions: Sequence[Sequence[int
     inputs = FakeProcessor().encode(prompt("p", text), None)
     positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
     return pack_group(
-        inputs.token_ids, positions, completions, VideoInput(inputs.patches, inputs.grid)
+        inputs.token_ids, positions, completions, VisualInput(inputs.patches, inputs.grid)
     )
 
 

@@ -15,9 +15,9 @@ from rft.learner.vision import (
     VISION_ATTENTION,
     FeatureCache,
     PatchEmbedding,
-    VideoFeatures,
-    VideoInput,
-    join_videos,
+    VisualFeatures,
+    VisualInput,
+    join_visuals,
     tower_fingerprint,
 )
 from rft.learner.weights import trainable
@@ -108,8 +108,8 @@ def test_another_tower_has_another_fingerprint(tmp_path: Path, tiny_dir: Path) -
     assert tower_fingerprint(tower) != tower_fingerprint(exact(tiny_dir).model.visual.float())
 
 
-def video(key: str | None, value: float = 0.0) -> VideoInput:
-    return VideoInput(torch.full((4, 2), value), torch.tensor([[1, 2, 2]]), key)
+def video(key: str | None, value: float = 0.0) -> VisualInput:
+    return VisualInput(torch.full((4, 2), value), torch.tensor([[1, 2, 2]]), key)
 
 
 class Tower:
@@ -118,12 +118,12 @@ class Tower:
     def __init__(self) -> None:
         self.seen: list[float] = []
 
-    def __call__(self, one: VideoInput) -> VideoFeatures:
+    def __call__(self, one: VisualInput) -> VisualFeatures:
         assert one.pixels is not None
         value = one.pixels[0, 0]
         self.seen.append(value.item())
         layers = ((torch.full((1, 1000), 10.0),), (torch.full((1, 1000), 20.0),))
-        return VideoFeatures((value.expand(1, 1000),), layers)
+        return VisualFeatures((value.expand(1, 1000),), layers)
 
 
 def cache(tower: Tower, directory: Path | None, max_gib: float = 1.0) -> FeatureCache:
@@ -207,10 +207,10 @@ def test_what_an_engine_left_in_the_folder_is_what_the_learner_trains_on(
 def test_joined_videos_keep_their_order() -> None:
     tower = Tower()
     kept = cache(tower, None)
-    joined = join_videos([kept.fill(video("a", 1.0)), None, kept.fill(video("b", 2.0))])
+    joined = join_visuals([kept.fill(video("a", 1.0)), None, kept.fill(video("b", 2.0))])
     assert joined is not None
     assert joined.features is not None
     assert [tensor[0, 0].item() for tensor in joined.features.pooler_output] == [1.0, 2.0]
     assert [len(layer) for layer in joined.features.deepstack_features] == [2, 2]
     assert joined.grid.shape == (2, 3)
-    assert join_videos([None, None]) is None
+    assert join_visuals([None, None]) is None
