@@ -17,9 +17,7 @@ TEMPLATE_TOKENS = 64
 
 
 @lru_cache(maxsize=4096)
-def visual_tokens(
-    sampling: VideoSampling, clip_s: float | None, factor: int = 28, *, tells_times: bool = False
-) -> int:
+def visual_tokens(sampling: VideoSampling, clip_s: float | None, factor: int = 28, *, tells_times: bool = False) -> int:
     """Most visual tokens of a clip of that many seconds, times in words included; None: of any clip.
 
     `factor`: of the model, see rft.model_folder.size_factor. Holds for frames of at least min_pixels: smaller ones are

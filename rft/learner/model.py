@@ -119,7 +119,7 @@ class Policy(nn.Module):
             inputs["packing"] = Packing(batch.groups, batch.token_ids.device)
         visual, ids = batch.visual, batch.token_ids
         if visual is not None:
-            # transformers fills the places of images apart from those of videos; here both lie in the order of the rows.
+            # transformers fills images' places apart from videos'; here both lie in the order of the rows.
             ids = ids.masked_fill(ids == self.model.config.image_token_id, self.model.config.video_token_id)
             features = visual.features
             if features is None:
