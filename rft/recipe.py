@@ -57,7 +57,7 @@ class VideoRecipe(Section):
     cache_dir: Path | None = None
     """Where decoded clips are kept; default: `clips` inside the run folder."""
     cache_gib: float = Field(20.0, gt=0)
-    """Size at which the least recently used clips are dropped."""
+    """Size at which the least recently used clips are dropped; features of a frozen tower may take as much again."""
 
     def sampling(self) -> VideoSampling:
         return VideoSampling(
