@@ -4,7 +4,8 @@ Between GPUs the learner keeps copies of what it publishes on its own GPU, and e
 a worker that replaces a dead one gets the same weights in the same way, whatever the others do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -22,7 +23,7 @@ Layout = dict[str, list[Any]]
 
 Road = Literal["object_store", "ipc", "nccl"]
 
-FALL_BACK = "rollout.weight_transfer: object_store takes the way through the CPU's memory."
+FALL_BACK = "Between GPUs, rollout.weight_transfer: object_store takes the way through the CPU's memory."
 
 
 class TransferFailed(Exception):
@@ -95,12 +96,13 @@ class IpcReceiver:
         engine.collective_rpc("init_weight_transfer_engine", args=({"packed": False},))
 
     def receive(self, offer: Offer) -> None:
-        (gpu,) = self._engine.collective_rpc(gpu_uuid)
-        rank = dict(offer.ranks).get(gpu)
-        if rank is None:
-            raise TransferFailed(f"no learning process is on this engine's GPU {gpu}. {FALL_BACK}")
-        handles = ray.get(rank.export_weights.remote())
-        update(self._engine, {**offer.layout, "ipc_handles": handles}, "ipc")
+        with blaming("ipc"):
+            (gpu,) = self._engine.collective_rpc(gpu_uuid)
+            rank = dict(offer.ranks).get(gpu)
+            if rank is None:
+                raise LookupError(f"no learning process is on this engine's GPU {gpu}")
+            handles = ray.get(rank.export_weights.remote())
+            update(self._engine, {**offer.layout, "ipc_handles": handles})
 
 
 class NcclReceiver:
@@ -115,33 +117,38 @@ class NcclReceiver:
 
     def receive(self, offer: Offer) -> None:
         (_, sender), *_ = offer.ranks
-        if self._address is None:
-            self._address = self._join(sender)
-        sent = sender.send_weights.remote(self._address)
-        update(self._engine, offer.layout, "nccl")
-        ray.get(sent)
+        with blaming("nccl"):
+            if self._address is None:
+                self._address = self._join(sender)
+            sent = sender.send_weights.remote(self._address)
+            update(self._engine, offer.layout)
+            ray.get(sent)
 
     def _join(self, sender: Any) -> tuple[str, int]:
+        """Where the group met."""
         address: tuple[str, int] = ray.get(sender.address.remote())
         size = 1 + self._num_gpus
         joined = sender.open_group.remote(address, size)
         group = {"master_address": address[0], "master_port": address[1], "rank_offset": 1, "world_size": size}
-        try:
-            self._engine.collective_rpc("init_weight_transfer_engine", args=({**group, "packed": True},))
-            ray.get(joined)
-        except Exception as error:
-            raise TransferFailed(f"nccl: learner and engine cannot form a group: {error}. {FALL_BACK}") from error
+        self._engine.collective_rpc("init_weight_transfer_engine", args=({**group, "packed": True},))
+        ray.get(joined)
         return address
 
 
-def update(engine: "LLMEngine", update_info: dict[str, Any], road: Road) -> None:
-    """One round of vLLM's weight-transfer engine. TransferFailed: it raised."""
+def update(engine: "LLMEngine", update_info: dict[str, Any]) -> None:
+    """One round of vLLM's weight-transfer engine."""
+    engine.collective_rpc("start_weight_update")
+    engine.collective_rpc("update_weights", args=(update_info,))
+    engine.collective_rpc("finish_weight_update")
+
+
+@contextmanager
+def blaming(road: Road) -> Iterator[None]:
+    """TransferFailed for whatever goes wrong on a road between GPUs, with the way out."""
     try:
-        engine.collective_rpc("start_weight_update")
-        engine.collective_rpc("update_weights", args=(update_info,))
-        engine.collective_rpc("finish_weight_update")
+        yield
     except Exception as error:
-        raise TransferFailed(f"{road}: {type(error).__name__}: {error}. {FALL_BACK}") from error
+        raise TransferFailed(f"rollout.weight_transfer: {road} failed: {error}. {FALL_BACK}") from error
 
 
 def gpu_uuid(worker: Any = None) -> str:

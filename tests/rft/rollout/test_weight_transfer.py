@@ -5,7 +5,7 @@ import torch
 
 from rft.errors import RolloutError
 from rft.recipe import RolloutRecipe
-from rft.rollout.weight_transfer import choose_road, layout
+from rft.rollout.weight_transfer import IpcReceiver, Offer, TransferFailed, choose_road, layout
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,26 @@ def test_a_layout_says_what_to_expect() -> None:
         "dtype_names": ["bfloat16", "float32"],
         "shapes": [[2, 3], [2]],
     }
+
+
+class FakeEngine:
+    """Keeps the calls, and fails at one of them."""
+
+    def __init__(self, fails_at: str) -> None:
+        self.fails_at = fails_at
+        self.calls: list[str] = []
+
+    def collective_rpc(self, method: str, args: tuple[object, ...] = ()) -> list[object]:
+        self.calls.append(getattr(method, "__name__", method))
+        if self.calls[-1] == self.fails_at:
+            raise ValueError("CUDA error: invalid device context")
+        return ["GPU-0"]
+
+
+def test_a_failure_names_the_way_out() -> None:
+    engine = FakeEngine(fails_at="gpu_uuid")
+    receiver = IpcReceiver(engine)  # type: ignore[arg-type]
+    expected = "weight_transfer: ipc failed: CUDA error: invalid device context. Between GPUs, .*: object_store takes"
+    with pytest.raises(TransferFailed, match=expected):
+        receiver.receive(Offer((), {}))
+    assert engine.calls == ["init_weight_transfer_engine", "gpu_uuid"]
