@@ -128,7 +128,7 @@ class WorkerPool:
                     raise RolloutError(
                         f"rollout worker {index} cannot start:\n  {error}\nIt is set by the recipe's model, "
                         "learner.dtype, rollout.max_model_len, max_num_seqs, and kv_cache_gib (CPU) or "
-                        "gpu_memory_utilization."
+                        "gpu_memory_utilization, share_gpu and weight_transfer."
                     ) from error
             self._ready = True
         return time.monotonic() - started
