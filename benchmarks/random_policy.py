@@ -100,8 +100,8 @@ class OneVideo:
         visual = (VISION_START, *[VIDEO] * num_visual, VISION_END) if num_visual else ()
         self.inputs = PromptInputs(
             token_ids=(*words[:20], *visual, *words[20:]),
-            patches=None if text_only else torch.randn(math.prod(self.grid), 3 * 2 * 14 * 14),  # type: ignore[arg-type]
-            grid=None if text_only else torch.tensor([self.grid]),  # type: ignore[arg-type]
+            patches=None if text_only else torch.randn(math.prod(self.grid), 3 * 2 * 14 * 14),
+            grid=None if text_only else torch.tensor([self.grid]),
             seconds_per_grid=torch.tensor([1.0]),
         )
 

@@ -5,9 +5,11 @@ from typing import Literal
 
 import pytest
 import torch
+from PIL import Image as Picture
 from transformers import AutoModelForImageTextToText, get_scheduler
 
-from rft.coldstart import IGNORED, VideoCollator, run_cold_start, training_arguments
+from rewards.types import ChoiceTarget
+from rft.coldstart import IGNORED, DemonstrationCollator, run_cold_start, training_arguments
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
@@ -16,7 +18,7 @@ from rft.learner.model import load_policy
 from rft.recipe import ColdStartRecipe, Recipe
 from rft.synthetic.rows import Sizes, write_dataset
 from rft.tasks import TASKS
-from rft.types import Demonstration
+from rft.types import Demonstration, Image, Prompt
 
 pytestmark = pytest.mark.slow
 
@@ -42,11 +44,15 @@ class Stage:
         )
         rows = read_rows([folder / "cold_start.jsonl"], None, set(TASKS))
         self.demonstrations = [Demonstration(to_prompt(row, self.recipe), row.demonstration or "") for row in rows]
+        Picture.effect_noise((90, 60), 60).convert("RGB").save(folder / "a.png")
+        for name, media in (("image", Image(folder / "a.png", 56 * 56, 84 * 84)), ("text", None)):
+            prompt = Prompt(name, "multiple_choice", "Which one?", media, ChoiceTarget("A"))
+            self.demonstrations.append(Demonstration(prompt, "<answer>A</answer>"))
         self.processor = PromptProcessor(self.recipe.model, None)
         self.clips = ClipCache(folder / "cache", 1.0)
 
     def collate(self, places: list[int], model: torch.nn.Module) -> dict[str, torch.Tensor]:
-        collator = VideoCollator(self.demonstrations, self.processor, self.clips, model)
+        collator = DemonstrationCollator(self.demonstrations, self.processor, self.clips, model)
         return collator([{"place": place} for place in places])
 
 
@@ -56,9 +62,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 
 def test_a_batch_has_the_loss_of_its_rows_alone(stage: Stage) -> None:
-    """Padding, other rows' videos and the prompt's tokens do not count."""
+    """Padding, other rows' videos and images and the prompt's tokens do not count."""
     model = load_policy(stage.recipe.model, torch.float32).eval()
-    places = [0, 1, 2, 3]
+    last = len(stage.demonstrations)
+    places = [0, last - 1, 1, last - 2, 2]  # the text and the image among videos
     batch = stage.collate(places, model)
     with torch.no_grad():
         losses = model(**batch).logits[:, :-1].log_softmax(-1)
@@ -71,13 +78,12 @@ def test_a_batch_has_the_loss_of_its_rows_alone(stage: Stage) -> None:
         assert answer[-1] == stage.processor.eos_token_id
         ids = torch.tensor([[*inputs.token_ids, *answer]])
         positions = prompt_positions(model, ids[0].tolist(), inputs.grid, inputs.seconds_per_grid)
+        names = ("pixel_values_videos", "video_grid_thw")
+        if isinstance(shown.prompt.media, Image):
+            names = ("pixel_values", "image_grid_thw")
+        visual = dict(zip(names, (inputs.patches, inputs.grid), strict=True)) if shown.prompt.media else {}
         with torch.no_grad():
-            alone = model(
-                input_ids=ids,
-                position_ids=positions[:, None],
-                pixel_values_videos=inputs.patches,
-                video_grid_thw=inputs.grid,
-            ).logits[0, :-1]
+            alone = model(input_ids=ids, position_ids=positions[:, None], **visual).logits[0, :-1]
         where = slice(len(inputs.token_ids) - 1, len(inputs.token_ids) - 1 + len(answer))
         expected = alone.log_softmax(-1)[where].gather(-1, torch.tensor(answer)[:, None])
         found = losses[row, where].gather(-1, torch.tensor(answer)[:, None])
@@ -86,7 +92,7 @@ def test_a_batch_has_the_loss_of_its_rows_alone(stage: Stage) -> None:
 
 def test_all_learns_the_question_too_but_neither_the_video_nor_padding(stage: Stage) -> None:
     model = load_policy(stage.recipe.model, torch.float32)
-    collator = VideoCollator(stage.demonstrations, stage.processor, stage.clips, model, "all")
+    collator = DemonstrationCollator(stage.demonstrations, stage.processor, stage.clips, model, "all")
     rows = [{"place": place} for place in range(4)]
     batch, own = collator(rows), stage.collate([0, 1, 2, 3], model)
     assert torch.equal(batch["input_ids"], own["input_ids"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.types import SpanTarget
+from rewards.types import ChoiceTarget, SpanTarget
 from rft.agreement import gap_alarm, measure, pick_prompts, sampling, settle, table
 from rft.data.dataset import PromptOrder
 from rft.data.frames import ClipError
@@ -22,7 +22,7 @@ from rft.runs.recorder import RunRecorder
 from rft.runs.run_dir import RunDir
 from rft.scoring.group import TrainBatch
 from rft.train import Collected, FinishedStep
-from rft.types import Completion, Prompt, Sampling, TrainSample, Video, VideoSampling
+from rft.types import Completion, Image, Prompt, Sampling, TrainSample, Video, VideoSampling
 
 BOUNDS = ParityRecipe()
 POSITIONS = ((0, 1, 1, 2, 2, 4), (0, 1, 1, 1, 1, 4), (0, 1, 2, 1, 2, 4))
@@ -142,17 +142,21 @@ MIXED = (
 )
 
 
-def test_every_task_and_kind_of_video_is_compared_apart() -> None:
+def test_every_task_and_kind_is_compared_apart() -> None:
     sides = Sides()
-    found = measure(MIXED, recipe(), sides, sides)
+    question = Prompt("e", "multiple_choice", "Which?", None, ChoiceTarget("A"))
+    image = replace(question, prompt_id="f", media=Image(Path("a.png"), 1, 1))
+    found = measure((*MIXED, image, question), recipe(), sides, sides)
     assert [(part.task, part.kind, part.num_prompts) for part in found.parts] == [
         ("temporal_grounding", "video file", 1),
         ("tracking", "folder of frames", 2),
         ("tracking", "video file", 1),
+        ("multiple_choice", "image", 1),
+        ("multiple_choice", "text alone", 1),
     ]
     assert found.problems() == ()
     assert list(found.to_json()["tracking"]) == ["folder of frames", "video file"]
-    assert [row[-1] for row in table(found).rows] == ["agree"] * 3
+    assert [row[-1] for row in table(found).rows] == ["agree"] * 5
 
 
 def test_completions_are_drawn_without_a_cut() -> None:
