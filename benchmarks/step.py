@@ -6,8 +6,8 @@ with G completions of at most C tokens, a KL term against a frozen reference, fl
     python -m benchmarks.step                       # G 8, C 64, 8 prompts a step
     python -m benchmarks.step --only ours published
 
-ours: `rft train` itself, with Ray, a vLLM worker, a learner process, weight hand-over and records on disk; ours_ahead:
-the same with `rollout.ahead: 1`.
+ours: `rft train` itself, with Ray, a vLLM worker per core, a learner process, weight hand-over and records on disk;
+ours_ahead: the same with `rollout.ahead: 1`.
 published: benchmarks/published_step.py. trl: benchmarks/trl_step.py, with half of the frames, which makes a prompt as
 long as the others'; trl_all_frames: with all frames. Every step shows clips that no step before it showed.
 """
@@ -24,6 +24,7 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, run_training, workload, write_data
+from rft.cluster import FOR_TENSORS
 from rft.data.dataset import read_rows, to_prompt
 from rft.evaluation.comparison import TextTable
 from rft.recipe import Recipe
@@ -36,7 +37,7 @@ LEARNED = ("num_tokens", "num_packed_tokens", "num_completions", "num_groups")
 
 
 def ours(folder: Path, work: Workload) -> Measured:
-    return trained(folder, "ours", work)
+    return trained(folder, "ours", work, threads_per_worker=1)
 
 
 def ours_ahead(folder: Path, work: Workload) -> Measured:
@@ -44,7 +45,8 @@ def ours_ahead(folder: Path, work: Workload) -> Measured:
 
 
 def trained(folder: Path, name: str, work: Workload, **rollout: int) -> Measured:
-    """`rft train`, with these keys of the recipe's section rollout."""
+    """`rft train` with an engine for each core, and these keys of the recipe's section rollout."""
+    rollout |= {"num_workers": len(os.sched_getaffinity(0))}
     steps = run_training(folder, name, recipe_keys(folder, work, **rollout))
     phases = {
         name.removeprefix("seconds/"): mean(step.metrics[name] for step in steps) / work.prompts
@@ -123,10 +125,8 @@ def prompt_batches(folder: Path, work: Workload) -> list[list[Prompt]]:
 
 
 def in_own_process(measure: Callable[[Path, Workload], Measured], folder: Path, work: Workload) -> Measured:
-    """With the environment that torch reads as it is imported."""
-    # As for ours: threads that spin while they wait would take the cores from those that work.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
+    """With the environment that glibc and torch read as they start, the same for all ways."""
+    os.environ |= FOR_TENSORS | {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(measure, folder, work).result()
 

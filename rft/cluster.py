@@ -18,12 +18,17 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from rft.errors import RftError
 from rft.recipe import Recipe
 
-ENVIRONMENT = {
+FOR_TENSORS = {
     # Engine and learner take turns on the same cores: threads that wait must not spin there.
     "OMP_WAIT_POLICY": "PASSIVE",
     # Bytes. glibc by itself gives the memory of large tensors back at once, and the next step has it mapped anew.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(2 << 30),
+}
+"""Environment of processes that compute on the CPU."""
+
+ENVIRONMENT = FOR_TENSORS | {
+    "NCCL_SOCKET_IFNAME": "lo",  # processes of one machine find each other without a port that others can reach
     "RAY_USAGE_STATS_ENABLED": "0",
     # Off, Ray keeps to 127.0.0.1, as it does by itself on macOS; on, it replaces that by an address others can reach.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
