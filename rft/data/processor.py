@@ -61,7 +61,13 @@ class PromptProcessor:
         self.eos_token_id: int = tokenizer.eos_token_id
         self.video_token_id: int = vocabulary[self._video_token]
         self.banned_token_ids: tuple[int, ...] = tuple(
-            sorted({vocabulary[token] for token in (*VISION_TOKENS, self._video_token) if token in vocabulary})
+            sorted(
+                {
+                    vocabulary[token]
+                    for token in (*VISION_TOKENS, self._video_token, self._image_token)
+                    if token in vocabulary
+                }
+            )
         )
         video = self._processor.video_processor
         self.size_factor: int = video.patch_size * video.merge_size

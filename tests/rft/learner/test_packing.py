@@ -37,9 +37,7 @@ def policy_of(model: PreTrainedModel, temperature: float = 0.7, chunk: int = 100
 def packed(model: PreTrainedModel, text: str, completions: Sequence[Sequence[int]]) -> PackedGroup:
     inputs = FakeProcessor().encode(prompt("p", text), None)
     positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
-    return pack_group(
-        inputs.token_ids, positions, completions, VisualInput(inputs.patches, inputs.grid)
-    )
+    return pack_group(inputs.token_ids, positions, completions, VisualInput(inputs.patches, inputs.grid))
 
 
 def joined(groups: Sequence[PackedGroup]) -> PackedBatch:
