@@ -1,11 +1,12 @@
 """What does packing save? One update of the learner on a group, packed against a copy of the prompt per completion.
 
-Builds a Qwen2.5-VL of the asked size with random weights and runs `Learner.update` both ways in turn on the same
-made-up completions. The copies are the usual way: every completion with the whole prompt, transformers' own causal
-attention, the vision tower once per copy. Prints a table; --json prints one object as the last line.
+Builds a Qwen2.5-VL of the asked size with random weights and runs `Learner.update` both ways on the same made-up
+completions. The copies are the usual way: every completion with the whole prompt, transformers' own causal attention,
+the vision tower once per copy. Prints a table; --json prints one object as the last line.
 
     python benchmarks/learner.py --prompt-tokens 600 --completion-tokens 64 --group 8 --model-size 1m
-    python benchmarks/learner.py --prompt-tokens 3700 --completion-tokens 256 --model-size 7b     on a GPU of 141 GiB
+    python benchmarks/learner.py --prompt-tokens 3700 --completion-tokens 256 --model-size 7b --gradient-checkpointing \
+        --learner '{"master_dtype": "bfloat16", "optimizer_dtype": "bfloat16"}'        all weights on a GPU of 80 GB
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from types import MethodType
@@ -33,7 +34,10 @@ from benchmarks.random_policy import SIZES, OneVideo, make_samples, write_model
 from rft.checks.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
 from rft.learner.batch import group_samples
 from rft.learner.learner import Learner
+from rft.learner.sharding import full
 from rft.recipe import Recipe
+
+WAYS = ("packed", "copies")
 
 
 class Way:
@@ -84,13 +88,14 @@ class Way:
         return time.perf_counter() - start, metrics
 
     def logprobs_and_gradients(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Of the completion tokens; and of their mean, by parameter."""
+        """Of the completion tokens; and of their mean, by parameter. On the CPU."""
         learner, found = self.learner, []
         for batch in learner._micro_batches(group_samples(self.samples)):
             logprobs = learner._policy(batch.packed.to(self.device)).logprobs
             (logprobs.sum() / sum(len(s.completion.token_ids) for s in self.samples)).backward()
-            found.append(logprobs.detach())
-        named = {name: p.grad.clone() for name, p in learner._model.named_parameters() if p.grad is not None}
+            found.append(logprobs.detach().cpu())
+        trained = {name: p.grad for name, p in learner._model.named_parameters() if p.grad is not None}
+        named = {name: full(gradient).to("cpu", copy=True) for name, gradient in trained.items()}
         learner._optimizer.zero_grad(set_to_none=True)
         return torch.cat(found), named
 
@@ -111,15 +116,52 @@ def keep_float64(model: torch.nn.Module) -> None:
             module.forward = MethodType(norm, module)
 
 
-def differences(ways: dict[str, Way]) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What one way took, and what it found before its first update."""
+
+    grid: tuple[int, int, int]
+    seconds: tuple[float, ...]
+    metrics: dict[str, float]
+    logprobs: torch.Tensor
+    gradients: dict[str, torch.Tensor]
+
+
+def timed(arguments: argparse.Namespace, model_dir: Path, names: Sequence[str]) -> dict[str, Timed]:
+    """The updates of the ways in turn, after one of each that warms up."""
+    ways = {name: Way(arguments, model_dir, packed=name == "packed") for name in names}
+    found = {name: way.logprobs_and_gradients() for name, way in ways.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    metrics: dict[str, dict[str, float]] = {}
+    for repeat in range(arguments.repeats + 1):
+        for name, way in ways.items():
+            duration, metrics[name] = way.update()
+            if repeat:
+                seconds[name].append(duration)
+    return {name: Timed(way.grid, tuple(seconds[name]), metrics[name], *found[name]) for name, way in ways.items()}
+
+
+def time_ways(arguments: argparse.Namespace, model_dir: Path) -> dict[str, Timed]:
+    """Both ways: in turn on the CPU, whose speed drifts; one after the other on a GPU, where two would not fit."""
+    if arguments.device != "cuda":
+        return timed(arguments, model_dir, WAYS)
+    found: dict[str, Timed] = {}
+    for name in WAYS:
+        found |= timed(arguments, model_dir, (name,))
+        gc.collect()
+        torch.cuda.empty_cache()
+    return found
+
+
+def differences(ways: dict[str, Timed]) -> dict[str, float]:
     """Between the two ways, under the same weights: in nats, and over the largest gradient of each parameter."""
-    (logprobs, gradients), (expected, others) = (ways[name].logprobs_and_gradients() for name in ("packed", "copies"))
+    one, other = ways["packed"], ways["copies"]
     relative = [
-        ((gradient - others[name]).abs().max() / others[name].abs().max().clamp(min=1e-12)).item()
-        for name, gradient in gradients.items()
+        ((gradient - other.gradients[name]).abs().max() / other.gradients[name].abs().max().clamp(min=1e-12)).item()
+        for name, gradient in one.gradients.items()
     ]
     return {
-        "logprob_difference": (logprobs - expected).abs().max().item(),
+        "logprob_difference": (one.logprobs - other.logprobs).abs().max().item(),
         "gradient_difference": max(relative),
     }
 
@@ -184,16 +226,9 @@ def _share(group: GroupCost, num_forwards: float) -> GroupCost:
 def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]:
     device = torch.device(arguments.device)
     num_parameters = write_model(SIZES[arguments.model_size], model_dir, device)
-    peaks = {name: peak_mib(arguments, model_dir, name) for name in ("packed", "copies")}
-    ways = {name: Way(arguments, model_dir, packed=name == "packed") for name in ("packed", "copies")}
-    gaps = differences(ways)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    metrics: dict[str, dict[str, float]] = {}
-    for repeat in range(arguments.repeats + 1):
-        for name, way in ways.items():
-            duration, metrics[name] = way.update()
-            if repeat:  # the first warms up
-                seconds[name].append(duration)
+    peaks = {name: peak_mib(arguments, model_dir, name) for name in WAYS}
+    ways = time_ways(arguments, model_dir)
+    seconds = {name: median(way.seconds) for name, way in ways.items()}
     peak = matrix_gflop_per_second(device, getattr(torch, arguments.dtype))
     shape = ModelShape.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
     group = GroupCost(arguments.prompt_tokens, ways["packed"].grid, (arguments.completion_tokens,) * arguments.group)
@@ -206,16 +241,12 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
         moment_bytes=getattr(torch, str(arguments.learner.get("optimizer_dtype", "float32"))).itemsize,
         offload=bool(arguments.learner.get("offload_optimizer")),
     )
-    flops = {
-        name: update_flops(
-            shape,
-            [group],
-            packed=name == "packed",
-            train_vision=training.train_vision,
-            checkpointing=training.checkpointing,
-        )
-        for name in ways
-    }
+
+    def flops_of(name: str, *, checkpointing: bool) -> float:
+        packed, vision = name == "packed", training.train_vision
+        return update_flops(shape, [group], packed=packed, train_vision=vision, checkpointing=checkpointing)
+
+    flops = {name: flops_of(name, checkpointing=training.checkpointing) for name in WAYS}
     return {
         "question": "one learner update: a packed group against one copy of the prompt per completion",
         "hardware": hardware(device),
@@ -228,27 +259,29 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
         },
         **{
             name: {
-                "seconds": median(seconds[name]),
-                "seconds_all": seconds[name],
+                "seconds": seconds[name],
+                "seconds_all": way.seconds,
                 "peak_mib": peaks[name],
                 "expected_mib": update_bytes(
-                    shape, [_share(group, metrics[name]["num_forwards"])], training, packed=name == "packed"
+                    shape, [_share(group, way.metrics["num_forwards"])], training, packed=name == "packed"
                 )
                 / 2**20,
-                "tokens": metrics[name]["num_packed_tokens"],
-                "encoded_videos": metrics[name]["num_encoded_videos"],
-                "forwards": metrics[name]["num_forwards"],
+                "tokens": way.metrics["num_packed_tokens"],
+                "encoded_videos": way.metrics["num_encoded_videos"],
+                "forwards": way.metrics["num_forwards"],
                 "gflop": flops[name] / 1e9,
-                "gflop_per_second": flops[name] / 1e9 / median(seconds[name]),
-                "share_of_matrix_peak": flops[name] / 1e9 / median(seconds[name]) / peak,
+                "gflop_per_second": flops[name] / 1e9 / seconds[name],
+                "share_of_matrix_peak": flops[name] / 1e9 / seconds[name] / peak,
+                # Without what checkpointing computes again; of an update that trains all weights.
+                "mfu": flops_of(name, checkpointing=False) / 1e9 / seconds[name] / peak,
             }
-            for name in ways
+            for name, way in ways.items()
         },
-        **gaps,
+        **differences(ways),
         "matrix_gflop_per_second": peak,
-        "ratio": median(seconds["copies"]) / median(seconds["packed"]),
+        "ratio": seconds["copies"] / seconds["packed"],
         "bound": flops["copies"] / flops["packed"],
-        "token_bound": metrics["copies"]["num_packed_tokens"] / metrics["packed"]["num_packed_tokens"],
+        "token_bound": ways["copies"].metrics["num_packed_tokens"] / ways["packed"].metrics["num_packed_tokens"],
     }
 
 

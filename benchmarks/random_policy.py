@@ -1,15 +1,17 @@
 """A Qwen2.5-VL of a chosen size with random weights, one video of noise, and made-up completions, for benchmarks."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from rewards.types import SpanTarget
 from rft.data.processor import PromptInputs
+from rft.synthetic.policy import build_policy
 from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
 
 VISION_START, VISION_END, IMAGE, VIDEO, END = 0, 1, 2, 3, 4
@@ -77,11 +79,46 @@ def write_model(size: Size, directory: Path, device: torch.device) -> int:
         vision_end_token_id=VISION_END,
         tie_word_embeddings=size.text["tie_word_embeddings"],
     )
+    return _save(config, torch.bfloat16, directory, device)
+
+
+def _save(config: Qwen2_5_VLConfig, dtype: torch.dtype, directory: Path, device: torch.device) -> int:
     torch.manual_seed(0)
     with torch.device(device):
-        model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+        model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=dtype)
     model.save_pretrained(directory)
-    return sum(parameter.numel() for parameter in model.parameters())
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    del model
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # other processes share the GPU
+    return num_parameters
+
+
+def write_policy(folder: Path, size: str) -> int:
+    """A policy of `size` with the tokenizer and the processor of the tiny one; returns the number of parameters.
+
+    The vocabulary may be larger than the tokenizer's. What the engine samples beyond that decodes to nothing.
+    """
+    write_shape(folder, size)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return _save(AutoConfig.from_pretrained(folder), dtype, folder, device)
+
+
+def write_shape(folder: Path, size: str) -> None:
+    """The policy but for its weights."""
+    build_policy(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    shape = SIZES[size]
+    for name, values in (("text_config", shape.text), ("vision_config", shape.vision)):
+        # As in a trained model, scores and logits should be of a size that bfloat16 tells apart.
+        config[name] |= values | {"initializer_range": float(str(values["hidden_size"])) ** -0.5}
+    vocabulary = max(config["text_config"]["vocab_size"], int(str(shape.text["vocab_size"])))
+    config["text_config"]["vocab_size"] = vocabulary
+    config["text_config"].pop("layer_types", None)  # one per layer
+    config["tie_word_embeddings"] = shape.text["tie_word_embeddings"]
+    path.write_text(json.dumps(config), encoding="utf-8")
 
 
 class OneVideo:

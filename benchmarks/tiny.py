@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -126,6 +127,13 @@ def run_training(folder: Path, name: str, keys: Mapping[str, Any]) -> tuple[Time
     )
 
 
+def gpu_name() -> str | None:
+    """Of the first one; None where there is none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def machine() -> dict[str, Any]:
     """What a figure has to be read with."""
     import torch
@@ -133,6 +141,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "processor": processor(),
+        "gpu": gpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "load_1min": os.getloadavg()[0],
         "python": platform.python_version(),
@@ -141,13 +150,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def finish(name: str, result: Mapping[str, Any], tables: Sequence[TextTable], arguments: argparse.Namespace) -> int:
-    """Print the tables, unless the JSON is wanted alone, then the JSON object as the last line; exit status."""
+def finish(
+    name: str, result: Mapping[str, Any], tables: Sequence[TextTable], arguments: argparse.Namespace, *of: str
+) -> int:
+    """Print the tables, unless the JSON is wanted alone, then the JSON object as the last line; exit status.
+
+    `of`: what sets the file of this result apart from others of that benchmark. On a GPU its name does so too.
+    """
     text = json.dumps({"benchmark": name, "machine": machine(), **result})
     if not arguments.json:
         print("\n".join(plain(table) for table in tables))
     if arguments.results:
         arguments.results.mkdir(parents=True, exist_ok=True)
-        (arguments.results / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        parts = [re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in (*of, gpu_name()) if part]
+        (arguments.results / f"{'_'.join([name, *parts])}.json").write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0

@@ -9,7 +9,6 @@ its own. `--road` compares the roads of rollout.weight_transfer.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -19,10 +18,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks.random_policy import SIZES
-from benchmarks.tiny import Workload, add_output_arguments, finish, recipe_keys
+from benchmarks.random_policy import SIZES, write_policy
+from benchmarks.tiny import Workload, add_output_arguments, finish, gpu_name, recipe_keys
 from rft.cluster import cluster
 from rft.evaluation.comparison import TextTable
 from rft.learner_actors import LearnerActors
@@ -30,7 +28,6 @@ from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.rollout.weight_transfer import choose_road
 from rft.rollout.worker import start_pool
-from rft.synthetic.policy import build_policy
 
 TRAINED: dict[str, dict[str, object]] = {
     "all weights": {},
@@ -38,23 +35,6 @@ TRAINED: dict[str, dict[str, object]] = {
     "adapters": {"lora": {}},
 }
 WORK = Workload(prompts=1, group=2, completion_tokens=1, frames=4, steps=1, beta=0.0)
-
-
-def write_policy(folder: Path, size: str) -> None:
-    """A policy of `size` with the tokenizer and the processor of the tiny one."""
-    build_policy(folder)
-    path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    shape = SIZES[size]
-    vocabulary = max(config["text_config"]["vocab_size"], int(str(shape.text["vocab_size"])))
-    config["text_config"] |= shape.text | {"vocab_size": vocabulary}
-    config["text_config"].pop("layer_types", None)  # one per layer
-    config["vision_config"] |= shape.vision
-    config["tie_word_embeddings"] = shape.text["tie_word_embeddings"]
-    path.write_text(json.dumps(config), encoding="utf-8")
-    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    model = Qwen2_5_VLForConditionalGeneration._from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
-    model.save_pretrained(folder)
 
 
 def recipe(folder: Path, road: str, learner: dict[str, object]) -> Recipe:
@@ -116,10 +96,11 @@ def main(argv: Sequence[str]) -> int:
         "question": "seconds and bytes of a weight hand-over",
         "model_size": arguments.model_size,
         "road": road,
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "hardware": gpu_name() or "CPU",
         "trained": found,
     }
-    return finish("weights", result, [table(road, found)], arguments)
+    of = (arguments.model_size, road) if torch.cuda.is_available() else ()
+    return finish("weights", result, [table(road, found)], arguments, *of)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
 """The arithmetic of the benchmarks; that they run is shown in tests/e2e/test_benchmark_runs.py."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from benchmarks import overlap, rollout, scaling, step
+from benchmarks import attention, gpu_step, overlap, rollout, scaling, step
 from benchmarks.published_step import until_end
+from benchmarks.random_policy import write_shape
 from benchmarks.tiny import TimedStep, Workload
+from rft.learner.attention import GroupShape
 
 WORK = Workload(prompts=4, group=2, completion_tokens=3, frames=4, steps=2)
 
@@ -68,3 +73,113 @@ def test_plots_show_every_axis() -> None:
     assert page.count("<figure>") == 2
     assert "seconds against frames" in page
     assert points[1].to_json()["ratio"] == pytest.approx(4.0)
+
+
+ATTENTION = ["--device", "cpu", "--prompt-tokens", "30", "--completion-tokens", "5", "--group", "3", "--repeats", "1"]
+
+
+def test_ways_of_attention_agree() -> None:
+    found = attention.compare(attention.parse(ATTENTION))
+    assert set(found) == {"ours", "copies", "dense"}
+    for way in found.values():
+        assert way["difference"] is not None
+        assert way["difference"] < 1e-5
+
+
+class PlainKernel:
+    """What torch's flash kernel for sequences of different lengths computes on a GPU, written out."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, *rest: Any, scale: float) -> tuple[Any, ...]:
+        scores = self.scores(query, key, *rest, scale=scale)
+        log_sum = scores.logsumexp(-1)
+        out = torch.einsum("hqk,khd->qhd", (scores - log_sum[..., None]).exp(), self.wide(value, query))
+        return out, log_sum, torch.zeros(2), torch.zeros(()), None
+
+    def backward(self, gradient: Tensor, *saved: Any, scale: float) -> tuple[Tensor, ...]:
+        query, key, value, out, log_sum, *rest = saved
+        share = (self.scores(query, key, *rest, scale=scale) - log_sum[..., None]).exp()
+        wide_key, wide_value = self.wide(key, query), self.wide(value, query)
+        moved = torch.einsum("qhd,khd->hqk", gradient, wide_value) - (gradient * out).sum(-1).T[..., None]
+        scores = share * moved * scale
+        gradients = (
+            torch.einsum("hqk,qhd->khd", scores, query),
+            torch.einsum("hqk,qhd->khd", share, gradient),
+        )
+        narrow = (of.unflatten(1, (key.shape[1], -1)).sum(2) for of in gradients)
+        return torch.einsum("hqk,khd->qhd", scores, wide_key), *narrow
+
+    def wide(self, tensor: Tensor, query: Tensor) -> Tensor:
+        return tensor.repeat_interleave(query.shape[1] // tensor.shape[1], dim=1)
+
+    def scores(self, query: Tensor, key: Tensor, *rest: Any, scale: float) -> Tensor:
+        query_starts, key_starts, longest_query, longest_key, _, is_causal, *_ = rest
+        assert (longest_query, longest_key) == (int(query_starts.diff().max()), int(key_starts.diff().max()))
+        assert (int(query_starts[-1]), int(key_starts[-1])) == (len(query), len(key))
+        places = torch.arange(len(query)), torch.arange(len(key))
+        rows, columns = (
+            torch.bucketize(of, starts, right=True)
+            for of, starts in zip(places, (query_starts, key_starts), strict=True)
+        )
+        seen = rows[:, None] == columns
+        if is_causal:
+            seen &= places[0][:, None] >= places[1]
+        scores = torch.einsum("qhd,khd->hqk", query, self.wide(key, query)) * scale
+        return scores.masked_fill(~seen, -torch.inf)
+
+
+def test_two_varlen_calls_equal_one_softmax() -> None:
+    """With queries, keys and values of any layout, groups of any lengths."""
+    group, plain = GroupShape(11, (4, 1, 7)), PlainKernel()
+    torch.manual_seed(0)
+    own = [torch.randn(1, heads, len(group), 8, dtype=torch.float64).requires_grad_() for heads in (4, 2, 2)]
+    wanted = torch.randn(1, len(group), 4, 8, dtype=torch.float64)
+    kernel = attention.Kernel(plain.forward, plain.backward)
+    device = torch.device("cpu")
+    found = []
+    for attend in (attention.dense(group, 0.3, device), attention.varlen(group, 0.3, device, kernel)):
+        out = attend(*own)
+        found.append([out, *torch.autograd.grad(out, own, wanted)])
+    for one_softmax, two_calls in zip(*found, strict=True):
+        assert torch.allclose(one_softmax, two_calls, rtol=0, atol=1e-12)
+
+
+def test_torch_takes_the_varlen_calls() -> None:
+    """Shapes and arguments of its own kernel, without a GPU."""
+    group = GroupShape(300, (64, 70))
+    own = [torch.empty(1, heads, len(group), 128, dtype=torch.bfloat16, device="meta") for heads in (28, 4, 4)]
+    own = [tensor.requires_grad_() for tensor in own]
+    starts = attention.varlen_calls(group, torch.device("cpu"))[0].lengths[0]
+    assert starts.tolist() == [0, 300, 364, 434]
+    assert starts.dtype == torch.int32
+    out = attention.varlen(group, 0.1, torch.device("meta"))(*own)
+    assert out.shape == (1, len(group), 28, 128)
+    gradients = torch.autograd.grad(out, own, torch.empty_like(out))
+    assert [of.shape for of in gradients] == [tensor.shape for tensor in own]
+
+
+@pytest.mark.parametrize(
+    ("size", "gib", "trained"),
+    [
+        ("3b", 79, "all weights, bfloat16 states"),
+        ("3b", 140, "all weights"),
+        ("7b", 79, "adapters"),
+        ("7b", 140, "all weights, bfloat16 states"),
+    ],
+)
+def test_the_largest_training_that_fits_is_taken(
+    size: str, gib: float, trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_step, "gpu_name", lambda: "one of so much memory")
+    write_shape(tmp_path / "policy", size)
+    work = Workload(prompts=8, group=8, completion_tokens=256, frames=60, steps=3, side=gpu_step.SIDE)
+    assert gpu_step.what_fits(tmp_path, work, gib) == trained
+
+
+def test_a_step_is_told_per_prompt() -> None:
+    counts = {"num_packed_tokens": 800.0, "num_tokens": 64.0, "num_groups": 4.0, "num_completions": 8.0}
+    metrics = counts | {"seconds/update": 2.0, "logprob_gap": 0.5}
+    found = gpu_step.figures([TimedStep(4.0, metrics), TimedStep(8.0, metrics)], WORK)
+    assert found["seconds_per_prompt"] == 1.5
+    assert found["phases"] == {"update": 0.5}
+    assert found["prompt_tokens"] == (800 - 64) / 4 + 1
+    assert found["completion_tokens"] == 8

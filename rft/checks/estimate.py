@@ -160,7 +160,7 @@ def _gpu_lines(work: Work, name: str) -> list[tuple[str, str]]:
 def _learner_memory(work: Work, gpu: Gpu) -> str:
     demands = _demands(work, gpu)
     line = "a learner needs " + ", ".join(f"{needed:,.3g} of {room:,.3g} GiB{when}" for needed, room, when in demands)
-    line += ": it fits" if _fits(work, gpu) else f": it does not fit. {_ways_out(work, gpu)}"
+    line += ": it fits" if fits(work, gpu) else f": it does not fit. {_ways_out(work, gpu)}"
     host = host_bytes(work.shape, work.training) / 2**30
     return f"{line}; {host:,.3g} GiB of CPU memory" if host else line
 
@@ -174,11 +174,14 @@ def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
         return [(peak, room, "")]
     if not rollout.engines_rest:
         return [(peak, beside, " beside its engine")]
-    held = state_bytes(work.shape, work.training) / 2**30
-    return [(peak, room, " while its engine sleeps"), (held, beside, " while it samples")]
+    held = state_bytes(work.shape, work.training)
+    if rollout.weight_transfer != "object_store":  # what is published stays on the GPU until the next update
+        held += work.number_bytes * (work.shape.text_weights + work.training.train_vision * work.shape.tower_weights)
+    return [(peak, room, " while its engine sleeps"), (held / 2**30, beside, " while it samples")]
 
 
-def _fits(work: Work, gpu: Gpu) -> bool:
+def fits(work: Work, gpu: Gpu) -> bool:
+    """Whether a learner has the memory it needs, at all times."""
     return all(needed <= room for needed, room, _ in _demands(work, gpu))
 
 
@@ -207,6 +210,6 @@ def _ways_out(work: Work, gpu: Gpu) -> str:
     found = []
     for name, change in changes.items():
         changed = recipe.model_copy(update={"learner": learner.model_copy(update=change)})
-        if _fits(replace(work, recipe=changed), gpu):
+        if fits(replace(work, recipe=changed), gpu):
             found.append(f"learner.{name}")
     return f"It would with one of {', '.join(found)}" if found else "No key of learner alone changes that"

@@ -33,12 +33,12 @@ GPUS = {
     "H100-PCIe": Gpu(80, 756, 2000),
     "H100-SXM": Gpu(80, 989, 3350),
     "H200": Gpu(141, 989, 4800),
-    "B200": Gpu(180, 2250, 8000),
+    "B200": Gpu(180, 2250, 7700),
     "L40S": Gpu(48, 362, 864),
     "RTX-4090": Gpu(24, 165, 1008),
 }
-"""From NVIDIA's public data sheets (A100, H100, H200, DGX B200, L40S, the Ada architecture's paper), without sparsity:
-half of what is printed where the sheet counts with it."""
+"""From NVIDIA's public data sheets (A100 SXM, H100, H200 SXM, HGX B200, L40S, the Ada architecture's paper). Dense, not
+sparse: half of what is printed where the sheet counts with sparsity; on the RTX-4090 with float32 accumulation."""
 
 
 def find_gpu(name: str) -> str:

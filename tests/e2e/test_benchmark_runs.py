@@ -64,6 +64,22 @@ def test_weights() -> None:
     assert all(of["seconds"] > 0 for of in found["trained"].values())
 
 
+def test_attention() -> None:
+    found = run("attention", "--device", "cpu", "--prompt-tokens", "40", "--completion-tokens", "6", "--repeats", "1")
+    assert set(found["ways"]) == {"ours", "copies", "dense"}
+    assert all(way["forward_and_backward_s"] > 0 for way in found["ways"].values())
+
+
+def test_gpu_step() -> None:
+    small = ("--prompts", "2", "--group", "2", "--completion-tokens", "6", "--steps", "1")
+    found = run("gpu_step", *small, "--model-size", "1m", "--prompt-tokens", "200")
+    assert found["trained"] == "all weights"
+    assert 180 <= found["step"]["prompt_tokens"] <= 200
+    assert found["step"]["completion_tokens"] == 6
+    assert found["step"]["seconds_per_prompt"] > 0
+    assert found["step"]["logprob_gap"] < 1e-3
+
+
 def test_overlap() -> None:
     found = run("overlap", *SMALL)
     assert found["ratio"] == pytest.approx(found["step"] / max(found["alone"].values()))

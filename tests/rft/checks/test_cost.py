@@ -236,7 +236,7 @@ def test_check_tells_whether_a_gpu_is_large_enough(make_recipe: Callable[..., Re
     assert "GiB: it fits; 30.9 GiB of CPU memory" in told(make_recipe(learner=lean), "A100-40GB")
     small = told(make_recipe(learner=two, rollout={"share_gpu": True, "gpu_memory_utilization": 0.5}), "RTX-4090")
     assert "RTX-4090: 2 of them" in small
-    assert "of 22.1 GiB while its engine sleeps, 46.3 of 10.1 GiB while it samples: it does not fit" in small
+    assert "of 22.1 GiB while its engine sleeps, 61.8 of 10.1 GiB while it samples: it does not fit" in small
     assert "an engine's weights need 15.4 of 12 GiB: they do not fit" in small
     ahead = {"share_gpu": True, "gpu_memory_utilization": 0.5, "ahead": 1}
     assert "of 10.1 GiB beside its engine: it does not fit" in told(make_recipe(rollout=ahead), "RTX-4090")
