@@ -21,8 +21,8 @@ from rft.recipe import Recipe
 FOR_TENSORS = {
     # Engine and learner take turns on the same cores: threads that wait must not spin there.
     "OMP_WAIT_POLICY": "PASSIVE",
-    # Bytes. glibc by itself gives the memory of large tensors back at once, and the next step has it mapped anew.
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    # glibc by itself gives the memory of large tensors back at once, and the next step has it mapped anew.
+    "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2 << 30),
 }
 """Environment of processes that compute on the CPU."""
