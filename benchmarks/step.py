@@ -3,11 +3,11 @@
 All three start from the same policy of a million random weights and see the same clips in prompts of about 600 tokens,
 with G completions of at most C tokens, a KL term against a frozen reference, float32, and all cores of the machine.
 
-    python -m benchmarks.step                       # G 8, C 64, 8 prompts a step
+    python -m benchmarks.step                       # G 8, C 64, 16 prompts a step
     python -m benchmarks.step --only ours published
 
 ours: `rft train` itself, with Ray, a vLLM worker per core, a learner process, weight hand-over and records on disk;
-ours_ahead: the same with `rollout.ahead: 1`.
+ours_ahead: with one worker and `rollout.ahead: 1`.
 published: benchmarks/published_step.py. trl: benchmarks/trl_step.py, with half of the frames, which makes a prompt as
 long as the others'; trl_all_frames: with all frames. Every step shows clips that no step before it showed.
 """
@@ -37,7 +37,7 @@ LEARNED = ("num_tokens", "num_packed_tokens", "num_completions", "num_groups")
 
 
 def ours(folder: Path, work: Workload) -> Measured:
-    return trained(folder, "ours", work, threads_per_worker=1)
+    return trained(folder, "ours", work, num_workers=len(os.sched_getaffinity(0)), threads_per_worker=1)
 
 
 def ours_ahead(folder: Path, work: Workload) -> Measured:
@@ -45,9 +45,9 @@ def ours_ahead(folder: Path, work: Workload) -> Measured:
 
 
 def trained(folder: Path, name: str, work: Workload, **rollout: int) -> Measured:
-    """`rft train` with an engine for each core, and these keys of the recipe's section rollout."""
-    rollout |= {"num_workers": len(os.sched_getaffinity(0))}
-    steps = run_training(folder, name, recipe_keys(folder, work, **rollout))
+    """`rft train`, with these keys of the recipe's section rollout; room for all completions of a step at once."""
+    keys = recipe_keys(folder, work, max_num_seqs=work.prompts * work.group, **rollout)
+    steps = run_training(folder, name, keys)
     phases = {
         name.removeprefix("seconds/"): mean(step.metrics[name] for step in steps) / work.prompts
         for name in steps[0].metrics
@@ -161,6 +161,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--only", nargs="+", choices=tuple(WAYS), default=tuple(WAYS))
     add_arguments(parser, steps=3)
+    parser.set_defaults(prompts=16)
     arguments = parser.parse_args(argv)
     work = workload(arguments)
     with tempfile.TemporaryDirectory() as name:

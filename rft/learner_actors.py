@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -79,6 +80,7 @@ class LearnerRank:
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
         share_cores(learner_threads(recipe, len(os.sched_getaffinity(0))))
         self._rank = rank
+        self._aside = ThreadPoolExecutor(1, "aside", yield_cores)
         self._recipe = recipe
         self._model = model
         self._clips_dir = clips_dir
@@ -124,7 +126,7 @@ class LearnerRank:
         return self._learner.policy_version
 
     def expect(self, prompts: Sequence[Prompt]) -> None:
-        self._learner.expect(prompts)
+        self._aside.submit(self._learner.expect, prompts).result()
 
     def update(self, samples: Sequence[TrainSample]) -> tuple[dict[str, float], int]:
         if self._sender is not None and not self._recipe.rollout.ahead:
@@ -278,6 +280,12 @@ def learner_threads(recipe: Recipe, cores: int) -> int:
     if rollout.ahead and rollout.threads_per_worker:
         cores -= rollout.num_workers * rollout.threads_per_worker
     return max(1, cores // recipe.learner.num_ranks)
+
+
+def yield_cores() -> None:
+    """From now on this thread runs only on cores that nobody else wants, where the system knows how."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def share_cores(num_threads: int) -> None:

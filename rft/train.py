@@ -144,9 +144,7 @@ def train(
                 return step
             variances, following = collected.variances, None
             if recipe.rollout.ahead and step + 1 < recipe.steps:
-                following = background.submit(
-                    collect, recipe, prompts, pool, step + 1, variances, learner.expect, _unseen
-                )
+                following = background.submit(collect, recipe, prompts, pool, step + 1, variances, _unread, _unseen)
             record.progress("update", 0, 0)
             with clock.phase("update"):
                 metrics = learner.update(collected.batch.samples)
@@ -231,6 +229,10 @@ def _seconds(collected: Collected, clock: Clock, was_ahead: bool) -> dict[str, f
     behind = "ahead_" if was_ahead else ""
     seconds = {f"seconds/{behind}{name}": s for name, s in collected.seconds.items()}
     return seconds | {f"seconds/{name}": s for name, s in clock.seconds.items()}
+
+
+def _unread(prompts: Sequence[Prompt]) -> None:
+    """Prompts that are sampled while the learner has other work than to read them."""
 
 
 def _unseen(phase: str, done: int, total: int) -> None:

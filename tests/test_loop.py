@@ -197,6 +197,7 @@ def test_one_step_ahead_samples_while_the_learner_works_by_the_policy_before() -
     assert train(recipe(**AHEAD), Prompts(), pool, learner, record) == 3
     assert record.steps == [(0, ["p0", "p1"]), (1, ["p2", "p3"]), (2, ["p4", "p5"])]
     assert [{version for _, version, _ in batch} for batch in learner.batches] == [{0}, {0}, {1}]
+    assert learner.expected == [("p0", "p1")]  # later it has no time to read ahead
     assert [set(names) for names in map(timed, record.metrics)] == [
         {"data", "rollout", "update", "wait", "weights"},
         {"ahead_data", "ahead_rollout", "update", "wait", "weights"},
