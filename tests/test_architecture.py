@@ -153,3 +153,9 @@ def test_names_and_sizes(path: Path) -> None:
             assert node.type is not None, f"line {node.lineno}: bare except"
             broad = ast.unparse(node.type) in {"Exception", "BaseException"}
             assert not (broad and isinstance(node.body[0], ast.Pass)), f"line {node.lineno}: errors vanish"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports them by name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
