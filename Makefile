@@ -36,7 +36,7 @@ bench: env
 	$(LEARNER) --model-size 1m --prompt-tokens 600 --completion-tokens 64
 	$(LEARNER) --model-size 1m --prompt-tokens 3700 --completion-tokens 256
 	$(LEARNER) --model-size 30m --prompt-tokens 600 --completion-tokens 64
-	$(BIN)/python -m benchmarks.step --results $(RESULTS)
+	$(BIN)/python -m benchmarks.step --only ours ours_ahead published trl --results $(RESULTS)
 	$(BIN)/python -m benchmarks.overlap --results $(RESULTS)
 	$(BIN)/python -m benchmarks.rollout --results $(RESULTS)
 	$(BIN)/python -m benchmarks.weights --model-size 30m --results $(RESULTS)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -46,8 +47,11 @@ def ours_ahead(folder: Path, work: Workload) -> Measured:
 
 def trained(folder: Path, name: str, work: Workload, **rollout: int) -> Measured:
     """`rft train`, with these keys of the recipe's section rollout; room for all completions of a step at once."""
+    is_ahead = bool(rollout.get("ahead"))
+    work = replace(work, steps=work.steps + is_ahead)
     keys = recipe_keys(folder, work, max_num_seqs=work.prompts * work.group, **rollout)
-    steps = run_training(folder, name, keys)
+    # The last step has nothing to sample ahead.
+    steps = run_training(folder, name, keys)[: work.steps - is_ahead]
     phases = {
         name.removeprefix("seconds/"): mean(step.metrics[name] for step in steps) / work.prompts
         for name in steps[0].metrics
@@ -121,7 +125,7 @@ def ratios_to(base: str, ways: Mapping[str, Measured]) -> dict[str, float]:
 def prompt_batches(folder: Path, work: Workload) -> list[list[Prompt]]:
     recipe = Recipe.model_validate(recipe_keys(folder, work))
     prompts = [to_prompt(row, recipe) for row in read_rows(recipe.data.train, None, recipe.tasks)]
-    return [prompts[start : start + work.prompts] for start in range(0, len(prompts), work.prompts)]
+    return [prompts[start : start + work.prompts] for start in range(0, work.num_clips, work.prompts)]
 
 
 def in_own_process(measure: Callable[[Path, Workload], Measured], folder: Path, work: Workload) -> Measured:
@@ -166,7 +170,7 @@ def main(argv: Sequence[str]) -> int:
     work = workload(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_data(folder, work.num_clips)
+        write_data(folder, work.num_clips + work.prompts)
         ways = {name: in_own_process(way, folder, work) for name, way in WAYS.items() if name in arguments.only}
     ratios, ratios_ahead = ratios_to("ours", ways), ratios_to("ours_ahead", ways)
     result = {

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -81,6 +82,9 @@ class LearnerRank:
         share_cores(learner_threads(recipe, len(os.sched_getaffinity(0))))
         self._rank = rank
         self._aside = ThreadPoolExecutor(1, "aside", yield_cores)
+        self._is_due = threading.Event()
+        self._reading: Future[None] = Future()
+        self._reading.set_result(None)
         self._recipe = recipe
         self._model = model
         self._clips_dir = clips_dir
@@ -126,9 +130,12 @@ class LearnerRank:
         return self._learner.policy_version
 
     def expect(self, prompts: Sequence[Prompt]) -> None:
-        self._aside.submit(self._learner.expect, prompts).result()
+        self._is_due.clear()
+        self._reading = self._aside.submit(self._learner.expect, prompts, self._is_due.is_set)
 
     def update(self, samples: Sequence[TrainSample]) -> tuple[dict[str, float], int]:
+        self._is_due.set()
+        wait([self._reading])
         if self._sender is not None and not self._recipe.rollout.ahead:
             self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
         return self._learner.update(samples), self._learner.policy_version

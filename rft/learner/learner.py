@@ -1,7 +1,7 @@
 """The learner: train samples in, a new policy out."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,11 +94,16 @@ class Learner:
         self._model, self._policy = self._policies.model, self._policies.policy
         self._optimizer = build_optimizer(list(trainable(self._model).values()), recipe.learner)
 
-    def expect(self, prompts: Sequence[Prompt]) -> None:
+    def expect(self, prompts: Sequence[Prompt], is_due: Callable[[], bool] = lambda: False) -> None:
         """Process what the prompts show while their completions are sampled, as far as it is decoded and the
-        processor's cache holds it."""
+        processor's cache holds it.
+
+        `is_due`: whether the update has come, which processes the rest itself.
+        """
         num_bytes = 0
         for prompt in prompts:
+            if is_due():
+                return
             try:
                 frames = self.clips.find(prompt.media) if prompt.media else None
                 if frames is None:

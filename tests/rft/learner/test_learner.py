@@ -70,18 +70,20 @@ def test_expected_prompts_are_read_before_the_update(
     make_learner: MakeLearner, samples: tuple[TrainSample, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = [group.prompt for group in group_samples(samples)]
-    at_once, ahead, partly = (make_learner(algorithm={"beta": 0.1}) for _ in range(3))
+    at_once, ahead, partly, late = (make_learner(algorithm={"beta": 0.1}) for _ in range(4))
     ahead.expect(prompts)
+    is_due = iter([False, True])
+    late.expect(prompts, lambda: next(is_due))
     monkeypatch.setattr(
         "rft.learner.learner.MAX_CACHED_BYTES", 2 * at_once.processor.encode(prompts[0], None).num_bytes
     )
     partly.expect(prompts)
-    seen = [learner._policies._reference_features for learner in (ahead, partly)]
-    assert [features.num_encoded for features in seen if features] == [3, 2]
-    changes = [change(learner, samples) for learner in (at_once, ahead, partly)]
-    assert [features.num_encoded for features in seen if features] == [3, 3]
-    assert_same(changes[0], changes[1], 0.0)
-    assert_same(changes[0], changes[2], 0.0)
+    seen = [learner._policies._reference_features for learner in (ahead, partly, late)]
+    assert [features.num_encoded for features in seen if features] == [3, 2, 1]
+    expected, *changes = [change(learner, samples) for learner in (at_once, ahead, partly, late)]
+    assert [features.num_encoded for features in seen if features] == [3, 3, 3]
+    for changed in changes:
+        assert_same(expected, changed, 0.0)
 
 
 def test_an_expected_prompt_that_cannot_be_read_is_passed_over(
