@@ -23,8 +23,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.tiny import add_output_arguments, finish, gpu_name
-from rft.evaluation.comparison import TextTable
 from rft.learner.attention import GroupShape, Packing, packed_attention
+from rft.tables import TextTable
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """[rows, L, heads, d] of queries [rows, heads, L, d], keys and values [rows, key heads, L, d]."""

@@ -20,14 +20,15 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, workload, write_data
+from rft.actors.rollout import engine_environment
 from rft.data.dataset import read_rows, to_prompt
-from rft.data.features import features_in
+from rft.data.feature_store import features_in
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
-from rft.evaluation.comparison import TextTable
 from rft.recipe import Recipe, RolloutRecipe
-from rft.rollout.worker import engine_environment
-from rft.types import Prompt, TrainSample, WeightsRef
+from rft.tables import TextTable
+from rft.types import Prompt, TrainSample
+from rft.weights.ref import WeightsRef
 
 if TYPE_CHECKING:
     from rft.learner.learner import Learner

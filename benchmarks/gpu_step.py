@@ -6,7 +6,7 @@
 `rft train` with random weights in the published shape: a real vLLM engine and a learner that share one GPU in turns
 (rollout.share_gpu), decoding, a KL term, weight hand-over with its probe, records on disk. Random weights hardly ever
 end a completion, so all have C tokens. What is trained is the first of TRAINED that fits into the GPU's memory by
-rft/checks/estimate.py, unless --train names one. Clips are drawn, and cheaper to decode than filmed ones.
+rft/commands/check/estimate.py, unless --train names one. Clips are drawn, and cheaper to decode than filmed ones.
 The folder for temporary files holds the model and, after the last step, a checkpoint.
 """
 
@@ -33,10 +33,10 @@ from benchmarks.tiny import (
     run_training,
     write_data,
 )
-from rft.checks.estimate import fits, step_work
-from rft.checks.gpus import Gpu
-from rft.evaluation.comparison import TextTable
+from rft.commands.check.estimate import fits, step_work
+from rft.commands.check.gpus import Gpu
 from rft.recipe import Recipe
+from rft.tables import TextTable
 
 GOAL = 2.9
 """GPU-seconds per prompt for a 7B model at P 3,700, C 256, G 8."""

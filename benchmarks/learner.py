@@ -31,7 +31,7 @@ from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
 from benchmarks.random_policy import SIZES, OneVideo, make_samples, write_model
-from rft.checks.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
+from rft.commands.check.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
 from rft.learner.batch import group_samples
 from rft.learner.learner import Learner
 from rft.learner.sharding import full

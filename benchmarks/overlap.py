@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.tiny import TimedStep, add_arguments, finish, recipe_keys, run_training, workload, write_data
-from rft.evaluation.comparison import TextTable
+from rft.tables import TextTable
 
 ROLLOUT, LEARNER = ("data", "rollout"), ("update",)
 """Phases that can run side by side; the hand-over of weights can not."""

@@ -19,10 +19,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
 from rewards import REWARDS
+from rft.clock import Clock
 from rft.data.frames import Frames
 from rft.data.processor import VISION_TOKENS
 from rft.data.video import decode
-from rft.runs.metrics import Clock
 from rft.tasks import TASKS
 from rft.types import Prompt
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from rft.data.dataset import read_rows
 from rft.evaluation.evaluate import MODES, Mode
-from rft.recipe_file import load_recipe
+from rft.recipe.load import load_recipe
 from rft.tasks import TASKS
 
 RECIPE = Path("recipes/quickstart.yaml")

@@ -22,12 +22,12 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, workload, write_data
-from rft.cluster import cluster
+from rft.actors.cluster import cluster
+from rft.actors.rollout import engine_environment, start_pool
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.video import ClipCache
-from rft.evaluation.comparison import TextTable
 from rft.recipe import Recipe, RolloutRecipe
-from rft.rollout.worker import engine_environment, start_pool
+from rft.tables import TextTable
 from rft.types import Prompt
 
 GROUPS = (1, 2, 4, 8, 16)

@@ -22,13 +22,13 @@ from typing import Any
 import torch
 
 from benchmarks.tiny import TASK, Workload, add_output_arguments, finish, recipe_keys, write_data
+from rft.commands.report.curves import svg_chart
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache, decode
-from rft.evaluation.comparison import TextTable
 from rft.learner.learner import Learner
 from rft.recipe import Recipe
-from rft.runs.curves import svg_chart
+from rft.tables import TextTable
 from rft.types import Completion, Prompt, TrainSample
 
 MIDDLE = Workload(prompts=1, group=8, completion_tokens=64, frames=16, steps=1, beta=0.0)

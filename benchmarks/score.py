@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rewards.types import Fidelity, target_from_dict
-from rft.evaluation.comparison import TextTable, plain
-from rft.scoring.stored import Asked, score
+from rft.commands.score.score import Asked, score
+from rft.tables import TextTable, plain
 from rft.tasks import TASKS
 
 READINGS: tuple[Fidelity, ...] = ("as_published", "corrected")

@@ -25,10 +25,10 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, run_training, workload, write_data
-from rft.cluster import FOR_TENSORS
+from rft.actors.cluster import FOR_TENSORS
 from rft.data.dataset import read_rows, to_prompt
-from rft.evaluation.comparison import TextTable
 from rft.recipe import Recipe
+from rft.tables import TextTable
 from rft.types import Prompt
 
 Measured = dict[str, Any]

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from benchmarks.score import processor
-from rft.evaluation.comparison import TextTable, plain
-from rft.runs.run_dir import RunDir, read_lines
+from rft.files import read_lines
+from rft.runs.run_dir import RunDir
 from rft.synthetic.rows import Sizes, write_dataset
+from rft.tables import TextTable, plain
 
 TASK = "temporal_grounding"
 SIDE = 224

@@ -20,8 +20,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.tiny import SIDE, Workload
 from rewards.trl import as_trl_reward
+from rft.clock import Clock
 from rft.data.video import decode
-from rft.runs.metrics import Clock
 from rft.tasks import TASKS
 from rft.types import Prompt
 

@@ -21,13 +21,13 @@ import torch
 
 from benchmarks.random_policy import SIZES, write_policy
 from benchmarks.tiny import Workload, add_output_arguments, finish, gpu_name, recipe_keys
-from rft.cluster import cluster
-from rft.evaluation.comparison import TextTable
-from rft.learner_actors import LearnerActors
+from rft.actors.cluster import cluster
+from rft.actors.learner import LearnerActors
+from rft.actors.rollout import start_pool
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
-from rft.rollout.weight_transfer import choose_road
-from rft.rollout.worker import start_pool
+from rft.tables import TextTable
+from rft.weights.transfer import choose_road
 
 TRAINED: dict[str, dict[str, object]] = {
     "all weights": {},

@@ -6,9 +6,8 @@ from typing import Union, get_args, get_origin, get_type_hints
 
 from rewards.caption import event_recall
 from rewards.choice import choice_accuracy
-from rewards.followups import at_most_spans, endpoint_iou, generalised_iou
 from rewards.format import answer_format, think_format
-from rewards.grounding import temporal_iou, union_iou
+from rewards.grounding import at_most_spans, endpoint_iou, generalised_iou, temporal_iou, union_iou
 from rewards.label import label_match
 from rewards.published import PUBLISHED, PUBLISHED_EVAL
 from rewards.tracking import mean_box_iou

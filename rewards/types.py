@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Span = tuple[float, float]
 """(start, end) in seconds from the start of the clip."""
@@ -23,6 +23,8 @@ Fault = Literal["no_tag", "unreadable", "reversed", "out_of_range", "wrong_count
 """Why an answer earns nothing: its tag is missing, its text is not of the asked kind, a span ends before it starts,
 a time or box lies outside the clip, or it has another number of parts than asked for."""
 
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -36,6 +38,14 @@ class Score:
     """Why the value is what it is, for a person reading a report."""
     fault: Fault | None = None
     """What is wrong with the answer as such; None where it could be judged."""
+
+
+def fault_of(scores: Mapping[str, Score]) -> Fault | None:
+    """The fault that the first reward found, in the order of the recipe; None where all could judge the answer."""
+    for score in scores.values():
+        if score.fault is not None:
+            return score.fault
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""GRPO reinforcement fine-tuning of video language models."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rft.data_commands import add_data
+from rft.commands.data.arguments import add_data
 from rft.errors import Interrupted, RftError
 
 USER_ERROR = 2
@@ -40,19 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(args: argparse.Namespace) -> int | None:
-    from rft.checks.check import check_file
+    from rft.commands.check.check import check_file
 
     checked = check_file(args.recipe, args.overrides, gpu=args.gpu)
     print(checked.text(), flush=True)
     if not args.deep:
         return None
-    from rft.launch import check_sides
+    from rft.commands.check.sides import check_sides
 
     return check_sides(checked.recipe)
 
 
 def _train(args: argparse.Namespace) -> int | None:
-    from rft.checks.check import check_file
+    from rft.commands.check.check import check_file
 
     checked = check_file(args.recipe, args.overrides, resume=args.resume)
     from rft.launch import train
@@ -68,19 +68,19 @@ def _eval(args: argparse.Namespace) -> int | None:
     if args.model is None:
         _eval_offline(args)
         return None
-    from rft.evaluation.recipe import EvalRequest, eval_recipe, parse_shard
+    from rft.commands.eval.request import EvalRequest, eval_recipe, parse_shard
 
     asked = EvalRequest(args.task, parse_shard(args.shard or "0/1"), args.output)
     recipe = eval_recipe(
         args.model, tuple(args.data), args.recipe, args.video_root, args.num_samples, tuple(args.overrides)
     )
-    from rft.launch import evaluate
+    from rft.commands.eval.model import evaluate
 
     return evaluate(recipe, asked, args.json)
 
 
 def _eval_offline(args: argparse.Namespace) -> None:
-    from rft.evaluation.offline import evaluate_baseline, evaluate_predictions
+    from rft.commands.eval.offline import evaluate_baseline, evaluate_predictions
 
     if any((args.shard, args.output, args.recipe, args.video_root, args.num_samples, args.overrides)):
         args.refuse("only a MODEL_DIR is asked: --shard, -o, --recipe, --video-root, --num-samples and keys go with it")
@@ -91,20 +91,20 @@ def _eval_offline(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    from rft.scoring.stored import Asked, print_scored, score
+    from rft.commands.score.score import Asked, print_scored, score
 
     asked = Asked(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
     print_scored(score(args.source, asked, args.output), args.json)
 
 
 def _list(args: argparse.Namespace) -> None:
-    from rft.listing import listing
+    from rft.commands.list import listing
 
     print(listing(args.what))
 
 
 def _report(args: argparse.Namespace) -> None:
-    from rft.runs.report import report
+    from rft.commands.report.report import report
 
     print(report(args.run_dir))
 

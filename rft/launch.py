@@ -1,44 +1,35 @@
-"""Recipe -> cluster, pool, learner, prompts -> train() or evaluate(). The one place that builds the real parts."""
+"""Recipe -> cluster, pool, learner, prompts -> train(). The one place that builds the real parts."""
 
-import json
-import sys
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rft import agreement
+from rft.clock import Clock
 from rft.data.dataset import PromptOrder, read_rows, to_prompt
+from rft.data.decoded_rows import WHOLE, Shard, UsableRow, usable_rows
 from rft.data.prefetch import ClipPrefetch
-from rft.data.usable import WHOLE, Shard, UsableRow, usable_rows
 from rft.data.video import ClipCache
 from rft.errors import Interrupted
 from rft.evaluation.baselines import Baselines, baselines
-from rft.evaluation.comparison import Comparison, figures, result_tables
+from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.evaluate import evaluate as evaluate_prompts
 from rft.evaluation.predictions import read_result, write_result
-from rft.evaluation.recipe import EvalRequest
-from rft.evaluation.two_pass import TwoPass
-from rft.parity import Agreement
+from rft.evaluation.second_look import TwoPass
+from rft.parity.check import compare_sides, settle
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
+from rft.runs.ahead_batch import read_upcoming
 from rft.runs.checkpoint import load_state
-from rft.runs.live import View, open_view
-from rft.runs.metrics import Clock, MetricsWriter
-from rft.runs.quiet import quiet_libraries
+from rft.runs.library_logs import quiet_libraries
+from rft.runs.metrics import MetricsWriter
 from rft.runs.recorder import RunRecorder
 from rft.runs.run_dir import RunDir
 from rft.runs.stop import StopSignal
+from rft.runs.views import View, open_view
 from rft.train import train as run_steps
-from rft.types import Prompt
-
-if TYPE_CHECKING:
-    from rft.learner_actors import LearnerActors
-from rft.runs.upcoming import read_upcoming
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
@@ -72,9 +63,9 @@ class TrainingRun:
 
     def go(self, resume: bool) -> int:
         """Raises Interrupted where the user stopped it outside of the steps."""
-        from rft.cluster import cluster
-        from rft.learner_actors import LearnerActors
-        from rft.rollout.worker import start_pool
+        from rft.actors.cluster import cluster
+        from rft.actors.learner import LearnerActors
+        from rft.actors.rollout import start_pool
 
         recipe, run, view = self.recipe, self.run, self.view
         checkpoint = run.latest_checkpoint() if resume else None
@@ -109,9 +100,10 @@ class TrainingRun:
                 order.position, order.bad, order.solved = state.data_position, dict(state.bad), dict(state.solved)
                 upcoming = read_upcoming(checkpoint, order, recipe, state.variances)
             pool.load_weights(learner.publish_weights())
-            found = compare_sides(recipe, order.prompts, self.clips, pool, learner, view)
+            view.phase("comparing engine and learner")
+            found = compare_sides(order.prompts, recipe, self.clips, pool, learner, view.note)
             run.add_to_summary("parity", found.to_json())
-            agreement.settle(found, recipe, view.note)
+            settle(found, recipe, view.note)
         before = before or self.evaluate_once("cold_start", evaluator)
         record = RunRecorder(recipe, run, view, learner, order, evaluator, pool.failed, resumed=state)
         self.closing.callback(record.close)
@@ -165,7 +157,7 @@ class TrainingRun:
 
     def cold_start(self) -> str:
         """The model that GRPO starts from: the recipe's, or what the supervised stage makes of it, once per run."""
-        from rft.learner_actors import ColdStart
+        from rft.actors.cold_start import ColdStart
 
         recipe, directory = self.recipe, self.run.cold_start
         if recipe.cold_start is None:
@@ -209,50 +201,6 @@ class TrainingRun:
             self.run.add_to_summary("change", comparison.to_json())
             self.view.table(comparison.table())
         self.view.note(f"run folder: {self.run.path} (rft report {self.run.path} makes a page of it)")
-
-
-def compare_sides(
-    recipe: Recipe, prompts: Sequence[Prompt], clips: ClipCache, pool: WorkerPool, learner: "LearnerActors", view: View
-) -> Agreement:
-    """Engine and learner over a few prompts of each task and kind of video. Both hold the same policy."""
-    view.phase("comparing engine and learner")
-    picked = agreement.pick_prompts(prompts, clips, recipe.parity.prompts_per_task, recipe.seed, view.note)
-    return agreement.measure(picked, recipe, pool, learner)
-
-
-def check_sides(recipe: Recipe) -> int:
-    """Start engine and learner, compare them on the recipe's training rows, and print the outcome; exit status.
-
-    ParityError: they differ, and the recipe says to stop.
-    """
-    with ExitStack() as closing:
-        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="rft-check-")))
-        closing.enter_context(quiet_libraries(folder / "log.txt"))
-        view = open_view(f"rft check --deep {recipe.model}")
-        closing.callback(view.close)
-        stop = closing.enter_context(StopSignal(view.note))
-        from rft.cluster import cluster
-        from rft.learner_actors import LearnerActors
-        from rft.rollout.worker import start_pool
-
-        clips_dir = recipe.video.cache_dir or folder / "clips"
-        clips = closing.enter_context(open_clips(recipe, clips_dir))
-        rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
-        view.phase("starting engines and learner")
-        closing.enter_context(cluster())
-        pool = start_pool(recipe.model, recipe, clips_dir, stop)
-        closing.callback(pool.close)
-        learner = LearnerActors(recipe, recipe.model, clips_dir)
-        closing.callback(learner.close)
-        try:
-            pool.load_weights(learner.publish_weights())
-            prompts = [to_prompt(row, recipe) for row in rows]
-            found = compare_sides(recipe, prompts, clips, pool, learner, view)
-        except Interrupted:
-            return INTERRUPTED
-        view.table(agreement.table(found))
-        agreement.settle(found, recipe, view.note)
-    return 0
 
 
 @contextmanager
@@ -315,35 +263,3 @@ class Evaluator:
         if passes:
             self.view.note(f"second looks: {passes.num_second_looks} of {passes.num_questions} answers")
         return result
-
-
-def evaluate(recipe: Recipe, asked: EvalRequest, as_json: bool) -> int:
-    """Measure recipe.model on the asked rows of recipe.data.eval, and print the figures. Returns the exit status."""
-    with ExitStack() as closing:
-        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="rft-eval-")))
-        closing.enter_context(quiet_libraries(folder / "log.txt"))
-        view = open_view(f"rft eval {recipe.model}", sys.stderr if as_json else sys.stdout)
-        closing.callback(view.close)
-        stop = closing.enter_context(StopSignal(view.note))
-        from rft.cluster import cluster
-        from rft.rollout.worker import start_pool
-
-        clips_dir = recipe.video.cache_dir or folder / "clips"
-        clips = closing.enter_context(open_clips(recipe, clips_dir))
-        rows = usable(recipe.data.eval, recipe, clips, view, "held-out", asked.task, asked.shard)
-        closing.enter_context(cluster())
-        pool = start_pool(recipe.model, recipe, clips_dir, stop)
-        closing.callback(pool.close)
-        try:
-            result = Evaluator(recipe, pool, rows, view)()
-        except Interrupted:
-            return INTERRUPTED
-        blind = baselines([r.prompt for r in rows], [r.duration_s for r in rows], {}, recipe.seed)
-        if asked.output:
-            write_result(asked.output, result)
-        if as_json:
-            print(json.dumps(figures(result, blind)))
-        else:
-            for table in result_tables(result, blind):
-                view.table(table)
-    return 0

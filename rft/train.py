@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from rft.clock import Clock, PhaseSpan
 from rft.errors import Interrupted
 from rft.recipe import Recipe
-from rft.runs.metrics import Clock, PhaseSpan, group_metrics
 from rft.scoring.frame_order import with_order_bonus
 from rft.scoring.ground_truth import with_ground_truth
 from rft.scoring.group import TrainBatch, running_spread, score_group, solved, train_samples
-from rft.types import Completion, Group, Prompt, Sampling, TrainSample, WeightsRef
+from rft.scoring.group_metrics import group_metrics
+from rft.types import Completion, Group, Prompt, Sampling, TrainSample
+from rft.weights.ref import WeightsRef
 
 
 class RolloutPool(Protocol):

@@ -3,7 +3,7 @@
 Letters: P prompts per step, G completions per prompt, T tokens of a completion, F frames of a clip.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -152,29 +152,3 @@ class TrainSample:
     advantage: float
     is_ground_truth: bool = False
     """No engine drew the completion, which has a text alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A fixed text whose log-probabilities tell whether an engine holds the weights it should."""
-
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    """[len(token_ids) - 1], of each token after the first, under the learner's policy."""
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsRef:
-    """Where the weights of one policy version lie."""
-
-    policy_version: int
-    tensors: object
-    """A Ray object reference to a dict of name -> CPU tensor, in the names of the saved model; or, where they stay on
-    the learner's GPU until an engine fetches them, an Offer of rft/rollout/weight_transfer.py."""
-    probe: Probe = field(repr=False)
-    model: str | None = None
-    """Folder that holds the weights that are not among `tensors`; None: all are."""
-    num_bytes: int = 0
-    """Of `tensors`."""
-    frozen_tower: str | None = None
-    """Fingerprint of the vision tower; None: it is trained, so nothing it makes of a clip is kept."""

@@ -14,9 +14,10 @@ from rft.data.dataset import PromptOrder
 from rft.data.frames import Frames
 from rft.errors import CheckpointError, Interrupted
 from rft.recipe import Recipe
-from rft.runs.upcoming import read_upcoming, write_upcoming
+from rft.runs.ahead_batch import read_upcoming, write_upcoming
 from rft.train import Collected, FinishedStep, train
-from rft.types import Completion, Probe, Prompt, Sampling, TrainSample, Video, VideoSampling, WeightsRef
+from rft.types import Completion, Prompt, Sampling, TrainSample, Video, VideoSampling
+from rft.weights.ref import Probe, WeightsRef
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
 

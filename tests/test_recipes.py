@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rft.checks.check import check_file
-from rft.checks.rewards import reward_problems
+from rft.commands.check.check import check_file
+from rft.commands.check.rewards import reward_problems
 from rft.recipe import Recipe
-from rft.recipe_file import load_recipe
+from rft.recipe.load import load_recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

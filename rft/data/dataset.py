@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from rft.data.frames import ClipError, Frames
 from rft.errors import DataError
+from rft.problems import NAMED_PROBLEMS, listed
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import Image, Media, Prompt, Video, VideoSampling
 
-NAMED_PROBLEMS = 20
 NAMED_FILES = 5
 
 
@@ -62,12 +62,6 @@ def missing_files(rows: Sequence[Row]) -> str | None:
     named = listed([f"  {file}" for file in missing], NAMED_FILES)
     what = " and ".join(f"{kind}s" for kind in ("video", "image") if any(row.kind == kind for row in rows))
     return f"{len(missing)} of {len(files)} {what} not found. Set data.video_root, or drop their rows.\n{named}"
-
-
-def listed(problems: Sequence[str], num_named: int) -> str:
-    """The first `num_named`, one per line, and the number of the others."""
-    rest = len(problems) - num_named
-    return "\n".join([*problems[:num_named], *([f"... and {rest} more"] if rest > 0 else [])])
 
 
 def _lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:

@@ -15,8 +15,8 @@ from rft.data.decode_process import DecodeProcess
 from rft.data.decoders import FrameIndex, FrameSource, open_source
 from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, read_frames, write_frames
 from rft.errors import DataError
-from rft.model_folder import size_factor
 from rft.recipe import Recipe
+from rft.recipe.model_folder import size_factor
 from rft.types import Image, Media, Video
 
 __all__ = ["ClipCache", "ClipError", "Frames", "clip_key", "decode"]

@@ -1,0 +1,1 @@
+"""Metrics on held-out rows, with intervals, beside blind answers and published figures."""

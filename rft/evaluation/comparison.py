@@ -1,7 +1,7 @@
 """Evaluations side by side: paired differences, and the tables a person reads."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,9 @@ from rft.evaluation.baselines import Baselines
 from rft.evaluation.evaluate import MODES, READINGS, EvalResult, Mode, RowSet
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.evaluation.published_results import comparable_results, published_set, why_not_comparable
+from rft.tables import TextTable
 from rft.tasks import TASKS
 from rft.tasks.types import Task
-
-
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    """A table before it is drawn."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +169,3 @@ def signed(estimate: Estimate) -> str:
 
 def bounded(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def plain(table: TextTable) -> str:
-    """The table as lines of ASCII, columns aligned."""
-    lines: Sequence[tuple[str, ...]] = (table.columns, *table.rows)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-
-    def drawn(line: tuple[str, ...]) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([table.title, drawn(table.columns), rule, *map(drawn, table.rows), *filter(None, [table.caption])])

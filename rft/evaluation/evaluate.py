@@ -7,9 +7,8 @@ from typing import Any, Literal, Protocol
 
 from rewards import REWARDS, RewardFn
 from rewards.published import PUBLISHED_EVAL
-from rewards.types import Fault, GroundedChoiceTarget, SpanTarget, Target
+from rewards.types import Fault, GroundedChoiceTarget, SpanTarget, Target, fault_of
 from rft.evaluation.intervals import Estimate, bootstrap
-from rft.scoring.faults import fault_of
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 from rft.types import Completion, FinishReason, Prompt, Sampling

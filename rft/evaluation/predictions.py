@@ -9,11 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rewards.types import TARGET_FORMS, Target, target_from_dict, target_to_dict
-from rft.data.dataset import listed
 from rft.errors import CheckpointError, DataError
 from rft.evaluation.evaluate import EvalResult, Mode, Reading, Sample, of_length, read
-from rft.runs.records import read_records, write_records
-from rft.runs.run_dir import write_text, writing
+from rft.files import read_records, write_records, write_text, writing
+from rft.problems import listed
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import FinishReason

@@ -1,0 +1,1 @@
+"""The policy in training: packing, forward, update, save and load."""

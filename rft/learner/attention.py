@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from rft.model_folder import packing_obstacle
+from rft.recipe.model_folder import packing_obstacle
 
 PACKED_ATTENTION = "rft_packed"
 """transformers prepares no mask for an implementation that it knows no mask of."""

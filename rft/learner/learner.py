@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rft.algorithm.kl import k3
 from rft.algorithm.loss import LOSSES, LossInputs
+from rft.clock import Clock
 from rft.data.processor import MAX_CACHED_BYTES, PromptProcessor
 from rft.errors import DataError, RolloutError
 from rft.learner.batch import (
@@ -26,8 +27,8 @@ from rft.learner.batch import (
 from rft.learner.model import TokenLogprobs
 from rft.learner.optimizer import build_optimizer
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, split_groups
-from rft.learner.policies import Loading, Policies
-from rft.learner.reading import read_group
+from rft.learner.policy_and_reference import Loading, Policies
+from rft.learner.prompt_view import read_group
 from rft.learner.schedule import learning_rate
 from rft.learner.sharding import full, num_ranks, sum_over_ranks, this_rank
 from rft.learner.weights import (
@@ -41,10 +42,10 @@ from rft.learner.weights import (
     trains_all,
     write_json,
 )
-from rft.parity import Reading
+from rft.parity.compare import Reading
 from rft.recipe import Recipe
-from rft.runs.metrics import Clock
-from rft.types import Probe, Prompt, TrainSample
+from rft.types import Prompt, TrainSample
+from rft.weights.ref import Probe
 
 if TYPE_CHECKING:
     from rft.data.video import ClipCache

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from rft.data.features import FeatureFolder
+from rft.data.feature_store import FeatureFolder
 
 VISION_ATTENTION = "rft_windows_in_flash_form"
 """transformers hands an implementation whose name contains "flash" all windows at once, as cumulative lengths;

@@ -1,0 +1,1 @@
+"""The vLLM engine and the pool that spreads prompts over many."""

@@ -18,13 +18,14 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from rft.data.frames import Frames
 from rft.data.processor import PromptProcessor
-from rft.parity import Reading
+from rft.parity.compare import Reading
 from rft.recipe import Recipe
-from rft.rollout.engine_reading import read_prompt
 from rft.rollout.feature_connector import clip_identifier, connector_config, feature_counts
-from rft.rollout.weight_loader import WeightLoader
-from rft.rollout.weight_transfer import choose_road, open_receiver
-from rft.types import Completion, Prompt, Sampling, WeightsRef
+from rft.rollout.prompt_view import read_prompt
+from rft.types import Completion, Prompt, Sampling
+from rft.weights.loader import WeightLoader
+from rft.weights.ref import WeightsRef
+from rft.weights.transfer import choose_road, open_receiver
 
 BAN = -100.0
 """Added to the logits of banned tokens: vLLM's largest bias, which leaves them no probability in float32."""

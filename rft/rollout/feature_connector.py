@@ -12,7 +12,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.request import Request
 
-from rft.data.features import FeatureFolder
+from rft.data.feature_store import FeatureFolder
 
 
 def clip_identifier(tower: str | None, key: str) -> str:

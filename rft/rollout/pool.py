@@ -10,9 +10,10 @@ from math import ceil
 from typing import Any, Protocol
 
 from rft.errors import Interrupted, RolloutError
-from rft.parity import Reading
+from rft.parity.compare import Reading
 from rft.recipe import RolloutRecipe
-from rft.types import Completion, Prompt, Sampling, WeightsRef
+from rft.types import Completion, Prompt, Sampling
+from rft.weights.ref import WeightsRef
 
 POLL_S = 0.2
 """Longest time before a request to stop is noticed."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rft.errors import CheckpointError
-from rft.runs.run_dir import PARTIAL_PREFIX, STATE_NAME, RunDir
+from rft.files import PARTIAL_PREFIX
+from rft.runs.run_dir import STATE_NAME, RunDir
 
 FORMAT = 1
 """Version of the layout of a checkpoint."""

@@ -3,19 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rft.agreement import gap_alarm
+from rft.clock import Clock
 from rft.data.dataset import PromptOrder
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import write_result
+from rft.parity.check import gap_alarm
 from rft.recipe import Recipe
 from rft.rollout.pool import FailedPrompt
+from rft.runs.ahead_batch import write_upcoming
 from rft.runs.checkpoint import TrainState, save_checkpoint
-from rft.runs.live import View
-from rft.runs.metrics import Clock, MetricsWriter
-from rft.runs.records import write_rollouts
+from rft.runs.metrics import MetricsWriter
+from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
 from rft.runs.timeline import TimelineWriter
-from rft.runs.upcoming import write_upcoming
+from rft.runs.views import View
 from rft.train import Collected, FinishedStep, Learner
 
 

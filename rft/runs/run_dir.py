@@ -10,21 +10,19 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
 from rft.errors import CheckpointError
+from rft.files import PARTIAL_PREFIX, read_lines, write_text, writing
 from rft.recipe import Recipe
-from rft.recipe_file import recipe_text
+from rft.recipe.load import recipe_text
 
 STATE_NAME = "train_state.json"
 """Last file written into a checkpoint; a checkpoint without it is not one."""
-
-PARTIAL_PREFIX = ".partial_"
 
 PACKAGES = (
     *("rft", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "trl", "peft", "ray"),
@@ -183,44 +181,6 @@ class RunDir:
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
-
-
-REMEDY = "free space on the disk or make it writable, then continue with --resume"
-
-
-@contextmanager
-def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
-    """Turns an OSError inside into a CheckpointError that names `path` and says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}. Remedy: {remedy}.") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """All of `text`, or the file as it was."""
-    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place."""
-    partial = path.with_name(f"{PARTIAL_PREFIX}{path.name}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """JSON lines; a last line that a killed run left unfinished is no line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            if number < len(lines):
-                raise CheckpointError(f"{path}:{number}: not JSON ({error}). Delete that line.") from error
 
 
 def step_of(path: Path) -> int:

@@ -1,0 +1,1 @@
+"""From the completions of a step to rewards and training samples."""

@@ -43,7 +43,7 @@ def with_order_bonus(
 
 def shuffled_prompt(prompt: Prompt, seed: int) -> Prompt:
     """The same question about the same frames in an order drawn with `seed`."""
-    assert isinstance(prompt.media, Video)  # rft/checks/data.py refuses other rows
+    assert isinstance(prompt.media, Video)  # rft/commands/check/data.py refuses other rows
     return replace(prompt, media=replace(prompt.media, shuffle_seed=seed))
 
 

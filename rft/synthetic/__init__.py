@@ -1,0 +1,1 @@
+"""The drawn clips and the tiny policy of the quickstart."""

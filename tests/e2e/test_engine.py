@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rewards.types import SpanTarget
+from rft.actors.rollout import engine_environment
 from rft.data.video import ClipCache
 from rft.recipe import Recipe
-from rft.rollout.worker import engine_environment
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.types import Prompt, Video

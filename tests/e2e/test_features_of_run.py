@@ -17,19 +17,20 @@ from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 
 from rewards.types import ChoiceTarget
-from rft.data.features import FeatureFolder, features_in
+from rft.actors.rollout import engine_environment
+from rft.data.feature_store import FeatureFolder, features_in
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.learner.learner import Learner
 from rft.recipe import Recipe
-from rft.rollout.worker import engine_environment
 from rft.runs.metrics import read_metrics
 from rft.runs.run_dir import RunDir
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.synthetic.questions import DRAWN_TASKS
 from rft.synthetic.rows import Sizes, write_dataset
-from rft.types import Completion, Image, Prompt, TrainSample, Video, WeightsRef
+from rft.types import Completion, Image, Prompt, TrainSample, Video
+from rft.weights.ref import WeightsRef
 
 pytestmark = pytest.mark.slow
 

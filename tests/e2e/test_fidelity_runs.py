@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from rft.runs.metrics import read_metrics
-from rft.runs.records import read_rollouts
+from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
 from rft.synthetic.rows import Sizes, write_dataset
 

@@ -13,7 +13,7 @@ from family_policies import build_qwen2_policy, build_qwen3_policy
 from PIL import Image
 
 from rft.runs.metrics import read_metrics
-from rft.runs.records import read_rollouts
+from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from rft.runs.metrics import read_metrics
-from rft.runs.records import read_rollouts
+from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
 from rft.synthetic.rows import Sizes, write_dataset
 

@@ -17,21 +17,22 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from rewards.types import BoxesTarget, SpanTarget
-from rft.agreement import measure
-from rft.cluster import cluster
+from rft.actors.cluster import cluster
+from rft.actors.rollout import start_pool
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache, decode
 from rft.learner import batch
 from rft.learner.learner import Learner
-from rft.parity import Agreement, Reading
+from rft.parity.check import measure
+from rft.parity.compare import Agreement, Reading
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
-from rft.rollout.worker import start_pool
 from rft.runs.run_dir import RunDir
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.synthetic.rows import Sizes, write_dataset
-from rft.types import Prompt, TrainSample, Video, VideoSampling, WeightsRef
+from rft.types import Prompt, TrainSample, Video, VideoSampling
+from rft.weights.ref import WeightsRef
 
 pytestmark = pytest.mark.slow
 

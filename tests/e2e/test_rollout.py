@@ -17,17 +17,18 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from rewards.types import SpanTarget
-from rft.cluster import cluster
+from rft.actors.cluster import cluster
+from rft.actors.rollout import start_pool
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.errors import Interrupted, RolloutError
 from rft.learner.batch import prompt_positions
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
-from rft.rollout.worker import start_pool
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
-from rft.types import Completion, Probe, Prompt, Sampling, Video, WeightsRef
+from rft.types import Completion, Prompt, Sampling, Video
+from rft.weights.ref import Probe, WeightsRef
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from rft.runs.metrics import read_metrics
-from rft.runs.records import read_rollouts
+from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
 from rft.synthetic.questions import DRAWN_TASKS as TASKS
 from rft.synthetic.rows import Sizes, write_dataset

@@ -18,13 +18,12 @@ from ray import cloudpickle
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from rft.cluster import cluster
+from rft.actors.cluster import cluster
+from rft.actors.rollout import engine_environment
 from rft.recipe import Recipe
-from rft.rollout.weight_sender import WeightSender
-from rft.rollout.weight_transfer import Offer, layout
-from rft.rollout.worker import engine_environment
 from rft.synthetic.policy import build_policy
-from rft.types import Probe, WeightsRef
+from rft.weights.ref import Offer, Probe, WeightsRef, layout
+from rft.weights.sender import WeightSender
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +73,8 @@ class Host:
         os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True))
         from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
-        from rft.rollout import engine, weight_transfer
+        from rft.rollout import engine
+        from rft.weights import transfer as weight_transfer
 
         WeightTransferEngineFactory.register_engine("test", transfer_engine(road))
         plain_args = engine.engine_args

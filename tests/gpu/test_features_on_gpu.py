@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from benchmarks.tiny import Workload, recipe_keys, write_data
-from rft.cluster import cluster
+from rft.actors.cluster import cluster
+from rft.actors.learner import LearnerActors
+from rft.actors.rollout import start_pool
 from rft.data.dataset import read_rows, to_prompt
-from rft.learner_actors import LearnerActors
 from rft.recipe import Recipe
-from rft.rollout.worker import start_pool
 from rft.types import TrainSample
 
 pytestmark = [

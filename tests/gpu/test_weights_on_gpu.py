@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from benchmarks.tiny import Workload, recipe_keys, write_data
-from rft.cluster import cluster
+from rft.actors.cluster import cluster
+from rft.actors.learner import LearnerActors
+from rft.actors.rollout import start_pool
 from rft.data.dataset import read_rows, to_prompt
-from rft.learner_actors import LearnerActors
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
-from rft.rollout.worker import start_pool
-from rft.types import Completion, Probe, Prompt, TrainSample
+from rft.types import Completion, Prompt, TrainSample
+from rft.weights.ref import Probe
 
 pytestmark = [
     pytest.mark.gpu,

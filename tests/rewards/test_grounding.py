@@ -1,7 +1,12 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rewards.grounding import temporal_iou, union_iou
+from rewards.grounding import at_most_spans, endpoint_iou, generalised_iou, temporal_iou, union_iou
 from rewards.types import GroundedChoiceTarget, SpanTarget
+
+TRUTH = SpanTarget(10.0, 20.0, 40.0)
+TIMES = st.floats(0, 100)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +101,87 @@ def test_faults_of_glue(completion: str, value: float, fault: str | None) -> Non
     score = union_iou(completion, GroundedChoiceTarget("A", ((2, 4),), duration_s=8))
     assert score.value == pytest.approx(value)
     assert score.fault == fault
+
+
+@pytest.mark.parametrize(
+    ("completion", "value", "fault"),
+    [
+        ("<answer>10 to 20</answer>", 1.0, None),
+        ("<answer>10 to 20 seconds</answer>", 1.0, None),
+        ("<answer>12 to 24</answer>", 8 / 14 * (1 - 2 / 40) * (1 - 4 / 40), None),
+        ("<answer>0 to 40</answer>", 0.25 * 0.75 * 0.5, None),
+        ("<answer>20 to 30</answer>", 0.0, None),
+        ("<answer>0 to 90</answer>", 0.0, None),
+        ("<answer>60 to 90</answer>", 0.0, None),
+        ("<answer>20 to 10</answer>", 0.0, "reversed"),
+        ("<answer>soon</answer>", 0.0, "unreadable"),
+        ("10 to 20", 0.0, "no_tag"),
+    ],
+)
+def test_endpoint_iou(completion: str, value: float, fault: str | None) -> None:
+    score = endpoint_iou(completion, TRUTH)
+    assert score.value == pytest.approx(value)
+    assert score.fault == fault
+
+
+def test_endpoint_iou_asks_for_the_length_of_the_clip() -> None:
+    with pytest.raises(ValueError, match="give duration_s"):
+        endpoint_iou("<answer>10 to 20</answer>", SpanTarget(10.0, 20.0))
+
+
+@pytest.mark.parametrize(
+    ("completion", "value", "fault"),
+    [
+        ("<answer>10 to 20</answer>", 1.0, None),
+        ("<answer>15 to 25</answer>", (1 + 5 / 15) / 2, None),
+        ("<answer>20 to 30</answer>", 0.5, None),
+        ("<answer>30 to 40</answer>", (1 - 10 / 30) / 2, None),
+        ("<answer>0 to 5</answer>", (1 - 5 / 20) / 2, None),
+        ("<answer>15 to 15</answer>", 0.5, None),
+        ("<answer>20 to 10</answer>", 0.0, "reversed"),
+        ("<answer></answer>", 0.0, "unreadable"),
+        ("", 0.0, "no_tag"),
+    ],
+)
+def test_generalised_iou(completion: str, value: float, fault: str | None) -> None:
+    score = generalised_iou(completion, SpanTarget(10.0, 20.0))
+    assert score.value == pytest.approx(value)
+    assert score.fault == fault
+
+
+def test_generalised_iou_orders_spans_that_miss() -> None:
+    values = [generalised_iou(f"<answer>{t} to {t + 5}</answer>", TRUTH).value for t in (21, 30, 60, 600)]
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 4
+
+
+@given(TIMES, TIMES, TIMES, TIMES)
+def test_both_are_at_most_what_overlap_allows(a: float, b: float, c: float, d: float) -> None:
+    start, end = sorted((a, b))
+    target = SpanTarget(*sorted((c, d)), 100.0)
+    text = f"<answer>{start:f} to {end:f}</answer>"
+    if target.start_s < target.end_s:
+        generalised = generalised_iou(text, target).value
+        assert 0 <= endpoint_iou(text, target).value <= 1
+        assert 0 <= generalised <= 1
+        assert (endpoint_iou(text, target).value == 0) or generalised >= 0.5
+
+
+def glued(num: int) -> str:
+    spans = ", ".join(f"({i}, {i + 1})" for i in range(num))
+    return f"<answer>A</answer><glue>[{spans}]</glue>"
+
+
+@pytest.mark.parametrize(
+    ("num", "most", "value", "fault"),
+    [(1, 3, 0.25, None), (3, 3, 0.75, None), (4, 3, 0.0, "wrong_count"), (4, 4, 1.0, None), (2, 1, 0.0, "wrong_count")],
+)
+def test_at_most_spans(num: int, most: int, value: float, fault: str | None) -> None:
+    score = at_most_spans(glued(num), GroundedChoiceTarget("A", ((0, 4),)), most=most)
+    assert (score.value, score.fault) == (value, fault)
+
+
+@pytest.mark.parametrize("text", ["", "<glue>[]</glue>", "<glue>(3, 1)</glue>", "<glue>[(0, 1)]</glue>"])
+def test_up_to_most_spans_it_is_the_union_iou(text: str) -> None:
+    target = GroundedChoiceTarget("A", ((0, 4),))
+    assert at_most_spans(text, target, min_iou=0.3) == union_iou(text, target, min_iou=0.3)

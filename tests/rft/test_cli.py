@@ -10,8 +10,8 @@ import pytest
 
 import rft.cli
 from rft.cli import main
+from rft.commands.list import losses, rewards, tasks
 from rft.errors import Interrupted, RolloutError
-from rft.listing import losses, rewards, tasks
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from grey_clips import WriteClip
 
+from rft.actors.rollout import engine_environment
 from rft.recipe import RolloutRecipe
-from rft.rollout.worker import engine_environment
 
 SCRIPT = """
 import json, sys

@@ -10,10 +10,11 @@ import pytest
 from rewards.types import ChoiceTarget, LabelTarget, SpanTarget
 from rft.errors import CheckpointError
 from rft.evaluation.baselines import baselines
-from rft.evaluation.comparison import Comparison, TextTable, figures, plain, result_tables
+from rft.evaluation.comparison import Comparison, figures, result_tables
 from rft.evaluation.evaluate import EvalResult, evaluate, reading_tables
 from rft.evaluation.intervals import bootstrap
 from rft.evaluation.predictions import read_result, write_result
+from rft.tables import TextTable, plain
 from rft.tasks import TASKS
 from rft.types import Completion, FinishReason, Prompt, Sampling, Video, VideoSampling
 

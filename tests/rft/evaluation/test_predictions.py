@@ -10,13 +10,13 @@ import pytest
 
 from rewards.types import GroundedChoiceTarget, SpanTarget
 from rft.cli import main
+from rft.commands.eval.request import parse_shard
 from rft.data.dataset import read_rows
 from rft.errors import DataError, RecipeError
 from rft.evaluation.baselines import baselines
 from rft.evaluation.comparison import figures
 from rft.evaluation.evaluate import EvalResult, Mode, judge
 from rft.evaluation.predictions import read_predictions, write_result
-from rft.evaluation.recipe import parse_shard
 from rft.tasks import TASKS
 from rft.types import Completion, Prompt, Video, VideoSampling
 

@@ -32,7 +32,7 @@ from rft.learner.learner import Learner
 from rft.learner.model import Policy
 from rft.learner.packing import batch_groups, pack_group
 from rft.learner.vision import VisualInput
-from rft.model_folder import packing_obstacle
+from rft.recipe.model_folder import packing_obstacle
 
 COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, END))
 SLIDING = {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1}

@@ -9,7 +9,7 @@ from exact_model import exact, gradients
 from tiny_policy import GRID, FakeClips, FakeProcessor, recipe, save_tiny, three_groups
 
 import rft.learner.vision as vision
-from rft.data.features import FeatureFolder
+from rft.data.feature_store import FeatureFolder
 from rft.learner.learner import Learner
 from rft.learner.vision import (
     VISION_ATTENTION,

@@ -10,11 +10,12 @@ import pytest
 
 from rewards.types import ChoiceTarget
 from rft.errors import Interrupted, RolloutError
-from rft.parity import Reading
+from rft.parity.compare import Reading
 from rft.recipe import RolloutRecipe
 from rft.rollout import pool as pool_module
 from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool, request_seed
-from rft.types import Completion, Probe, Prompt, Sampling, Video, VideoSampling, WeightsRef
+from rft.types import Completion, Prompt, Sampling, Video, VideoSampling
+from rft.weights.ref import Probe, WeightsRef
 
 SAMPLING = Sampling(num_generations=4, temperature=1.0, top_p=1.0, top_k=0, max_completion_length=8)
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 16, 1, 1, 1))

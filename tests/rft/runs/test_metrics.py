@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rewards.types import ChoiceTarget, Fault, Score
+from rewards.types import FAULTS, ChoiceTarget, Fault, Score
+from rft.clock import Clock
 from rft.errors import CheckpointError
-from rft.runs.metrics import Clock, MetricsWriter, group_metrics, read_metrics
+from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.run_dir import RunDir
-from rft.scoring.faults import FAULTS
+from rft.scoring.group_metrics import group_metrics
 from rft.types import Completion, FinishReason, Group, Prompt, Rollout, Video, VideoSampling
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from rft.errors import CheckpointError
+from rft.files import read_lines, write_text
 from rft.recipe import Recipe
 from rft.runs.checkpoint import TrainState, save_checkpoint
 from rft.runs.metrics import read_metrics
-from rft.runs.run_dir import RunDir, read_lines, write_text
+from rft.runs.run_dir import RunDir
 
 
 def recipe(**keys: object) -> Recipe:

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from rft.clock import Clock, PhaseSpan
+from rft.commands.report.timeline import svg_timeline
 from rft.errors import CheckpointError
-from rft.runs.metrics import Clock, PhaseSpan
-from rft.runs.timeline import Event, TimelineWriter, read_timeline, svg_timeline
+from rft.runs.timeline import Event, TimelineWriter, read_timeline
 
 
 def test_what_is_written_is_read_back_and_is_trace_event_json(tmp_path: Path) -> None:

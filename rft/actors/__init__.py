@@ -1,0 +1,1 @@
+"""The processes of a run, as Ray actors: rollout workers, learner ranks, the supervised stage."""

@@ -1,0 +1,196 @@
+"""A Ray cluster of this machine alone: started quietly, ended with nothing left behind."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import ray
+from ray._private import ray_constants
+from ray._private import worker as ray_worker
+from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from rft.errors import RftError
+from rft.recipe import Recipe
+
+FOR_TENSORS = {
+    # Engine and learner take turns on the same cores: threads that wait must not spin there.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # glibc by itself gives the memory of large tensors back at once, and the next step has it mapped anew.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2 << 30),
+}
+"""Environment of processes that compute on the CPU."""
+
+ENVIRONMENT = FOR_TENSORS | {
+    "NCCL_SOCKET_IFNAME": "lo",  # processes of one machine find each other without a port that others can reach
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Off, Ray keeps to 127.0.0.1, as it does by itself on macOS; on, it replaces that by an address others can reach.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # On, workers of a driver under `uv run` are started by another `uv run`, which resolves packages anew.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default; unset, Ray warns
+}
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes in the path of a Unix socket."""
+
+SOCKET_BELOW_FOLDER = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+
+SHARED_GPUS = "shared GPUs"
+"""Ray's name for them, a bundle each."""
+
+GRACE_S = 10.0
+"""How long Ray's processes may take to end by themselves."""
+
+
+class ClusterError(RftError):
+    """Ray cannot be started."""
+
+
+@contextmanager
+def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) -> Iterator[None]:
+    """Ray on this machine, reachable from it alone, for as long as the block runs.
+
+    Afterwards every process it started has ended. `temp_root`: where its sockets and logs lie meanwhile.
+    ClusterError: it does not start; the message says why and what to do.
+    """
+    os.environ.update(ENVIRONMENT)
+    # ray reads these from the environment as it is imported, which may be past.
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    # Ray tells of dead workers on standard output, in the middle of the live view; the pool tells of them too.
+    ray_worker.print_to_stdstream = _log_message
+    folder = _make_folder(temp_root or Path(tempfile.gettempdir()))
+    before = _descendants()
+    servers: set[psutil.Process] = set()
+    try:
+        _start(folder, init)
+        servers = _descendants() - before
+        yield
+    finally:
+        # Children of others than Ray's servers may have come meanwhile; where the start failed there was no time.
+        family = _with_descendants(servers) if servers else _descendants() - before
+        ray.shutdown()
+        _end(family)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def gpu_options(recipe: Recipe, place: int, num_gpus: int) -> dict[str, Any]:
+    """What ray.remote is told of the GPUs of a process: engine or learning process number `place`.
+
+    Where they share GPUs the two with the same number get the same one; by itself Ray would put two engines together.
+    ClusterError: there is no GPU of that number.
+    """
+    num_here = int(ray.cluster_resources().get("GPU", 0))
+    if num_here == 0:
+        return {"num_gpus": 0}
+    if not recipe.rollout.share_gpu:
+        return {"num_gpus": num_gpus}
+    if place >= num_here:
+        raise ClusterError(
+            f"rollout.share_gpu: engine or learning process {place + 1} needs a GPU of its number, and Ray finds "
+            f"{num_here}. Lower rollout.num_workers and learner.num_ranks."
+        )
+    try:
+        group = ray.util.get_placement_group(SHARED_GPUS)
+    except ValueError:
+        group = ray.util.placement_group([{"GPU": 1}] * num_here, name=SHARED_GPUS)
+    return {"num_gpus": 0.5, "scheduling_strategy": PlacementGroupSchedulingStrategy(group, place)}
+
+
+def _log_message(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
+
+
+def _start(folder: Path, init: Callable[..., Any]) -> None:
+    try:
+        init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+        )
+    except Exception as error:
+        raise ClusterError(_start_problem(error, folder)) from error
+
+
+def _make_folder(root: Path) -> Path:
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="ray-", dir=root))
+    except OSError as error:
+        raise ClusterError(
+            f"{root}: Ray cannot keep its sockets and logs there: {error.strerror}. Set TMPDIR to a folder you can "
+            "write to."
+        ) from error
+    excess = len(os.fsencode(folder)) + len(SOCKET_BELOW_FOLDER) - LONGEST_SOCKET_PATH
+    if excess > 0:
+        folder.rmdir()
+        raise ClusterError(
+            f"{root}: too long for the paths of Ray's sockets, by {excess} bytes. Set TMPDIR to a shorter folder."
+        )
+    return folder
+
+
+def _start_problem(error: Exception, folder: Path) -> str:
+    shared = Path("/dev/shm")
+    shared_gib = shutil.disk_usage(shared).free / 2**30 if shared.is_dir() else 0.0
+    return (
+        f"Ray cannot start on this machine: {type(error).__name__}: {str(error).strip()}\n"
+        f"{_log_tail(folder)}"
+        "It needs free ports on 127.0.0.1 (a firewall or sandbox may refuse them), processes (ulimit -u), open files "
+        f"(ulimit -n), space in {folder.parent} (free: {shutil.disk_usage(folder).free / 2**30:.1f} GiB) and in "
+        f"/dev/shm (free: {shared_gib:.1f} GiB). Free what is short and start again."
+    )
+
+
+def _log_tail(folder: Path, num_lines: int = 4) -> str:
+    """The last lines of what Ray's servers wrote to their error files; "" where they wrote nothing."""
+    return "".join(
+        f"  {path.name}: {line}\n"
+        for path in sorted(folder.glob("session_2*/logs/*.err"))
+        for line in path.read_text(errors="replace").splitlines()[-num_lines:]
+    )
+
+
+def _descendants() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def _with_descendants(processes: set[psutil.Process]) -> set[psutil.Process]:
+    family = set(processes)
+    for process in processes:
+        try:
+            family.update(process.children(recursive=True))
+        except psutil.NoSuchProcess:
+            continue
+    return family
+
+
+def _end(processes: set[psutil.Process]) -> None:
+    """Wait for processes that were told to end; kill what is still there after GRACE_S."""
+    _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=GRACE_S)
+
+
+def get(refs: Any) -> Any:
+    """What Ray holds; an RftError raised elsewhere is raised here as itself."""
+    try:
+        return ray.get(refs)
+    except RayTaskError as error:
+        if isinstance(error.cause, RftError):
+            raise error.cause from None
+        raise

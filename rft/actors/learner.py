@@ -1,0 +1,216 @@
+"""The learning processes: the supervised stage, and GRPO's learner, one Ray actor per rank, seen as one Learner."""
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import ray
+from ray.exceptions import RayActorError
+
+from rft.actors.cluster import get, gpu_options
+from rft.actors.cpu import learner_threads, share_cores, yield_cores
+from rft.errors import CheckpointError
+from rft.parity.compare import Reading
+from rft.recipe import Recipe
+from rft.types import Prompt, TrainSample
+from rft.weights.ref import Layout, Offer, WeightsRef, layout
+from rft.weights.transfer import choose_road, gpu_uuid
+
+if TYPE_CHECKING:
+    from rft.weights.sender import WeightSender
+
+
+class LearnerRank:
+    """One rank. All ranks get the same calls; rank 0 alone returns weights and writes files."""
+
+    def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
+        share_cores(learner_threads(recipe, len(os.sched_getaffinity(0))))
+        self._rank = rank
+        self._aside = ThreadPoolExecutor(1, "aside", yield_cores)
+        self._is_due = threading.Event()
+        self._reading: Future[None] = Future()
+        self._reading.set_result(None)
+        self._recipe = recipe
+        self._model = model
+        self._clips_dir = clips_dir
+        self._sender: WeightSender | None = None
+        self._all_send = False
+
+    def address(self) -> tuple[str, int]:
+        """Where this rank can listen for others."""
+        import socket
+
+        host = str(ray.util.get_node_ip_address())
+        with socket.socket() as free:
+            free.bind((host, 0))
+            return host, int(free.getsockname()[1])
+
+    def build(self, address: tuple[str, int] | None) -> int:
+        """Load the policy, sharded over the ranks where there are several; returns the policy version."""
+        import torch
+
+        from rft.data.feature_store import features_in
+        from rft.data.processor import PromptProcessor
+        from rft.data.video import ClipCache
+        from rft.learner.learner import Learner
+        from rft.learner.sharding import init_distributed
+        from rft.weights.sender import WeightSender
+
+        self._device = device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        road = choose_road(self._recipe.rollout, device.type == "cuda")
+        if road != "object_store":
+            self._sender = WeightSender()
+            self._all_send = road == "ipc"
+        if address is not None:
+            init_distributed(self._rank, self._recipe.learner.num_ranks, *address, device)
+        self._learner = Learner(
+            self._model,
+            self._recipe,
+            PromptProcessor(self._model, self._recipe.system_prompt),
+            ClipCache.of(self._recipe, self._clips_dir),
+            total_updates=self._recipe.steps * self._recipe.algorithm.num_iterations,
+            device=device,
+            features_dir=features_in(self._clips_dir),
+        )
+        return self._learner.policy_version
+
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        self._is_due.clear()
+        self._reading = self._aside.submit(self._learner.expect, prompts, self._is_due.is_set)
+
+    def update(self, samples: Sequence[TrainSample]) -> tuple[dict[str, float], int]:
+        self._is_due.set()
+        wait([self._reading])
+        if self._sender is not None and not self._recipe.rollout.ahead:
+            self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
+        return self._learner.update(samples), self._learner.policy_version
+
+    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
+        readings = self._learner.readings(samples)
+        self._leave_gpu()
+        return readings
+
+    def publish_weights(self) -> WeightsRef | None:
+        """Rank 0's. Where weights stay on GPUs until they are fetched it holds only their layout."""
+        learner, sender = self._learner, self._sender
+        device = self._device if sender else "cpu"
+        tensors, probe = learner.state_dict_for_rollout(device, on_every_rank=self._all_send)
+        if sender is not None:
+            sender.stage(tensors)
+        self._leave_gpu()
+        if self._rank != 0:
+            return None
+        return WeightsRef(
+            learner.policy_version,
+            layout(tensors) if sender else ray.put(tensors),
+            probe,
+            model=None if learner.trains_all else self._model,
+            num_bytes=sum(tensor.nbytes for tensor in tensors.values()),
+            frozen_tower=learner.frozen_tower,
+        )
+
+    def gpu(self) -> str:
+        """Its UUID."""
+        return gpu_uuid()
+
+    def export_weights(self) -> list[dict[str, tuple[Any, ...]]]:
+        """Handles of the published weights for an engine on this GPU."""
+        assert self._sender is not None
+        return self._sender.export()
+
+    def open_group(self, address: tuple[str, int], size: int) -> None:
+        """Meet an engine at `address`, where this rank listens; returns once all `size` processes are there."""
+        assert self._sender is not None
+        self._sender.open_group(address, size)
+
+    def send_weights(self, address: tuple[str, int]) -> None:
+        """Send the published weights to the engine met at `address`."""
+        assert self._sender is not None
+        self._sender.send(address)
+
+    def _leave_gpu(self) -> None:
+        """Give back memory that no tensor uses, where an engine wakes up on the same GPU."""
+        if self._device.type == "cuda" and self._recipe.rollout.share_gpu:
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def save(self, directory: Path) -> None:
+        self._learner.save(directory)
+
+    def load(self, directory: Path) -> int:
+        self._learner.load(directory)
+        return self._learner.policy_version
+
+
+class LearnerActors:
+    """The Learner of train.py, spread over recipe.learner.num_ranks processes."""
+
+    def __init__(self, recipe: Recipe, model: str, clips_dir: Path) -> None:
+        num_ranks = recipe.learner.num_ranks
+        # num_cpus=0: ranks and rollout workers take turns on the cores of a machine without GPUs.
+        remote = ray.remote(num_cpus=0)(LearnerRank)
+        options = [gpu_options(recipe, rank, 1) for rank in range(num_ranks)]
+        self._ranks = [remote.options(**of).remote(i, recipe, model, clips_dir) for i, of in enumerate(options)]
+        address = ray.get(self._ranks[0].address.remote()) if num_ranks > 1 else None
+        self._policy_version: int = self._call("build", address)
+        on_gpus = choose_road(recipe.rollout, use_gpu=options[0]["num_gpus"] > 0) != "object_store"
+        self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks]) if on_gpus else []
+
+    @property
+    def policy_version(self) -> int:
+        return self._policy_version
+
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        """Read these prompts next, before anything that is asked later; does not wait for it.
+
+        Only a single rank does: which of several gets which group depends on the completions.
+        """
+        if len(self._ranks) == 1:
+            self._ranks[0].expect.remote(prompts)
+
+    def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+        metrics: dict[str, float]
+        metrics, self._policy_version = self._call("update", samples)
+        return metrics
+
+    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
+        """What the learner makes of each prompt, to compare with the engine."""
+        readings: tuple[Reading, ...] = self._call("readings", samples)
+        return readings
+
+    def publish_weights(self) -> WeightsRef:
+        """Where the current weights can be had: in the object store, or from the ranks themselves."""
+        weights: WeightsRef = self._call("publish_weights")
+        if self._gpus:
+            offer = Offer(tuple(zip(self._gpus, self._ranks, strict=True)), cast("Layout", weights.tensors))
+            weights = replace(weights, tensors=offer)
+        return weights
+
+    def save(self, directory: Path) -> None:
+        self._call("save", directory)
+
+    def load(self, directory: Path) -> None:
+        self._policy_version = self._call("load", directory)
+
+    def close(self) -> None:
+        for rank in self._ranks:
+            ray.kill(rank)
+
+    def _call(self, method: str, *args: object) -> Any:
+        """Call `method` on every rank at once, as their collectives require; returns rank 0's result.
+
+        RftError as a rank raised it. CheckpointError: a rank's process ended.
+        """
+        try:
+            return get([getattr(rank, method).remote(*args) for rank in self._ranks])[0]
+        except RayActorError as error:
+            raise CheckpointError(
+                f"a learner process ended while it was asked to {method.replace('_', ' ')}: {error}\n"
+                "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
+                "learner.offload_optimizer, or use more ranks. Then continue from the last checkpoint with --resume."
+            ) from error

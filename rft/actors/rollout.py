@@ -1,0 +1,213 @@
+"""The Ray actor around a vLLM engine, and the pool's handle on it."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+from rft.actors.cluster import gpu_options
+from rft.data.video import ClipCache
+from rft.recipe import Recipe, RolloutRecipe
+from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool
+from rft.types import Completion, Prompt, Sampling
+from rft.weights.ref import WeightsRef
+from rft.weights.transfer import FALL_BACK
+
+LOAD_TIMEOUT_S = 600.0
+"""Weights that take longer than this to an engine will not come: a process between GPUs waits for one that failed."""
+
+NUM_DECODERS = 2
+"""Clips a worker loads at one time, while its engine decodes tokens."""
+
+
+class RolloutWorker:
+    """One vLLM engine. Requests join the batch that is being decoded and return as they finish."""
+
+    def __init__(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
+        self._args = (model, recipe, clips_dir, use_gpu)
+        self._clips = ClipCache.of(recipe, clips_dir)
+        self._decoders = ThreadPoolExecutor(NUM_DECODERS, "decoder")
+        # One thread: neither tokenizers nor vLLM's processor cache may be used by two.
+        self._renderer = ThreadPoolExecutor(1, "renderer")
+        self._num_aborts = 0
+        self._counted: dict[str, float] = {}
+
+    async def start(self) -> None:
+        """Build the engine; called once, before all else. Not by __init__, whose errors Ray wraps in its own text."""
+        await asyncio.to_thread(self._start, *self._args)
+
+    def _start(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
+        os.environ.update(engine_environment(recipe.rollout, use_gpu, offline=Path(model).is_dir()))
+        # Only here: it imports torch and vLLM, which read the environment as they are imported.
+        from rft.data.feature_store import features_in
+        from rft.rollout.engine import Engine, EngineFailed
+
+        features_dir = features_in(clips_dir) if recipe.learner.freezes_tower else None
+        self._engine = Engine(model, recipe, use_gpu, features_dir)
+        self._engine_failed = EngineFailed
+        if recipe.rollout.engines_rest:
+            self._engine.rest().result()
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Generated:
+        """The group of one prompt. What goes wrong with this prompt alone is an answer, not an exception."""
+        loop = asyncio.get_running_loop()
+        num_aborts = self._num_aborts
+        try:
+            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.media)
+            rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
+            if num_aborts != self._num_aborts:
+                return failure(sampling, "aborted")
+            return Generated(await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed)))
+        except self._engine_failed:
+            raise
+        except Exception as error:
+            return failure(sampling, f"{type(error).__name__}: {error}")
+
+    async def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Read:
+        """What the engine makes of one prompt, and what it draws for it."""
+        loop = asyncio.get_running_loop()
+        try:
+            frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.media)
+            rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
+            reading = await asyncio.wrap_future(self._engine.read(rendered))
+            completions = await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed))
+        except self._engine_failed:
+            raise
+        except Exception as error:
+            return Read(None, (), f"{type(error).__name__}: {error}")
+        return Read(replace(reading, logprobs=tuple(one.logprobs for one in completions)), completions)
+
+    async def load_weights(self, ref: WeightsRef, tensors: Any) -> float:
+        """Replace the engine's weights; returns the probe's mean absolute log-probability gap.
+
+        `tensors`: what ref.tensors stand for. TimeoutError: they did not arrive within LOAD_TIMEOUT_S.
+        """
+
+        def load() -> float:
+            return self._engine.load_weights(ref, tensors).result()
+
+        # By the renderer's thread: vLLM's processor cache is emptied, so nothing may be rendered meanwhile.
+        loading = asyncio.get_running_loop().run_in_executor(self._renderer, load)
+        try:
+            return await asyncio.wait_for(loading, LOAD_TIMEOUT_S)
+        except TimeoutError as error:
+            raise TimeoutError(f"weights did not arrive within {LOAD_TIMEOUT_S:g} s. {FALL_BACK}") from error
+
+    async def rest(self) -> None:
+        """Leave a shared GPU to the learner until the next call."""
+        await asyncio.get_running_loop().run_in_executor(self._renderer, lambda: self._engine.rest().result())
+
+    async def counters(self) -> dict[str, float]:
+        totals = self._clips.counters()
+        since = {name: total - self._counted.get(name, 0.0) for name, total in totals.items()}
+        self._counted = totals
+        return await asyncio.wrap_future(self._engine.counters()) | since
+
+    async def abort(self) -> None:
+        self._num_aborts += 1
+        await asyncio.wrap_future(self._engine.abort_all())
+
+
+def failure(sampling: Sampling, problem: str) -> Generated:
+    """A group of completions that state a failure."""
+    none = Completion("", (), (), num_prompt_tokens=0, finish_reason="error", policy_version=0)
+    return Generated((none,) * sampling.num_generations, problem)
+
+
+def engine_environment(rollout: RolloutRecipe, use_gpu: bool, offline: bool) -> dict[str, str]:
+    """Environment variables for a process that hosts vLLM. `offline`: the model is a local folder."""
+    variables = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine is stepped in this process
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+    if offline:
+        variables |= {"HF_HUB_OFFLINE": "1"}
+    if not use_gpu:
+        threads = rollout.threads_per_worker or len(os.sched_getaffinity(0))
+        variables |= {
+            "OMP_NUM_THREADS": str(threads),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the learner has the same cores
+            "GLOO_SOCKET_IFNAME": "lo",
+            # Eager is as fast for what is left of torch.compile there, starts sooner and needs no C++ compiler.
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+    return variables
+
+
+class RayWorker:
+    """The pool's handle on a RolloutWorker in its own process."""
+
+    def __init__(self, model: str, recipe: Recipe, clips_dir: Path, index: int) -> None:
+        """Returns at once, while worker number `index` starts."""
+        options = gpu_options(recipe, index, recipe.rollout.gpus_per_worker)
+        # num_cpus=0: workers and learner take turns on the cores of a machine without GPUs.
+        actor = ray.remote(num_cpus=0, **options)(RolloutWorker)
+        self._actor = actor.remote(model, recipe, clips_dir, options["num_gpus"] > 0)
+        self._started = _future(self._actor.start.remote())
+
+    def ready(self) -> Future[None]:
+        return self._started
+
+    def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]:
+        return _future(self._actor.generate.remote(prompt, sampling, seed))
+
+    def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Read]:
+        return _future(self._actor.read.remote(prompt, sampling, seed))
+
+    def load_weights(self, ref: WeightsRef) -> Future[float]:
+        # The tensors stand alone among the arguments so that Ray hands over the dict behind the reference.
+        return _future(self._actor.load_weights.remote(replace(ref, tensors=None), ref.tensors))
+
+    def rest(self) -> Future[None]:
+        return _future(self._actor.rest.remote())
+
+    def counters(self) -> Future[dict[str, float]]:
+        return _future(self._actor.counters.remote())
+
+    def abort(self) -> None:
+        self._actor.abort.remote()
+
+    def close(self) -> None:
+        ray.kill(self._actor)
+
+
+def start_pool(
+    model: str, recipe: Recipe, clips_dir: Path, should_stop: Callable[[], bool] = lambda: False
+) -> WorkerPool:
+    """A pool of recipe.rollout.num_workers engines on this Ray cluster. Returns at once, while they start."""
+    return WorkerPool(recipe.rollout, lambda index: RayWorker(model, recipe, clips_dir, index), should_stop)
+
+
+def _future(ref: Any) -> Future[Any]:
+    """The result of a call, as a future that raises WorkerDied for whatever ends or breaks the worker."""
+    result: Future[Any] = Future()
+
+    def settle(done: Future[Any]) -> None:
+        error = done.exception()
+        if error is None:
+            result.set_result(done.result())
+        else:
+            died = WorkerDied(_cause(error))
+            died.__cause__ = error
+            result.set_exception(died)
+
+    ref.future().add_done_callback(settle)
+    return result
+
+
+def _cause(error: BaseException) -> str:
+    """What a person needs of Ray's error: the exception in the worker, or how its process ended."""
+    cause = getattr(error, "cause", None)
+    if isinstance(error, RayTaskError) and cause is not None:
+        return f"{type(cause).__name__}: {cause}"
+    return str(error).strip()

@@ -1,0 +1,1 @@
+"""What the `rft` command does beside training; one folder per command."""

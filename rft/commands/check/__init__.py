@@ -1,0 +1,1 @@
+"""`rft check`: what can be told about a recipe before it runs."""

@@ -1,0 +1,262 @@
+"""Is a recipe going to run? Every problem that can be found on a laptop, before Ray or a GPU starts, and the plan."""
+
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rewards.judge import TIMEOUT_S
+from rft.commands.check.data import DataCheck, check_data
+from rft.commands.check.estimate import cost_lines
+from rft.commands.check.gpus import find_gpu
+from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
+from rft.commands.check.rewards import reward_notes, reward_problems
+from rft.commands.check.values import value_problems
+from rft.errors import RecipeError
+from rft.problems import Problem, problem_text
+from rft.recipe import Recipe
+from rft.recipe.fidelity import choice_lines
+from rft.recipe.load import read_recipe
+from rft.recipe.model_folder import config_size_factor, local_config, model_problems
+from rft.scoring.group import chosen_rewards
+from rft.tasks import TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found."""
+
+    recipe: Recipe
+    path: Path
+    problems: tuple[Problem, ...]
+    """Of the recipe."""
+    data_problems: tuple[str, ...]
+    """Messages about data files, whole blocks of lines."""
+    notes: tuple[str, ...]
+    """What is allowed but may not be meant."""
+    plan: tuple[tuple[str, str], ...]
+    """(what, value) of the run as resolved."""
+
+    def text(self) -> str:
+        """The plan and the notes, for a person."""
+        width = max(len(what) for what, _ in self.plan)
+        lines = [f"{what:<{width}}  {value}" for what, value in self.plan]
+        return "\n".join([f"{self.path}: no problems", *lines, *(f"note: {note}" for note in self.notes)])
+
+
+def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, gpu: str | None = None) -> Checked:
+    """The recipe in a file, checked. Raises RecipeError that lists every problem of recipe, model and data.
+
+    `gpu`: the plan tells of one that is called so, and need not be here.
+    """
+    gpu = find_gpu(gpu) if gpu is not None else None
+    reading = read_recipe(path, overrides)
+    if reading.recipe is None:
+        raise RecipeError(problem_text(str(path), reading.problems))
+    checked = check(reading.recipe, path, resume, gpu)
+    problems = (*reading.problems, *checked.problems)
+    blocks = ([problem_text(str(path), problems)] if problems else []) + list(checked.data_problems)
+    if blocks:
+        raise RecipeError("\n".join(blocks))
+    return checked
+
+
+def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = None) -> Checked:
+    """Everything that can be told about a recipe without torch; `path` is where it came from, `gpu` a name of GPUS."""
+    problems: list[Problem] = []
+    notes: list[str] = []
+    model_wrong, model_notes = model_problems(recipe.model)
+    problems += [Problem("model", "", message) for message in model_wrong]
+    notes += model_notes
+    problems += value_problems(recipe)
+    problems += reward_problems(recipe)
+    with _no_garbage_collection():
+        data = check_data(recipe)
+    problems += data.problems
+    notes += data.notes
+    tokens = _tokens(recipe, data, problems)
+    run_dir = recipe.run_dir or Path("runs") / path.stem
+    _check_run_dir(run_dir, resume, problems, notes)
+    notes += _sampling_notes(recipe) + _judge_notes(recipe) + reward_notes(recipe)
+    plan = _plan(recipe, data, tokens, run_dir, gpu)
+    return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Tens of thousands of rows, none of them garbage: looking for it takes a fifth of the time of a check."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Upper bounds over all prompts."""
+
+    visual: int
+    text: int
+
+    @property
+    def prompt(self) -> int:
+        return self.visual + self.text
+
+
+def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens:
+    limit, completion = recipe.rollout.max_model_len, recipe.sampling.max_completion_length
+    config = local_config(recipe.model)
+    factor, tells_times = config_size_factor(config), config.get("model_type") == "qwen3_vl"
+    # Without rows, any clip; rows of text alone have none.
+    clips = data.clips if data.texts else {(recipe.video.sampling(), None)}
+    visual = max((visual_tokens(*clip, factor, tells_times=tells_times) for clip in clips), default=0)
+    if data.has_images:
+        visual = max(visual, image_tokens(recipe.video.max_pixels, factor))
+    system = (recipe.system_prompt or "",)
+    tokens = _Tokens(visual, text_bytes(data.texts) + text_bytes(system) + TEMPLATE_TOKENS)
+    if tokens.prompt + completion > limit:
+        # Bytes are quick to count and bound the tokens from above; only a tight fit needs the tokenizer.
+        text = text_tokens(data.texts, recipe.model) + text_tokens(system, recipe.model) + TEMPLATE_TOKENS
+        tokens = _Tokens(visual, text)
+    if tokens.prompt + completion > limit:
+        message = (
+            f"a prompt can have {tokens.prompt:,} tokens ({tokens.visual:,} of them visual), a completion "
+            f"{completion:,}: together more than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, "
+            "video.max_frames or sampling.max_completion_length."
+        )
+        if any(clip_s is None for _, clip_s in clips):
+            message += " Rows with duration_s are bound by their own length."
+        problems.append(Problem("rollout.max_model_len", "", message))
+    return tokens
+
+
+def _check_run_dir(run_dir: Path, resume: bool, problems: list[Problem], notes: list[str]) -> None:
+    existing = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        problems.append(Problem("run_dir", "", f"{existing} is a file. Set run_dir to a folder."))
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        problems.append(Problem("run_dir", "", f"{existing} cannot be written to. Set run_dir to another folder."))
+    elif not resume and (run_dir / "metrics.jsonl").exists():
+        notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
+
+
+def _judge_notes(recipe: Recipe) -> list[str]:
+    notes = []
+    for task in filter(TASKS.__contains__, recipe.tasks):
+        for reward, part in chosen_rewards(recipe, task).items():
+            wait_s = part.args.get("judge_timeout_s", TIMEOUT_S)
+            if part.args.get("judge") == "model" and recipe.scoring.reward_timeout_s <= wait_s:
+                notes.append(
+                    f"scoring.reward_timeout_s ends {reward} after {recipe.scoring.reward_timeout_s:g} s for a whole "
+                    f"group, but one request to its judge may take {wait_s:g} s, and be tried again. Raise it."
+                )
+    return notes
+
+
+def _sampling_notes(recipe: Recipe) -> list[str]:
+    notes = []
+    sampling, algorithm = recipe.sampling, recipe.algorithm
+    if sampling.top_p < 1 or sampling.top_k > 0:
+        notes.append(
+            "sampling.top_p and top_k cut the distribution that completions are drawn from, and the learner computes "
+            "log-probabilities without the cut: the importance ratios are off by what was cut."
+        )
+    low, high = algorithm.epsilon, algorithm.epsilon_high
+    if low is not None and high is not None and high < low:
+        notes.append("algorithm.epsilon_high is below epsilon: good completions are held back more than bad ones.")
+    if recipe.scoring.overlong_buffer and recipe.scoring.truncated != "score":
+        notes.append("scoring.overlong_buffer has no say over truncated completions that are zeroed or dropped.")
+    thinking = [name for name, asked in recipe.tasks.items() if asked.think]
+    if algorithm.ground_truth and thinking:
+        notes.append(
+            f"algorithm.ground_truth writes one stock thought before every truth, and teaches it where tasks think: "
+            f"{', '.join(thinking)}."
+        )
+    if recipe.learner.lora and recipe.learner.learning_rate < 1e-6:
+        notes.append("learner.learning_rate is low for LoRA, which usually takes about ten times that of all weights.")
+    notes += _precision_notes(recipe)
+    return notes
+
+
+def _precision_notes(recipe: Recipe) -> list[str]:
+    learner = recipe.learner
+    gap = 2.0**-11
+    if learner.master_dtype != "bfloat16" or learner.lora or learner.learning_rate >= gap / 2:
+        return []
+    return [
+        f"learner.master_dtype: bfloat16 knows no weight between 0.1 and its neighbours, {gap:.1e} away: of steps of "
+        f"{learner.learning_rate:g} one in {gap / learner.learning_rate:,.0f} moves a weight, by so much (rounded at "
+        "random, right on average). float32 takes every step."
+    ]
+
+
+def _plan(
+    recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path, gpu: str | None
+) -> tuple[tuple[str, str], ...]:
+    prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
+    plan = [("model", recipe.model), *(("fidelity", line) for line in choice_lines(recipe))]
+    for name, asked in recipe.tasks.items():
+        if name not in TASKS:
+            continue
+        weights = ", ".join(f"{reward} {part.weight:g}" for reward, part in chosen_rewards(recipe, name).items())
+        counts = ", ".join(f"{count.get(name, 0):,} {split}" for split, count in data.rows.items())
+        plan.append(("task", f"{name}, {'think' if asked.think else 'no think'}: {weights}; rows: {counts}"))
+    if recipe.cold_start:
+        cold = recipe.cold_start
+        plan.append(("cold start", f"{cold.steps:,} steps x {cold.rows_per_step} rows, lr {cold.learning_rate:g}"))
+    train_rows = sum(data.rows.get("train", {}).values())
+    epochs = f", {recipe.steps * prompts / train_rows:.2f} epochs" if train_rows else ""
+    order = recipe.scoring.order_bonus
+    shuffled = f", and {order.num_generations or group // 2} per prompt on shuffled frames" if order else ""
+    steps = (
+        f"{recipe.steps:,} x {prompts} prompts x {group} completions = "
+        f"{recipe.steps * prompts * group:,} completions{epochs}{shuffled}"
+    )
+    plan += [
+        ("steps", steps if recipe.steps else "none: the supervised stage alone"),
+        (
+            "tokens",
+            f"prompt at most {tokens.prompt:,} ({tokens.visual:,} visual), completion at most "
+            f"{recipe.sampling.max_completion_length:,}, engine {recipe.rollout.max_model_len:,}",
+        ),
+        ("learner", _learner_line(recipe)),
+        *cost_lines(recipe, tokens.prompt, tokens.visual, gpu),
+        ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
+        ("parity", _parity_line(recipe)),
+        ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),
+        ("run folder", f"{run_dir}, a checkpoint every {recipe.save_every} steps, seed {recipe.seed}"),
+    ]
+    return tuple(plan)
+
+
+def _learner_line(recipe: Recipe) -> str:
+    learner, algorithm = recipe.learner, recipe.algorithm
+    what = f"LoRA r {learner.lora.r}" if learner.lora else "all weights"
+    if learner.freeze_vision:
+        what += ", vision tower frozen"
+    return (
+        f"{what}; loss {algorithm.loss_type}, beta {algorithm.beta:g}; lr {learner.learning_rate:g} "
+        f"{learner.lr_scheduler_type}; {learner.dtype}; {learner.num_ranks} rank(s)"
+    )
+
+
+def _parity_line(recipe: Recipe) -> str:
+    parity = recipe.parity
+    return (
+        f"{parity.prompts_per_task} prompts of each task and kind of video before the first step: mean exp|dlogp| "
+        f"<= {parity.max_ratio:g}, KL < {parity.max_kl:g}, else {parity.on_mismatch}"
+    )
+
+
+def _eval_line(recipe: Recipe, rows: int) -> str:
+    if not rows:
+        return "none: data.eval names no rows"
+    every = f", and every {recipe.eval.every} steps" if recipe.eval.every else ""
+    limit = f" on {recipe.eval.max_rows:,}" if recipe.eval.every and recipe.eval.max_rows else ""
+    sampled = f"{recipe.eval.num_samples} sampled" if recipe.eval.num_samples else "none sampled"
+    return f"{rows:,} rows before and after{every}{limit}; greedy and {sampled} per row"

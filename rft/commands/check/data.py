@@ -1,0 +1,149 @@
+"""Are the rows of a recipe there, readable and enough? Reads the JSONL files; opens no video or image."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rft.data.dataset import read_rows, video_sampling
+from rft.errors import DataError
+from rft.problems import Problem
+from rft.recipe import Recipe
+from rft.scoring.group import chosen_rewards
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+from rft.types import VideoSampling
+
+NAMED_FILES = 5
+"""Missing videos and images that are named; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """What the rows of a recipe are."""
+
+    rows: dict[str, dict[str, int]]
+    """Split (train, eval, cold_start) -> task -> number of rows."""
+    clips: frozenset[tuple[VideoSampling, float | None]]
+    """Of what the engine is shown: the rule of frames, and the clip's length, None where a row does not tell it."""
+    has_images: bool
+    """Whether the engine is shown images."""
+    texts: frozenset[str]
+    """What its prompts say."""
+    problems: tuple[Problem, ...]
+    blocks: tuple[str, ...]
+    """Problems inside data files."""
+    notes: tuple[str, ...]
+
+
+def check_data(recipe: Recipe) -> DataCheck:
+    """Read all rows that the recipe names."""
+    problems: list[Problem] = []
+    blocks: list[str] = []
+    notes: list[str] = []
+    splits: dict[str, tuple[Row, ...]] = {}
+    # Rows of a task that does not exist cannot be read; the name itself is reported elsewhere.
+    known = all(name in TASKS for name in recipe.tasks)
+    for split, (key, files) in _files(recipe).items():
+        missing = [path for path in files if not path.is_file()]
+        problems += [Problem(key, "", f"{path} not found in {Path.cwd()}.") for path in missing]
+        if not known or missing or not files:
+            continue
+        try:
+            splits[split] = read_rows(files, recipe.data.video_root, tuple(recipe.tasks))
+        except DataError as error:
+            blocks.append(str(error))
+            continue
+        _check_files(key, splits[split], recipe.data.max_bad_share, problems, notes)
+    _check_counts(recipe, splits, problems, notes)
+    _check_kinds(recipe, splits, problems)
+    # The engine reads no rows of the supervised stage.
+    rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
+    texts = frozenset(TASKS[row.task].prompt_text(row, recipe.tasks[row.task].think) for row in rows)
+    counts = {split: dict(Counter(row.task for row in found)) for split, found in splits.items()}
+    clips = frozenset((video_sampling(row, recipe), row.clip_s) for row in rows if row.video is not None)
+    has_images = any(row.image is not None for row in rows)
+    return DataCheck(counts, clips, has_images, texts, tuple(problems), tuple(blocks), tuple(notes))
+
+
+def _files(recipe: Recipe) -> dict[str, tuple[str, tuple[Path, ...]]]:
+    """Split -> (recipe key, files)."""
+    files = {"train": ("data.train", recipe.data.train), "eval": ("data.eval", recipe.data.eval)}
+    if recipe.cold_start:
+        files["cold_start"] = ("cold_start.data", recipe.cold_start.data)
+    return files
+
+
+def _check_files(
+    key: str, rows: Sequence[Row], max_bad_share: float, problems: list[Problem], notes: list[str]
+) -> None:
+    num_text = sum(row.kind == "text" for row in rows)
+    if num_text:
+        notes.append(f"{key}: {num_text:,} of {len(rows):,} rows show neither video nor image.")
+    states = {
+        (kind, path): _state(Path(path), kind == "video")
+        for kind, path in {(row.kind, row.shown) for row in rows}
+        if path is not None
+    }
+    bad = [(row, state) for row in rows if row.shown and (state := states[row.kind, row.shown])]
+    if not bad:
+        return
+    named = dict.fromkeys(f"{row.shown} ({state}, row {row.id})" for row, state in bad)
+    shown = ", ".join(list(named)[:NAMED_FILES]) + (" and others" if len(named) > NAMED_FILES else "")
+    kinds = " or ".join(kind for kind in ("video", "image") if any(row.kind == kind for row, _ in bad))
+    message = f"{len(bad):,} of {len(rows):,} rows have no usable {kinds}: {shown}."
+    if len(bad) > max_bad_share * len(rows):
+        problems.append(Problem(key, "", f"{message} Set data.video_root, or drop the rows."))
+    else:
+        notes.append(f"{key}: {message} They are left out: data.max_bad_share allows {max_bad_share:g}.")
+
+
+def _state(path: Path, may_be_folder: bool) -> str:
+    """What is wrong with a video or image, as far as its directory entry tells; empty where nothing is."""
+    if path.is_dir():
+        return "a folder" if not may_be_folder else "" if any(path.iterdir()) else "empty folder"
+    if not path.is_file():
+        return "not found"
+    return "" if path.stat().st_size else "empty file"
+
+
+def _check_kinds(recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: list[Problem]) -> None:
+    """Options that a row without a video cannot be used with."""
+
+    def refuse(key: str, rows: Sequence[Row], why: str) -> None:
+        if rows:
+            problems.append(Problem(key, "", f"{len(rows):,} rows, such as {rows[0].id}, {why}"))
+
+    train, held_out = splits.get("train", ()), splits.get("eval", ())
+    bonus, learner = recipe.scoring.order_bonus, recipe.learner
+    if bonus is not None:
+        asked = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe, row.task)]
+        refuse("scoring.order_bonus", asked, "show no video to shuffle. Take them out of data.train.")
+    if recipe.eval.second_look is not None:
+        asked = [row for row in held_out if row.video is None and "choice" in row.target]
+        refuse("eval.second_look", asked, "show no video to look at again. Take them out of data.eval.")
+    trains_tower = learner.lora is None and not learner.freeze_vision
+    text = [row for row in train if row.kind == "text"]
+    if learner.num_ranks > 1 and trains_tower and len(text) < len(train):
+        why = "show nothing: sharded ranks wait for each other in the vision tower. Set learner.freeze_vision."
+        refuse("learner.num_ranks", text, why)
+
+
+def _check_counts(
+    recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: list[Problem], notes: list[str]
+) -> None:
+    train = splits.get("train")
+    if train is None:
+        return
+    if not train:
+        problems.append(Problem("data.train", "", "the files hold no rows."))
+    elif recipe.prompts_per_step > len(train):
+        message = f"a step takes {recipe.prompts_per_step} prompts, but data.train has {len(train)} rows. Lower it."
+        problems.append(Problem("prompts_per_step", "", message))
+    present = {row.task for rows in splits.values() for row in rows}
+    trained = {row.task for row in train}
+    for name in recipe.tasks:
+        if train and name not in present:
+            problems.append(Problem(f"tasks.{name}", "", "no row has this task. Add rows, or remove it."))
+        elif train and name not in trained:
+            notes.append(f"tasks.{name}: no row of data.train has this task; it is only evaluated.")

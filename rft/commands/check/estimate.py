@@ -1,0 +1,215 @@
+"""What a step of a recipe takes at most, on paper: tokens, memory, seconds. benchmarks/learner.py measures updates."""
+
+import math
+from dataclasses import dataclass, replace
+
+from rft.commands.check.cost import (
+    GroupCost,
+    ModelShape,
+    Training,
+    decode_bytes,
+    host_bytes,
+    prompt_flops,
+    state_bytes,
+    update_bytes,
+    update_flops,
+)
+from rft.commands.check.gpus import GPUS, HOST_BYTES_PER_S, SHARE_OF_BANDWIDTH, SHARE_OF_PEAK, USABLE, Gpu
+from rft.recipe import LoraRecipe, Recipe
+from rft.recipe.model_folder import config_size_factor, local_config, packing_obstacle
+
+SHOWN = ("A100-80GB", "H100-SXM")
+"""GPUs of a plan that asks for none."""
+
+
+BYTES = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step whose prompts are all as long as the longest, and whose completions are as long as allowed."""
+
+    recipe: Recipe
+    shape: ModelShape
+    group: GroupCost
+    packed: bool
+
+    @property
+    def number_bytes(self) -> int:
+        """Of a number in the learner's forward and backward passes, and in the engines."""
+        return BYTES[self.recipe.learner.dtype]
+
+    @property
+    def training(self) -> Training:
+        learner = self.recipe.learner
+        return Training(
+            compute_bytes=self.number_bytes,
+            train_text=learner.lora is None,
+            train_vision=not learner.freezes_tower,
+            has_reference=self.recipe.algorithm.beta > 0 and learner.lora is None,
+            checkpointing=learner.gradient_checkpointing,
+            logprob_chunk=learner.logprob_chunk,
+            num_ranks=learner.num_ranks,
+            master_bytes=BYTES[learner.master_dtype],
+            moment_bytes=BYTES[learner.optimizer_dtype],
+            offload=learner.offload_optimizer,
+        )
+
+    @property
+    def group_tokens(self) -> int:
+        """That the learner computes for a group."""
+        prefix, lengths = self.group.num_prompt_tokens - 1, self.group.completion_lengths
+        return (1 if self.packed else len(lengths)) * prefix + sum(lengths)
+
+    def flops(self) -> float:
+        """Of the updates of a step, all ranks together."""
+        algorithm, training = self.recipe.algorithm, self.training
+        flops = algorithm.num_iterations * update_flops(
+            self.shape,
+            [self.group] * self.recipe.prompts_per_step,
+            packed=self.packed,
+            train_vision=training.train_vision,
+            checkpointing=training.checkpointing,
+        )
+        if algorithm.beta > 0:  # one forward pass of the reference
+            flops *= 1 + 1 / (4 if training.checkpointing else 3) / algorithm.num_iterations
+        return flops
+
+    def rank_bytes(self) -> float:
+        """Of a learning process at its peak, on its GPU."""
+        fit = max(1, self.recipe.learner.max_tokens_per_forward // self.group_tokens)
+        together = [self.group] * min(self.recipe.prompts_per_step, fit)
+        return state_bytes(self.shape, self.training) + update_bytes(
+            self.shape, together, self.training, packed=self.packed
+        )
+
+    def update_s(self, gpu: Gpu) -> float:
+        computing = self.flops() / self.recipe.learner.num_ranks / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
+        moved = 2 * self.recipe.algorithm.num_iterations * host_bytes(self.shape, self.training)
+        return computing + moved / HOST_BYTES_PER_S
+
+    def sampling_s(self, gpu: Gpu) -> float:
+        """Prompts read once per group, then all completions of an engine written side by side."""
+        rollout = self.recipe.rollout
+        num_gpus = rollout.num_workers * rollout.gpus_per_worker
+        groups = self.recipe.prompts_per_step
+        reading = groups * prompt_flops(self.shape, self.group) / num_gpus / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
+        completions = math.ceil(groups / rollout.num_workers) * len(self.group.completion_lengths)
+        together = min(completions, rollout.max_num_seqs)
+        length = self.group.completion_lengths[0]
+        token = decode_bytes(self.shape, self.number_bytes, together, self.group.num_prompt_tokens + length / 2)
+        rounds = math.ceil(completions / together)
+        bandwidth = rollout.gpus_per_worker * gpu.gb_per_s * 1e9 * SHARE_OF_BANDWIDTH
+        return reading + rounds * length * token / bandwidth
+
+
+def step_work(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) -> Work | None:
+    """None where the model's sizes are not at hand. The tokens are those of the longest prompt."""
+    config = local_config(recipe.model)
+    try:
+        shape = ModelShape.from_config(config)
+    except (KeyError, TypeError, AttributeError):
+        return None
+    lengths = (recipe.sampling.max_completion_length,) * recipe.sampling.num_generations
+    # As few and large frames as the recipe allows: they cost the tower most.
+    patches = num_visual_tokens * shape.merge**2
+    frame = max(1, min(patches, recipe.video.max_pixels * shape.merge**2 // config_size_factor(config) ** 2))
+    group = GroupCost(num_prompt_tokens, (-(-patches // frame), 1, frame), lengths)
+    return Work(recipe, shape, group, packing_obstacle(config) is None)
+
+
+def cost_lines(
+    recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int, gpu_name: str | None = None
+) -> list[tuple[str, str]]:
+    """For the plan of `rft check`, (what, value). `gpu_name`: of GPUS."""
+    work = step_work(recipe, num_prompt_tokens, num_visual_tokens)
+    if work is None:
+        missing = f"{recipe.model} is no folder with the config.json of a Qwen-VL model. Set model to one"
+        return [(gpu_name, f"nothing to tell: {missing}.")] if gpu_name else []
+    tokens = recipe.prompts_per_step * work.group_tokens
+    update = f"at most {tokens:,} tokens, {work.flops() / 1e12:,.3g} TFLOP, {work.rank_bytes() / 2**30:,.3g} GiB a rank"
+    if gpu_name is not None:
+        return [("update", update), *_gpu_lines(work, gpu_name)]
+    seconds = ", ".join(f"{work.update_s(GPUS[name]):,.3g} s on {name}" for name in SHOWN)
+    return [("update", f"{update}; {seconds} at {SHARE_OF_PEAK:.0%} of its peak")]
+
+
+def _gpu_lines(work: Work, name: str) -> list[tuple[str, str]]:
+    learner, rollout, gpu = work.recipe.learner, work.recipe.rollout, GPUS[name]
+    update_s, sampling_s = work.update_s(gpu), work.sampling_s(gpu)
+    at_once = rollout.ahead > 0 and not rollout.share_gpu
+    step_s = max(update_s, sampling_s) if at_once else update_s + sampling_s
+    num_gpus = rollout.num_workers * rollout.gpus_per_worker
+    num_gpus = max(num_gpus, learner.num_ranks) if rollout.share_gpu else num_gpus + learner.num_ranks
+    return [
+        (
+            name,
+            f"{num_gpus} of them; a step at most {step_s:,.3g} s: update {update_s:,.3g}, sampling {sampling_s:,.3g}"
+            f"{' at the same time' if at_once else ''}, without decoding, rewards and transfers",
+        ),
+        (
+            name,
+            f"assumed, not measured: learners reach {SHARE_OF_PEAK:.0%} of {gpu.tflops:g} TFLOP/s (MFU), engines "
+            f"{SHARE_OF_BANDWIDTH:.0%} of {gpu.gb_per_s:,.0f} GB/s",
+        ),
+        (name, _learner_memory(work, gpu)),
+        (name, _engine_memory(work, gpu)),
+    ]
+
+
+def _learner_memory(work: Work, gpu: Gpu) -> str:
+    demands = _demands(work, gpu)
+    line = "a learner needs " + ", ".join(f"{needed:,.3g} of {room:,.3g} GiB{when}" for needed, room, when in demands)
+    line += ": it fits" if fits(work, gpu) else f": it does not fit. {_ways_out(work, gpu)}"
+    host = host_bytes(work.shape, work.training) / 2**30
+    return f"{line}; {host:,.3g} GiB of CPU memory" if host else line
+
+
+def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
+    """(GiB needed, GiB there, when) of a learner on its GPU."""
+    rollout = work.recipe.rollout
+    peak, room = work.rank_bytes() / 2**30, gpu.gib * USABLE
+    beside = max(0.0, room - gpu.gib * rollout.gpu_memory_utilization)
+    if not rollout.share_gpu:
+        return [(peak, room, "")]
+    if not rollout.engines_rest:
+        return [(peak, beside, " beside its engine")]
+    held = state_bytes(work.shape, work.training)
+    if rollout.weight_transfer != "object_store":  # what is published stays on the GPU until the next update
+        held += work.number_bytes * (work.shape.text_weights + work.training.train_vision * work.shape.tower_weights)
+    return [(peak, room, " while its engine sleeps"), (held / 2**30, beside, " while it samples")]
+
+
+def fits(work: Work, gpu: Gpu) -> bool:
+    """Whether a learner has the memory it needs, at all times."""
+    return all(needed <= room for needed, room, _ in _demands(work, gpu))
+
+
+def _engine_memory(work: Work, gpu: Gpu) -> str:
+    rollout = work.recipe.rollout
+    weights = work.number_bytes * (work.shape.text_weights + work.shape.tower_weights)
+    needed, room = weights / rollout.gpus_per_worker / 2**30, gpu.gib * rollout.gpu_memory_utilization
+    line = f"an engine's weights need {needed:,.3g} of {room:,.3g} GiB: "
+    return line + ("they fit" if needed < room else "they do not fit. Raise rollout.gpus_per_worker")
+
+
+def _ways_out(work: Work, gpu: Gpu) -> str:
+    """Single changes of the recipe with which a learner fits, as the command line takes them."""
+    recipe, learner = work.recipe, work.recipe.learner
+    tokens = min(work.group_tokens, learner.max_tokens_per_forward)
+    num_ranks = min(2 * learner.num_ranks, recipe.prompts_per_step)
+    changes: dict[str, dict[str, object]] = {
+        f"max_tokens_per_forward={tokens}": {"max_tokens_per_forward": tokens},
+        "gradient_checkpointing=true": {"gradient_checkpointing": True},
+        f"num_ranks={num_ranks}": {"num_ranks": num_ranks},
+        "offload_optimizer=true": {"offload_optimizer": True},
+        "optimizer_dtype=bfloat16": {"optimizer_dtype": "bfloat16"},
+        "master_dtype=bfloat16": {"master_dtype": learner.dtype},
+        "lora={}": {"lora": LoraRecipe()},
+    }
+    found = []
+    for name, change in changes.items():
+        changed = recipe.model_copy(update={"learner": learner.model_copy(update=change)})
+        if fits(replace(work, recipe=changed), gpu):
+            found.append(f"learner.{name}")
+    return f"It would with one of {', '.join(found)}" if found else "No key of learner alone changes that"

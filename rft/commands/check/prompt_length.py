@@ -1,0 +1,69 @@
+"""How many tokens a prompt can have, told from the recipe and the rows without opening a video."""
+
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+
+from rft.types import VideoSampling
+
+FRAME_GROUP = 2
+"""Frames behind one grid of visual tokens."""
+MAX_FRAME_TOKENS = 768
+"""qwen-vl-utils' own limit of a frame."""
+TIME_TOKENS = 12
+"""Most tokens beside the frames of a pair where a model is told its time in words: "<1234.5 seconds>" and markers."""
+TEMPLATE_TOKENS = 64
+"""Role markers, default system message and vision markers around the text of a prompt."""
+
+
+@lru_cache(maxsize=4096)
+def visual_tokens(sampling: VideoSampling, clip_s: float | None, factor: int = 28, *, tells_times: bool = False) -> int:
+    """Most visual tokens of a clip of that many seconds, times in words included; None: of any clip.
+
+    `factor`: of the model, see rft.recipe.model_folder.size_factor. Holds for frames of at least min_pixels:
+    smaller ones are enlarged to whole patches.
+    """
+    beside = TIME_TOKENS if tells_times else 0
+    if sampling.num_frames is not None:
+        return _grid_tokens(sampling, sampling.num_frames + sampling.num_frames % FRAME_GROUP, factor, beside)
+    most = _even(sampling.max_frames)
+    least = min(most, -(-sampling.min_frames // FRAME_GROUP) * FRAME_GROUP)
+    if clip_s is None:
+        counts = range(least, most + 1, FRAME_GROUP)
+    else:
+        # Seconds are rounded, so the count may lie beside theirs; fewer frames can be larger and have more tokens.
+        count = _even(int(clip_s * sampling.fps))
+        low, high = (min(most, max(least, count + offset)) for offset in (-FRAME_GROUP, FRAME_GROUP))
+        counts = range(low, high + 1, FRAME_GROUP)
+    return max(_grid_tokens(sampling, frames, factor, beside) for frames in counts)
+
+
+def image_tokens(max_pixels: int, factor: int = 28) -> int:
+    """Most visual tokens of an image."""
+    return max(1, max_pixels // factor**2)
+
+
+def text_tokens(texts: Collection[str], model: str) -> int:
+    """Tokens of the longest text: by the model folder's tokenizer, or one per UTF-8 byte where it has none."""
+    path = Path(model).expanduser() / "tokenizer.json"
+    if not path.is_file():
+        return text_bytes(texts)
+    from tokenizers import Tokenizer
+
+    encodings = Tokenizer.from_file(str(path)).encode_batch_fast(list(texts), add_special_tokens=False)
+    return max((len(encoding) for encoding in encodings), default=0)
+
+
+def text_bytes(texts: Collection[str]) -> int:
+    """UTF-8 bytes of the longest text: no byte-level tokenizer makes more tokens of it."""
+    return max((len(text.encode()) for text in texts), default=0)
+
+
+def _grid_tokens(sampling: VideoSampling, frames: int, factor: int, beside: int) -> int:
+    budget = min(MAX_FRAME_TOKENS * factor**2, sampling.total_pixels / frames * FRAME_GROUP)
+    frame_pixels = min(sampling.max_pixels, max(budget, int(sampling.min_pixels * 1.05)))
+    return frames // FRAME_GROUP * (max(1, int(frame_pixels // factor**2)) + beside)
+
+
+def _even(frames: int) -> int:
+    return max(FRAME_GROUP, frames // FRAME_GROUP * FRAME_GROUP)

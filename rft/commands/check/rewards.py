@@ -1,0 +1,92 @@
+"""Do the rewards of a recipe fit its tasks? They must accept the target and like the task's own example answer."""
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+
+from rewards import PUBLISHED, REWARDS, RewardFn, accepted_targets, rewards_of
+from rft.problems import Problem, near_name
+from rft.recipe import Recipe, RewardRecipe
+from rft.scoring.group import chosen_rewards
+from rft.tasks import TASKS
+from rft.tasks.types import Task
+
+
+def reward_problems(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = None) -> list[Problem]:
+    """Unknown tasks and rewards, rewards that do not fit the target, the arguments or the prompt.
+
+    `rewards`: the table; default: that of the recipe's fidelity.
+    """
+    return [Problem(key, "", message) for key, message, is_oddity in _findings(recipe, rewards) if not is_oddity]
+
+
+def reward_notes(recipe: Recipe) -> list[str]:
+    """Rewards as published that refuse an example answer which the corrected ones accept."""
+    return [f"{key}: {message}" for key, message, is_oddity in _findings(recipe, None) if is_oddity]
+
+
+def _findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None) -> Iterator[tuple[str, str, bool]]:
+    """(key, what is wrong, whether the released code is to blame)."""
+    rewards = rewards_of(recipe.fidelity) if rewards is None else rewards
+    for name, asked in recipe.tasks.items():
+        if name not in TASKS:
+            yield f"tasks.{name}", f"unknown task.{near_name(name, TASKS)}", False
+            continue
+        chosen = chosen_rewards(recipe, name)
+        if not any(part.weight for part in chosen.values()):
+            yield f"tasks.{name}.rewards", "no reward has a weight: nothing would be learned.", False
+        for reward, part in chosen.items():
+            key = f"tasks.{name}.rewards.{reward}"
+            if reward not in rewards:
+                yield key, f"unknown reward.{near_name(reward, rewards)}", False
+                continue
+            message = _fit(reward, rewards[reward], part, TASKS[name])
+            if message:
+                yield key, message, False
+                continue
+            refusal, remedy = _refusal(reward, rewards[reward], part, TASKS[name], asked.think)
+            is_published = rewards[reward] is PUBLISHED.get(reward)
+            if refusal and is_published and not any(_refusal(reward, REWARDS[reward], part, TASKS[name], asked.think)):
+                yield key, f"{refusal}, as the released code does; the corrected one accepts it.", True
+            elif refusal:
+                yield key, refusal + remedy, False
+
+
+def _fit(name: str, reward: RewardFn, part: RewardRecipe, task: Task) -> str:
+    """What is wrong with one reward for one task; empty where it fits."""
+    accepted = accepted_targets(reward)
+    if not issubclass(task.target_type, accepted):
+        kinds = " or ".join(kind.__name__ for kind in accepted)
+        return f"{name} scores {kinds}, but task {task.name} yields {task.target_type.__name__}."
+    allowed = {
+        parameter.name: parameter
+        for parameter in inspect.signature(reward).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    unknown = [key for key in part.args if key not in allowed]
+    if unknown:
+        known = near_name(unknown[0], allowed) if allowed else " It takes none."
+        return f"{name} has no argument {', '.join(unknown)}.{known}"
+    required = [key for key, parameter in allowed.items() if parameter.default is parameter.empty]
+    missing = [key for key in required if key not in part.args]
+    if missing:
+        return f"{name} needs the argument {', '.join(missing)}. Set it under args."
+    return ""
+
+
+def _refusal(name: str, reward: RewardFn, part: RewardRecipe, task: Task, think: bool) -> tuple[str, str]:
+    """How a reward refuses a task's own example answer, and what to do; both empty where it does not."""
+    target = task.target(task.example)
+    answer = task.answer_text(target, think)
+    try:
+        score = reward(answer, target, **part.args)
+    except Exception as error:  # a reward is a user's code and its arguments are a user's values
+        return f"{name} raises {type(error).__name__} on the example answer of task {task.name}: {error}.", ""
+    value = score.value
+    if part.weight <= 0 or (isinstance(value, int | float) and math.isclose(value, 1.0)):
+        return "", ""
+    way = "with" if think else "without"
+    return (
+        f"{name} gives {value:g} to the example answer of task {task.name} {way} think ({score.note})",
+        f": prompt and reward disagree. Change tasks.{task.name}.think, the reward or its args.",
+    )

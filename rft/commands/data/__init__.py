@@ -1,0 +1,1 @@
+"""`rft data`: write, convert, select and look at rows."""

@@ -1,0 +1,158 @@
+"""A picture of rows: images, and frames of each clip, with the true spans on a time bar or the true boxes drawn in."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rewards.types import BoxesTarget, Target
+from rft import types
+from rft.commands.data.inspect import spans_of
+from rft.data.frames import ClipError, Frames
+from rft.data.video import decode
+from rft.errors import DataError
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+from rft.types import Video, VideoSampling
+
+WIDTH = 1280
+MARGIN = 8
+LINE = 18
+BAR = 10
+MAX_FRAMES = 8
+FRAME_PIXELS = (WIDTH // MAX_FRAMES) ** 2
+
+PAPER, INK, FAINT, TRUE, BOX = (255, 255, 255), (20, 20, 20), (205, 205, 205), (30, 150, 60), (220, 40, 40)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What was drawn."""
+
+    path: Path
+    num_rows: int
+    problems: tuple[str, ...]
+    """Rows whose clip or image could not be shown, and why."""
+
+
+def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> Sheet:
+    """A PNG of some rows, evenly chosen from each task. DataError: it cannot be written."""
+    shown = choose_rows(rows, num_rows)
+    panels, problems = [], []
+    for row in shown:
+        target = TASKS[row.task].target(row)
+        try:
+            panels.append(draw_row(row, target, _frames(row, target)))
+        except ClipError as error:
+            problems.append(f"row {row.id}: {error}")
+            panels.append(_panel([*_heading(row, target), str(error)], 0))
+    sheet = Image.new("RGB", (WIDTH, sum(panel.height for panel in panels)), PAPER)
+    top = 0
+    for panel in panels:
+        sheet.paste(panel, (0, top))
+        top += panel.height
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path, format="PNG")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return Sheet(path, len(shown), tuple(problems))
+
+
+def choose_rows(rows: Sequence[Row], num_rows: int) -> list[Row]:
+    """At most `num_rows` rows, about equally many of each task, evenly spread over its rows."""
+    by_task: dict[str, list[Row]] = {}
+    for row in rows:
+        by_task.setdefault(row.task, []).append(row)
+    chosen: list[Row] = []
+    for i, own in enumerate(by_task.values()):
+        count = min(len(own), (num_rows - len(chosen)) // (len(by_task) - i))
+        chosen += [own[place * len(own) // count] for place in range(count)]
+    return chosen
+
+
+def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
+    """The panel of one row: what it says, its frames or image, and when or where the truth lies."""
+    if frames is None:
+        return _panel(_heading(row, target), 0)
+    spans = spans_of(target)
+    pictures = [Image.fromarray(np.asarray(pixels)) for pixels in frames.pixels]
+    width = min(WIDTH // len(pictures), WIDTH // 4)
+    height = round(pictures[0].height * width / pictures[0].width)
+    panel = _panel(_heading(row, target), height + LINE + (BAR + MARGIN if spans else 0))
+    top = panel.height - height - LINE - MARGIN - (BAR + MARGIN if spans else 0)
+    draw = ImageDraw.Draw(panel)
+    for i, (picture, time_s) in enumerate(zip(pictures, frames.timestamps_s, strict=True)):
+        left = i * width
+        panel.paste(picture.resize((width - 4, height)), (left, top))
+        if any(start <= time_s <= end for start, end in spans):
+            draw.rectangle((left, top, left + width - 5, top + height - 1), outline=TRUE, width=4)
+        if isinstance(target, BoxesTarget) and i < len(target.boxes):
+            x0, y0, x1, y1 = target.boxes[i]
+            edges = (x0 * (width - 5), y0 * (height - 1), x1 * (width - 5), y1 * (height - 1))
+            draw.rectangle((left + edges[0], top + edges[1], left + edges[2], top + edges[3]), outline=BOX, width=3)
+        if row.video is not None:
+            draw.text((left, top + height + 1), f"{time_s:.2f} s", fill=INK, font=_font())
+    if spans:
+        _draw_bar(draw, top + height + LINE, spans, frames, row.clip_s)
+    return panel
+
+
+def _draw_bar(
+    draw: ImageDraw.ImageDraw, top: int, spans: Sequence[tuple[float, float]], frames: Frames, clip_s: float | None
+) -> None:
+    """The clip from its start to its end, the true spans on it, and a tick at each frame that is shown."""
+    length = max(frames.duration_s, clip_s or 0.0, *(end for _, end in spans))
+    scale = (WIDTH - 1) / length
+    draw.rectangle((0, top, frames.duration_s * scale, top + BAR), fill=FAINT)
+    for start, end in spans:
+        draw.rectangle((start * scale, top, end * scale, top + BAR), fill=TRUE)
+    for time_s in frames.timestamps_s:
+        draw.line((time_s * scale, top - 2, time_s * scale, top + BAR + 2), fill=INK)
+
+
+def _frames(row: Row, target: Target) -> Frames | None:
+    """An image; or eight frames, fewer of a shorter clip, one per box where the truth is boxes; or nothing."""
+    if row.image is not None:
+        return decode(types.Image(Path(row.image), 28 * 28, 4 * FRAME_PIXELS))
+    if row.video is None:
+        return None
+    boxes = len(target.boxes) if isinstance(target, BoxesTarget) else None
+    # A rate that no clip has: the number of frames alone decides.
+    sampling = VideoSampling(
+        fps=1000.0,
+        min_frames=2,
+        max_frames=MAX_FRAMES,
+        min_pixels=28 * 28,
+        max_pixels=FRAME_PIXELS,
+        total_pixels=FRAME_PIXELS * (boxes or MAX_FRAMES),
+        num_frames=boxes,
+        pick="start_then_even" if (row.dataset or "").startswith("got10k/") else "even",
+    )
+    return decode(Video(Path(row.video), sampling, row.start_s, row.end_s, row.source_fps))
+
+
+def _heading(row: Row, target: Target) -> list[str]:
+    asked = " ".join(
+        str(getattr(row, key)) for key in ("query", "object", "question", "options") if getattr(row, key, None)
+    )
+    truth = f"{len(target.boxes)} boxes" if isinstance(target, BoxesTarget) else TASKS[row.task].write(target)
+    length = "" if row.clip_s is None else f", {row.clip_s:g} s"
+    return [f"{row.id} ({row.task}{length})", *textwrap.wrap(asked, 150)[:3], *textwrap.wrap(truth, 150)[:2]]
+
+
+def _panel(lines: Sequence[str], below: int) -> Image.Image:
+    """An empty panel with lines of text at its top and `below` pixels under them."""
+    panel = Image.new("RGB", (WIDTH, MARGIN * 3 + LINE * len(lines) + below), PAPER)
+    draw = ImageDraw.Draw(panel)
+    draw.line((0, 0, WIDTH, 0), fill=FAINT)
+    for i, line in enumerate(lines):
+        draw.text((2, MARGIN + i * LINE), line, fill=INK, font=_font())
+    return panel
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=13)

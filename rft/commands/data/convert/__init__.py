@@ -1,0 +1,1 @@
+"""Published annotations to rows; one file per format."""

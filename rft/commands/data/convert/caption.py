@@ -1,0 +1,55 @@
+"""Captions: one text per clip, or its events one by one. No caption set of VideoChat-R1 is published; this is ours."""
+
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from rft.commands.data.convert.json_source import read_json_records
+from rft.commands.data.convert.types import Draft, Published, Request
+
+
+class Clip(BaseModel):
+    """{"video": "a.mp4", "caption": "..."} or {"video": "a.mp4", "events": ["...", ...]}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    video: str
+    id: str | None = None
+    caption: str | None = Field(None, validation_alias=AliasChoices("caption", "text"))
+    events: tuple[str, ...] = ()
+    query: str | None = Field(None, validation_alias=AliasChoices("query", "instruction"))
+    """What to ask, where it is not the task's own question."""
+    duration_s: float | None = Field(
+        None, gt=0, allow_inf_nan=False, validation_alias=AliasChoices("duration_s", "duration")
+    )
+
+    @model_validator(mode="after")
+    def _has_truth(self) -> "Clip":
+        if self.caption is None and not self.events:
+            raise ValueError('neither "caption" nor "events"')
+        return self
+
+
+_SHAPE = TypeAdapter(tuple[Clip, ...])
+
+
+def read(request: Request) -> Published:
+    """Events win over the text where a record has both."""
+    dataset = f"{request.source.stem}/{request.split}" if request.split else request.source.stem
+    clips = read_json_records(request.source, _SHAPE)
+    drafts = []
+    for number, clip in enumerate(clips):
+        target: dict[str, Any] = {"events": list(clip.events)} if clip.events else {"text": clip.caption}
+        fields = {
+            "id": f"{dataset}/{number if clip.id is None else clip.id}",
+            "task": request.task,
+            "video": clip.video,
+            "duration_s": clip.duration_s,
+            "query": clip.query,
+            "target": target,
+            "dataset": dataset,
+        }
+        drafts.append(Draft({key: value for key, value in fields.items() if value is not None}))
+    with_events = sum(bool(clip.events) for clip in clips)
+    facts = (("clips with events", f"{with_events:,}"), ("clips with a text alone", f"{len(clips) - with_events:,}"))
+    return Published(tuple(drafts), facts)

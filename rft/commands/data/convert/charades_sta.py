@@ -1,0 +1,17 @@
+"""Charades-STA as JSON by video: the form that TimeZero and VideoChat-R1 published."""
+
+from rft.commands.data.convert.dense_events import read_dense_events
+from rft.commands.data.convert.types import Published, Request, split_of
+
+SPLITS = {"train": "train", "val": "test", "charades_test": "test", "test": "test"}
+"""File name -> split. The file called val holds the test split."""
+
+NO_VALIDATION = (
+    "Charades-STA has no validation split: val.json and charades_test.json are the same test split. "
+    "A model or step selected on either is selected on the test; hold out videos of train instead."
+)
+
+
+def read(request: Request) -> Published:
+    split = split_of(request, SPLITS)
+    return read_dense_events(request, f"charades_sta/{split}", () if split == "train" else (NO_VALIDATION,))

@@ -1,0 +1,214 @@
+"""A published annotation file becomes rows: nothing dropped in silence, nothing clipped unless asked."""
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rft.commands.data.convert.examine import KINDS, Examined, examine
+from rft.commands.data.convert.formats import FORMATS
+from rft.commands.data.convert.types import Anomaly, Draft, Format, Published, Request
+from rft.errors import DataError
+from rft.files import write_text
+from rft.problems import NAMED_PROBLEMS, listed
+from rft.tables import TextTable
+
+NAMED_IDS = 3
+"""Rows that the summary names per kind of anomaly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user decides."""
+
+    task: str | None = None
+    split: str | None = None
+    columns: Mapping[str, str] | None = None
+    video_root: Path | None = None
+    """Rows then hold the whole path of their video."""
+    per_video: Literal["all", "one"] = "all"
+    """one: the first row of each video, in the order of the source, that can be a row."""
+    clip_to_duration: bool = False
+    drop_invalid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Rows and what was met on the way."""
+
+    title: str
+    dataset: str
+    """Set and split of the rows, such as "charades_sta/train"."""
+    rows: tuple[Mapping[str, Any], ...]
+    """As they are written; without those that cannot be rows."""
+    anomalies: Mapping[str, tuple[Anomaly, ...]]
+    """By kind, in the order of KINDS; only kinds that were met."""
+    facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    refused: tuple[Anomaly, ...]
+    """Why nothing can be written: rows that cannot be rows and were not to be dropped."""
+    done: Mapping[str, str]
+    """Kind -> what became of its rows."""
+
+    def table(self) -> TextTable:
+        """Every fact and every kind of anomaly, with what was done and the first rows it was met in."""
+        lines = [("data set", self.dataset, ""), *((what, value, "") for what, value in self.facts)]
+        for kind, found in self.anomalies.items():
+            ids = list(dict.fromkeys(anomaly.row_id.removeprefix(f"{self.dataset}/") for anomaly in found))
+            named = ", ".join(ids[:NAMED_IDS]) + (", ..." if len(ids) > NAMED_IDS else "")
+            lines.append((f"{kind}: {KINDS[kind].meaning}", f"{len(found):,}", f"{self.done[kind]}: {named}"))
+        if not self.anomalies:
+            lines.append(("anomalies", "0", ""))
+        return TextTable(
+            self.title, ("what", "count", "done"), tuple(lines), "\n".join(f"warning: {w}" for w in self.warnings)
+        )
+
+
+def convert(name: str, source: Path, choices: Choices = Choices()) -> Conversion:
+    """The rows of a published file or folder. DataError: an unknown format, or a source of another shape."""
+    known = _format(name)
+    request = Request(source, _task(name, known, choices.task), choices.split, choices.columns)
+    if choices.columns and name != "generic":
+        raise DataError(f"--map: the columns of {name} are known; it is for the format generic.")
+    published = known.read(request)
+    examined: list[Examined] = []
+    missing: list[Anomaly] = []
+    found: dict[Path, bool] = {}
+    ids: set[str] = set()
+    for draft in published.drafts:
+        fields, is_there = _placed(draft, choices.video_root, found)
+        row = examine(fields, choices.clip_to_duration)
+        if row.row_id in ids:
+            again = Anomaly("refused", row.row_id, "an earlier row has this id")
+            row = replace(row, anomalies=(*row.anomalies, again))
+        ids.add(row.row_id)
+        examined.append(row)
+        if not is_there:
+            missing.append(Anomaly("missing_video", row.row_id, str(fields.get(_shown(fields)))))
+    return _concluded(f"{name}: {source}", published, examined, missing, choices)
+
+
+def write_rows(conversion: Conversion, path: Path) -> None:
+    """The rows as JSON lines, whole or not at all. DataError: some cannot be rows, or the disk refuses."""
+    if conversion.refused:
+        counts = Counter(anomaly.kind for anomaly in conversion.refused)
+        raise DataError(
+            f"{path} is not written: {', '.join(f'{count} {kind}' for kind, count in counts.items())}. Correct the "
+            "source, or give --drop-invalid to go on without these rows:\n"
+            + listed([f"  {a.row_id}: {a.kind} {a.detail}".rstrip() for a in conversion.refused], NAMED_PROBLEMS)
+        )
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in conversion.rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        close = difflib.get_close_matches(name, FORMATS, n=1)
+        raise DataError(
+            f"unknown format {name!r}. "
+            + (f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(FORMATS)}.")
+        )
+    return FORMATS[name]
+
+
+def _task(name: str, known: Format, asked: str | None) -> str:
+    """The task of the rows; "" where each names its own."""
+    if asked and known.tasks and asked not in known.tasks:
+        raise DataError(f"--task {asked}: rows of {name} can have the task {' or '.join(known.tasks)}.")
+    return asked or (known.tasks[0] if known.tasks else "")
+
+
+def _placed(draft: Draft, root: Path | None, found: dict[Path, bool]) -> tuple[dict[str, Any], bool]:
+    """The row with its video or image below the root, at the first place that is there; whether there is one.
+
+    True where nobody can tell: without a root, or with one that is not on this machine.
+    """
+    key = _shown(draft.fields)
+    if root is None or key not in draft.fields:
+        return dict(draft.fields), True
+    places = [root.absolute() / place for place in (draft.fields[key], *draft.other_places)]
+    is_root_there = found.setdefault(root, root.is_dir())
+    there = next((p for p in places if is_root_there and found.setdefault(p, p.exists())), None)
+    return {**draft.fields, key: str(there or places[0])}, there is not None or not is_root_there
+
+
+def _shown(fields: Mapping[str, Any]) -> str:
+    return "image" if "image" in fields else "video"
+
+
+def _concluded(
+    title: str, published: Published, examined: Sequence[Examined], missing: Sequence[Anomaly], choices: Choices
+) -> Conversion:
+    kept = [e for e in examined if not e.is_fatal]
+    if choices.per_video == "one":
+        first: dict[str, Examined] = {}
+        for e in kept:
+            first.setdefault(e.fields.get("video", f"row {e.row_id}"), e)
+        kept = list(first.values())
+    kept_videos = {e.fields["video"] for e in kept if "video" in e.fields}
+    fatal = [
+        anomaly
+        for e in examined
+        # With one row per video, one that cannot be chosen is merely passed over.
+        if e.is_fatal and (choices.per_video == "all" or e.fields.get("video") not in kept_videos)
+        for anomaly in e.anomalies
+        if KINDS[anomaly.kind].is_fatal
+    ]
+    met = [*published.anomalies, *(a for e in examined for a in e.anomalies), *_duplicates(examined), *missing]
+    anomalies = {kind: tuple(a for a in met if a.kind == kind) for kind in KINDS}
+    anomalies = {kind: found for kind, found in anomalies.items() if found}
+    warnings = list(published.warnings)
+    if choices.video_root is not None and not choices.video_root.is_dir():
+        warnings.append(f"{choices.video_root} is not on this machine: no video was looked for.")
+    return Conversion(
+        title,
+        ", ".join(dict.fromkeys(str(e.fields.get("dataset", "-")) for e in examined)),
+        tuple(e.fields for e in kept),
+        anomalies,
+        (*_counts(examined, kept, choices), *published.facts),
+        tuple(warnings),
+        () if choices.drop_invalid else tuple(fatal),
+        {kind: _done(kind, choices) for kind in anomalies},
+    )
+
+
+def _counts(examined: Sequence[Examined], kept: Sequence[Examined], choices: Choices) -> list[tuple[str, str]]:
+    """What stands at the head of the summary."""
+    videos = {e.fields["video"] for e in examined if "video" in e.fields}
+    one = "first usable row of each video" if choices.per_video == "one" else "all rows of each video"
+    facts = [
+        ("rows in the source", f"{len(examined):,}"),
+        ("videos", f"{len(videos):,}"),
+        (f"rows taken: {one}", f"{len(kept):,}"),
+    ]
+    clipped = sum(e.span_was_clipped for e in kept)
+    return [*facts, ("rows with a clipped span", f"{clipped:,}")] if choices.clip_to_duration else facts
+
+
+def _duplicates(examined: Sequence[Examined]) -> list[Anomaly]:
+    """Rows that differ from an earlier one in nothing but the id."""
+    first: dict[str, str] = {}
+    repeated = []
+    for e in examined:
+        said = json.dumps({key: value for key, value in e.fields.items() if key != "id"}, sort_keys=True)
+        if said in first:
+            repeated.append(Anomaly("duplicate", e.row_id, f"as {first[said]}"))
+        first.setdefault(said, e.row_id)
+    return repeated
+
+
+def _done(kind: str, choices: Choices) -> str:
+    if KINDS[kind].is_fatal:
+        if choices.drop_invalid:
+            return "dropped"
+        return "passed over, or refused where the video has no other row" if choices.per_video == "one" else "refused"
+    if choices.clip_to_duration and kind in ("past_end", "past_end_1s", "early_start"):
+        return "clipped"
+    return KINDS[kind].done

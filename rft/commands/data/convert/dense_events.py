@@ -1,0 +1,55 @@
+"""The shape that the ActivityNet Captions and Charades-STA files share: events with times, by video."""
+
+from collections import Counter
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
+
+from rft.commands.data.convert.json_source import read_json
+from rft.commands.data.convert.types import Draft, Published, Request
+
+SUFFIXES = (".mkv", ".webm", ".avi")
+"""Of videos that were not published as .mp4."""
+
+
+class VideoEvents(BaseModel):
+    """{"duration": 30.7, "timestamps": [[0.0, 6.9], ...], "sentences": ["a person ...", ...]}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    duration: float = Field(gt=0, allow_inf_nan=False)
+    timestamps: tuple[tuple[FiniteFloat, FiniteFloat], ...]
+    sentences: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _paired(self) -> "VideoEvents":
+        if len(self.timestamps) != len(self.sentences):
+            raise ValueError(f"{len(self.timestamps)} timestamps but {len(self.sentences)} sentences")
+        return self
+
+
+_SHAPE = TypeAdapter(dict[str, VideoEvents])
+
+
+def read_dense_events(request: Request, dataset: str, warnings: tuple[str, ...]) -> Published:
+    """One draft per sentence. DataError: the file has another shape."""
+    videos = read_json(request.source, _SHAPE)
+    drafts = tuple(
+        Draft(
+            {
+                "id": f"{dataset}/{name}/{number}",
+                "task": request.task,
+                "video": f"{name}.mp4",
+                "duration_s": video.duration,
+                "query": sentence,
+                "target": {"span": list(span)},
+                "dataset": dataset,
+            },
+            tuple(f"{name}{suffix}" for suffix in SUFFIXES),
+        )
+        for name, video in videos.items()
+        for number, (span, sentence) in enumerate(zip(video.timestamps, video.sentences, strict=True))
+    )
+    spans = Counter((name, span) for name, video in videos.items() for span in video.timestamps)
+    shared = sum(count for count in spans.values() if count > 1)
+    facts = (("queries that share their span with another of the video", f"{shared:,}"),)
+    return Published(drafts, facts, warnings)

@@ -1,0 +1,155 @@
+"""What is odd about rows as published, and which of them cannot be rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from pydantic import ValidationError
+
+from rft.commands.data.convert.types import Anomaly
+from rft.tasks import TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of anomaly."""
+
+    meaning: str
+    done: str
+    """What becomes of such a row."""
+    is_fatal: bool = False
+    """True: it cannot be a row, and is dropped or refused."""
+
+
+KINDS = {
+    "past_end": Kind("span ends past the stated length", "kept as published"),
+    "past_end_1s": Kind("of these, by more than 1 s", "kept as published"),
+    "start_past_end": Kind("span starts past the stated length", "kept as published"),
+    "early_start": Kind("span starts before 0", "kept as published"),
+    "overlapping": Kind("spans of one row overlap or touch", "kept; judged as their union"),
+    "duplicate": Kind("says what an earlier row says", "kept"),
+    "blanks": Kind("blanks around a text", "taken off"),
+    "absent_object": Kind("an asked frame does not show the object", "kept"),
+    "missing_video": Kind("no such file below the video root", "kept"),
+    "no_annotation": Kind("clip without enough boxes", "left out"),
+    "reversed": Kind("span ends before it starts", "", True),
+    "zero_length": Kind("span of no length", "", True),
+    "blank_text": Kind("a text is empty", "", True),
+    "refused": Kind("anything else that a row may not be", "", True),
+}
+"""By name, in the order of the summary."""
+
+NOISE_S = 1e-6
+"""Published lengths and ends differ by float noise that is no anomaly."""
+
+TEXTS = ("query", "question", "object", "options", "labels")
+TARGET_TEXTS = ("label", "text", "events")
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A row and what was found in it."""
+
+    fields: Mapping[str, Any]
+    anomalies: tuple[Anomaly, ...]
+    span_was_clipped: bool = False
+
+    @property
+    def row_id(self) -> str:
+        return str(self.fields["id"])
+
+    @property
+    def is_fatal(self) -> bool:
+        return any(KINDS[anomaly.kind].is_fatal for anomaly in self.anomalies)
+
+
+def examine(fields: Mapping[str, Any], clip_to_duration: bool) -> Examined:
+    """The row with its texts stripped and, if asked, its spans clipped; the truth is else as it was."""
+    row_id = str(fields["id"])
+    found: list[Anomaly] = []
+    fields = _strip(fields, row_id, found)
+    length = _clip_s(fields)
+    target = fields["target"]
+    is_clipped = False
+    if isinstance(target, dict):
+        key = "span" if "span" in target else "spans"
+        published = [target["span"]] if key == "span" else target.get("spans", [])
+        if _are_spans(published):
+            found += [Anomaly(kind, row_id, detail) for span in published for kind, detail in _span_kinds(span, length)]
+            ordered = sorted(published)
+            if any(later[0] <= earlier[1] for earlier, later in pairwise(ordered)):
+                found.append(Anomaly("overlapping", row_id, str(ordered)))
+            if clip_to_duration and length is not None and published:
+                clipped = [[max(start, 0.0), min(end, length)] for start, end in published]
+                is_clipped = clipped != [list(span) for span in published]
+                fields = {**fields, "target": {**target, key: clipped[0] if key == "span" else clipped}}
+    examined = Examined(fields, tuple(found), is_clipped)
+    if examined.is_fatal:
+        return examined
+    refusal = _refusal(fields)
+    return replace(examined, anomalies=(*found, Anomaly("refused", row_id, refusal))) if refusal else examined
+
+
+def _span_kinds(span: Any, length: float | None) -> list[tuple[str, str]]:
+    start, end = span
+    detail = f"[{start:g}, {end:g}]" + ("" if length is None else f" of {length:g} s")
+    is_past = length is not None and end > length + NOISE_S
+    tests = (
+        ("past_end", is_past),
+        ("past_end_1s", is_past and length is not None and end > length + 1 + NOISE_S),
+        ("start_past_end", length is not None and start > length + NOISE_S),
+        ("early_start", start < 0),
+        ("reversed", end < start),
+        ("zero_length", end == start),
+    )
+    return [(kind, detail) for kind, applies in tests if applies]
+
+
+def _are_spans(spans: Any) -> bool:
+    return isinstance(spans, list) and all(
+        isinstance(span, list) and len(span) == 2 and all(type(edge) in (int, float) for edge in span) for span in spans
+    )
+
+
+def _clip_s(fields: Mapping[str, Any]) -> float | None:
+    end = fields.get("end_s", fields.get("duration_s"))
+    return None if end is None else end - fields.get("start_s", 0.0)
+
+
+def _strip(fields: Mapping[str, Any], row_id: str, found: list[Anomaly]) -> dict[str, Any]:
+    """The row without blanks around its texts; texts that were nothing else are told."""
+    stripped = {**fields, **{key: _stripped(fields[key]) for key in TEXTS if key in fields}}
+    target = fields["target"]
+    if isinstance(target, dict):
+        stripped["target"] = {key: _stripped(v) if key in TARGET_TEXTS else v for key, v in target.items()}
+    if stripped != fields:
+        found.append(Anomaly("blanks", row_id))
+    truth = stripped["target"] if isinstance(target, dict) else {}
+    texts = {key: v for part in (stripped, truth) for key, v in part.items() if key in (*TEXTS, *TARGET_TEXTS)}
+    found += [
+        Anomaly("blank_text", row_id, key)
+        for key, value in texts.items()
+        if value == "" or (isinstance(value, list) and "" in value)
+    ]
+    return stripped
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_stripped(part) for part in value]
+    return value.strip() if isinstance(value, str) else value
+
+
+def _refusal(fields: Mapping[str, Any]) -> str:
+    """Why the data set's reader would not take the row; "" where it would."""
+    task = TASKS.get(fields["task"])
+    if task is None:
+        return f"unknown task {fields['task']!r}; there are {', '.join(TASKS)}"
+    try:
+        task.target(task.row_type.model_validate(fields))
+    except ValidationError as error:
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,148 @@
+"""One's own annotations: CSV, TSV, JSON or JSON lines, with columns named by the user."""
+
+import csv
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from rewards.types import LETTERS
+from rft.commands.data.convert.json_source import read_json_records
+from rft.commands.data.convert.types import Draft, Published, Request
+from rft.errors import DataError
+from rft.problems import NAMED_PROBLEMS, listed
+from rft.tasks import TASKS
+
+TARGET_KEYS = ("span", "spans", "boxes", "choice", "label", "text", "events")
+EDGE_KEYS = ("span_start", "span_end")
+"""The two ends of a span, in columns of their own."""
+
+NUMBERS = ("start_s", "end_s", "duration_s", "source_fps", *EDGE_KEYS)
+LISTS = ("options", "labels", "events", "span", "spans", "boxes", "target")
+"""Written as JSON in a table; options, labels and events also as "one | two"."""
+
+_RECORDS: TypeAdapter[tuple[dict[str, Any], ...]] = TypeAdapter(tuple[dict[str, Any], ...])
+
+
+def read(request: Request) -> Published:
+    """One draft per record. A column with the name of a row's key needs no mapping; the other columns are not used.
+
+    DataError: every record and mapping that cannot be read.
+    """
+    records = _table(request.source) if request.source.suffix.lower() in (".csv", ".tsv") else _json(request.source)
+    columns = list(dict.fromkeys(column for _, record in records for column in record))
+    mapping = _mapping(request, columns)
+    dataset = f"{request.source.stem}/{request.split}" if request.split else request.source.stem
+    drafts, problems = [], []
+    for number, (where, record) in enumerate(records):
+        values: dict[str, Any] = {"id": f"{dataset}/{number}", "task": request.task, "dataset": dataset}
+        for key, column in mapping.items():
+            if record.get(column) not in (None, ""):
+                try:
+                    values[key] = _value(key, record[column])
+                except ValueError as error:
+                    problems.append(f"{where}: {column}: {error}")
+        try:
+            drafts.append(Draft(_with_target(values)))
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    if problems:
+        raise DataError(listed(problems, NAMED_PROBLEMS))
+    unused = [column for column in columns if column not in mapping.values()]
+    facts = (
+        ("keys from columns", ", ".join(f"{key}={column}" for key, column in mapping.items())),
+        ("columns not used", ", ".join(unused) or "none"),
+        ("records without video or image", f"{sum(not d.fields.keys() & {'video', 'image'} for d in drafts):,}"),
+    )
+    return Published(tuple(drafts), facts)
+
+
+def _mapping(request: Request, columns: list[str]) -> dict[str, str]:
+    """Row key -> column. DataError: a key that rows do not have, or a column that is not there."""
+    names = [request.task] if request.task else list(TASKS)
+    row_keys = dict.fromkeys(key for name in names for key in TASKS[name].row_type.model_fields)
+    keys = [*row_keys, *TARGET_KEYS, *EDGE_KEYS]
+    asked = request.columns or {}
+    problems = []
+    for key, column in asked.items():
+        for what, name, known in (("row key", key, keys), ("column", column, columns)):
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(known)}."
+                problems.append(f"--map {key}={column}: no {what} {name!r}. {hint}")
+    if not request.task and "task" not in {*asked, *columns}:
+        problems.append(f"no column tells the task. Give it with --task, one of {', '.join(TASKS)}.")
+    if problems:
+        raise DataError(listed([f"{request.source}: {problem}" for problem in problems], NAMED_PROBLEMS))
+    taken = set(asked.values())
+    return {
+        key: column
+        for key in keys
+        if (column := asked.get(key, key)) in columns and (key in asked or column not in taken)
+    }
+
+
+def _value(key: str, cell: Any) -> Any:
+    """A cell as the row has it. ValueError: it cannot be read as that."""
+    if key in NUMBERS:
+        if not isinstance(cell, int | float | str):
+            raise ValueError(f"{str(cell)[:40]!r} is no number")
+        return float(cell)
+    if not isinstance(cell, str):
+        return cell if key in LISTS else str(cell)
+    if key not in LISTS:
+        return cell
+    if cell.lstrip().startswith(("[", "{")):
+        return json.loads(cell)
+    if key in ("options", "labels", "events"):
+        return [part.strip() for part in cell.split("|")]
+    raise ValueError(f"{cell[:40]!r} is not JSON, such as [1.5, 4.0]")
+
+
+def _with_target(values: dict[str, Any]) -> dict[str, Any]:
+    """The row, with what belongs to the target gathered in it. ValueError: half a span."""
+    edges = [values.pop(key) for key in EDGE_KEYS if key in values]
+    if len(edges) == 1:
+        raise ValueError(f"one of {' and '.join(EDGE_KEYS)} is missing")
+    if edges:
+        values["span"] = edges
+    target = {key: values.pop(key) for key in TARGET_KEYS if key in values}
+    if "choice" in target:
+        target["choice"] = _letter(str(target["choice"]), values.get("options", ()))
+    return {**values, "target": values.get("target", target)}
+
+
+def _letter(choice: str, options: Any) -> str:
+    """The letter of "C", "(C)", "c" or the text of an option; what is none of them stays as it is."""
+    text = choice.strip()
+    texts = [str(option).strip() for option in options] if isinstance(options, list) else []
+    if text in texts[: len(LETTERS)]:
+        return LETTERS[texts.index(text)]
+    return text.removeprefix("(").removesuffix(")").upper() if len(text) in (1, 3) else text
+
+
+def _table(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            rows = [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a table in UTF-8: {error}") from error
+    odd = [
+        f"{path}:{line}: more or fewer cells than the header"
+        for line, row in rows
+        if None in row or None in row.values()
+    ]
+    if odd:
+        raise DataError(listed(odd, NAMED_PROBLEMS))
+    return [(f"{path}:{line}", row) for line, row in rows]
+
+
+def _json(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    records: tuple[dict[str, Any], ...] = read_json_records(path, _RECORDS)
+    return [(f"{path}: record {i}", record) for i, record in enumerate(records)]

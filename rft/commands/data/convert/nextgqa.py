@@ -1,0 +1,68 @@
+"""NExT-GQA: multiple-choice questions with the time spans that show the answer."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
+
+from rft.commands.data.convert.json_source import read_json
+from rft.commands.data.convert.types import Draft, Published, Request, split_of
+
+SPLITS = {"nextgqa_val": "val", "val": "val", "nextgqa_test": "test", "test": "test"}
+
+TRAINED_ON = (
+    "NExT-GQA trains on val: the questions of its train split have no spans. "
+    "Rows of val are then no held-out rows; measure on test."
+)
+
+
+class Question(BaseModel):
+    """{"id": "123_4", "video": "0001/123.mp4", "question", "options", "duration", "glue", "type", "answer": "(C)"}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    video: str
+    question: str
+    options: tuple[str, ...]
+    """Each with its letter: "(A) ..."."""
+    duration: float = Field(gt=0, allow_inf_nan=False)
+    glue: tuple[tuple[FiniteFloat, FiniteFloat], ...]
+    """Spans in seconds."""
+    type: str = ""
+    answer: str = Field(pattern=r"^\([A-G]\)$")
+
+
+_SHAPE = TypeAdapter(tuple[Question, ...])
+
+
+def read(request: Request) -> Published:
+    split = split_of(request, SPLITS)
+    dataset = f"nextgqa/{split}"
+    questions = read_json(request.source, _SHAPE)
+    drafts = []
+    for question in questions:
+        target: dict[str, object] = {"choice": question.answer[1]}
+        if request.task == "grounded_qa":
+            target["spans"] = [list(span) for span in question.glue]
+        fields = {
+            "id": f"{dataset}/{question.id}",
+            "task": request.task,
+            "video": question.video,
+            "duration_s": question.duration,
+            "question": question.question,
+            "options": list(question.options),
+            "target": target,
+            "dataset": dataset,
+        }
+        drafts.append(Draft(fields, (question.video.rpartition("/")[2],)))
+    facts = (
+        ("questions by type", _counts(question.type or "-" for question in questions)),
+        ("questions by right letter", _counts(question.answer[1] for question in questions)),
+        ("questions with several spans", f"{sum(len(question.glue) > 1 for question in questions):,}"),
+    )
+    return Published(tuple(drafts), facts, (TRAINED_ON,) if split == "val" else ())
+
+
+def _counts(values: Iterable[str]) -> str:
+    return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))

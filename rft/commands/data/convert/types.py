@@ -1,0 +1,74 @@
+"""What a published format yields, before its rows are examined."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rft.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to read, and how."""
+
+    source: Path
+    task: str
+    """That the rows shall have; "" where each row names its own."""
+    split: str | None = None
+    """None: what the file's name tells."""
+    columns: Mapping[str, str] | None = None
+    """Row key -> column of the source; for the generic format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row as its source states it, unexamined."""
+
+    fields: dict[str, Any]
+    """The row's keys; "video" is the usual place below the video root."""
+    other_places: tuple[str, ...] = ()
+    """Where else below the video root the video may lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """Something odd about one row."""
+
+    kind: str
+    """A key of rft.commands.data.convert.examine.KINDS."""
+    row_id: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """All that a source holds."""
+
+    drafts: tuple[Draft, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+    """(what, value), for the summary."""
+    warnings: tuple[str, ...] = ()
+    """Where a user would fool himself."""
+    anomalies: tuple[Anomaly, ...] = ()
+    """Met while reading; `examine` finds the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One published annotation format."""
+
+    about: str
+    tasks: tuple[str, ...]
+    """That its rows can have, the usual one first; (): any."""
+    read: Callable[[Request], Published]
+
+
+def split_of(request: Request, known: Mapping[str, str]) -> str:
+    """The asked split, or the one that `known` gives for the file's name. DataError: neither is there."""
+    split = request.split or known.get(request.source.stem)
+    if split is None:
+        raise DataError(
+            f"{request.source}: the name does not tell the split (known: {', '.join(known)}). Give it with --split."
+        )
+    return split

@@ -1,0 +1,157 @@
+"""What rows are: counts, lengths and truths, as text that any terminal shows."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+
+from rewards.types import (
+    BoxesTarget,
+    CaptionTarget,
+    ChoiceTarget,
+    GroundedChoiceTarget,
+    LabelTarget,
+    Span,
+    SpanTarget,
+    Target,
+)
+from rft.data.dataset import missing_files, read_rows
+from rft.tables import TextTable, plain
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+
+MOST_BINS = 20
+BAR_WIDTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many values lie in each of equal bins, from 0 to the first edge above the largest value."""
+
+    title: str
+    edges: tuple[float, ...]
+    """[bins + 1]."""
+    counts: tuple[int, ...]
+    """[bins]; a value on an edge counts in the bin above it."""
+
+    def __str__(self) -> str:
+        most = max(self.counts)
+        names = [f"{edge:g}" for edge in self.edges]
+        width = max(map(len, names))
+        lines = [
+            f"{low:>{width}} - {high:<{width}}  {'#' * -(-count * BAR_WIDTH // most):<{BAR_WIDTH}} {count:,}"
+            for (low, high), count in zip(pairwise(names), self.counts, strict=True)
+        ]
+        return "\n".join([self.title, *lines])
+
+
+def histogram(title: str, values: Sequence[float]) -> Histogram:
+    """Of at least one value, none below 0, in at most 20 bins of a round width; the last also holds its upper edge."""
+    largest = max(values)
+    widths = (digit * 10.0**power for power in range(-6, 16) for digit in (1, 2, 5))
+    width = next(width for width in widths if width * MOST_BINS >= largest)
+    # Rounded, because 0.3 / 0.1 is below 3.
+    bins = [min(int(round(value / width, 9)), MOST_BINS - 1) for value in values]
+    counts = Counter(bins)
+    edges = tuple(round(width * i, 6) for i in range(max(bins) + 2))
+    return Histogram(title, edges, tuple(counts[i] for i in range(max(bins) + 1)))
+
+
+def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[Row, ...]]:
+    """A text about the rows of `paths`, and the rows. DataError: every row that cannot be read."""
+    rows = read_rows(paths, video_root, tuple(TASKS))
+    parts = [plain(_counts(rows)), *_shared_videos(paths, video_root), missing_files(rows) or _all_there(rows)]
+    for name in dict.fromkeys(row.dataset or row.task for row in rows):
+        own = [row for row in rows if (row.dataset or row.task) == name]
+        parts += [str(one) for one in _histograms(name, own)]
+        parts += _answers(name, own)
+    return "\n\n".join(parts), rows
+
+
+def _all_there(rows: Sequence[Row]) -> str:
+    shown = {kind: len({row.shown for row in rows if row.kind == kind}) for kind in ("video", "image")}
+    there = " and ".join(f"{kind}s" for kind, count in shown.items() if count)
+    return f"All {there} are there." if there else "No row shows a video or an image."
+
+
+def spans_of(target: Target) -> tuple[Span, ...]:
+    """The true spans of a target; () for those that hold none."""
+    if isinstance(target, SpanTarget):
+        return ((target.start_s, target.end_s),)
+    return target.spans if isinstance(target, GroundedChoiceTarget) else ()
+
+
+def _counts(rows: Sequence[Row]) -> TextTable:
+    kinds = Counter((row.dataset or "-", row.task) for row in rows)
+    has_others = any(row.video is None for row in rows)
+    lines = []
+    for (dataset, task), count in kinds.items():
+        own = [row for row in rows if (row.dataset or "-", row.task) == (dataset, task)]
+        clips = [row.clip_s for row in own if row.clip_s is not None]
+        of_video = [row for row in own if row.video is not None]
+        videos, images = len({row.video for row in of_video}), sum(row.kind == "image" for row in own)
+        mean = f"{sum(clips) / len(clips):.1f}" if clips else "-"
+        per_video = f"{len(of_video) / videos:.2f}" if videos else "-"
+        lengths = (f"{videos:,}", per_video, mean, f"{len(of_video) - len(clips):,}")
+        others = (f"{images:,}", f"{count - len(of_video) - images:,}") if has_others else ()
+        lines.append((dataset, task, f"{count:,}", *lengths, *others))
+    of_videos = ("videos", "rows per video", "mean length (s)", "length not known")
+    columns = ("data set", "task", "rows", *of_videos, *(("images", "text alone") if has_others else ()))
+    return TextTable(f"{len(rows):,} rows", columns, tuple(lines))
+
+
+def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
+    """A warning for each two files that show the same videos or images: held-out rows should not."""
+    if len(paths) < 2:
+        return []
+    rows = {path: read_rows([path], video_root, tuple(TASKS)) for path in paths}
+    files = {
+        (path, kind): {row.shown for row in own if row.kind == kind}
+        for path, own in rows.items()
+        for kind in ("video", "image")
+    }
+    return [
+        f"warning: {one} and {other} share {len(files[one, kind] & files[other, kind]):,} {kind}s"
+        for one, other in combinations(rows, 2)
+        for kind in ("video", "image")
+        if files[one, kind] & files[other, kind]
+    ]
+
+
+def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
+    clips = [row.clip_s for row in rows if row.clip_s is not None]
+    targets = [(TASKS[row.task].target(row), row.clip_s) for row in rows]
+    events = [end - start for target, _ in targets for start, end in spans_of(target)]
+    shares = [
+        (end - start) / clip_s for target, clip_s in targets if clip_s is not None for start, end in spans_of(target)
+    ]
+    areas = [
+        (x1 - x0) * (y1 - y0)
+        for target, _ in targets
+        if isinstance(target, BoxesTarget)
+        for x0, y0, x1, y1 in target.boxes
+    ]
+    measured = (
+        ("length of each row's clip (s)", clips),
+        ("true span (s)", events),
+        ("true span as a part of its clip", shares),
+        ("box area as a part of the image", areas),
+    )
+    return [histogram(f"{name}: {what}, {len(values):,}", values) for what, values in measured if values]
+
+
+def _answers(name: str, rows: Sequence[Row]) -> list[str]:
+    """How often each letter or label is the truth, and how many captions have events."""
+    targets = [TASKS[row.task].target(row) for row in rows]
+    words = [
+        target.choice
+        if isinstance(target, ChoiceTarget | GroundedChoiceTarget)
+        else target.label
+        if isinstance(target, LabelTarget)
+        else f"{len(target.events)} events"
+        for target in targets
+        if isinstance(target, ChoiceTarget | GroundedChoiceTarget | LabelTarget | CaptionTarget)
+    ]
+    counts = sorted(Counter(words).items())
+    return [f"{name}: truths\n" + "\n".join(f"{word} {count:,}" for word, count in counts)] if counts else []

@@ -1,0 +1,128 @@
+"""Rows chosen by how a policy answered them: neither too easy nor too hard to learn from.
+
+Sources: Temporal-R1, arXiv:2506.01908, and LongVILA-R1, arXiv:2507.07966 (rows with mixed outcomes); Time-R1,
+arXiv:2503.13377 (rows drawn with a Gaussian around a mean IoU).
+"""
+
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from rft.commands.score.rows import stored_rows
+from rft.data.dataset import read_rows
+from rft.errors import DataError
+from rft.files import write_text, writing
+from rft.problems import NAMED_PROBLEMS, listed
+from rft.tables import TextTable
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows to keep."""
+
+    least_difference: float = 0.0
+    """Between a row's best and worst answer, in its task's main metric."""
+    number: int | None = None
+    """Of the rows kept, drawn from those that are left; None: all of them."""
+    around: float | None = None
+    """Mean value of a row's answers that is likeliest to be drawn; None: all are as likely."""
+    width: float = 0.2
+    """Standard deviation of the Gaussian around it."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows with what they were chosen by."""
+
+    rows: tuple[Row, ...]
+    values: Mapping[str, tuple[float, ...]]
+    """Row id -> value of each answer in the task's main metric."""
+    kept: frozenset[str]
+    """Ids."""
+    num_failed: int
+    """Completions that the engine did not finish: they tell nothing of the row."""
+    num_other: int
+    """Completions of rows that are not among these."""
+
+    def table(self) -> TextTable:
+        lines = []
+        for task in dict.fromkeys(row.task for row in self.rows):
+            rows = [row for row in self.rows if row.task == task]
+            answered = [self.values[row.id] for row in rows if row.id in self.values]
+            kept = [self.values[row.id] for row in rows if row.id in self.kept]
+            alike = sum(max(values) == min(values) for values in answered)
+            counts = (len(rows), len(rows) - len(answered), alike, len(kept))
+            means = [f"{fmean(map(fmean, of)):.3f}" if of else "-" for of in (answered, kept)]
+            lines.append((f"{task} ({TASKS[task].main_metric})", *(f"{count:,}" for count in counts), *means))
+        columns = ("task (metric)", "rows", "no answer", "all answers alike", "kept", "mean", "mean of kept")
+        caption = f"{self.num_failed:,} failed completions and {self.num_other:,} of other rows left out."
+        return TextTable("Rows by their answers", columns, tuple(lines), caption)
+
+
+def select(rows_file: Path, answers: Sequence[Path], wanted: Wanted) -> Selection:
+    """The choice among the rows of a file. `answers`: run folders, and files of completions such as `rft eval -o`'s.
+
+    A row without answers is not kept. DataError: every line that cannot be read.
+    """
+    rows = read_rows([rows_file], None, list(TASKS))
+    by_id = {row.id: row for row in rows}
+    values: dict[str, list[float]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+    problems: list[str] = []
+    for source in answers:
+        for where, line, _ in stored_rows(source, problems):
+            row, completion = by_id.get(line.get("id") or line.get("prompt_id") or ""), line.get("completion")
+            if row is None:
+                counts["other"] += 1
+            elif line.get("finish_reason") == "error":
+                counts["failed"] += 1
+            elif not isinstance(completion, str):
+                problems.append(f"{where}: completion: missing, or no text")
+            else:
+                task = TASKS[row.task]
+                values[row.id].append(task.measure(completion, task.target(row))[task.main_metric])
+    if not values and not problems:
+        problems.append(f"{', '.join(map(str, answers))}: no answer to a row of {rows_file}")
+    if problems:
+        raise DataError(listed(problems, NAMED_PROBLEMS))
+    found = {row_id: tuple(of_row) for row_id, of_row in values.items()}
+    return Selection(rows, found, frozenset(chosen(found, wanted)), counts["failed"], counts["other"])
+
+
+def chosen(values: Mapping[str, Sequence[float]], wanted: Wanted) -> list[str]:
+    """Ids of the rows to keep, out of the values of their answers; the same whatever order they come in."""
+    apart = [
+        row_id
+        for row_id, of_row in values.items()
+        # Rounded, because 0.3 - 0.2 is below 0.1.
+        if round(max(of_row) - min(of_row), 9) >= wanted.least_difference
+    ]
+    if wanted.number is None:
+        return apart
+    return sorted(apart, key=lambda row_id: _place(row_id, fmean(values[row_id]), wanted))[: wanted.number]
+
+
+def _place(row_id: str, mean: float, wanted: Wanted) -> float:
+    """Smallest first, these are draws without replacement, each row as likely as its weight tells.
+
+    Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
+    """
+    distance = 0.0 if wanted.around is None else (mean - wanted.around) / wanted.width
+    uniform = 1.0 - random.Random(f"{wanted.seed} {row_id}").random()
+    return math.log(-math.log(uniform) or 1e-300) + distance**2 / 2
+
+
+def write_selection(selection: Selection, rows_file: Path, output: Path) -> None:
+    """The lines of the kept rows as they stand in their file, in its order."""
+    lines = [line for line in rows_file.read_text("utf-8-sig").split("\n") if line.strip()]
+    kept = [line for row, line in zip(selection.rows, lines, strict=True) if row.id in selection.kept]
+    with writing(output, "give another file with -o"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_text(output, "".join(f"{line}\n" for line in kept))

@@ -1,0 +1,82 @@
+"""Evaluation without a model: of stored completions, and of blind answers alone."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rewards.types import Target
+from rft.data.dataset import read_rows
+from rft.errors import DataError
+from rft.evaluation.baselines import Baselines, baselines
+from rft.evaluation.comparison import figures, result_tables
+from rft.evaluation.evaluate import EvalResult
+from rft.evaluation.predictions import read_predictions
+from rft.tables import plain
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+
+ALL = "all"
+"""In place of a baseline's name."""
+SHOWN_IDS = 5
+
+
+def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence[Path], as_json: bool) -> str:
+    """The figures of stored completions, as tables or JSON; `data`: the rows that were asked, where they are at hand.
+
+    Raises DataError with every problem.
+    """
+    _check_task(task)
+    predictions = read_predictions(paths, task, read_rows(data, None, TASKS) if data else None)
+    result, missing = predictions.result, predictions.missing
+    once = {sample.prompt_id: sample for sample in result.samples}
+    blind = baselines(list(once.values()), [one.duration_s for one in once.values()], {}, result.seed)
+    if as_json:
+        counted = {"missing": {"rows": len(missing), "ids": list(missing[:SHOWN_IDS])}} if data else {}
+        return json.dumps(figures(result, blind) | counted)
+    named = f" ({', '.join(missing[:SHOWN_IDS])}{', ...' if len(missing) > SHOWN_IDS else ''})" if missing else ""
+    note = [f"{len(missing)} rows of --data have no prediction and are in no mean{named}."] if missing else []
+    return "\n\n".join([_text(result, blind), *note])
+
+
+def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json: bool, seed: int = 0) -> str:
+    """What a blind answer, or all of them, would score on the rows, as tables or JSON.
+
+    Raises DataError where the rows are wrong, or none can be answered that way.
+    """
+    _check_task(task)
+    rows = [row for row in read_rows(data, None, TASKS) if task in (None, row.task)]
+    if not rows:
+        raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
+    asked = [AskedRow(row.id, row.task, row.dataset, TASKS[row.task].target(row)) for row in rows]
+    blind = baselines(asked, [row.clip_s for row in rows], {}, seed)
+    found = blind if name == ALL else blind.only(name)
+    if not any(found.estimates.values()):
+        raise DataError(_not_found(name, blind, rows))
+    return json.dumps(figures(None, found)) if as_json else _text(None, found)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRow:
+    """A row as a blind answer is judged by it."""
+
+    prompt_id: str
+    task: str
+    dataset: str | None
+    target: Target
+
+
+def _check_task(task: str | None) -> None:
+    if task is not None and task not in TASKS:
+        raise DataError(f"--task: unknown task {task!r}. There are {', '.join(TASKS)}.")
+
+
+def _not_found(name: str, blind: Baselines, rows: Sequence[Row]) -> str:
+    has = [f"  {of}: {', '.join(found) or 'none'}" for of, found in blind.estimates.items()]
+    unknown = sum(row.clip_s is None for row in rows)
+    hint = f"\n{unknown} of {len(rows)} rows have no duration_s: parts of a clip need it." if unknown else ""
+    return "\n".join([f"--baseline: {name!r} fits none of these rows. Baselines by set of rows:", *has]) + hint
+
+
+def _text(result: EvalResult | None, blind: Baselines) -> str:
+    return "\n\n".join(plain(table) for table in result_tables(result, blind))

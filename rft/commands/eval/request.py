@@ -1,0 +1,78 @@
+"""The recipe by which `rft eval` asks a model: that of the run which trained it, a given one, or the defaults."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rft.commands.check.data import check_data
+from rft.data.decoded_rows import WHOLE, Shard
+from rft.errors import RecipeError
+from rft.problems import Problem, problem_text
+from rft.recipe import Recipe, TaskRecipe
+from rft.recipe.load import load_recipe, parse_recipe
+from rft.recipe.model_folder import model_problems
+from rft.tasks import TASKS
+
+RECIPE_NAME = "recipe.yaml"
+"""The resolved recipe in a run folder."""
+LEVELS_UP = 4
+"""How far above a checkpoint its run folder may lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRequest:
+    """What of an evaluation's rows is measured, and where its completions go."""
+
+    task: str | None = None
+    """None: all."""
+    shard: Shard = WHOLE
+    output: Path | None = None
+    """JSONL file for every completion with its values."""
+
+
+def parse_shard(text: str) -> Shard:
+    """ "2/8" -> (2, 8). Raises RecipeError where it is no such pair."""
+    index, _, count = text.partition("/")
+    if index.isdecimal() and count.isdecimal() and int(index) < int(count):
+        return int(index), int(count)
+    raise RecipeError(f"--shard: {text!r} is not I/N with I from 0 to N-1, such as 0/8 for the first of eight.")
+
+
+def eval_recipe(
+    model: str,
+    data: Sequence[Path],
+    recipe_path: Path | None,
+    video_root: Path | None,
+    num_samples: int | None,
+    overrides: Sequence[str],
+) -> Recipe:
+    """A checked recipe whose `data.eval` is `data`, which knows every task. Raises RecipeError with every problem."""
+    folder = _policy_folder(model)
+    path = recipe_path or _recipe_of_run(folder)
+    files = {"train": [], "eval": [str(file) for file in data], "video_root": str(video_root) if video_root else None}
+    # JSON is YAML: whatever the names hold, they arrive as they are.
+    settings = [f"model={json.dumps(folder)}", f"data={json.dumps(files)}", "cold_start=null", *overrides]
+    if num_samples is not None:
+        settings.append(f"eval.num_samples={num_samples}")
+    recipe = load_recipe(path, settings) if path else parse_recipe("{tasks: {}, steps: 1}", "rft eval", settings)
+    recipe = recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
+    problems, _ = model_problems(recipe.model)
+    found = check_data(recipe)
+    listed = [*(Problem("model", "", message) for message in problems), *found.problems]
+    blocks = ([problem_text("rft eval", listed)] if listed else []) + list(found.blocks)
+    if blocks:
+        raise RecipeError("\n".join(blocks))
+    return recipe
+
+
+def _policy_folder(model: str) -> str:
+    """The Hugging Face folder: that of a checkpoint lies inside it, as `policy`."""
+    inside = Path(model).expanduser() / "policy"
+    is_checkpoint = (inside / "config.json").is_file() and not (inside.parent / "config.json").is_file()
+    return str(inside) if is_checkpoint else model
+
+
+def _recipe_of_run(folder: str) -> Path | None:
+    parents = Path(folder).expanduser().absolute().parents
+    return next((p / RECIPE_NAME for p in parents[:LEVELS_UP] if (p / RECIPE_NAME).is_file()), None)

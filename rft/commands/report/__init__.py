@@ -1,0 +1,1 @@
+"""`rft report`: one page of a run folder."""

@@ -1,0 +1,1 @@
+"""`rft score`: rewards of stored completions."""

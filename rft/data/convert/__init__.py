@@ -1,1 +1,0 @@
-"""Published annotation files become rows; one file per format."""

@@ -1,0 +1,160 @@
+"""The models of a learner: the policy in training, the frozen reference, and what their frozen towers see."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from torch import Tensor
+from torch.distributed import is_initialized
+from transformers import PreTrainedModel
+
+from rft.data.feature_store import FeatureFolder
+from rft.learner.attention import is_packed, why_not_packed
+from rft.learner.model import Policy, add_lora, load_policy, lora_layers
+from rft.learner.packing import PackedBatch, PackedGroup, batch_groups
+from rft.learner.sharding import init_alone, shard
+from rft.learner.vision import (
+    FeatureCache,
+    VisualFeatures,
+    VisualInput,
+    encode_visual,
+    join_visuals,
+    tower_fingerprint,
+    tower_is_frozen,
+)
+from rft.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How models are loaded, beside the recipe."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """Of forward and backward."""
+    packed: bool
+    """A group is one sequence, where the model can; False: a copy of the prompt per completion."""
+    features_dir: Path | None
+    """Where a frozen tower's features are kept; None: in memory alone."""
+
+
+class Policies:
+    """The policy and its reference, over one model folder."""
+
+    def __init__(self, model_dir: str | Path, recipe: Recipe, banned: Iterable[int], loading: Loading) -> None:
+        """Raises DataError where `model_dir` holds no usable model."""
+        self._recipe, self._banned, self._loading = recipe, tuple(banned), loading
+        self.model, self.lora = self._trained(model_dir)
+        self._features = self._feature_cache(self.model)
+        self._reference_features: FeatureCache | None = None
+        self.policy = self._with_sampling(self.model)
+        self._reference = self._frozen(model_dir)
+
+    @property
+    def is_packed(self) -> bool:
+        return is_packed(self.model)
+
+    @property
+    def num_encoded_videos(self) -> int:
+        """Passes of the policy's tower over a clip or image so far, by this rank."""
+        return self.policy.num_encoded_videos + (self._features.num_encoded if self._features else 0)
+
+    @property
+    def frozen_tower(self) -> str | None:
+        """Fingerprint of the policy's tower, by which its features are kept; None where it is trained."""
+        return self._features.tower if self._features else None
+
+    def batch(self, groups: Sequence[PackedGroup], pad_id: int, *, kept: bool = True) -> PackedBatch:
+        """The groups as the policy reads them. `kept`: with features that are kept; False: the tower looks anew."""
+        if self._features is not None:
+            see = self._features.fill if kept else self._features.look
+            groups = [replace(group, visual=see(group.visual)) for group in groups]
+        return batch_groups(groups, pad_id, packed=self.is_packed)
+
+    def reference_visual(self, groups: Sequence[PackedGroup]) -> VisualInput | None:
+        """What the reference reads in place of the batch's videos; None: the same."""
+        if self._reference_features is None:
+            return None
+        return join_visuals([self._reference_features.fill(group.visual) for group in groups])
+
+    def expect(self, visual: VisualInput | None) -> None:
+        """Let the reference's own tower see a clip or image ahead."""
+        if self._reference_features is not None:
+            self._reference_features.fill(visual)
+
+    @torch.no_grad()
+    def reference_logprobs(self, batch: PackedBatch, visual: VisualInput | None) -> Tensor:
+        """[M]. `visual`: as `reference_visual` gave it."""
+        if self._reference is not None:
+            reference: Tensor = self._reference(replace(batch, visual=visual or batch.visual)).logprobs
+            return reference
+        adapters = lora_layers(self.model).values()
+        for layer in adapters:
+            layer.enable_adapters(False)
+        logprobs: Tensor = self.policy(batch).logprobs
+        for layer in adapters:
+            layer.enable_adapters(True)
+        return logprobs
+
+    def _trained(self, model_dir: str | Path) -> tuple[PreTrainedModel, LoraConfig | None]:
+        learner, loading = self._recipe.learner, self._loading
+        # Full training in bfloat16 keeps float32 master weights, which a learning rate of 1e-6 needs.
+        wide = loading.dtype == torch.bfloat16 and learner.master_dtype == "float32"
+        master = torch.float32 if wide and learner.lora is None else loading.dtype
+        if master != loading.dtype and not is_initialized():
+            init_alone(loading.device)
+        model = load_policy(
+            model_dir,
+            master,
+            device="cpu" if is_initialized() else loading.device,  # shards are moved as they are cut
+            gradient_checkpointing=learner.gradient_checkpointing,
+            freeze_vision=learner.freeze_vision,
+            packed=loading.packed,
+        )
+        reason = why_not_packed(model) if loading.packed else None
+        if reason is not None:
+            warnings.warn(f"{model_dir}: a group is trained as copies of its prompt, because {reason}.", stacklevel=1)
+        if learner.lora is None:
+            return model, None
+        return model, add_lora(model, learner.lora, self._recipe.seed, torch.float32 if wide else loading.dtype)
+
+    def _frozen(self, model_dir: str | Path) -> Policy | None:
+        """None where no KL term asks for a reference, or where the policy without its adapters is it."""
+        if self._recipe.algorithm.beta == 0 or self.lora is not None:
+            return None
+        loading = self._loading
+        device = "cpu" if is_initialized() else loading.device
+        model = load_policy(model_dir, loading.dtype, device=device, packed=loading.packed).requires_grad_(False)
+        if self._features is None:  # else the policy's tower is as frozen, and the same
+            self._reference_features = self._feature_cache(model)
+        return self._with_sampling(model)
+
+    def _feature_cache(self, model: PreTrainedModel) -> FeatureCache | None:
+        """None where the tower is trained."""
+        if not tower_is_frozen(model):
+            return None
+        loading = self._loading
+        tower = model.model.visual.to(device=loading.device, dtype=loading.dtype)
+
+        def encode(visual: VisualInput) -> VisualFeatures:
+            with torch.no_grad():
+                return encode_visual(model, visual.to(loading.device))
+
+        directory = loading.features_dir
+        folder = FeatureFolder(directory, self._recipe.video.cache_gib) if directory else None
+        return FeatureCache(encode, tower_fingerprint(tower), model.config.text_config.hidden_size, folder)
+
+    def _with_sampling(self, model: PreTrainedModel) -> Policy:
+        policy = Policy(
+            model,
+            temperature=self._recipe.sampling.temperature,
+            banned=self._banned,
+            chunk=self._recipe.learner.logprob_chunk,
+        )
+        if is_initialized():
+            tower = model.model.visual if tower_is_frozen(model) else None
+            shard(policy, tuple(model._no_split_modules), self._loading.device, self._loading.dtype, tower)
+        return policy

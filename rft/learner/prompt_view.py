@@ -1,0 +1,54 @@
+"""What the learner makes of prompts: out of the tensors that it would train on, to compare with the engine."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rft.learner.batch import SampleGroup, encode_group
+from rft.learner.packing import PackedGroup
+from rft.parity.compare import Reading
+
+if TYPE_CHECKING:
+    from rft.data.processor import PromptProcessor
+    from rft.data.video import ClipCache
+
+
+def read_group(
+    group: SampleGroup,
+    processor: "PromptProcessor",
+    clips: "ClipCache",
+    model: PreTrainedModel,
+    seconds_per_grid: Literal["clip", "one"],
+    policy_version: int,
+    logprobs: Callable[[PackedGroup], Tensor],
+) -> Reading:
+    """The learner's reading of one prompt. `logprobs`: [M] of a packed group's completion tokens, as sampled."""
+    frames = clips.load(group.prompt.media)
+    inputs = processor.encode(group.prompt, frames)
+    num_tokens = len(inputs.token_ids)
+    # A prompt of another length than the engine's is told as what makes it so, not refused as in training.
+    samples = tuple(
+        replace(sample, completion=replace(sample.completion, num_prompt_tokens=num_tokens)) for sample in group.samples
+    )
+    packed = encode_group(replace(group, samples=samples), processor, clips, model, seconds_per_grid)
+    lengths = [len(sample.completion.token_ids) for sample in samples]
+    return Reading(
+        policy_version=policy_version,
+        text=processor.tokenizer.decode(inputs.token_ids),
+        token_ids=tuple(packed.token_ids[:num_tokens].tolist()),
+        clip=frames.key if frames else "",
+        grid=tuple(packed.visual.grid[0].tolist()) if packed.visual else (),
+        seconds_per_grid=_seconds(inputs.seconds_per_grid, seconds_per_grid),
+        position_ids=tuple(tuple(row) for row in packed.position_ids[:, :num_tokens].tolist()),
+        logprobs=tuple(tuple(values.tolist()) for values in torch.split(logprobs(packed).cpu(), lengths)),
+    )
+
+
+def _seconds(of_clip: Tensor | None, told: Literal["clip", "one"]) -> float | None:
+    if of_clip is None:
+        return None
+    return 1.0 if told == "one" else of_clip.item()

@@ -1,0 +1,1 @@
+"""The comparison of engine and learner on real prompts."""

@@ -1,0 +1,218 @@
+"""Do sampler and learner read a prompt alike? Two readings, their first difference and its likely cause.
+
+Pure: readings come from `prompt_view.py` of rft/rollout and rft/learner, and rft/parity/check.py asks for them.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rft.recipe import ParityRecipe
+from rft.types import Prompt
+
+SECONDS_TOLERANCE = 1e-5
+"""Relative; the two sides hold seconds in single precision."""
+
+LARGEST_GAP = 50.0
+"""Gaps of log-probabilities count at most as this, not finite ones too: far beyond any bound, and exp can take it."""
+
+EITHER_SIDE = 24
+"""Characters shown on each side of the place where two texts part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one side makes of a prompt of P tokens, and of the completions that the engine drew for it."""
+
+    policy_version: int
+    """Optimizer updates behind its weights."""
+    text: str
+    """The tokens as text."""
+    token_ids: tuple[int, ...]
+    """[P], the visual placeholders expanded."""
+    clip: str
+    """Key of the frames: names content and sampling; "": text alone."""
+    grid: tuple[int, ...]
+    """Frame pairs (of an image: 1), rows and columns of patches; (): text alone."""
+    seconds_per_grid: float | None
+    """Between frame pairs; None: the model counts pairs, not time, or there is no clip."""
+    position_ids: tuple[tuple[int, ...], ...]
+    """[3][P], time, row and column of M-RoPE."""
+    logprobs: tuple[tuple[float, ...], ...]
+    """[completion][T], of the drawn tokens, without a cut by top-k or top-p."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How the two sides compare over the prompts of one task and kind of what is shown."""
+
+    task: str
+    kind: str
+    num_prompts: int
+    num_tokens: int
+    """Completion tokens whose log-probabilities were compared."""
+    ratio: float
+    """Mean of exp |difference of log-probabilities|."""
+    kl: float
+    """The k3 estimate of KL(engine || learner), per token, in nats."""
+    difference: str | None
+    """The first difference and its likely cause; None: they agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The outcome for all tasks and kinds of what is shown."""
+
+    parts: tuple[Part, ...]
+
+    def problems(self) -> tuple[str, ...]:
+        return tuple(f"{part.task}, {part.kind}: {part.difference}" for part in self.parts if part.difference)
+
+    def to_json(self) -> dict[str, Any]:
+        """{task: {kind: {"num_prompts", "num_tokens", "ratio", "kl", "difference"}}}."""
+        tasks: dict[str, Any] = {}
+        for part in self.parts:
+            values = {name: _finite(getattr(part, name)) for name in Part.__slots__[2:]}
+            tasks.setdefault(part.task, {})[part.kind] = values
+        return tasks
+
+    def summary(self) -> str:
+        """One line for a person, where there is no problem."""
+        prompts, tokens = (sum(getattr(part, n) for part in self.parts) for n in ("num_prompts", "num_tokens"))
+        ratio, kl = (max(getattr(part, name) for part in self.parts) for name in ("ratio", "kl"))
+        return (
+            f"sampler and learner agree on {prompts} prompts of {len(self.parts)} kinds and {tokens:,} tokens: "
+            f"largest mean exp|dlogp| {ratio:.5f}, KL {kl:.2g}"
+        )
+
+
+def compare(task: str, kind: str, sides: Sequence[tuple[Prompt, Reading, Reading]], bounds: ParityRecipe) -> Part:
+    """`sides`: prompts of one task and kind, each as engine and as learner read it."""
+    differences = ((prompt, found) for prompt, engine, learner in sides if (found := first_difference(engine, learner)))
+    gaps = [gap for _, engine, learner in sides for gap in _gaps(engine, learner)]
+    ratio = sum(math.exp(abs(gap)) for gap in gaps) / max(1, len(gaps))
+    kl = sum(math.exp(gap) - 1 - gap for gap in gaps) / max(1, len(gaps))
+    first = next(differences, None)
+    difference = f"prompt {first[0].prompt_id}: {first[1]} Measured: {measured(ratio, kl, bounds)}." if first else None
+    if difference is None and not within(ratio, kl, bounds):
+        difference = (
+            f"the same inputs, other log-probabilities over {len(gaps)} tokens: {measured(ratio, kl, bounds)}. "
+            f"{_widest(sides)} Likely cause: the engine holds other weights than the learner (stale, or not all "
+            "loaded), or the two compute them differently (learner.dtype, kernels, versions)."
+        )
+    return Part(task, kind, len(sides), len(gaps), ratio, kl, difference)
+
+
+def within(ratio: float, kl: float, bounds: ParityRecipe) -> bool:
+    """False for numbers that are not finite, too."""
+    return ratio <= bounds.max_ratio and kl < bounds.max_kl
+
+
+def first_difference(engine: Reading, learner: Reading) -> str | None:
+    """Where the two read a prompt differently, and the likely cause; None: they do not.
+
+    In an order in which each difference explains those after it: another grid also makes other tokens and positions.
+    """
+    if engine.grid != learner.grid:
+        return _grid_difference(engine.grid, learner.grid)
+    if engine.token_ids != learner.token_ids:
+        return _token_difference(engine, learner)
+    if not _same_seconds(engine.seconds_per_grid, learner.seconds_per_grid):
+        return (
+            f"seconds per grid: engine {_seconds(engine)}, learner {_seconds(learner)}. Likely cause: the learner "
+            "is not told the time step (learner.seconds_per_grid), or one side takes the clip at another video.fps "
+            "or source_fps."
+        )
+    if engine.position_ids != learner.position_ids:
+        return _position_difference(engine, learner)
+    if engine.clip != learner.clip:
+        return (
+            "frames: of the same number and size, but not the same ones. Likely cause: the video file was replaced, "
+            "or the two sides choose frames differently (the task's frames, video.decoder)."
+        )
+    if engine.policy_version != learner.policy_version:
+        return (
+            f"policy version: engine {engine.policy_version}, learner {learner.policy_version}. Likely cause: stale "
+            "weights, because the learner's were not loaded into the engine after its last update."
+        )
+    return None
+
+
+def _grid_difference(engine: tuple[int, ...], learner: tuple[int, ...]) -> str:
+    cause = "other pixel limits (video.min_pixels, max_pixels, total_pixels), or another model's patch size"
+    if engine[0] != learner[0]:
+        cause = "another number of frames (video.fps, min_frames, max_frames, or the task's frames)"
+    sizes = (" x ".join(map(str, grid)) for grid in (engine, learner))
+    return (
+        "video grid in frame pairs x rows x columns: engine {}, learner {}. ".format(*sizes)
+        + f"Likely cause: {cause}, so that one side's prompts were not made by this recipe."
+    )
+
+
+def _token_difference(engine: Reading, learner: Reading) -> str:
+    texts = (engine.text, learner.text)
+    if texts[0] == texts[1]:
+        place = _first_unequal(engine.token_ids, learner.token_ids)
+        return f"token {place}: the same text in other tokens. Likely cause: two tokenizers (model, cold start folder)."
+    place = _first_unequal(*texts)
+    shown = (repr(text[max(0, place - EITHER_SIDE) : place + EITHER_SIDE]) for text in texts)
+    return (
+        "prompt text: engine {}, learner {}. ".format(*shown)
+        + f"They part at character {place}. Likely cause: two chat templates (of model and cold start folder), or "
+        "another system_prompt."
+    )
+
+
+def _position_difference(engine: Reading, learner: Reading) -> str:
+    sides = [list(zip(*side.position_ids, strict=True)) for side in (engine, learner)]
+    place = _first_unequal(*sides)
+    ours, theirs = (side[place] for side in sides)
+    cause = "the two follow different M-RoPE rules (versions of vLLM and transformers)"
+    if ours[1:] == theirs[1:]:
+        cause = "the learner's positions leave out or change the time between frame pairs (learner.seconds_per_grid)"
+    return f"position ids (time, row, column) of token {place}: engine {ours}, learner {theirs}. Likely cause: {cause}."
+
+
+def _first_unequal(left: Sequence[object], right: Sequence[object]) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(left), len(right)))
+
+
+def _same_seconds(engine: float | None, learner: float | None) -> bool:
+    if engine is None or learner is None:
+        return engine is learner
+    return math.isclose(engine, learner, rel_tol=SECONDS_TOLERANCE)
+
+
+def _seconds(reading: Reading) -> str:
+    return "none" if reading.seconds_per_grid is None else f"{reading.seconds_per_grid:.6g}"
+
+
+def _gaps(engine: Reading, learner: Reading) -> Iterator[float]:
+    """Learner minus engine, of every drawn token."""
+    for ours, theirs in zip(learner.logprobs, engine.logprobs, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            yield max(-LARGEST_GAP, min(LARGEST_GAP, a - b))
+
+
+def _widest(sides: Sequence[tuple[Prompt, Reading, Reading]]) -> str:
+    """Names the token that differs most."""
+    tokens = [
+        (abs(a - b), f"prompt {prompt.prompt_id}, completion {number}, token {place}: engine {b:.4f}, learner {a:.4f}.")
+        for prompt, engine, learner in sides
+        for number, (ours, theirs) in enumerate(zip(learner.logprobs, engine.logprobs, strict=True))
+        for place, (a, b) in enumerate(zip(ours, theirs, strict=True))
+    ]
+    return f"The widest is {max(tokens, key=lambda one: (math.isnan(one[0]), one[0]))[1]}" if tokens else ""
+
+
+def measured(ratio: float, kl: float, bounds: ParityRecipe) -> str:
+    return (
+        f"mean exp|dlogp| {ratio:.5g} (parity.max_ratio {bounds.max_ratio:g}), KL {kl:.4g} "
+        f"(parity.max_kl {bounds.max_kl:g})"
+    )
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

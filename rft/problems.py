@@ -1,0 +1,42 @@
+"""What is wrong with something a user wrote, in words: where, what, what to do."""
+
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+NAMED_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to repair in a document."""
+
+    key: str
+    """Dotted key; empty where the document as a whole is meant."""
+    where: str
+    """"line 7" or "command line"; empty where unknown."""
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.key} ({self.where})" if self.key and self.where else self.key or self.where
+        return f"{place}: {self.message}" if place else self.message
+
+
+def problem_text(place: str, problems: Sequence[object]) -> str:
+    """The house form of a list of problems: how many, where, then one per line."""
+    count = f"{len(problems)} problem" + ("" if len(problems) == 1 else "s")
+    return "\n".join([f"{place}: {count}", *(f"  {problem}" for problem in problems)])
+
+
+def near_name(name: str, known: Collection[str], others: Sequence[str] = ()) -> str:
+    """ " Did you mean 'x'?" for a close name, or the first of the others, else the names there are."""
+    close = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6) or others
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Known: {', '.join(sorted(known))}." if known else ""
+
+
+def listed(problems: Sequence[str], num_named: int) -> str:
+    """The first `num_named`, one per line, and the number of the others."""
+    rest = len(problems) - num_named
+    return "\n".join([*problems[:num_named], *([f"... and {rest} more"] if rest > 0 else [])])

@@ -1,0 +1,43 @@
+"""The recipe of a run: its model here, reading it from YAML in `load`. Runs without torch."""
+
+from rft.recipe.model import (
+    AlgorithmRecipe,
+    ColdStartRecipe,
+    DataRecipe,
+    EvalRecipe,
+    GroundTruthRecipe,
+    LearnerRecipe,
+    LengthBonusRecipe,
+    LoraRecipe,
+    OrderBonusRecipe,
+    ParityRecipe,
+    Recipe,
+    RewardRecipe,
+    RolloutRecipe,
+    SamplingRecipe,
+    ScoringRecipe,
+    SecondLookRecipe,
+    TaskRecipe,
+    VideoRecipe,
+)
+
+__all__ = [
+    "AlgorithmRecipe",
+    "ColdStartRecipe",
+    "DataRecipe",
+    "EvalRecipe",
+    "GroundTruthRecipe",
+    "LearnerRecipe",
+    "LengthBonusRecipe",
+    "LoraRecipe",
+    "OrderBonusRecipe",
+    "ParityRecipe",
+    "Recipe",
+    "RewardRecipe",
+    "RolloutRecipe",
+    "SamplingRecipe",
+    "ScoringRecipe",
+    "SecondLookRecipe",
+    "TaskRecipe",
+    "VideoRecipe",
+]

@@ -1,0 +1,94 @@
+"""The page of all recipe keys, out of the recipe model. Written by `python -m rft.recipe.docs > docs/recipe.md`."""
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from rft.recipe.model import Recipe
+
+INTRODUCTION = """# Recipe keys
+
+A recipe is a YAML file; `rft check RECIPE` tells all that is wrong with it. On the command line any key can be set as
+`key=value`, such as `sampling.num_generations=16` or `learner.lora=null`. Scalars follow YAML 1.2: `1e-6` is a number,
+`no` and `1:30` are text. Keys that are not listed here, or written twice, are errors. Relative paths start at the
+current directory. This page is written by `python -m rft.recipe.docs > docs/recipe.md`; a test keeps it true.
+"""
+
+_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path", Any: "anything"}
+
+
+def recipe_page() -> str:
+    """All keys by section, as Markdown."""
+    lines = [INTRODUCTION]
+    for title, model in _sections("", Recipe):
+        lines += [f"## {title or 'Top level'}", "", "| key | value | default | meaning |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            meaning = " ".join((field.description or "").split()).replace("<", "&lt;")
+            cells = (f"`{name}`", _kind(field), _default(field), meaning)
+            lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _sections(title: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield title, model
+    for name, field in model.model_fields.items():
+        for inner, placeholder in _models(field.annotation):
+            below = f"{name}.{placeholder}" if placeholder else name
+            yield from _sections(f"{title}.{below}" if title else below, inner)
+
+
+def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
+    """Models a value may be, with what stands for a free key before them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, ""
+    elif get_origin(annotation) is dict:
+        yield from ((model, "NAME") for model, _ in _models(get_args(annotation)[1]))
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for kind in get_args(annotation):
+            yield from _models(kind)
+
+
+def _kind(field: FieldInfo) -> str:
+    bounds = [
+        f"{sign} {getattr(limit, name):g}"
+        for limit in field.metadata
+        for name, sign in _BOUNDS.items()
+        if hasattr(limit, name)
+    ]
+    return ", ".join([_kind_name(field.annotation), *bounds])
+
+
+def _kind_name(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inner)
+    if origin in (Union, types.UnionType):
+        return " or ".join("null" if kind is type(None) else _kind_name(kind) for kind in inner)
+    if origin is tuple:
+        return f"list of {_kind_name(inner[0])}s".replace("texts", "text")
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return "section"
+    return _NAMES[annotation]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if isinstance(value, BaseModel) or value == {}:
+        return ""
+    if value is None:
+        return "null"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    print(recipe_page(), end="")

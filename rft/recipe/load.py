@@ -1,0 +1,248 @@
+"""Read a recipe file, apply overrides, write a resolved recipe; every problem at once, in words."""
+
+import json
+import types
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from rft.errors import RecipeError
+from rft.problems import Problem, near_name, problem_text
+from rft.recipe import fidelity
+from rft.recipe.model import Recipe
+from rft.recipe.strict_yaml import Document, KeyPath, parse_scalar, parse_yaml
+
+COMMAND_LINE = "command line"
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+}
+"""What was wanted, by pydantic's name of the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeReading:
+    """A recipe as far as it could be read."""
+
+    recipe: Recipe | None
+    """Wrong keys are left out, so that the rest can still be checked; None where what is left is no recipe."""
+    problems: tuple[Problem, ...]
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file, with `a.b=value` overrides. Raises RecipeError that lists every problem."""
+    return parse_recipe(_file_text(path), str(path), overrides)
+
+
+def parse_recipe(text: str, place: str, overrides: Sequence[str] = ()) -> Recipe:
+    """As load_recipe, from the text of a recipe; `place` is what errors call it."""
+    reading = _read(text, overrides)
+    if reading.recipe is None or reading.problems:
+        raise RecipeError(problem_text(place, reading.problems))
+    return reading.recipe
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeReading:
+    """As load_recipe, with the problems returned. Raises RecipeError where there is no file to read."""
+    return _read(_file_text(path), overrides)
+
+
+def _read(text: str, overrides: Sequence[str]) -> RecipeReading:
+    document = parse_yaml(text)
+    if document.problems and document.data is None:
+        return RecipeReading(None, tuple(document.problems))
+    if not isinstance(document.data, dict):
+        return RecipeReading(None, (Problem("", "", "holds no keys. A recipe begins with 'model:'."),))
+    overridden = _override(document.data, overrides, document.problems)
+    fidelity.fill(document.data)
+    recipe = _validate(document.data, document, overridden)
+    return RecipeReading(recipe, tuple(document.problems))
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe with every default written out, as YAML that load_recipe reads back to an equal recipe."""
+    data = recipe.model_dump(mode="json")
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes each text that would be read back as something else."""
+
+
+def _dump_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if isinstance(parse_scalar(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _dump_text)
+
+
+def _file_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        folder = path.parent
+        known = [str(folder / p.name) for p in folder.glob("*.yaml")] if folder.is_dir() else []
+        raise RecipeError(f"{path}: no such file.{near_name(str(path), known) if known else ''}") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _override(data: dict[str, Any], overrides: Sequence[str], problems: list[Problem]) -> set[KeyPath]:
+    """Write the overrides into data; returns the keys they set."""
+    overridden: set[KeyPath] = set()
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        path = tuple(key.strip().split("."))
+        if not equals or not all(path):
+            problems.append(Problem("", COMMAND_LINE, f"'{override}' is not of the form key=value."))
+            continue
+        value = parse_yaml(text)
+        if value.problems:
+            problems.append(Problem(key, COMMAND_LINE, f"'{text}' is {value.problems[0].message}"))
+            continue
+        if path in overridden:
+            problems.append(Problem(key, COMMAND_LINE, "given twice. Keep one."))
+            continue
+        inner = data
+        for name in path[:-1]:
+            child = inner.get(name)
+            if not isinstance(child, dict):
+                # `rewards: {x: 1}` is short for `rewards: {x: {weight: 1}}`, so its other keys can be added.
+                child = {"weight": child} if path[2:3] == ("rewards",) and isinstance(child, int | float) else {}
+                inner[name] = child
+            inner = child
+        inner[path[-1]] = value.data
+        overridden.add(path)
+    return overridden
+
+
+def _validate(data: dict[str, Any], document: Document, overridden: Collection[KeyPath]) -> Recipe | None:
+    """Add what is wrong to document.problems; the recipe without the wrong keys, if that is one."""
+    try:
+        return _model(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    for detail in details:
+        path = tuple(str(part) for part in detail["loc"])
+        document.problems.append(Problem(".".join(path), _where(path, document, overridden), _message(detail, path)))
+    if any(detail["type"] == "missing" for detail in details):
+        return None
+    for detail in details:
+        _drop(data, detail["loc"])
+    try:
+        return _model(data)
+    except ValidationError:
+        return None
+
+
+def _model(data: Mapping[str, Any]) -> Recipe:
+    # JSON mode is what makes strict types right here: a list is a tuple, text is a path, "8" is not 8.
+    return Recipe.model_validate_json(json.dumps(data), strict=True)
+
+
+def _drop(data: Any, loc: Sequence[int | str]) -> None:
+    for part in loc[:-1]:
+        data = data[int(part)] if isinstance(data, list) else data.get(str(part), {})
+        if not isinstance(data, dict | list):
+            return
+    if isinstance(data, dict):
+        data.pop(str(loc[-1]), None)
+
+
+def _where(path: KeyPath, document: Document, overridden: Collection[KeyPath]) -> str:
+    if any(path[: len(key)] == key or key[: len(path)] == path for key in overridden):
+        return COMMAND_LINE
+    line = document.lines.get(path)
+    return f"line {line}" if line and path else ""
+
+
+def _message(detail: ErrorDetails, path: KeyPath) -> str:
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        elsewhere = [key for key in _dotted_keys(Recipe) if key.split(".")[-1] == path[-1]]
+        return f"unknown key.{near_name(path[-1], _keys_at(path[:-1]), elsewhere)}"
+    if kind == "missing":
+        return "missing. It has no default."
+    if kind in _KINDS:
+        hint = ""
+        if isinstance(value, str) and value.lower() in ("yes", "no", "on", "off") and kind.startswith("bool"):
+            hint = f" Write {'true' if value.lower() in ('yes', 'on') else 'false'}."
+        elif kind == "tuple_type" and isinstance(value, str):
+            hint = f" Write [{value}]."
+        return f"expected {_KINDS[kind]}, got {_shown(value)}.{hint}"
+    if kind == "literal_error":
+        allowed = [name.strip("'\" ") for name in str(context["expected"]).replace(" or ", ",").split(",")]
+        return f"got {_shown(value)}, which is not one of {', '.join(allowed)}."
+    bounds = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    for name, words in bounds.items():
+        if name in context:
+            return f"must be {words} {context[name]}, got {_shown(value)}."
+    return f"{detail['msg']}, got {_shown(value)}."
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text '{value[:60]}'"
+    if isinstance(value, list):
+        return "a list"
+    return "keys with values" if isinstance(value, dict) else str(value)
+
+
+def _keys_at(path: KeyPath) -> tuple[str, ...]:
+    """The keys a recipe may have below `path`."""
+    annotation: Any = Recipe
+    for part in path:
+        annotation = next(_inner(annotation, part), None)
+    models = [kind for kind in _alternatives(annotation) if _is_model(kind)]
+    return tuple(models[0].model_fields) if models else ()
+
+
+def _dotted_keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """The keys of a section and of those below, without free names such as those of tasks."""
+    for name, field in model.model_fields.items():
+        yield above + name
+        for kind in _alternatives(field.annotation):
+            if _is_model(kind):
+                yield from _dotted_keys(kind, f"{above}{name}.")
+
+
+def _inner(annotation: Any, part: str) -> Iterator[Any]:
+    for kind in _alternatives(annotation):
+        if _is_model(kind) and part in kind.model_fields:
+            yield kind.model_fields[part].annotation
+        elif get_origin(kind) is dict:
+            yield get_args(kind)[1]
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,52 @@
+"""Rollouts on disk: one JSON line each, zstd compressed, with everything that decided the reward."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rewards.types import target_to_dict
+from rft.files import read_records, write_records
+from rft.types import Group, Image, TrainSample, Video
+
+
+def write_rollouts(path: Path, step: int, groups: Sequence[Group], samples: Sequence[TrainSample] = ()) -> None:
+    """One line per rollout of `groups`; `samples`: what the learner was given of them, for the advantages."""
+    # The sample carries the rollout's own completion, so identity tells apart equal texts of one group.
+    advantages = {id(sample.completion): sample.advantage for sample in samples}
+    write_records(path, (line for group in groups for line in rollout_lines(step, group, advantages)))
+
+
+def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iterator[dict[str, Any]]:
+    """Plain values of each rollout; the advantage is null where the learner did not see the completion."""
+    prompt = group.prompt
+    video = prompt.media if isinstance(prompt.media, Video) else None
+    asked = {
+        "step": step,
+        "prompt_id": prompt.prompt_id,
+        "task": prompt.task,
+        "video": video and str(video.path),
+        "image": str(prompt.media.path) if isinstance(prompt.media, Image) else None,
+        "start_s": video and video.start_s,
+        "end_s": video and video.end_s,
+        "text": prompt.text,
+        "target": target_to_dict(prompt.target),
+        "duration_s": getattr(prompt.target, "duration_s", None),
+    }
+    for rollout in group.rollouts:
+        completion = rollout.completion
+        yield asked | {
+            "completion": completion.text,
+            "finish_reason": completion.finish_reason,
+            "num_tokens": len(completion.token_ids),
+            "policy_version": completion.policy_version,
+            "scores": {name: asdict(score) for name, score in rollout.scores.items()},
+            "reward": rollout.reward,
+            "problem": rollout.problem,
+            "advantage": advantages.get(id(completion)),
+        }
+
+
+def read_rollouts(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of one file, as written."""
+    return read_records(path)

@@ -1,0 +1,1 @@
+"""The hand-over of new weights from the learner to the engines, both ends."""

@@ -1,0 +1,75 @@
+"""Puts new weights into a vLLM engine, and proves that they arrived."""
+
+from statistics import fmean
+from typing import Any
+
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+from vllm.platforms import current_platform
+from vllm.sampling_params import SamplingParams
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from rft.weights.ref import WeightsRef
+from rft.weights.transfer import Receiver
+
+
+class WeightLoader:
+    """Gives one engine the weights of the learner, and proves each time that they arrived."""
+
+    def __init__(self, engine: LLMEngine, receiver: Receiver, model: str) -> None:
+        """`model`: the folder that the engine was started from."""
+        self._engine, self._receiver = engine, receiver
+        self._model: str | None = model
+        """Folder whose weights the engine holds, but for those that move; None: all have moved."""
+
+    def load(self, ref: WeightsRef, tensors: Any) -> float:
+        """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.
+
+        `tensors`: what ref.tensors stand for. The engine must be idle; a sleeping one is woken. Prefixes, processed
+        clips and clip embeddings computed with the old weights are dropped: the prefix cache holds keys and values of
+        the old policy, and vLLM's three multimodal caches name clips by content and must forget them together, or the
+        next use of a known clip finds its embeddings missing.
+        """
+        engine = self._engine
+        if engine.has_unfinished_requests():
+            raise RuntimeError("weights can only be replaced while no request is being decoded")
+        was_asleep = engine.is_sleeping()
+        if was_asleep:
+            engine.wake_up(["weights"])  # the key-value cache only after the copies between the GPU's processes
+        if ref.model is not None and ref.model != self._model:
+            engine.collective_rpc("reload_weights", kwargs={"weights_path": ref.model})
+        self._model = ref.model
+        self._receiver.receive(tensors)
+        engine.collective_rpc(repack_tied_head)
+        if was_asleep:
+            engine.wake_up(["kv_cache"])
+        if not engine.reset_prefix_cache():
+            raise RuntimeError("the prefix cache still holds blocks of the old weights")
+        engine.reset_mm_cache()
+        engine.reset_encoder_cache()
+        measured = prompt_logprobs(engine, ref.probe.token_ids)
+        return fmean(abs(a - b) for a, b in zip(measured, ref.probe.logprobs, strict=True))
+
+
+def repack_tied_head(worker: Any) -> None:
+    """Runs in a vLLM worker: a head tied to the embeddings uses the new weights on the CPU too.
+
+    vLLM's CPU kernels multiply by a packed copy of a layer's weights, made anew when weights are loaded into that
+    layer; a tied head gets its weights through the embeddings, and would keep the packed copy of the old ones.
+    """
+    if not current_platform.is_cpu():
+        return
+    for module in worker.get_model().modules():
+        if isinstance(module, ParallelLMHead):
+            module.quant_method.process_weights_after_loading(module)
+
+
+def prompt_logprobs(engine: LLMEngine, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+    """[len(token_ids) - 1], of each token after the first, under the bare logits of the policy."""
+    params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+    (request,) = engine.renderer.render_cmpl([{"prompt_token_ids": list(token_ids)}])
+    engine.add_request("probe", request, params)
+    while True:
+        for output in engine.step():
+            if output.finished:
+                rows = output.prompt_logprobs[1:]
+                return tuple(row[token].logprob for row, token in zip(rows, token_ids[1:], strict=True))

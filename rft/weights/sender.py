@@ -1,0 +1,79 @@
+"""The learner's end of the roads between GPUs; its first rank sends by vLLM's own engine for trainers."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import reduce_tensor
+
+from rft.weights.transfer import gpu_uuid
+
+Address = tuple[str, int]
+"""Host and port that a group met at: its name."""
+
+
+class WeightSender:
+    """Copies of the published weights on this GPU, until they are published anew or dropped."""
+
+    def __init__(self) -> None:
+        self._staged = StagedWeights()
+        self._groups: dict[Address, Any] = {}
+
+    def stage(self, weights: dict[str, Tensor]) -> None:
+        """Keep `weights` in place of the ones before."""
+        torch.cuda.synchronize()  # readers in other processes do not wait for this one's stream
+        self._staged.weights = weights
+        # What an engine has read stays taken until this process asks.
+        torch.cuda.ipc_collect()  # type: ignore[no-untyped-call]
+
+    def export(self) -> list[dict[str, tuple[Any, ...]]]:
+        """CUDA handles of the weights, in their order, for one reader in another process on this GPU."""
+        gpu, share = gpu_uuid(), cast("Callable[[Tensor], tuple[Any, tuple[Any, ...]]]", reduce_tensor)
+        return [{gpu: share(tensor)[1]} for tensor in self._staged.weights.values()]
+
+    def open_group(self, address: Address, size: int) -> None:
+        """Form an NCCL group of `size` with an engine, as its first rank; returns once all have joined."""
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
+        from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+        self._groups[address] = WeightTransferTrainerFactory.trainer_init(
+            NCCLTrainerInitInfo(address[0], address[1], size, rank=0), client=NoClient(), source=self._staged
+        )
+
+    def send(self, address: Address) -> None:
+        """Broadcast the weights to the group that met at `address`; returns once they are sent."""
+        self._groups[address].send_weights()
+
+
+class StagedWeights:
+    """vLLM's WeightSource over a dict of whole tensors."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, Tensor] = {}
+
+    def metadata(self) -> list[Any]:
+        from vllm.distributed.weight_transfer import ParamMeta
+
+        return [ParamMeta(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self.weights.items()]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(self.weights.items())
+
+
+class NoClient:
+    """vLLM's client for the engine's side of a transfer. Here the engine's own process looks after that side."""
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        return
+
+    def start_weight_update(self) -> None:
+        return
+
+    def update_weights(self, update_info: Any) -> None:
+        return
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        return

@@ -1,0 +1,90 @@
+"""Ray that does not start: the message, and what is left behind. The real one runs in tests/e2e."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import ray
+
+from rft.actors.cluster import ClusterError, cluster, gpu_options
+from rft.recipe import Recipe
+
+
+def refused(**options: object) -> None:
+    logs = Path(str(options["_temp_dir"])) / "session_2026" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "gcs_server.err").write_text("one\nbind: address already in use\n")
+    raise ConnectionError("GCS did not answer on port 6379")
+
+
+def test_a_failed_start_says_why_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError) as caught, cluster(Path("/tmp"), init=refused):
+        pytest.fail("the block must not run")
+    message = str(caught.value)
+    assert "ConnectionError: GCS did not answer on port 6379" in message
+    assert "gcs_server.err: bind: address already in use" in message
+    assert "free ports on 127.0.0.1" in message
+
+
+def test_a_failed_start_leaves_no_folder() -> None:
+    before = set(Path("/tmp").glob("ray-*"))
+    with pytest.raises(ClusterError), cluster(Path("/tmp"), init=refused):
+        pytest.fail("the block must not run")
+    assert set(Path("/tmp").glob("ray-*")) == before
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ClusterError, match=r"Ray cannot keep its sockets and logs there.* Set TMPDIR"),
+        cluster(tmp_path / "file", init=refused),
+    ):
+        pytest.fail("the block must not run")
+
+
+def test_a_folder_too_long_for_sockets(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 90)
+    deep.mkdir()
+    with (
+        pytest.raises(ClusterError, match=r"too long for the paths of Ray's sockets, by \d+ bytes"),
+        cluster(deep, init=refused),
+    ):
+        pytest.fail("the block must not run")
+    assert list(deep.iterdir()) == []
+
+
+def test_only_this_machine_reaches_it() -> None:
+    seen: dict[str, object] = {}
+
+    def init(**options: object) -> None:
+        seen.update(options)
+
+    with cluster(Path("/tmp"), init=init):
+        assert Path(str(seen["_temp_dir"])).is_dir()
+    assert (seen["address"], seen["_node_ip_address"], seen["include_dashboard"]) == ("local", "127.0.0.1", False)
+    assert not Path(str(seen["_temp_dir"])).exists()
+
+
+@pytest.mark.slow
+def test_an_engine_and_a_learning_process_share_a_gpu() -> None:
+    """Of two each, on two GPUs. Ray only counts them, so none has to be there."""
+
+    class Process:
+        def gpus(self) -> list[int]:
+            return list(ray.get_gpu_ids())
+
+    keys = {"model": "m", "tasks": {}, "data": {"train": []}, "steps": 1, "learner": {"num_ranks": 2}}
+    recipe = Recipe.model_validate(keys | {"rollout": {"num_workers": 2, "share_gpu": True}})
+    remote = ray.remote(num_cpus=0)(Process)
+    with cluster(init=partial(ray.init, num_gpus=2)):
+        options = [gpu_options(recipe, place, num_gpus=1) for _ in ("engines", "ranks") for place in (0, 1)]
+        processes = [remote.options(**of).remote() for of in options]
+        gpus = ray.get([process.gpus.remote() for process in processes])
+        with pytest.raises(ClusterError, match="learning process 3 needs a GPU of its number, and Ray finds 2"):
+            gpu_options(recipe, 2, num_gpus=1)
+        apart = gpu_options(Recipe.model_validate(keys), 1, num_gpus=2)
+    assert gpus[:2] == gpus[2:]
+    assert sorted(gpus[:2]) == [[0], [1]]
+    assert apart == {"num_gpus": 2}
+    with cluster():
+        assert gpu_options(recipe, 1, num_gpus=1) == {"num_gpus": 0}
