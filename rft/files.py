@@ -12,7 +12,7 @@ import zstandard
 from rft.errors import CheckpointError
 
 PARTIAL_PREFIX = ".partial_"
-
+"""Of the name of a file or folder that is still being written."""
 
 REMEDY = "free space on the disk or make it writable, then continue with --resume"
 

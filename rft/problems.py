@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 NAMED_PROBLEMS = 20
+"""Most problems of rows that are written out; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ from rewards.types import TARGET_FORMS, Target, target_from_dict, target_to_dict
 from rft.errors import CheckpointError, DataError
 from rft.evaluation.evaluate import EvalResult, Mode, Reading, Sample, of_length, read
 from rft.files import read_records, write_records, write_text, writing
-from rft.problems import listed
+from rft.problems import NAMED_PROBLEMS, listed
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import FinishReason
 
-NAMED_PROBLEMS = 20
 PACKED = ".zst"
 """Ending of the files that are compressed."""
 

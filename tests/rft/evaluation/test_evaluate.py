@@ -14,7 +14,6 @@ from rft.evaluation.comparison import Comparison, figures, result_tables
 from rft.evaluation.evaluate import EvalResult, evaluate, reading_tables
 from rft.evaluation.intervals import bootstrap
 from rft.evaluation.predictions import read_result, write_result
-from rft.tables import TextTable, plain
 from rft.tasks import TASKS
 from rft.types import Completion, FinishReason, Prompt, Sampling, Video, VideoSampling
 
@@ -295,15 +294,3 @@ def test_published_figures_stand_beside_whole_published_splits_only() -> None:
     assert not any("table 7" in row[0] for row in table.rows)
     assert "the paper measured 724 rows, these are 100" in table.caption
     assert figures(part, baselines([], [], {}, 0))["published"]["vidtab_quality/test"]["comparable"] is False
-
-
-def test_plain_table_is_aligned() -> None:
-    table = TextTable("Title", ("a", "bb"), (("long cell", "1"), ("x", "2")), "Caption.")
-    assert plain(table).splitlines() == [
-        "Title",
-        "a          bb",
-        "---------  --",
-        "long cell  1",
-        "x          2",
-        "Caption.",
-    ]

@@ -10,9 +10,8 @@ import pytest
 
 from rewards.types import GroundedChoiceTarget, SpanTarget
 from rft.cli import main
-from rft.commands.eval.request import parse_shard
 from rft.data.dataset import read_rows
-from rft.errors import DataError, RecipeError
+from rft.errors import DataError
 from rft.evaluation.baselines import baselines
 from rft.evaluation.comparison import figures
 from rft.evaluation.evaluate import EvalResult, Mode, judge
@@ -220,25 +219,3 @@ def test_every_task_can_be_measured_without_a_model(
     found = json.loads(capsys.readouterr().out)["eval"][name]
     assert found["greedy"][TASKS[name].main_metric] == 1.0
     assert found["strict"]["greedy"].get(TASKS[name].main_metric) == (None if name == "caption" else 1.0)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["m", "--baseline", "all"],
-        ["--data", "r.jsonl"],
-        ["--baseline", "all"],
-        ["--predictions", "p", "--shard", "0/2"],
-    ],
-)
-def test_the_ways_to_evaluate_exclude_each_other(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["eval", *arguments])
-    assert "usage: rft eval" in capsys.readouterr().err
-
-
-def test_shards_are_told_from_nonsense() -> None:
-    assert parse_shard("7/8") == (7, 8)
-    for text in ("8/8", "1", "-1/2", "a/b", "0/0", ""):
-        with pytest.raises(RecipeError, match="not I/N"):
-            parse_shard(text)

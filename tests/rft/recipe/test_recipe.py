@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from rft.errors import RecipeError
-from rft.problems import near_name
 from rft.recipe import Recipe
 from rft.recipe.docs import recipe_page
 from rft.recipe.load import load_recipe, parse_recipe, recipe_text
@@ -204,11 +203,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_recipe(tmp_path / "latin.yaml")
     with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
         load_recipe(tmp_path)
-
-
-def test_near_name_falls_back_to_the_names_there_are() -> None:
-    assert near_name("zzz", {"b", "a"}) == " Known: a, b."
-    assert near_name("Tracking", {"tracking"}) == " Did you mean 'tracking'?"
 
 
 def test_the_page_of_keys_is_in_step_with_the_model() -> None:

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from rft.clock import Clock, PhaseSpan
-from rft.commands.report.timeline import svg_timeline
+from rft.clock import PhaseSpan
 from rft.errors import CheckpointError
-from rft.runs.timeline import Event, TimelineWriter, read_timeline
+from rft.runs.timeline import TimelineWriter, read_timeline
 
 
 def test_what_is_written_is_read_back_and_is_trace_event_json(tmp_path: Path) -> None:
@@ -37,23 +36,3 @@ def test_a_run_that_goes_on_adds_to_the_file_and_a_half_line_is_no_event(tmp_pat
     path.write_text("no trace,\n")
     with pytest.raises(CheckpointError, match="Delete it"):
         read_timeline(path)
-
-
-def test_the_picture_shows_the_last_steps_in_their_lanes() -> None:
-    events = [
-        Event(step, lane, lane, step + 0.0, step + 0.5) for step in range(1, 6) for lane in ("rollout", "learner")
-    ]
-    picture = svg_timeline(events, num_steps=2)
-    assert picture.count("<rect") == 4
-    assert "step 3" not in picture
-    assert "step 5, learner: 0.500 s" in picture
-    assert svg_timeline([]) == ""
-
-
-def test_a_clock_keeps_when_its_phases_ran() -> None:
-    ticks = iter([1.0, 2.0, 4.0, 7.0])
-    clock = Clock(now=lambda: next(ticks))
-    with clock.phase("outer"), clock.phase("inner"):
-        pass
-    assert clock.spans == [PhaseSpan("inner", 2.0, 4.0), PhaseSpan("outer", 1.0, 7.0)]
-    assert clock.seconds == {"outer": 4.0, "inner": 2.0}

@@ -12,9 +12,11 @@ import pytest
 from rewards.types import Score, SpanTarget
 from rft.commands.report.curves import MAX_POINTS, Frame, svg_chart, thin
 from rft.commands.report.report import chart_of, evaluation, report
+from rft.commands.report.timeline import svg_timeline
 from rft.errors import CheckpointError
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
+from rft.runs.timeline import Event
 from rft.types import Completion, Group, Prompt, Rollout, TrainSample, Video, VideoSampling
 
 VIDEO = Video(Path("clip<1>.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0)
@@ -194,3 +196,14 @@ def test_evaluation_shows_both_readings_and_published_figures() -> None:
     ):
         assert line in shown
     assert "table 7" not in evaluation({"eval": {"final": {"vidtab_quality/test": of_set | {"rows": 100}}}})
+
+
+def test_the_picture_shows_the_last_steps_in_their_lanes() -> None:
+    events = [
+        Event(step, lane, lane, step + 0.0, step + 0.5) for step in range(1, 6) for lane in ("rollout", "learner")
+    ]
+    picture = svg_timeline(events, num_steps=2)
+    assert picture.count("<rect") == 4
+    assert "step 3" not in picture
+    assert "step 5, learner: 0.500 s" in picture
+    assert svg_timeline([]) == ""

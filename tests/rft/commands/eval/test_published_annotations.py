@@ -10,7 +10,7 @@ import pytest
 
 from rft.cli import main
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ANNOTATIONS = Path(os.environ.get("RFT_ANNOTATIONS", ROOT.parent / "shared" / "annotations"))
 CHARADES = ANNOTATIONS / "Charades/charades_annotation/charades_test.json"
 GOT = ANNOTATIONS / "Got/got_val.json"

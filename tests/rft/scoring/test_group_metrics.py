@@ -1,0 +1,41 @@
+from pathlib import Path
+
+from rewards.types import FAULTS, ChoiceTarget, Fault, Score
+from rft.scoring.group_metrics import group_metrics
+from rft.types import Completion, FinishReason, Group, Prompt, Rollout, Video, VideoSampling
+
+VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
+
+
+def rollout(reward: float, tokens: int, reason: FinishReason = "stop") -> Rollout:
+    completion = Completion("x", (1,) * tokens, (0.0,) * tokens, 5, reason, 0)
+    fault: Fault | None = None if reward else "unreadable"
+    scores = {} if reason == "error" else {"choice_accuracy": Score(reward, "A", "", fault)}
+    return Rollout(completion, scores, reward)
+
+
+def group(task: str, *rollouts: Rollout) -> Group:
+    return Group(Prompt("p", task, "Which?", VIDEO, ChoiceTarget("A")), rollouts)
+
+
+def test_group_metrics() -> None:
+    groups = [
+        group("multiple_choice", rollout(1.0, 10, "length"), rollout(0.0, 30, "length")),
+        group("tracking", rollout(0.5, 20), rollout(0.5, 0, "error")),
+    ]
+    assert group_metrics(groups) == {
+        "reward": 0.5,
+        "reward/multiple_choice": 0.5,
+        "reward/tracking": 0.5,
+        "score/multiple_choice/choice_accuracy": 0.5,
+        "score/tracking/choice_accuracy": 0.5,
+        "completion_tokens": 15.0,
+        "truncated_share": 0.5,
+        "failed_share": 0.25,
+        "reward_std_in_group": 0.25,
+        "sampled_tokens": 60.0,
+        "num_rollouts": 4.0,
+        **{f"fault/{task}/{kind}": 0.0 for task in ("multiple_choice", "tracking") for kind in FAULTS},
+        "fault/multiple_choice/unreadable": 1.0,
+    }
+    assert group_metrics([]) == {}
