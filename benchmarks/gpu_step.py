@@ -112,7 +112,7 @@ def figures(steps: Sequence[TimedStep], work: Workload) -> dict[str, Any]:
             name.removeprefix("seconds/"): per_prompt(name) for name in steps[0].metrics if name.startswith("seconds/")
         },
         # Packed, a group is its prompt without the last token, and its completions.
-        "prompt_tokens": (total("num_packed_tokens") - total("num_tokens")) / total("num_groups") + 1,
+        "prompt_tokens": (total("num_packed_tokens") - total("num_tokens")) / total("num_groups_trained") + 1,
         "completion_tokens": total("num_tokens") / total("num_completions"),
         "logprob_gap": mean(step.metrics["logprob_gap"] for step in steps),
     }

@@ -33,7 +33,7 @@ from rft.types import Prompt
 
 Measured = dict[str, Any]
 
-LEARNED = ("num_tokens", "num_packed_tokens", "num_completions", "num_groups")
+LEARNED = ("num_tokens", "num_packed_tokens", "num_completions", "num_groups_trained")
 """Metrics of the learner; the engine's own counts have the probe's tokens in them."""
 
 

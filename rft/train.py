@@ -12,7 +12,7 @@ from rft.recipe import Recipe
 from rft.scoring.frame_order import with_order_bonus
 from rft.scoring.ground_truth import with_ground_truth
 from rft.scoring.group import TrainBatch, running_spread, score_group, solved, train_samples
-from rft.scoring.group_metrics import group_metrics
+from rft.scoring.group_metrics import group_metrics, join_metrics
 from rft.types import Completion, Group, Prompt, Sampling, TrainSample
 from rft.weights.ref import WeightsRef
 
@@ -153,9 +153,10 @@ def train(
             with clock.phase("wait"):
                 upcoming = _finished(following)
             with clock.phase("weights"):
-                metrics["probe_gap"] = pool.load_weights(learner.publish_weights())
-            metrics |= group_metrics(collected.groups) | collected.batch.metrics() | pool.counters()
-            metrics |= _seconds(collected, clock, was_ahead=recipe.rollout.ahead > 0 and step > first_step)
+                probe = {"probe_gap": pool.load_weights(learner.publish_weights())}
+            seconds = _seconds(collected, clock, was_ahead=recipe.rollout.ahead > 0 and step > first_step)
+            scored = group_metrics(collected.groups), collected.batch.metrics()
+            metrics = join_metrics(metrics, probe, *scored, pool.counters(), seconds)
             record.step(FinishedStep(step, collected, metrics, tuple(clock.spans), upcoming))
             if should_stop():
                 return step + 1

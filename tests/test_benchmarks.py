@@ -176,7 +176,7 @@ def test_the_largest_training_that_fits_is_taken(
 
 
 def test_a_step_is_told_per_prompt() -> None:
-    counts = {"num_packed_tokens": 800.0, "num_tokens": 64.0, "num_groups": 4.0, "num_completions": 8.0}
+    counts = {"num_packed_tokens": 800.0, "num_tokens": 64.0, "num_groups_trained": 4.0, "num_completions": 8.0}
     metrics = counts | {"seconds/update": 2.0, "logprob_gap": 0.5}
     found = gpu_step.figures([TimedStep(4.0, metrics), TimedStep(8.0, metrics)], WORK)
     assert found["seconds_per_prompt"] == 1.5

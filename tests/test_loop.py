@@ -135,6 +135,15 @@ def test_each_step_learns_from_the_policy_of_the_step_before() -> None:
     assert learner.expected == [prompt_ids for prompt_ids, _ in pool.requests]
 
 
+def test_a_learner_that_reports_what_scoring_counts_is_refused() -> None:
+    class Counting(Learner):
+        def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+            return {"num_groups": 1.0}
+
+    with pytest.raises(ValueError, match="report the metric num_groups"):
+        train(recipe(steps=1), Prompts(), Pool(), Counting(), Record())
+
+
 def test_right_answers_get_the_positive_advantage() -> None:
     learner = Learner()
     train(recipe(steps=1), Prompts(), Pool(), learner, Record())

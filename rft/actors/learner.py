@@ -72,7 +72,7 @@ class LearnerRank:
             self._recipe,
             PromptProcessor(self._model, self._recipe.system_prompt),
             ClipCache.of(self._recipe, self._clips_dir),
-            total_updates=self._recipe.steps * self._recipe.algorithm.num_iterations,
+            total_updates=self._recipe.total_updates,
             device=device,
             features_dir=features_in(self._clips_dir),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -90,6 +91,13 @@ def group_samples(samples: Sequence[TrainSample]) -> tuple[SampleGroup, ...]:
         if sample.completion.token_ids:
             by_prompt.setdefault(sample.prompt.prompt_id, []).append(sample)
     return tuple(SampleGroup(members[0].prompt, tuple(members)) for members in by_prompt.values())
+
+
+def split_mini_batches(groups: Sequence[SampleGroup], number: int) -> tuple[Sequence[SampleGroup], ...]:
+    """Parts in the order of the groups, whose sizes differ by at most 1; fewer than `number` where groups are fewer."""
+    number = min(number, len(groups))
+    ends = [len(groups) * part // number for part in range(number + 1)]
+    return tuple(groups[start:end] for start, end in pairwise(ends))
 
 
 def encode_group(

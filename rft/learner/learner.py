@@ -21,6 +21,7 @@ from rft.learner.batch import (
     encode_group,
     group_samples,
     micro_batch,
+    split_mini_batches,
     visual_input,
     with_tokens,
 )
@@ -31,6 +32,7 @@ from rft.learner.policy_and_reference import Loading, Policies
 from rft.learner.prompt_view import read_group
 from rft.learner.schedule import learning_rate
 from rft.learner.sharding import full, num_ranks, sum_over_ranks, this_rank
+from rft.learner.update_metrics import Update, update_metrics
 from rft.learner.weights import (
     load_state,
     moving_weights,
@@ -56,11 +58,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class FixedLogprobs:
-    """Of one forward, [N, T], the same in all updates on a batch."""
+    """[N, T] each, of the completions of one forward; the same in all updates of a step."""
 
     old: Tensor
-    """Under the policy before the first."""
+    """Under the policy before the step's first update."""
     reference: Tensor | None
+    """Under the frozen reference; None without a KL term."""
 
 
 class Learner:
@@ -118,11 +121,13 @@ class Learner:
             self._policies.expect(visual_input(inputs, frames))
 
     def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
-        """Train on one batch of rollouts: num_iterations optimizer updates; returns the batch's metrics.
+        """Train on the rollouts of a step; returns the metrics of the last of num_iterations times over them.
 
-        Sums over the batch are divided once, so the result does not depend on how groups share forwards and ranks.
-        An update without samples, or with a gradient that is not finite, changes nothing and counts as skipped.
+        Each time makes num_mini_batches optimizer updates, fewer where there are fewer groups. Sums over a mini-batch
+        are divided once, so the result does not depend on how groups share forwards and ranks. An update without
+        samples, or with a gradient that is not finite, changes nothing and counts as skipped.
         """
+        algorithm = self.recipe.algorithm
         samples = with_tokens(samples, self.processor)
         groups = group_samples(samples)
         if not groups:
@@ -131,18 +136,18 @@ class Learner:
         self._check_tokens(samples)
         clock = Clock()
         with self._phase(clock, "learner_encode"):
-            batches = self._micro_batches(groups)
-        fixed: list[FixedLogprobs] = []
+            parts = split_mini_batches(groups, algorithm.num_mini_batches)
+            mini_batches = [self._micro_batches(part) for part in parts]
+        with self._phase(clock, "learner_forward"):
+            # What the first update works on needs no pass of its own: its own forwards are of the old policy.
+            fixed = [[], *(self._fixed_logprobs(batches) for batches in mini_batches[1:])]
         metrics: dict[str, float] = {}
         num_skipped = 0.0
-        for _ in range(self.recipe.algorithm.num_iterations):
-            # The first iteration's gap to the rollouts stays: later ones compare different weights.
-            gaps = {name: value for name, value in metrics.items() if name.startswith("logprob_gap")}
-            sums = self._accumulate(batches, fixed, clock)
-            with self._phase(clock, "learner_optimizer"):
-                metrics = _means(sums) | gaps | self._step(sums["weight"])
+        for _ in range(algorithm.num_iterations):
+            updates = [self._train(*each, clock) for each in zip(mini_batches, fixed, strict=True)]
+            metrics = update_metrics(updates)
             num_skipped += metrics["skipped_updates"]
-        metrics |= {"skipped_updates": num_skipped, "num_groups": float(len(groups))}
+        metrics |= {"skipped_updates": num_skipped, "num_groups_trained": float(len(groups))}
         encoded = float(self._policies.num_encoded_videos - num_encoded)
         metrics |= sum_over_ranks({"num_encoded_videos": encoded}, self.device)
         return metrics | {f"seconds/{name}": seconds for name, seconds in clock.seconds.items()}
@@ -239,6 +244,27 @@ class Learner:
     def _batch(self, groups: Sequence[PackedGroup]) -> PackedBatch:
         return self._policies.batch(groups, self.processor.eos_token_id).to(self.device)
 
+    @torch.no_grad()
+    def _fixed_logprobs(self, batches: Sequence[MicroBatch]) -> list[FixedLogprobs]:
+        """By the policy as it is now, before any update of the step."""
+        fixed = []
+        for waiting in batches:
+            batch = waiting.to(self.device)
+            fixed.append(self._fixed(batch, batch.unpack(self._policy(batch.packed).logprobs)))
+        return fixed
+
+    def _fixed(self, batch: MicroBatch, old_logprobs: Tensor) -> FixedLogprobs:
+        reference = None
+        if self.recipe.algorithm.beta > 0:
+            reference = batch.unpack(self._policies.reference_logprobs(batch.packed, batch.reference_visual))
+        return FixedLogprobs(old_logprobs, reference)
+
+    def _train(self, batches: Sequence[MicroBatch], fixed: list[FixedLogprobs], clock: Clock) -> Update:
+        """One optimizer update on a mini-batch. `fixed`: as in `_accumulate`."""
+        sums = self._accumulate(batches, fixed, clock)
+        with self._phase(clock, "learner_optimizer"):
+            return Update(sums, *self._step(sums["weight"]))
+
     def _accumulate(self, batches: Sequence[MicroBatch], fixed: list[FixedLogprobs], clock: Clock) -> dict[str, float]:
         """Add the gradients of all forwards; returns sums over the batch, of all ranks.
 
@@ -264,11 +290,7 @@ class Learner:
         scored = self._policy(batch.packed)
         policy_logprobs = batch.unpack(scored.logprobs)
         if number == len(fixed):
-            reference_logprobs = None
-            if algorithm.beta > 0:
-                logprobs = self._policies.reference_logprobs(batch.packed, batch.reference_visual)
-                reference_logprobs = batch.unpack(logprobs)
-            fixed.append(FixedLogprobs(policy_logprobs.detach(), reference_logprobs))
+            fixed.append(self._fixed(batch, policy_logprobs.detach()))
         output = LOSSES[algorithm.loss_type](
             LossInputs(
                 policy_logprobs=policy_logprobs,
@@ -283,8 +305,9 @@ class Learner:
                 max_completion_length=self.recipe.sampling.max_completion_length,
             )
         )
-        rollout, policy = batch.rollout_logprobs[batch.sampled], policy_logprobs.detach()[batch.sampled]
-        gap = (policy - rollout).abs()
+        # The old policy's gap: that of the policy between two updates would be one of weights, not of engines.
+        rollout, old = batch.rollout_logprobs[batch.sampled], fixed[number].old[batch.sampled]
+        gap = (old - rollout).abs()
         return output.loss_sum, {
             "loss": output.loss_sum.detach(),
             "weight": output.weight,
@@ -292,17 +315,20 @@ class Learner:
             "entropy": scored.entropies.sum(),
             "logprob_gap": gap.sum(),
             "logprob_gap_exp": gap.exp().sum(),
-            "logprob_gap_k3": k3(rollout, policy).sum(),
+            "logprob_gap_k3": k3(rollout, old).sum(),
             "num_tokens": float(len(scored.logprobs)),
-            "num_sampled_tokens": float(len(policy)),
+            "num_sampled_tokens": float(len(old)),
             "num_completions": float(len(batch.mask)),
             "num_packed_tokens": float(batch.packed.num_tokens),
             "num_padded_tokens": float(batch.packed.token_ids.numel()),
             "num_forwards": 1.0,
         }
 
-    def _step(self, weight: float) -> dict[str, float]:
-        """One optimizer update with the accumulated gradients; none where their norm is not finite."""
+    def _step(self, weight: float) -> tuple[float, float]:
+        """One optimizer update with the accumulated gradients; none where their norm is not finite.
+
+        Returns that norm, before clipping, and the learning rate.
+        """
         parameters = list(trainable(self._model).values())
         for parameter in parameters:
             if parameter.grad is not None:
@@ -310,14 +336,13 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.recipe.learner.max_grad_norm)
         grad_norm = float(full(norm))
         rate = learning_rate(self.recipe.learner, self.policy_version, self.total_updates)
-        finite = math.isfinite(grad_norm)
-        if finite:
+        if math.isfinite(grad_norm):
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             self._optimizer.step()
             self.policy_version += 1
         self._optimizer.zero_grad(set_to_none=True)
-        return {"grad_norm": grad_norm, "learning_rate": rate, "skipped_updates": 0.0 if finite else 1.0}
+        return grad_norm, rate
 
     @contextmanager
     def _phase(self, clock: Clock, name: str) -> Iterator[None]:
@@ -329,13 +354,3 @@ class Learner:
 
 def _loss_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.bfloat16 else dtype
-
-
-def _means(sums: dict[str, float]) -> dict[str, float]:
-    """Counts stay, the loss is divided by its weight, all else by the number of tokens that it is about."""
-    means = {name: value if name.startswith("num_") else value / sums["num_tokens"] for name, value in sums.items()}
-    drawn = max(sums["num_sampled_tokens"], 1.0)
-    means |= {name: value / drawn for name, value in sums.items() if name.startswith("logprob_gap")}
-    means["loss"] = sums["loss"] / sums["weight"]
-    del means["weight"]
-    return means

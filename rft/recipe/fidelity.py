@@ -65,6 +65,7 @@ CHOICES: tuple[Choice, ...] = (
     _same("algorithm.beta", 0.04, "of the KL term; TRL's default"),
     _same("algorithm.kl_estimator", "k3", "TRL's"),
     _same("algorithm.num_iterations", 1, "strictly on-policy"),
+    _same("algorithm.num_mini_batches", 1, "strictly on-policy"),
     _same("rollout.ahead", 0, "strictly on-policy"),
     _same("algorithm.max_resamples", 0, "prompts are not replaced"),
     _same("scoring.truncated", "score", "cut completions count as they are"),

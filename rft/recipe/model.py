@@ -212,7 +212,10 @@ class AlgorithmRecipe(Section):
     importance_sampling_cap: float = Field(2.0, gt=0)
     """Largest such weight."""
     num_iterations: int = Field(1, ge=1)
-    """Optimizer updates per batch of rollouts."""
+    """Times that the learner goes over a step's rollouts."""
+    num_mini_batches: int = Field(1, ge=1)
+    """Optimizer updates each time: the groups of a step are split evenly over them, and ratios compare with the policy
+    before the first."""
     silent_groups: Literal["drop", "keep"] = "drop"
     """Groups whose completions all earned the same: left out of the update, or kept with advantage 0, so that the KL
     term still pulls and means count them."""
@@ -221,6 +224,11 @@ class AlgorithmRecipe(Section):
 
     ground_truth: GroundTruthRecipe | None = None
     """TempSamp-R1: the target written out joins each group as a completion that no engine drew; null: it does not."""
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimizer updates of a step that has enough groups."""
+        return self.num_iterations * self.num_mini_batches
 
     def correction(self, ahead: int) -> str:
         """The importance sampling in force."""
@@ -378,3 +386,8 @@ class Recipe(Section):
     """Of the order of rows, of sampling and of new adapter weights."""
     run_dir: Path | None = None
     """Default: runs/<recipe name>."""
+
+    @property
+    def total_updates(self) -> int:
+        """Optimizer updates of a run whose every step has enough groups."""
+        return self.steps * self.algorithm.updates_per_step

@@ -1,8 +1,8 @@
-"""Metrics of the scored groups of a step."""
+"""Metrics of the scored groups of a step, and all of its metrics together."""
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rewards.types import FAULTS, fault_of
 from rft.types import Group, Rollout
@@ -36,6 +36,17 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics = {name: sum(values) / len(values) for name, values in by_name.items()}
     totals = {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
     return metrics | totals | faults
+
+
+def join_metrics(*parts: Mapping[str, float]) -> dict[str, float]:
+    """All metrics of a step. Raises ValueError where two parts report one name."""
+    joined: dict[str, float] = {}
+    for part in parts:
+        twice = sorted(joined.keys() & part.keys())
+        if twice:
+            raise ValueError(f"two parts of a step report the metric {', '.join(twice)}: give one another name.")
+        joined |= part
+    return joined
 
 
 def spread(rollouts: Sequence[Rollout]) -> float:

@@ -64,28 +64,30 @@ class Work:
     def flops(self) -> float:
         """Of the updates of a step, all ranks together."""
         algorithm, training = self.recipe.algorithm, self.training
-        flops = algorithm.num_iterations * update_flops(
+        iteration = update_flops(
             self.shape,
             [self.group] * self.recipe.prompts_per_step,
             packed=self.packed,
             train_vision=training.train_vision,
             checkpointing=training.checkpointing,
         )
-        if algorithm.beta > 0:  # one forward pass of the reference
-            flops *= 1 + 1 / (4 if training.checkpointing else 3) / algorithm.num_iterations
-        return flops
+        forward = iteration / (4 if training.checkpointing else 3)
+        # Forward passes besides: of the reference, and of the policy before the mini-batches that follow an update.
+        forwards = (algorithm.beta > 0) + 1 - 1 / algorithm.num_mini_batches
+        return algorithm.num_iterations * iteration + forwards * forward
 
     def rank_bytes(self) -> float:
         """Of a learning process at its peak, on its GPU."""
         fit = max(1, self.recipe.learner.max_tokens_per_forward // self.group_tokens)
-        together = [self.group] * min(self.recipe.prompts_per_step, fit)
+        groups = -(-self.recipe.prompts_per_step // self.recipe.algorithm.num_mini_batches)
+        together = [self.group] * min(groups, fit)
         return state_bytes(self.shape, self.training) + update_bytes(
             self.shape, together, self.training, packed=self.packed
         )
 
     def update_s(self, gpu: Gpu) -> float:
         computing = self.flops() / self.recipe.learner.num_ranks / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
-        moved = 2 * self.recipe.algorithm.num_iterations * host_bytes(self.shape, self.training)
+        moved = 2 * self.recipe.algorithm.updates_per_step * host_bytes(self.shape, self.training)
         return computing + moved / HOST_BYTES_PER_S
 
     def sampling_s(self, gpu: Gpu) -> float:

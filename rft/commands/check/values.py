@@ -50,7 +50,7 @@ def _of_training(recipe: Recipe) -> Iterator[Finding]:
     from rft.commands.list import losses
 
     learner, algorithm, length = recipe.learner, recipe.algorithm, recipe.sampling.max_completion_length
-    updates = recipe.steps * algorithm.num_iterations
+    updates = recipe.total_updates
     yield (
         algorithm.loss_type not in losses(),
         "algorithm.loss_type",
@@ -102,10 +102,16 @@ def _of_training(recipe: Recipe) -> Iterator[Finding]:
         "bfloat16 keeps less of a weight than forward and backward use: learner.dtype is float32. Set both the same.",
     )
     yield (
-        learner.num_ranks > recipe.prompts_per_step,
+        algorithm.num_mini_batches > recipe.prompts_per_step,
+        "algorithm.num_mini_batches",
+        f"{algorithm.num_mini_batches} mini-batches share {recipe.prompts_per_step} groups a step: some would have "
+        "none. Raise prompts_per_step.",
+    )
+    groups = recipe.prompts_per_step // algorithm.num_mini_batches
+    yield (
+        learner.num_ranks > groups > 0,
         "learner.num_ranks",
-        f"{learner.num_ranks} ranks share {recipe.prompts_per_step} groups a step: some would have none. "
-        "Raise prompts_per_step.",
+        f"{learner.num_ranks} ranks share {groups} groups an update: some would have none. Raise prompts_per_step.",
     )
 
 

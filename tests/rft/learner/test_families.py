@@ -200,5 +200,5 @@ def test_models_that_cannot_be_packed_learn_from_copies(tmp_path: Path) -> None:
     for one in (fallen_back, asked_for):
         metrics = one.update(three_groups())
         assert metrics["num_forwards"] > 3
-        assert (metrics["num_encoded_videos"], metrics["num_groups"]) == (7, 3)
+        assert (metrics["num_encoded_videos"], metrics["num_groups_trained"]) == (7, 3)
     assert metrics["grad_norm"] > 0

@@ -46,7 +46,7 @@ def test_update_raises_what_was_rewarded(make_learner: MakeLearner, samples: tup
     assert first["grad_norm"] > 0
     assert first["clip_share"] == 0
     assert first["num_tokens"] == sum(len(s.completion.token_ids) for s in samples)
-    assert (first["num_completions"], first["num_groups"], first["skipped_updates"]) == (7, 3, 0)
+    assert (first["num_completions"], first["num_groups_trained"], first["skipped_updates"]) == (7, 3, 0)
     good, bad = sample("a", "7 8 9", (10, 11, 12), 1.0), sample("a", "7 8 9", (13, 14, 15), -1.0)
     before = _gap(learner, good) - _gap(learner, bad)
     for _ in range(2):
@@ -361,5 +361,5 @@ def test_a_ground_truth_is_left_out_of_the_gap_to_the_engine(
     assert beside["num_sampled_tokens"] == alone["num_sampled_tokens"] == alone["num_tokens"]
     for name in ("logprob_gap", "logprob_gap_exp", "logprob_gap_k3"):
         assert beside[name] == pytest.approx(alone[name])
-    assert beside["num_groups"] == alone["num_groups"]
+    assert beside["num_groups_trained"] == alone["num_groups_trained"]
     assert make_learner().update([truth(0.6)])["logprob_gap"] == 0

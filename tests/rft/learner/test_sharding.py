@@ -16,6 +16,7 @@ from rft.types import TrainSample
 LORA = {"lora": {"r": 2, "lora_alpha": 4}}
 CASES: dict[str, dict[str, object]] = {
     "full": {"algorithm": {"beta": 0.1, "num_iterations": 2}},
+    "mini_batches": {"algorithm": {"beta": 0.1, "num_mini_batches": 2}},
     "checkpointed": {"learner": {"gradient_checkpointing": True, "logprob_chunk": 3, "max_tokens_per_forward": 1}},
     "lora": {"learner": LORA, "algorithm": {"beta": 0.1}},
     "offloaded": {"learner": {"offload_optimizer": True}},

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from rewards.types import FAULTS, ChoiceTarget, Fault, Score
-from rft.scoring.group_metrics import group_metrics
+from rft.scoring.group_metrics import group_metrics, join_metrics
 from rft.types import Completion, FinishReason, Group, Prompt, Rollout, Video, VideoSampling
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -39,3 +41,9 @@ def test_group_metrics() -> None:
         "fault/multiple_choice/unreadable": 1.0,
     }
     assert group_metrics([]) == {}
+
+
+def test_no_part_of_a_step_overwrites_what_another_reports() -> None:
+    assert join_metrics({"loss": 1.0}, {}, {"reward": 2.0}) == {"loss": 1.0, "reward": 2.0}
+    with pytest.raises(ValueError, match=r"two parts of a step report the metric loss, reward: give one another name"):
+        join_metrics({"reward": 1.0, "loss": 1.0}, {"kl": 0.0}, {"loss": 1.0, "reward": 1.0})

@@ -18,7 +18,7 @@ from rft.commands.check.cost import (
     update_bytes,
     update_flops,
 )
-from rft.commands.check.estimate import cost_lines, step_work
+from rft.commands.check.estimate import Work, cost_lines, step_work
 from rft.commands.check.gpus import GPUS, find_gpu
 from rft.errors import RecipeError
 from rft.recipe import Recipe
@@ -258,6 +258,18 @@ def test_seconds_of_a_step(make_recipe: Callable[..., Recipe]) -> None:
     assert turns is not None
     weights = 2 * (28 * one.shape.layer_weights + 152064 * 3584)
     assert turns.sampling_s(gpu) - one.sampling_s(gpu) == pytest.approx(256 * weights / (0.6 * 3350e9))
+
+
+def test_mini_batches_cost_a_pass_of_the_old_policy_and_less_memory(make_recipe: Callable[..., Recipe]) -> None:
+    def work(**algorithm: object) -> Work:
+        found = step_work(make_recipe(algorithm=algorithm), 3700, 3584)
+        assert found is not None
+        return found
+
+    once = work().flops()
+    assert work(num_mini_batches=4).flops() == pytest.approx(once * (1 + 0.75 / 3))
+    assert work(num_mini_batches=4, num_iterations=2, beta=0.1).flops() == pytest.approx(once * (2 + 1.75 / 3))
+    assert work(num_mini_batches=4).rank_bytes() < work().rank_bytes()
 
 
 def test_gpus_are_found_by_a_part_of_their_name() -> None:
