@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.data.processor import PromptInputs
 from rft.synthetic.policy import build_policy
 from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rewards.types import Fidelity, target_from_dict
+from rewards.targets import target_from_json
+from rewards.types import Fidelity
 from rft.commands.score.score import Asked, score
 from rft.tables import TextTable, plain
 from rft.tasks import TASKS
@@ -96,7 +97,7 @@ def rows(task: str, number: int) -> Iterator[dict[str, Any]]:
         target = drawn_target(task, draw)
         thought = " ".join(draw.choices(WORDS, k=60))
         answer = target if draw.random() < 0.7 else drawn_target(task, draw)
-        completion = TASKS[task].answer_text(target_from_dict(answer), think=True, thought=thought)
+        completion = TASKS[task].target_completion(target_from_json(answer), think=True, thought=thought)
         if draw.random() < 0.1:
             completion = completion.replace("answer>", "reply>")
         yield {"id": str(i), "completion": completion, "target": target, "duration_s": 40.0}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rewards import REWARDS
 from rewards.parsing import answer_text, parse_span
-from rewards.types import Score, SpanTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Score
 from rft.recipe import DataRecipe, Recipe, RewardRecipe, TaskRecipe
 from rft.scoring.group import score_group
 from rft.tasks import TASKS
@@ -35,7 +36,7 @@ def main() -> None:
     )
     video = Video(Path(task.example.video), recipe.video.sampling())
     prompt = Prompt("p1", task.name, task.prompt_text(task.example, think=True), video, task.target(task.example))
-    texts = [task.answer_text(prompt.target, think=True), "<answer>13.5 to 20</answer>", "about 12 s"]
+    texts = [task.target_completion(prompt.target, think=True), "<answer>13.5 to 20</answer>", "about 12 s"]
     completions = [Completion(text, (), (), 0, "stop", 0) for text in texts]
     group = score_group(prompt, completions, recipe, {**REWARDS, "start_distance": start_distance})
     for rollout in group.rollouts:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rewards import REWARDS
 from rewards.reply_cache import ReplyCache
-from rewards.types import CaptionTarget
+from rewards.targets.caption import CaptionTarget
 
 
 class StandIn(BaseHTTPRequestHandler):

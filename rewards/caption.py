@@ -10,7 +10,8 @@ from typing import Literal
 from rewards.judge import TIMEOUT_S, ChatJudge, Endpoint
 from rewards.parsing import LONGEST_ANSWER, answer_text
 from rewards.reply_cache import Usage
-from rewards.types import CaptionTarget, Score
+from rewards.targets.caption import CaptionTarget
+from rewards.types import Score
 
 MOST_EVENTS = 64
 """That a judge may make of one text."""

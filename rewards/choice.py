@@ -1,7 +1,9 @@
 """Rewards for answers that are one of the shown options."""
 
 from rewards.parsing import answer_text, parse_choice
-from rewards.types import ChoiceTarget, GroundedChoiceTarget, Score
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.types import Score
 
 
 def choice_accuracy(completion: str, target: ChoiceTarget | GroundedChoiceTarget) -> Score:

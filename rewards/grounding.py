@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from rewards.geometry import interval_iou, spans_iou
 from rewards.parsing import answer_text, parse_span, parse_spans, tag_text
-from rewards.types import GroundedChoiceTarget, Score, Span, SpanTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Score, Span
 
 
 def temporal_iou(completion: str, target: SpanTarget, *, min_iou: float = 0.0) -> Score:

@@ -3,7 +3,8 @@
 import re
 
 from rewards.parsing import LONGEST_ANSWER, answer_text
-from rewards.types import LabelTarget, Score
+from rewards.targets.label import LabelTarget
+from rewards.types import Score
 
 _WORD = re.compile(r"[^\W_]++")
 

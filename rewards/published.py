@@ -20,18 +20,13 @@ from rewards.published_parsing import (
     last_range,
     python_list,
 )
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.label import LabelTarget
+from rewards.targets.span import SpanTarget
 from rewards.tracking import boxes_note, leaves_the_frame
-from rewards.types import (
-    BoxesTarget,
-    ChoiceTarget,
-    Fault,
-    GroundedChoiceTarget,
-    LabelTarget,
-    Score,
-    Span,
-    SpanTarget,
-    Target,
-)
+from rewards.types import Fault, Score, Span, Target
 
 
 def temporal_iou(completion: str, target: SpanTarget) -> Score:
@@ -106,13 +101,28 @@ def evaluated_mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: 
     return _boxes_score(first_block(completion, "answer"), target, skip_start)
 
 
+def evaluated_box_ious(completion: str, target: BoxesTarget) -> tuple[float, ...]:
+    """IoU of each answered box, the start box first, in [0, 1], as `evaluated_mean_box_iou` reads them; else all 0."""
+    judged = _read_ious(first_block(completion, "answer"), target, 0)
+    return (0.0,) * len(target.boxes) if isinstance(judged, Score) else tuple(min(1.0, iou) for iou in judged[0])
+
+
 def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> Score:
+    judged = _read_ious(answer, target, 1 if skip_start else 0)
+    if isinstance(judged, Score):
+        return judged
+    ious, mean, fault = judged
+    # Rounding may leave the mean a last digit above 1.
+    return Score(min(1.0, mean), answer, boxes_note(mean, ious, fault), fault)
+
+
+def _read_ious(answer: str | None, target: BoxesTarget, first: int) -> tuple[list[float], float, Fault | None] | Score:
+    """IoUs from the box `first` on, their mean and what is wrong with the boxes; or the score without them."""
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
     boxes, problem = _boxes(answer, len(target.boxes))
     if problem:
         return Score(0.0, answer, *problem)
-    first = 1 if skip_start else 0
     if len(boxes) <= first:
         return Score(0.0, answer, "no box after the start box to judge")
     try:
@@ -123,8 +133,7 @@ def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> S
         return Score(0.0, answer, "a coordinate is no number", "unreadable")
     if not math.isfinite(mean):
         return Score(0.0, answer, "a coordinate is endless; the released code returns no number", "out_of_range")
-    # Rounding may leave the mean a last digit above 1.
-    return Score(min(1.0, mean), answer, boxes_note(mean, ious, fault), fault)
+    return ious, mean, fault
 
 
 @read_once
@@ -178,6 +187,7 @@ def label_match(completion: str, target: LabelTarget) -> Score:
     return Score(1.0, answer, "the right label")
 
 
+# What the released format rewards ask goes by the kind of target in ways of their own, so they do not ask the target.
 def think_format(completion: str, target: Target) -> Score:
     """1 for the blocks <think>, <answer> and, where the target is a letter, <glue>; else 0.
 

@@ -5,7 +5,8 @@ from itertools import chain
 
 from rewards.geometry import box_iou
 from rewards.parsing import answer_text, parse_boxes
-from rewards.types import BoxesTarget, Fault, Score
+from rewards.targets.boxes import BoxesTarget
+from rewards.types import Box, Fault, Score
 
 
 def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = True) -> Score:
@@ -15,6 +16,28 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
     `skip_start` leaves out the start box, which the prompt gives away; False counts it, as VideoChat-R1
     (arXiv:2504.06958) does.
     """
+    boxes = _read_boxes(completion, target)
+    if isinstance(boxes, Score):
+        return boxes
+    fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
+    answer, ious = answer_text(completion), _ious(boxes, target)[1 if skip_start else 0 :]
+    if not ious:
+        return Score(0.0, answer, "no box after the start box to judge", fault)
+    mean = sum(ious) / len(ious)
+    return Score(mean, answer, boxes_note(mean, ious, fault), fault)
+
+
+def box_ious(completion: str, target: BoxesTarget) -> tuple[float, ...]:
+    """IoU of each answered box with the target's, the start box first, in [0, 1]; `mean_box_iou` is their mean.
+
+    All 0 where the answer cannot be read or has not as many boxes as the target.
+    """
+    boxes = _read_boxes(completion, target)
+    return (0.0,) * len(target.boxes) if isinstance(boxes, Score) else tuple(_ious(boxes, target))
+
+
+def _read_boxes(completion: str, target: BoxesTarget) -> tuple[Box, ...] | Score:
+    """As many boxes as the target has, or the score of a completion without them."""
     answer = answer_text(completion)
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
@@ -23,13 +46,11 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
         return Score(0.0, answer, "no list of [x0, y0, x1, y1] inside <answer>", "unreadable")
     if len(boxes) != len(target.boxes):
         return Score(0.0, answer, f"{len(boxes)} boxes, asked for {len(target.boxes)}", "wrong_count")
-    first = 1 if skip_start else 0
-    fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
-    ious = list(map(box_iou, boxes[first:], target.boxes[first:]))
-    if not ious:
-        return Score(0.0, answer, "no box after the start box to judge", fault)
-    mean = sum(ious) / len(ious)
-    return Score(mean, answer, boxes_note(mean, ious, fault), fault)
+    return boxes
+
+
+def _ious(boxes: Sequence[Box], target: BoxesTarget) -> list[float]:
+    return list(map(box_iou, boxes, target.boxes))
 
 
 def leaves_the_frame(boxes: Collection[Sequence[float]]) -> bool:

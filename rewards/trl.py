@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from rewards import REWARDS, RewardFn, accepted_targets
-from rewards.types import Target, target_from_dict
+from rewards.targets import target_from_json
+from rewards.types import Target
 
 TrlReward = Callable[..., list[float | None]]
 
@@ -14,9 +15,10 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
     """A function of TRL's signature, `(prompts, completions, **columns) -> one value in [0, 1] per completion`.
 
     `reward`: a name of REWARDS or a reward function; `args`: its keyword arguments. The data set's column `target`
-    holds each row's target as an object or as JSON text (forms: rewards.types.TARGET_FORMS). A row gets None, which
-    TRL leaves out, where the reward does not score its kind of target or, with `tasks`, where its column `task` is
-    not among them. Raises ValueError for an unknown name, a missing column or a target that cannot be read.
+    holds each row's target as an object or as JSON text (forms: `json_form` of each kind in rewards/targets/). A row
+    gets None, which TRL leaves out, where the reward does not score its kind of target or, with `tasks`, where its
+    column `task` is not among them. Raises ValueError for an unknown name, a missing column or a target that cannot be
+    read.
     """
     if isinstance(reward, str) and reward not in REWARDS:
         raise ValueError(f"no reward named {reward}; there are {', '.join(REWARDS)}")
@@ -54,7 +56,7 @@ def _target(row: int, data: object) -> Target:
         if isinstance(data, Mapping):
             # Arrow gives every row the keys of all rows, with None for those it does not have.
             data = {key: value for key, value in data.items() if value is not None}
-        return target_from_dict(data)  # type: ignore[arg-type]
+        return target_from_json(data)
     except ValueError as error:
         raise ValueError(f"row {row} of the batch: {error}") from error
 

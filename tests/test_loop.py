@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rewards.types import ChoiceTarget
+from rewards.targets.choice import ChoiceTarget
 from rft.algorithm.advantage import DECAY
 from rft.data.dataset import PromptOrder
 from rft.data.frames import Frames

@@ -154,11 +154,12 @@ def _media(row: Row, recipe: Recipe) -> Media | None:
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
     """How the frames of a row's clip are chosen under `recipe`."""
     sampling, frames = recipe.video.sampling(), recipe.tasks[row.task].frames
-    if frames == "sampled" or "boxes" not in row.target:
+    boxes = () if frames == "sampled" else TASKS[row.task].target(row).frame_boxes()
+    if not boxes:
         return sampling
     if frames == "seven":
         return replace(sampling, num_frames=7, pick="published_tracking")
-    return replace(sampling, num_frames=len(row.target["boxes"]), pick="start_then_even")
+    return replace(sampling, num_frames=len(boxes), pick="start_then_even")
 
 
 class Clips(Protocol):

@@ -29,7 +29,7 @@ class UsableRow:
     def demonstration(self, recipe: Recipe) -> Demonstration:
         """What the supervised stage imitates: the row's own text, or its target written out."""
         think = recipe.tasks[self.row.task].think
-        text = self.row.demonstration or TASKS[self.row.task].answer_text(self.prompt.target, think)
+        text = self.row.demonstration or TASKS[self.row.task].target_completion(self.prompt.target, think)
         return Demonstration(self.prompt, text)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.types import BoxesTarget, CaptionTarget, SpanTarget, Target
+from rewards.types import Target
 from rft.evaluation.evaluate import Asked, RowSet, row_sets
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.tasks import TASKS
@@ -82,6 +82,6 @@ def baselines(
 
 def uniform(targets: Sequence[Target]) -> dict[str, list[dict[str, float]]]:
     """The accuracy to expect of any option, row by row; {} where rows offer no options or do not tell how many."""
-    counts = [t.num_options for t in targets if not isinstance(t, SpanTarget | BoxesTarget | CaptionTarget)]
+    counts = [target.row_facts().num_options for target in targets]
     known = [count for count in counts if count is not None]
     return {UNIFORM: [{"accuracy": 1 / count} for count in known]} if known and len(known) == len(targets) else {}

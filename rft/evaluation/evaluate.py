@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from rewards import REWARDS, RewardFn
 from rewards.published import PUBLISHED_EVAL
-from rewards.types import Fault, GroundedChoiceTarget, SpanTarget, Target, fault_of
+from rewards.types import Fault, Target, fault_of
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.tasks import TASKS
 from rft.tasks.types import Task
@@ -264,9 +264,7 @@ def reading_tables(task: Task) -> dict[ReadingName, Mapping[str, RewardFn]]:
 
 def of_length(target: Target, duration_s: float | None) -> Target:
     """The target of a clip that is so long; as it is where that is not known or it holds no times."""
-    if duration_s is None or not isinstance(target, SpanTarget | GroundedChoiceTarget):
-        return target
-    return replace(target, duration_s=duration_s)
+    return target if duration_s is None else target.with_duration(duration_s)
 
 
 def _fault(task: Task, text: str, target: Target, table: Mapping[str, RewardFn]) -> Fault | None:

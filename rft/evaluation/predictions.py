@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rewards.types import TARGET_FORMS, Target, target_from_dict, target_to_dict
+from rewards.types import RowFacts, Target
 from rft.errors import CheckpointError, DataError
 from rft.evaluation.evaluate import EvalResult, Mode, Reading, Sample, of_length, read
 from rft.files import read_records, write_records, write_text, writing
@@ -156,15 +156,14 @@ def _target(prediction: Prediction, row: Row | None, name: str) -> Target:
     """The truth, of the line or of its row. Raises ValueError where there is none, or it is not the task's."""
     if row is not None:
         truth = TASKS[row.task].target(row)
-        if prediction.target is not None and target_from_dict(prediction.target) != truth:
+        if prediction.target is not None and TASKS[row.task].read_target(prediction.target) != truth:
             raise ValueError(f"{json.dumps(prediction.target)} is not that of the row: {json.dumps(row.target)}")
     elif prediction.target is None:
         raise ValueError("missing. Write the truth into each line, or give the rows with --data.")
     else:
-        truth = target_from_dict(prediction.target, None, prediction.num_options)
+        truth = TASKS[name].read_target(prediction.target, RowFacts(num_options=prediction.num_options))
     if type(truth) is not TASKS[name].target_type:
-        has = ", ".join(target_to_dict(truth))
-        raise ValueError(f"has {has}, but {name} needs {TARGET_FORMS[TASKS[name].target_type]}")
+        raise ValueError(f"has {', '.join(truth.to_json())}, but {name} needs {TASKS[name].target_type.json_form}")
     return truth
 
 
@@ -215,9 +214,9 @@ def _record(sample: Sample, seed: int) -> dict[str, Any]:
         "finish_reason": sample.finish_reason,
         "num_tokens": sample.num_tokens,
         "policy_version": sample.policy_version,
-        "target": target_to_dict(target),
+        "target": target.to_json(),
         "duration_s": sample.duration_s,
-        "num_options": getattr(target, "num_options", None),
+        "num_options": target.row_facts().num_options,
         "readings": {name: asdict(reading) for name, reading in sample.readings.items()},
         "seed": seed,
     }
@@ -225,6 +224,6 @@ def _record(sample: Sample, seed: int) -> dict[str, Any]:
 
 def _sample(record: Mapping[str, Any]) -> Sample:
     given = {key: value for key, value in record.items() if key not in ("id", "target", "num_options", "seed")}
-    target = target_from_dict(record["target"], record["duration_s"], record["num_options"])
+    target = TASKS[record["task"]].read_target(record["target"], RowFacts(record["duration_s"], record["num_options"]))
     readings = {name: Reading(**reading) for name, reading in record["readings"].items()}
     return Sample(**given | {"prompt_id": record["id"], "target": target, "readings": readings})

@@ -9,10 +9,11 @@ from typing import Protocol
 
 from rewards.geometry import merged
 from rewards.parsing import parse_spans, tag_text
-from rewards.types import ChoiceTarget, GroundedChoiceTarget, Span
+from rewards.types import Span
 from rft.errors import DataError
 from rft.recipe import Recipe, SecondLookRecipe
 from rft.tasks import TASKS
+from rft.tasks.multiple_choice import MultipleChoiceRow
 from rft.tasks.types import Row
 from rft.types import Completion, Prompt, Sampling, Video
 
@@ -100,12 +101,11 @@ def look_windows(spans: Sequence[Span], clip_s: float | None, margin_s: float) -
 
 def _asked(row: Row, recipe: Recipe) -> tuple[str, str] | None:
     """The question with spans, and without; None for rows that have no options."""
-    target = TASKS[row.task].target(row)
-    if not isinstance(target, ChoiceTarget | GroundedChoiceTarget):
+    if not isinstance(row, MultipleChoiceRow):
         return None
-    think = recipe.tasks[row.task].think
+    target, think = TASKS[row.task].target(row), recipe.tasks[row.task].think
     grounded, plain = TASKS["grounded_qa"], TASKS["multiple_choice"]
-    return grounded.asked(row, target, think), plain.asked(row, target, think)
+    return grounded.prompt_about(row, target, think), plain.prompt_about(row, target, think)
 
 
 def _joined(first: Completion, second: Completion) -> Completion:

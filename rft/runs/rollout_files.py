@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rewards.types import target_to_dict
 from rft.files import read_records, write_records
 from rft.types import Group, Image, TrainSample, Video
 
@@ -30,7 +29,7 @@ def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iter
         "start_s": video and video.start_s,
         "end_s": video and video.end_s,
         "text": prompt.text,
-        "target": target_to_dict(prompt.target),
+        "target": prompt.target.to_json(),
         "duration_s": getattr(prompt.target, "duration_s", None),
     }
     for rollout in group.rollouts:

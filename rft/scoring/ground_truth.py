@@ -18,7 +18,7 @@ def with_ground_truth(group: Group, recipe: Recipe) -> Group:
     if recipe.algorithm.ground_truth is None or not drawn:
         return group
     prompt = group.prompt
-    text = TASKS[prompt.task].answer_text(prompt.target, recipe.tasks[prompt.task].think)
+    text = TASKS[prompt.task].target_completion(prompt.target, recipe.tasks[prompt.task].think)
     written = Completion(text, (), (), drawn[0].num_prompt_tokens, "stop", drawn[0].policy_version)
     (truth,) = score_group(prompt, [written], recipe).rollouts
     return group if truth.problem else replace(group, ground_truth=truth)

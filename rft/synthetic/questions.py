@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.types import LETTERS, Box, Span
+from rewards.targets.choice import LETTERS
+from rewards.types import Box, Span
 from rft.synthetic.clips import Scene, Shape
 from rft.synthetic.scenes import DIRECTIONS, DURATION_S, boxes_of, direction_of, event_scene, journey_scene
 from rft.tasks import TASKS

@@ -1,13 +1,20 @@
-"""The tasks, one file each; every task is in the table below. Runs without torch."""
+"""The tasks, one file each. A new file in this folder that holds a TASK is found by itself. Runs without torch."""
 
-from rft.tasks.caption import CAPTION
-from rft.tasks.grounded_qa import GROUNDED_QA
-from rft.tasks.multiple_choice import MULTIPLE_CHOICE
-from rft.tasks.quality import QUALITY
-from rft.tasks.temporal_grounding import TEMPORAL_GROUNDING
-from rft.tasks.tracking import TRACKING
+import importlib
+import pkgutil
+
 from rft.tasks.types import Task
 
-TASKS: dict[str, Task] = {
-    task.name: task for task in (TEMPORAL_GROUNDING, TRACKING, MULTIPLE_CHOICE, GROUNDED_QA, QUALITY, CAPTION)
-}
+
+def _tasks() -> dict[str, Task]:
+    tasks: dict[str, Task] = {}
+    for module_info in pkgutil.iter_modules(__path__):
+        task: Task | None = getattr(importlib.import_module(f"{__name__}.{module_info.name}"), "TASK", None)
+        if task is not None:
+            assert task.name not in tasks, f"rft/tasks/{module_info.name}.py: there is another task {task.name}"
+            tasks[task.name] = task
+    return tasks
+
+
+TASKS: dict[str, Task] = _tasks()
+"""By name."""

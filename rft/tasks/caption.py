@@ -1,13 +1,13 @@
 """What happens in the clip: a caption out, judged by the true events that it states."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pydantic import Field
 
 from rewards import RewardFn
 from rewards.caption import sentences
-from rewards.types import CaptionTarget
-from rft.tasks.types import Row, Task, clip_problems
+from rewards.targets.caption import CaptionTarget
+from rft.tasks.types import Row, Task
 
 QUERY = "Describe what happens in the video, event by event, in the order of time."
 """Asked where the row has no instruction of its own."""
@@ -18,47 +18,28 @@ class CaptionRow(Row):
     """The instruction; default: QUERY of rft/tasks/caption.py."""
 
 
-def _ask(row: CaptionRow, _target: CaptionTarget) -> str:
-    return (row.query or QUERY).strip()
-
-
-def _check(row: CaptionRow, target: CaptionTarget) -> list[str]:
-    texts = {f"events[{i}]": event for i, event in enumerate(target.events)} or {"text": target.text}
-    empty = [f"{name}: {text!r} holds no words" for name, text in texts.items() if not sentences(text)]
-    return clip_problems(row, {}) + empty
-
-
-def _write(target: CaptionTarget) -> str:
-    events = [event if event.endswith((".", "!", "?")) else f"{event}." for event in target.events]
-    return f"<answer>{' '.join(events) or target.text}</answer>"
-
-
-def _judge(completion: str, target: CaptionTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
-    return {"event_recall": rewards["event_recall"](completion, target).value}
-
-
-def _baselines(
-    _train: Sequence[CaptionTarget], _rows: Sequence[tuple[CaptionTarget, float | None]]
-) -> dict[str, list[str]]:
-    return {}
-
-
-CAPTION = Task(
-    name="caption",
-    row_type=CaptionRow,
-    target_type=CaptionTarget,
-    example=CaptionRow(
+class Caption(Task):
+    name = "caption"
+    row_type = CaptionRow
+    target_type = CaptionTarget
+    example = CaptionRow(
         id="example",
         task="caption",
         video="garden.mp4",
         target={"events": ["A boy runs across the grass", "He falls", "A woman helps him up"]},
-    ),
-    rewards=(("event_recall", 1.0),),
-    main_metric="event_recall",
-    ask=_ask,
-    form="<answer>caption</answer>",
-    check=_check,
-    write=_write,
-    judge=_judge,
-    baselines=_baselines,
-)
+    )
+    rewards = (("event_recall", 1.0),)
+    main_metric = "event_recall"
+
+    def question(self, row: CaptionRow, target: CaptionTarget) -> str:
+        return (row.query or QUERY).strip()
+
+    def row_problems(self, row: CaptionRow, target: CaptionTarget) -> list[str]:
+        texts = {f"events[{i}]": event for i, event in enumerate(target.events)} or {"text": target.text}
+        return [f"{name}: {text!r} holds no words" for name, text in texts.items() if not sentences(text)]
+
+    def metrics(self, completion: str, target: CaptionTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+        return {"event_recall": rewards["event_recall"](completion, target).value}
+
+
+TASK = Caption()

@@ -4,48 +4,71 @@ from collections.abc import Mapping, Sequence
 
 from rewards import RewardFn
 from rewards.parsing import parse_spans
-from rewards.types import GroundedChoiceTarget, Score, Span
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.types import Score, Span
 from rft.tasks.multiple_choice import MultipleChoiceRow
 from rft.tasks.spans import best_constant_span, fractions_of_clip, true_share
-from rft.tasks.types import Task, clip_problems, majority, option_lines, option_problems, write_number
+from rft.tasks.types import Task, majority, option_lines, option_problems
 
 
 class GroundedQARow(MultipleChoiceRow):
     """A multiple-choice row; its target also says when the video shows the answer."""
 
 
-def _ask(row: GroundedQARow, _target: GroundedChoiceTarget) -> str:
-    return (
-        f"{row.question.strip()}\n{option_lines(row.options)}\n"
-        "Give the letter of the right option, and when the video shows it: start and end in seconds of each such part."
+class GroundedQA(Task):
+    name = "grounded_qa"
+    row_type = GroundedQARow
+    target_type = GroundedChoiceTarget
+    example = GroundedQARow(
+        id="example",
+        task="grounded_qa",
+        video="garden.mp4",
+        duration_s=37.0,
+        question="What does the boy do after he falls?",
+        options=("He cries", "He gets up", "He runs away"),
+        target={"choice": "B", "spans": [[1.5, 3.0], [20.0, 24.5]]},
     )
+    rewards = (("union_iou", 1.0), ("choice_accuracy", 1.0))
+    main_metric = "grounded_mIoU"
 
+    def question(self, row: MultipleChoiceRow, target: object) -> str:
+        return (
+            f"{row.question.strip()}\n{option_lines(row.options)}\n"
+            "Give the letter of the right option, and when the video shows it: "
+            "start and end in seconds of each such part."
+        )
 
-def _check(row: GroundedQARow, target: GroundedChoiceTarget) -> list[str]:
-    ends = {f"spans[{i}]": end for i, (_, end) in enumerate(target.spans)}
-    return clip_problems(row, ends) + option_problems(row.options, target.choice)
+    def row_problems(self, row: GroundedQARow, target: GroundedChoiceTarget) -> list[str]:
+        return option_problems(row.options, target.choice)
 
+    def metrics(
+        self, completion: str, target: GroundedChoiceTarget, rewards: Mapping[str, RewardFn]
+    ) -> dict[str, float]:
+        right = rewards["choice_accuracy"](completion, target).value
+        grounding = rewards["union_iou"](completion, target)
+        iou, iop = grounding.value, _iop(grounding, target)
+        return {
+            "grounded_mIoU": right * iou,
+            "accuracy": right,
+            "mIoU": iou,
+            "IoU@0.3": float(iou >= 0.3),
+            "IoU@0.5": float(iou >= 0.5),
+            "mIoP": iop,
+            "IoP@0.3": float(iop >= 0.3),
+            "IoP@0.5": float(iop >= 0.5),
+            "Acc@GQA": right * (iop >= 0.5),
+        }
 
-def _write(target: GroundedChoiceTarget) -> str:
-    spans = ", ".join(f"({write_number(max(start, 0.0))}, {write_number(end)})" for start, end in target.spans)
-    return f"<answer>{target.choice}</answer><glue>[{spans}]</glue>"
-
-
-def _judge(completion: str, target: GroundedChoiceTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
-    right = rewards["choice_accuracy"](completion, target).value
-    grounding = rewards["union_iou"](completion, target)
-    iou, iop = grounding.value, _iop(grounding, target)
-    return {
-        "grounded_mIoU": right * iou,
-        "accuracy": right,
-        "mIoU": iou,
-        "IoU@0.3": float(iou >= 0.3),
-        "IoU@0.5": float(iou >= 0.5),
-        "mIoP": iop,
-        "IoP@0.3": float(iop >= 0.3),
-        "IoP@0.5": float(iop >= 0.5),
-        "Acc@GQA": right * (iop >= 0.5),
-    }
+    def baselines(
+        self, train: Sequence[GroundedChoiceTarget], rows: Sequence[tuple[GroundedChoiceTarget, float | None]]
+    ) -> dict[str, list[str]]:
+        letter = majority([target.choice for target in train or [target for target, _ in rows]]) or "A"
+        spans: dict[str, list[Span]] = fractions_of_clip([clip_s for _, clip_s in rows])
+        constant = best_constant_span([target.spans for target in train])
+        if constant:
+            spans["best_constant"] = [constant] * len(rows)
+        answers = {name: [GroundedChoiceTarget(letter, (span,)).written() for span in spans[name]] for name in spans}
+        return {**answers, "majority": [GroundedChoiceTarget(letter, ()).written()] * len(rows)}
 
 
 def _iop(grounding: Score, target: GroundedChoiceTarget) -> float:
@@ -54,37 +77,4 @@ def _iop(grounding: Score, target: GroundedChoiceTarget) -> float:
     return true_share(spans, target.spans) if spans else 0.0
 
 
-def _baselines(
-    train: Sequence[GroundedChoiceTarget], rows: Sequence[tuple[GroundedChoiceTarget, float | None]]
-) -> dict[str, list[str]]:
-    letter = majority([target.choice for target in train or [target for target, _ in rows]]) or "A"
-    spans: dict[str, list[Span]] = fractions_of_clip([clip_s for _, clip_s in rows])
-    constant = best_constant_span([target.spans for target in train])
-    if constant:
-        spans["best_constant"] = [constant] * len(rows)
-    answers = {name: [_write(GroundedChoiceTarget(letter, (span,))) for span in spans[name]] for name in spans}
-    return {**answers, "majority": [_write(GroundedChoiceTarget(letter, ()))] * len(rows)}
-
-
-GROUNDED_QA = Task(
-    name="grounded_qa",
-    row_type=GroundedQARow,
-    target_type=GroundedChoiceTarget,
-    example=GroundedQARow(
-        id="example",
-        task="grounded_qa",
-        video="garden.mp4",
-        duration_s=37.0,
-        question="What does the boy do after he falls?",
-        options=("He cries", "He gets up", "He runs away"),
-        target={"choice": "B", "spans": [[1.5, 3.0], [20.0, 24.5]]},
-    ),
-    rewards=(("union_iou", 1.0), ("choice_accuracy", 1.0)),
-    main_metric="grounded_mIoU",
-    ask=_ask,
-    form="<answer>letter</answer><glue>[(start, end), ...]</glue>",
-    check=_check,
-    write=_write,
-    judge=_judge,
-    baselines=_baselines,
-)
+TASK = GroundedQA()

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from rewards import RewardFn
-from rewards.types import LETTERS, ChoiceTarget
-from rft.tasks.types import Row, Task, clip_problems, majority, option_lines, option_problems
+from rewards.targets.choice import LETTERS, ChoiceTarget
+from rft.tasks.types import Row, Task, majority, option_lines, option_problems
 
 
 class MultipleChoiceRow(Row):
@@ -19,47 +19,35 @@ class MultipleChoiceRow(Row):
         return len(self.options)
 
 
-def _ask(row: MultipleChoiceRow, _target: ChoiceTarget) -> str:
-    return f"{row.question.strip()}\n{option_lines(row.options)}\nGive the letter of the right option."
-
-
-def _check(row: MultipleChoiceRow, target: ChoiceTarget) -> list[str]:
-    return clip_problems(row, {}) + option_problems(row.options, target.choice)
-
-
-def _write(target: ChoiceTarget) -> str:
-    return f"<answer>{target.choice}</answer>"
-
-
-def _judge(completion: str, target: ChoiceTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
-    return {"accuracy": rewards["choice_accuracy"](completion, target).value}
-
-
-def _baselines(
-    train: Sequence[ChoiceTarget], rows: Sequence[tuple[ChoiceTarget, float | None]]
-) -> dict[str, list[str]]:
-    letter = majority([target.choice for target in train or [target for target, _ in rows]])
-    return {"majority": [_write(ChoiceTarget(letter))] * len(rows)} if letter else {}
-
-
-MULTIPLE_CHOICE = Task(
-    name="multiple_choice",
-    row_type=MultipleChoiceRow,
-    target_type=ChoiceTarget,
-    example=MultipleChoiceRow(
+class MultipleChoice(Task):
+    name = "multiple_choice"
+    row_type = MultipleChoiceRow
+    target_type = ChoiceTarget
+    example = MultipleChoiceRow(
         id="example",
         task="multiple_choice",
         video="garden.mp4",
         question="What does the boy do after he falls?",
         options=("He cries", "He gets up", "He runs away"),
         target={"choice": "B"},
-    ),
-    rewards=(("choice_accuracy", 1.0),),
-    main_metric="accuracy",
-    ask=_ask,
-    form="<answer>letter</answer>",
-    check=_check,
-    write=_write,
-    judge=_judge,
-    baselines=_baselines,
-)
+    )
+    rewards = (("choice_accuracy", 1.0),)
+    main_metric = "accuracy"
+
+    def question(self, row: MultipleChoiceRow, target: ChoiceTarget) -> str:
+        return f"{row.question.strip()}\n{option_lines(row.options)}\nGive the letter of the right option."
+
+    def row_problems(self, row: MultipleChoiceRow, target: ChoiceTarget) -> list[str]:
+        return option_problems(row.options, target.choice)
+
+    def metrics(self, completion: str, target: ChoiceTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+        return {"accuracy": rewards["choice_accuracy"](completion, target).value}
+
+    def baselines(
+        self, train: Sequence[ChoiceTarget], rows: Sequence[tuple[ChoiceTarget, float | None]]
+    ) -> dict[str, list[str]]:
+        letter = majority([target.choice for target in train or [target for target, _ in rows]])
+        return {"majority": [ChoiceTarget(letter).written()] * len(rows)} if letter else {}
+
+
+TASK = MultipleChoice()

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from rewards import RewardFn
 from rewards.label import label_words
-from rewards.types import LabelTarget
-from rft.tasks.types import Row, Task, clip_problems, majority
+from rewards.targets.label import LabelTarget
+from rft.tasks.types import Row, Task, majority
 
 
 class QualityRow(Row):
@@ -21,53 +21,44 @@ class QualityRow(Row):
         return len(self.labels)
 
 
-def _ask(row: QualityRow, _target: LabelTarget) -> str:
-    return f"{row.question.strip()}\nAnswer with one of these labels: {', '.join(row.labels)}."
-
-
-def _check(row: QualityRow, target: LabelTarget) -> list[str]:
-    problems = clip_problems(row, {})
-    words = [label_words(label) for label in row.labels]
-    if () in words:
-        problems.append(f"labels: {row.labels[words.index(())]!r} holds no words")
-    elif len(set(words)) < len(words):
-        problems.append(f"labels: two of {', '.join(row.labels)} are the same but for capitals, blanks or punctuation")
-    if label_words(target.label) not in words:
-        problems.append(f"label: {target.label!r} is not among the labels {', '.join(row.labels)}")
-    return problems
-
-
-def _write(target: LabelTarget) -> str:
-    return f"<answer>{target.label}</answer>"
-
-
-def _judge(completion: str, target: LabelTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
-    return {"accuracy": rewards["label_match"](completion, target).value}
-
-
-def _baselines(train: Sequence[LabelTarget], rows: Sequence[tuple[LabelTarget, float | None]]) -> dict[str, list[str]]:
-    label = majority([target.label for target in train or [target for target, _ in rows]])
-    return {"majority": [_write(LabelTarget(label))] * len(rows)} if label else {}
-
-
-QUALITY = Task(
-    name="quality",
-    row_type=QualityRow,
-    target_type=LabelTarget,
-    example=QualityRow(
+class Quality(Task):
+    name = "quality"
+    row_type = QualityRow
+    target_type = LabelTarget
+    example = QualityRow(
         id="example",
         task="quality",
         video="garden.mp4",
         question="Judge the quality of this video: how it looks, and how well it was recorded.",
         labels=("low quality", "high quality"),
         target={"label": "high quality"},
-    ),
-    rewards=(("label_match", 1.0),),
-    main_metric="accuracy",
-    ask=_ask,
-    form="<answer>label</answer>",
-    check=_check,
-    write=_write,
-    judge=_judge,
-    baselines=_baselines,
-)
+    )
+    rewards = (("label_match", 1.0),)
+    main_metric = "accuracy"
+
+    def question(self, row: QualityRow, target: LabelTarget) -> str:
+        return f"{row.question.strip()}\nAnswer with one of these labels: {', '.join(row.labels)}."
+
+    def row_problems(self, row: QualityRow, target: LabelTarget) -> list[str]:
+        problems = []
+        words = [label_words(label) for label in row.labels]
+        if () in words:
+            problems.append(f"labels: {row.labels[words.index(())]!r} holds no words")
+        elif len(set(words)) < len(words):
+            same = ", ".join(row.labels)
+            problems.append(f"labels: two of {same} are the same but for capitals, blanks or punctuation")
+        if label_words(target.label) not in words:
+            problems.append(f"label: {target.label!r} is not among the labels {', '.join(row.labels)}")
+        return problems
+
+    def metrics(self, completion: str, target: LabelTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+        return {"accuracy": rewards["label_match"](completion, target).value}
+
+    def baselines(
+        self, train: Sequence[LabelTarget], rows: Sequence[tuple[LabelTarget, float | None]]
+    ) -> dict[str, list[str]]:
+        label = majority([target.label for target in train or [target for target, _ in rows]])
+        return {"majority": [LabelTarget(label).written()] * len(rows)} if label else {}
+
+
+TASK = Quality()

@@ -1,22 +1,15 @@
 """What a task is: how its rows look, what the policy is asked, and how answers are measured."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Literal, Self
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewards import REWARDS, RewardFn
-from rewards.types import (
-    LETTERS,
-    TARGET_FORMS,
-    BoxesTarget,
-    GroundedChoiceTarget,
-    SpanTarget,
-    Target,
-    target_from_dict,
-)
+from rewards.targets import target_from_json
+from rewards.targets.choice import LETTERS
+from rewards.types import RowFacts, Target
 
 LATE_END_S = 1.55
 """How far a true span may end past its clip: published ends run past published lengths, by up to 1.5 s in
@@ -24,9 +17,6 @@ Charades-STA. More points at times in another unit or of another clip."""
 
 OF_CLIPS = ("start_s", "end_s", "source_fps", "duration_s")
 """Fields of a row that only a clip can have."""
-
-IN_TIME = (SpanTarget, GroundedChoiceTarget, BoxesTarget)
-"""Truths that lie in the time of a clip."""
 
 FORMS = ("think_format", "answer_format")
 """The format reward with a thought, and the one without; tasks name their other rewards themselves."""
@@ -56,7 +46,7 @@ class Row(BaseModel):
     duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Length of the whole file, where known: times in the target are checked against it."""
     target: dict[str, Any]
-    """The truth: {"span": ..}, {"choice": ..}, {"boxes": ..} and so on, see rewards.types.TARGET_FORMS."""
+    """The ground truth: {"span": ..}, {"choice": ..}, {"boxes": ..} and so on, see rewards/targets/."""
     dataset: str | None = None
     """Published set and split the row is from, such as "charades_sta/test"; evaluation tells them apart."""
     demonstration: str | None = None
@@ -95,64 +85,80 @@ class Row(BaseModel):
         return None
 
 
-BaselineFn = Callable[[Sequence[Any], Sequence[tuple[Any, float | None]]], dict[str, list[str]]]
+class Task(ABC):
+    """One kind of question: how its rows look, what the policy is asked, how answers are measured.
 
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One kind of question. The callables take the row or target of this task's own type."""
-
-    name: str
-    row_type: type[Row]
-    target_type: type
-    example: Row
-    rewards: tuple[tuple[str, float], ...]
-    """(reward name, weight), without the format rewards."""
-    main_metric: str
-    ask: Callable[[Any, Any], str]
-    """(row, target) -> the question, and in which unit to answer."""
-    form: str
-    """The tags after the thought, with words where the answer goes."""
-    check: Callable[[Any, Any], list[str]]
-    """(row, target) -> what is wrong with the target given the row."""
-    write: Callable[[Any], str]
-    """target -> the tags after the thought, filled in."""
-    judge: Callable[[str, Any, Mapping[str, RewardFn]], dict[str, float]]
-    """(completion, target, rewards by name) -> metric values of this sample, in [0, 1]; the rewards do the reading."""
-    baselines: BaselineFn
-    """(train targets, [(target, clip seconds or None)]) -> blind completions by baseline name, one per held-out row.
-
-    A baseline that needs lengths or training targets which are not there is left out; without training targets
-    "majority" is the most frequent true answer of the rows themselves, more than any constant answer can reach.
+    Each task is a subclass in one file of rft/tasks/, which holds an instance of it as TASK. `row` and `target` are of
+    the task's own types, `row_type` and `target_type`. What the target knows itself, such as its JSON form and the
+    form of its answer, is no part of the task.
     """
+
+    name: ClassVar[str]
+    """As rows and recipes write it: "temporal_grounding"."""
+    row_type: ClassVar[type[Row]]
+    target_type: ClassVar[type[Target]]
+    example: ClassVar[Row]
+    """A whole row: `rft check` asks every reward of the task to like its answer."""
+    rewards: ClassVar[tuple[tuple[str, float], ...]]
+    """(reward name, weight), without the format rewards."""
+    main_metric: ClassVar[str]
+    """One of the names that `metrics` gives."""
+
+    @abstractmethod
+    def question(self, row: Any, target: Any) -> str:
+        """The question, and in which unit to answer; `prompt_text` adds in which tags."""
+
+    @abstractmethod
+    def metrics(self, completion: str, target: Any, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+        """Metric name -> value of this completion, in [0, 1]. `rewards`: by name; they do the parsing."""
+
+    def row_problems(self, row: Any, target: Any) -> list[str]:
+        """What is wrong with a row beside the limits of its clip, and what to do."""
+        return []
+
+    def baselines(self, train: Sequence[Any], rows: Sequence[tuple[Any, float | None]]) -> dict[str, list[str]]:
+        """Baseline name -> one completion per held-out row, written without a look at its clip.
+
+        `train`: training targets. `rows`: each held-out row's target and the length of its clip in seconds or None.
+        A baseline that needs lengths or training targets which are not there is left out; without training targets
+        "majority" is the most frequent target of the rows themselves, more than any constant answer can reach.
+        """
+        return {}
 
     def prompt_text(self, row: Row, think: bool) -> str:
         """What the policy is asked, without the video."""
-        return self.asked(row, self.target(row), think)
+        return self.prompt_about(row, self.target(row), think)
 
-    def asked(self, row: Row, target: Target, think: bool) -> str:
-        """As `prompt_text`, of a row of another task that has this task's question too."""
+    def prompt_about(self, row: Row, target: Target, think: bool) -> str:
+        """Like `prompt_text`, for a row of any task that has what this task's question needs."""
         how = (
             "Think first, then answer, in this form: <think>your thoughts</think>" if think else "Answer in this form: "
         )
-        return f"{self.ask(row, target)}\n{how}{self.form}"
+        return f"{self.question(row, target)}\n{how}{self.target_type.answer_form}"
+
+    def read_target(self, data: object, facts: RowFacts | None = None) -> Target:
+        """The target that a JSON object states. Raises ValueError with every problem and what to do."""
+        keys = set(data) if isinstance(data, Mapping) else set()
+        if keys and not any(keys == set(names) for names in self.target_type.json_keys):
+            raise ValueError(
+                f"has {', '.join(sorted(map(str, keys)))}, but {self.name} needs {self.target_type.json_form}"
+            )
+        return target_from_json(data, facts, self.target_type)
 
     def target(self, row: Row) -> Target:
-        """The truth of a row. Raises ValueError with every problem and what to do."""
-        target = target_from_dict(row.target, row.clip_s, row.num_options)
-        if type(target) is not self.target_type:
-            keys = ", ".join(row.target)
-            raise ValueError(f"target has {keys}, but {self.name} needs {TARGET_FORMS[self.target_type]}")
-        problems = self.check(row, target)
-        if row.video is None and isinstance(target, IN_TIME):
+        """The target of a row, checked against the row. Raises ValueError with every problem and what to do."""
+        target = self.read_target(row.target, RowFacts(row.clip_s, row.num_options))
+        ends = {name: end for name, (_, end) in target.time_spans().items()}
+        problems = clip_problems(row, ends) + self.row_problems(row, target)
+        if row.video is None and (ends or target.frame_boxes()):
             problems.append(f"{', '.join(row.target)}: lies in the time of a video, but the row has none")
         if problems:
             raise ValueError("; ".join(problems))
         return target
 
-    def answer_text(self, target: Target, think: bool, thought: str = THOUGHT) -> str:
+    def target_completion(self, target: Target, think: bool, thought: str = THOUGHT) -> str:
         """The completion that states the target: full score from the task's rewards."""
-        return f"<think>{thought}</think>{self.write(target)}" if think else self.write(target)
+        return f"<think>{thought}</think>{target.written()}" if think else target.written()
 
     def default_rewards(self, think: bool) -> dict[str, float]:
         """Weight by reward name, the format reward included."""
@@ -161,16 +167,10 @@ class Task:
     def measure(self, completion: str, target: Target, rewards: Mapping[str, RewardFn] = REWARDS) -> dict[str, float]:
         """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions.
 
-        `rewards`: by whose reading of the completion.
+        `rewards`: those of the parser that reads the completion.
         """
         well_formed = max(rewards[form](completion, target).value for form in FORMS)
-        return {**self.judge(completion, target, rewards), "well_formed": well_formed}
-
-
-def write_number(value: float) -> str:
-    """All decimals of a number and no exponent, so that what is read back is the same float."""
-    # Published spans hold -0.0, which spans cannot be read back with; adding 0.0 takes the sign away.
-    return f"{Decimal(repr(float(value) + 0.0)):f}"
+        return {**self.metrics(completion, target, rewards), "well_formed": well_formed}
 
 
 def recalls(iou: float) -> dict[str, float]:

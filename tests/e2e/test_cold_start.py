@@ -8,7 +8,7 @@ import torch
 from PIL import Image as Picture
 from transformers import AutoModelForImageTextToText, get_scheduler
 
-from rewards.types import ChoiceTarget
+from rewards.targets.choice import ChoiceTarget
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache

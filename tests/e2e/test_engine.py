@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.actors.rollout import engine_environment
 from rft.data.video import ClipCache
 from rft.recipe import Recipe

@@ -16,7 +16,7 @@ from family_policies import build_qwen3_policy
 from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 
-from rewards.types import ChoiceTarget
+from rewards.targets.choice import ChoiceTarget
 from rft.actors.rollout import engine_environment
 from rft.data.feature_store import FeatureFolder, features_in
 from rft.data.processor import PromptProcessor

@@ -16,7 +16,8 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from rewards.types import BoxesTarget, SpanTarget
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.span import SpanTarget
 from rft.actors.cluster import cluster
 from rft.actors.rollout import start_pool
 from rft.data.processor import PromptProcessor

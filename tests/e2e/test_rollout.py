@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.actors.cluster import cluster
 from rft.actors.rollout import start_pool
 from rft.data.processor import PromptProcessor

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.data.frames import Frames
 from rft.data.processor import PromptProcessor
 from rft.learner.attention import GroupShape, Packing, packed_attention

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rewards.caption import event_recall, sentences
 from rewards.judge import JudgeError
-from rewards.types import CaptionTarget
+from rewards.targets.caption import CaptionTarget
 from rft.scoring.reward_worker import RewardWorker
 
 EVENTS = CaptionTarget("", ("A boy runs across the grass", "He falls", "A woman helps him up"))

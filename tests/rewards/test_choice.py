@@ -1,7 +1,8 @@
 import pytest
 
 from rewards.choice import choice_accuracy
-from rewards.types import ChoiceTarget, GroundedChoiceTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
 
 
 @pytest.mark.parametrize("target", [ChoiceTarget("C"), GroundedChoiceTarget("C", ((1, 2),))])

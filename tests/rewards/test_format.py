@@ -1,7 +1,12 @@
 import pytest
 
 from rewards.format import answer_format, think_format
-from rewards.types import BoxesTarget, CaptionTarget, ChoiceTarget, GroundedChoiceTarget, LabelTarget, SpanTarget
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.caption import CaptionTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.label import LabelTarget
+from rewards.targets.span import SpanTarget
 
 SPAN = SpanTarget(1, 2)
 GROUNDED = GroundedChoiceTarget("B", ((1, 2),))

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.grounding import at_most_spans, endpoint_iou, generalised_iou, temporal_iou, union_iou
-from rewards.types import GroundedChoiceTarget, SpanTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.span import SpanTarget
 
 TRUTH = SpanTarget(10.0, 20.0, 40.0)
 TIMES = st.floats(0, 100)

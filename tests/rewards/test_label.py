@@ -1,7 +1,7 @@
 import pytest
 
 from rewards.label import label_match
-from rewards.types import LabelTarget
+from rewards.targets.label import LabelTarget
 
 
 @pytest.mark.parametrize(

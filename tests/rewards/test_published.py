@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from rewards import PUBLISHED, PUBLISHED_EVAL, REWARDS, accepted_targets, rewards_of
 from rewards.published_parsing import first_block, last_block
-from rewards.types import BoxesTarget, CaptionTarget, ChoiceTarget, GroundedChoiceTarget, LabelTarget, SpanTarget
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.caption import CaptionTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.label import LabelTarget
+from rewards.targets.span import SpanTarget
 
 SPAN = SpanTarget(2, 4, duration_s=30)
 GROUNDED = GroundedChoiceTarget("C", ((1.0, 2.0), (4.0, 6.0)), duration_s=30)

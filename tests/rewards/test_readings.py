@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from rewards import PUBLISHED, PUBLISHED_EVAL, REWARDS
-from rewards.types import BoxesTarget, ChoiceTarget, GroundedChoiceTarget, LabelTarget, SpanTarget, Target
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.label import LabelTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Target
 
 PAGE = Path(__file__).parents[2] / "docs" / "readings.md"
 READINGS = {"as published": PUBLISHED, "corrected": REWARDS, "training": PUBLISHED, "evaluation": PUBLISHED_EVAL}

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from rewards import PUBLISHED, PUBLISHED_EVAL, REWARDS, accepted_targets
 from rewards.parsing import parse_boxes, parse_choice, parse_span, parse_spans
-from rewards.types import (
-    BoxesTarget,
-    CaptionTarget,
-    ChoiceTarget,
-    GroundedChoiceTarget,
-    LabelTarget,
-    Score,
-    SpanTarget,
-)
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.caption import CaptionTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.label import LabelTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Score
 
 TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "glue") for slash in ("", "/")]
 TIMES = ["1", "2.5", ".5", "3.", "-1", "1e5", "0:02", "1:02:03", "9" * 400, "\u0661", "s", "seconds", " to ", " and "]

@@ -1,7 +1,7 @@
 import pytest
 
+from rewards.targets.boxes import BoxesTarget
 from rewards.tracking import leaves_the_frame, mean_box_iou
-from rewards.types import BoxesTarget
 
 TARGET = BoxesTarget(((0, 0, 0.5, 0.5), (0.1, 0, 0.6, 0.5), (0.5, 0.5, 1, 1)))
 START, SECOND, THIRD = "[0, 0, 0.5, 0.5]", "[0.1, 0, 0.6, 0.5]", "[0.5, 0.5, 1, 1]"

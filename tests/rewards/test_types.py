@@ -1,6 +1,10 @@
 import pytest
 
-from rewards.types import BoxesTarget, ChoiceTarget, GroundedChoiceTarget, SpanTarget, target_from_dict, target_to_dict
+from rewards.targets import target_from_json
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.span import SpanTarget
 
 
 @pytest.mark.parametrize(
@@ -13,8 +17,8 @@ from rewards.types import BoxesTarget, ChoiceTarget, GroundedChoiceTarget, SpanT
     ],
 )
 def test_targets_survive_json(data, target) -> None:
-    assert target_from_dict(data) == target
-    assert target_from_dict(target_to_dict(target)) == target
+    assert target_from_json(data) == target
+    assert target_from_json(target.to_json()) == target
 
 
 @pytest.mark.parametrize(
@@ -50,9 +54,9 @@ def test_targets_survive_json(data, target) -> None:
 )
 def test_bad_targets_are_explained(data, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        target_from_dict(data)
+        target_from_json(data)
 
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(ValueError, match=r"choice: .*spans\[0\]: .*spans\[1\]: "):
-        target_from_dict({"choice": "x", "spans": [[2, 1], [4, 3]]})
+        target_from_json({"choice": "x", "spans": [[2, 1], [4, 3]]})

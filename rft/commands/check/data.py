@@ -11,6 +11,7 @@ from rft.problems import Problem
 from rft.recipe import Recipe
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
+from rft.tasks.multiple_choice import MultipleChoiceRow
 from rft.tasks.types import Row
 from rft.types import VideoSampling
 
@@ -120,7 +121,7 @@ def _check_kinds(recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: l
         asked = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe, row.task)]
         refuse("scoring.order_bonus", asked, "show no video to shuffle. Take them out of data.train.")
     if recipe.eval.second_look is not None:
-        asked = [row for row in held_out if row.video is None and "choice" in row.target]
+        asked = [row for row in held_out if row.video is None and isinstance(row, MultipleChoiceRow)]
         refuse("eval.second_look", asked, "show no video to look at again. Take them out of data.eval.")
     trains_tower = learner.lora is None and not learner.freeze_vision
     text = [row for row in train if row.kind == "text"]

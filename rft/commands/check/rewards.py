@@ -77,7 +77,7 @@ def _fit(name: str, reward: RewardFn, part: RewardRecipe, task: Task) -> str:
 def _refusal(name: str, reward: RewardFn, part: RewardRecipe, task: Task, think: bool) -> tuple[str, str]:
     """How a reward refuses a task's own example answer, and what to do; both empty where it does not."""
     target = task.target(task.example)
-    answer = task.answer_text(target, think)
+    answer = task.target_completion(target, think)
     try:
         score = reward(answer, target, **part.args)
     except Exception as error:  # a reward is a user's code and its arguments are a user's values

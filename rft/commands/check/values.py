@@ -3,11 +3,11 @@
 import importlib.util
 from collections.abc import Iterator
 
-from rewards.types import BoxesTarget
 from rft.problems import Problem, near_name
 from rft.recipe import Recipe
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
+from rft.tasks.types import Task
 
 Finding = tuple[bool, str, str]
 """(is it wrong, key, message)"""
@@ -38,12 +38,16 @@ def _of_video_and_data(recipe: Recipe) -> Iterator[Finding]:
     )
     for name, asked in recipe.tasks.items():
         yield (
-            asked.frames != "sampled" and name in TASKS and TASKS[name].target_type is not BoxesTarget,
+            asked.frames != "sampled" and name in TASKS and not _has_boxes(TASKS[name]),
             f"tasks.{name}.frames",
             f"{asked.frames} goes by boxes, but {name} answers with none. Set it to sampled.",
         )
     yield (not recipe.data.train, "data.train", "names no file. Name at least one JSONL file of rows.")
     yield (not recipe.tasks, "tasks", f"names no task.{near_name('', TASKS)}")
+
+
+def _has_boxes(task: Task) -> bool:
+    return bool(task.target(task.example).frame_boxes())
 
 
 def _of_training(recipe: Recipe) -> Iterator[Finding]:

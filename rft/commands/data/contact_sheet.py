@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rewards.types import BoxesTarget, Target
+from rewards.types import Target
 from rft import types
-from rft.commands.data.inspect import spans_of
 from rft.data.frames import ClipError, Frames
 from rft.data.video import decode
 from rft.errors import DataError
@@ -78,7 +77,7 @@ def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
     """The panel of one row: what it says, its frames or image, and when or where the truth lies."""
     if frames is None:
         return _panel(_heading(row, target), 0)
-    spans = spans_of(target)
+    spans, boxes = tuple(target.time_spans().values()), target.frame_boxes()
     pictures = [Image.fromarray(np.asarray(pixels)) for pixels in frames.pixels]
     width = min(WIDTH // len(pictures), WIDTH // 4)
     height = round(pictures[0].height * width / pictures[0].width)
@@ -90,8 +89,8 @@ def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
         panel.paste(picture.resize((width - 4, height)), (left, top))
         if any(start <= time_s <= end for start, end in spans):
             draw.rectangle((left, top, left + width - 5, top + height - 1), outline=TRUE, width=4)
-        if isinstance(target, BoxesTarget) and i < len(target.boxes):
-            x0, y0, x1, y1 = target.boxes[i]
+        if i < len(boxes):
+            x0, y0, x1, y1 = boxes[i]
             edges = (x0 * (width - 5), y0 * (height - 1), x1 * (width - 5), y1 * (height - 1))
             draw.rectangle((left + edges[0], top + edges[1], left + edges[2], top + edges[3]), outline=BOX, width=3)
         if row.video is not None:
@@ -120,7 +119,7 @@ def _frames(row: Row, target: Target) -> Frames | None:
         return decode(types.Image(Path(row.image), 28 * 28, 4 * FRAME_PIXELS))
     if row.video is None:
         return None
-    boxes = len(target.boxes) if isinstance(target, BoxesTarget) else None
+    num_boxes = len(target.frame_boxes()) or None
     # A rate that no clip has: the number of frames alone decides.
     sampling = VideoSampling(
         fps=1000.0,
@@ -128,8 +127,8 @@ def _frames(row: Row, target: Target) -> Frames | None:
         max_frames=MAX_FRAMES,
         min_pixels=28 * 28,
         max_pixels=FRAME_PIXELS,
-        total_pixels=FRAME_PIXELS * (boxes or MAX_FRAMES),
-        num_frames=boxes,
+        total_pixels=FRAME_PIXELS * (num_boxes or MAX_FRAMES),
+        num_frames=num_boxes,
         pick="start_then_even" if (row.dataset or "").startswith("got10k/") else "even",
     )
     return decode(Video(Path(row.video), sampling, row.start_s, row.end_s, row.source_fps))
@@ -139,7 +138,8 @@ def _heading(row: Row, target: Target) -> list[str]:
     asked = " ".join(
         str(getattr(row, key)) for key in ("query", "object", "question", "options") if getattr(row, key, None)
     )
-    truth = f"{len(target.boxes)} boxes" if isinstance(target, BoxesTarget) else TASKS[row.task].write(target)
+    boxes = target.frame_boxes()
+    truth = f"{len(boxes)} boxes" if boxes else target.written()
     length = "" if row.clip_s is None else f", {row.clip_s:g} s"
     return [f"{row.id} ({row.task}{length})", *textwrap.wrap(asked, 150)[:3], *textwrap.wrap(truth, 150)[:2]]
 

@@ -6,16 +6,6 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 
-from rewards.types import (
-    BoxesTarget,
-    CaptionTarget,
-    ChoiceTarget,
-    GroundedChoiceTarget,
-    LabelTarget,
-    Span,
-    SpanTarget,
-    Target,
-)
 from rft.data.dataset import missing_files, read_rows
 from rft.tables import TextTable, plain
 from rft.tasks import TASKS
@@ -75,13 +65,6 @@ def _all_there(rows: Sequence[Row]) -> str:
     return f"All {there} are there." if there else "No row shows a video or an image."
 
 
-def spans_of(target: Target) -> tuple[Span, ...]:
-    """The true spans of a target; () for those that hold none."""
-    if isinstance(target, SpanTarget):
-        return ((target.start_s, target.end_s),)
-    return target.spans if isinstance(target, GroundedChoiceTarget) else ()
-
-
 def _counts(rows: Sequence[Row]) -> TextTable:
     kinds = Counter((row.dataset or "-", row.task) for row in rows)
     has_others = any(row.video is None for row in rows)
@@ -122,16 +105,10 @@ def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
 def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
     clips = [row.clip_s for row in rows if row.clip_s is not None]
     targets = [(TASKS[row.task].target(row), row.clip_s) for row in rows]
-    events = [end - start for target, _ in targets for start, end in spans_of(target)]
-    shares = [
-        (end - start) / clip_s for target, clip_s in targets if clip_s is not None for start, end in spans_of(target)
-    ]
-    areas = [
-        (x1 - x0) * (y1 - y0)
-        for target, _ in targets
-        if isinstance(target, BoxesTarget)
-        for x0, y0, x1, y1 in target.boxes
-    ]
+    spans = [(end - start, clip_s) for target, clip_s in targets for start, end in target.time_spans().values()]
+    events = [length for length, _ in spans]
+    shares = [length / clip_s for length, clip_s in spans if clip_s is not None]
+    areas = [(x1 - x0) * (y1 - y0) for target, _ in targets for x0, y0, x1, y1 in target.frame_boxes()]
     measured = (
         ("length of each row's clip (s)", clips),
         ("true span (s)", events),
@@ -143,15 +120,6 @@ def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
 
 def _answers(name: str, rows: Sequence[Row]) -> list[str]:
     """How often each letter or label is the truth, and how many captions have events."""
-    targets = [TASKS[row.task].target(row) for row in rows]
-    words = [
-        target.choice
-        if isinstance(target, ChoiceTarget | GroundedChoiceTarget)
-        else target.label
-        if isinstance(target, LabelTarget)
-        else f"{len(target.events)} events"
-        for target in targets
-        if isinstance(target, ChoiceTarget | GroundedChoiceTarget | LabelTarget | CaptionTarget)
-    ]
-    counts = sorted(Counter(words).items())
+    categories = [TASKS[row.task].target(row).category() for row in rows]
+    counts = sorted(Counter(category for category in categories if category is not None).items())
     return [f"{name}: truths\n" + "\n".join(f"{word} {count:,}" for word, count in counts)] if counts else []

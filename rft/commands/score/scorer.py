@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from rewards.judge import JudgeError
-from rewards.types import TARGET_FORMS, Score, Target, fault_of, target_from_dict
+from rewards.types import RowFacts, Score, Target, fault_of
 from rft.commands.score.reward_choice import RewardChoice, is_file, score_names
 from rft.commands.score.rows import Row, Stored
 from rft.commands.score.tally import Tally
@@ -99,12 +99,8 @@ class Scorer:
         if known != (task, data, duration_s):
             target = None
             try:
-                target = target_from_dict({} if data is None else data, duration_s)
-                if type(target) is not TASKS[task].target_type:
-                    form = TARGET_FORMS[TASKS[task].target_type]
-                    problems.append(f"target: has {', '.join(row['target'])}, but {task} needs {form}")
-                else:
-                    self._latest = ((task, data, duration_s), target)
+                target = TASKS[task].read_target({} if data is None else data, RowFacts(duration_s))
+                self._latest = ((task, data, duration_s), target)
             except ValueError as error:
                 problems.append(f"target: {error}")
         if self._needs_tokens and type(row.get("num_tokens")) is not int:

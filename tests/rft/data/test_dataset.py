@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.data.dataset import PromptOrder, missing_files, read_rows, to_prompt
 from rft.data.frames import ClipError, Frames
 from rft.errors import DataError
@@ -52,13 +52,13 @@ def test_rows_are_typed_and_their_videos_resolved(tmp_path: Path) -> None:
         ("[1, 2]", "rows.jsonl:1: a row is a JSON object, not list"),
         ('{"id": "a", "id": "b"}', "rows.jsonl:1: key 'id' is written twice"),
         ('{"id": "a", "task": NaN}', "rows.jsonl:1: NaN is not a number JSON allows"),
-        ({"id": "a"}, "rows.jsonl:1: task: missing. The recipe has temporal_grounding"),
+        ({"id": "a"}, "rows.jsonl:1: task: missing. The recipe has caption, "),
         (grounding(task="temporal_groundin"), "unknown task 'temporal_groundin'. Did you mean 'temporal_grounding'?"),
         (grounding(task=["x"]), "rows.jsonl:1: task: unknown task ['x']"),
         (grounding(qeury="x"), "rows.jsonl:1: qeury: unknown key. Did you mean 'query'?"),
         (grounding(query=None), "rows.jsonl:1: query: Input should be a valid string"),
         ({"id": "g", **GROUNDING}, "rows.jsonl:1: target: missing"),
-        (grounding(target={"choice": "A"}), "rows.jsonl:1: target: target has choice, but temporal_grounding needs"),
+        (grounding(target={"choice": "A"}), "rows.jsonl:1: target: has choice, but temporal_grounding needs"),
         (grounding(target={}), "rows.jsonl:1: target: "),
         (grounding(target={"span": [3, 2]}), "rows.jsonl:1: target: span: ends at 2.0 s, not after its start at 3.0 s"),
         (grounding(target={"span": [3, 10]}), "rows.jsonl:1: target: span ends at 10 s, outside the clip of 8 s"),

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.data.processor import PromptProcessor
 from rft.data.video import decode
 from rft.recipe import Recipe

@@ -9,7 +9,8 @@ from grey_clips import SAMPLING
 from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
-from rewards.types import ChoiceTarget, SpanTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.span import SpanTarget
 from rft.data.frames import Frames
 from rft.data.processor import FPS_NUDGE, PromptProcessor
 from rft.errors import DataError

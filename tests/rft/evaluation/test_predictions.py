@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rewards.types import GroundedChoiceTarget, SpanTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.span import SpanTarget
 from rft.cli import main
 from rft.data.dataset import read_rows
 from rft.errors import DataError
@@ -210,7 +211,7 @@ def test_every_task_can_be_measured_without_a_model(
     answers = [
         {
             "id": json.loads(line)["id"],
-            "completion": TASKS[name].answer_text(TASKS[name].target(TASKS[name].example), True),
+            "completion": TASKS[name].target_completion(TASKS[name].target(TASKS[name].example), True),
         }
         for line in data.read_text().splitlines()
     ]

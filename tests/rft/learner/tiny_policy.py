@@ -13,7 +13,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.data.frames import Frames
 from rft.data.processor import PromptInputs
 from rft.recipe import Recipe

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.types import ChoiceTarget, SpanTarget
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.span import SpanTarget
 from rft.data.dataset import PromptOrder
 from rft.data.frames import ClipError
 from rft.errors import ParityError

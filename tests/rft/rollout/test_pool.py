@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.types import ChoiceTarget
+from rewards.targets.choice import ChoiceTarget
 from rft.errors import Interrupted, RolloutError
 from rft.parity.compare import Reading
 from rft.recipe import RolloutRecipe

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.types import Score, SpanTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Score
 from rft.errors import CheckpointError
 from rft.files import read_records, write_records
 from rft.runs.rollout_files import read_rollouts, write_rollouts

@@ -9,7 +9,8 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-from rewards.types import ChoiceTarget, Score
+from rewards.targets.choice import ChoiceTarget
+from rewards.types import Score
 
 
 def fine(completion: str, target: ChoiceTarget, *, value: float = 0.5) -> Score:

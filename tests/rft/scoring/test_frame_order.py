@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from rewards.types import ChoiceTarget, SpanTarget, Target
+from rewards.targets.choice import ChoiceTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Target
 from rft.recipe import Recipe
 from rft.scoring.frame_order import SCORE_NAME, with_order_bonus
 from rft.scoring.group import score_group

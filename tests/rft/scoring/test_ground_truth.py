@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.algorithm.advantage import advantages, advantages_beside_truth
 from rft.recipe import GroundTruthRecipe, Recipe
 from rft.scoring.ground_truth import with_ground_truth

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from rewards import REWARDS
-from rewards.types import ChoiceTarget, Score
+from rewards.targets.choice import ChoiceTarget
+from rewards.types import Score
 from rft.errors import RewardError
 from rft.recipe import DataRecipe, Recipe
 from rft.scoring.group import overlong_penalty, score_group, solved, task_rewards, train_samples
@@ -198,7 +199,8 @@ def test_a_file_that_cannot_be_imported_is_named(worker: RewardWorker, tmp_path:
 
 SCRIPT = """
 import sys, threading, time
-from rewards.types import ChoiceTarget, Score
+from rewards.targets.choice import ChoiceTarget
+from rewards.types import Score
 from rft.scoring.reward_worker import RewardWorker, shared_worker
 
 def own(completion, target):

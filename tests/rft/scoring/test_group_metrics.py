@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.types import FAULTS, ChoiceTarget, Fault, Score
+from rewards.targets.choice import ChoiceTarget
+from rewards.types import FAULTS, Fault, Score
 from rft.scoring.group_metrics import group_metrics, join_metrics
 from rft.types import Completion, FinishReason, Group, Prompt, Rollout, Video, VideoSampling
 

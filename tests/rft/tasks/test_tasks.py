@@ -7,20 +7,17 @@ from pydantic import ValidationError
 
 from rewards import REWARDS, RewardFn, accepted_targets
 from rewards.published import PUBLISHED_EVAL
-from rewards.types import (
-    LETTERS,
-    BoxesTarget,
-    CaptionTarget,
-    ChoiceTarget,
-    GroundedChoiceTarget,
-    LabelTarget,
-    SpanTarget,
-    target_from_dict,
-)
-from rewards.types import target_to_dict as to_dict
+from rewards.targets import target_from_json
+from rewards.targets.boxes import BoxesTarget
+from rewards.targets.caption import CaptionTarget
+from rewards.targets.choice import LETTERS, ChoiceTarget
+from rewards.targets.grounded_choice import GroundedChoiceTarget
+from rewards.targets.label import LabelTarget
+from rewards.targets.span import SpanTarget
+from rewards.targets.values import write_number
 from rft.tasks import TASKS
 from rft.tasks.spans import best_constant_span, fractions_of_clip, true_share
-from rft.tasks.types import Task, option_lines, write_number
+from rft.tasks.types import Task, option_lines
 
 TIMES = st.floats(0, 1e6)
 SPANS = st.tuples(TIMES, TIMES).filter(lambda span: span[0] != span[1]).map(lambda span: (min(span), max(span)))
@@ -51,8 +48,8 @@ def row_of(name: str, **changes: Any) -> Any:
 @given(st.sampled_from(CASES).flatmap(lambda case: st.tuples(st.just(case), TARGETS[case[0].target_type])))
 def test_the_written_answer_earns_full_score_from_the_default_rewards(drawn) -> None:
     (task, think), target = drawn
-    assert target_from_dict(to_dict(target)) == target
-    text = task.answer_text(target, think)
+    assert target_from_json(target.to_json()) == target
+    text = task.target_completion(target, think)
     assert {name: REWARDS[name](text, target).value for name in task.default_rewards(think)} == dict.fromkeys(
         task.default_rewards(think), 1.0
     )
@@ -67,12 +64,12 @@ def test_task_parts_fit_together(task: Task, think: bool) -> None:
     assert task.main_metric in task.measure("", target)
     assert set(task.measure("", target).values()) == {0.0}
     for name in task.default_rewards(think):
-        assert task.target_type in accepted_targets(REWARDS[name])
+        assert issubclass(task.target_type, accepted_targets(REWARDS[name]))
     assert ("think_format" in task.default_rewards(think)) == think
     prompt = task.prompt_text(task.example, think)
     assert ("<think>" in prompt) == think
-    assert task.answer_text(target, think, "I see").startswith("<think>I see</think>" if think else "<answer>")
-    assert task.form in prompt
+    assert task.target_completion(target, think, "I see").startswith("<think>I see</think>" if think else "<answer>")
+    assert task.target_type.answer_form in prompt
     assert "<glue>" in prompt or task.name != "grounded_qa"
     assert prompt.isascii()
 
@@ -210,14 +207,14 @@ def test_an_answer_without_length_is_not_true() -> None:
 def test_metrics_of_tracking_with_and_without_the_start_box(rewards: dict[str, RewardFn]) -> None:
     start, moved, half = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0), (0.5, 0.5, 1.0, 0.8)
     target = BoxesTarget((start, moved, moved, moved))
-    answer = TASKS["tracking"].write(BoxesTarget((start, moved, half, start)))
+    answer = BoxesTarget((start, moved, half, start)).written()
     metrics = TASKS["tracking"].measure(answer, target, rewards)
     assert metrics["overlap"] == metrics["AO"] == pytest.approx((1 + 0.6 + 0) / 3)
     assert metrics["overlap_with_start"] == pytest.approx((1 + 1 + 0.6 + 0) / 4)
     assert (metrics["R@0.5"], metrics["R@0.7"]) == (1.0, 0.0)
     assert (metrics["R@0.5_with_start"], metrics["R@0.7_with_start"]) == (1.0, 0.0)
     assert (metrics["SR@0.5"], metrics["SR@0.75"]) == pytest.approx((2 / 3, 1 / 3))
-    only_start = TASKS["tracking"].measure(TASKS["tracking"].write(BoxesTarget((start,) * 4)), target, rewards)
+    only_start = TASKS["tracking"].measure(BoxesTarget((start,) * 4).written(), target, rewards)
     assert (only_start["overlap"], only_start["overlap_with_start"]) == (0.0, 0.25)
     assert set(TASKS["tracking"].measure("<answer>[]</answer>", target, rewards).values()) == {0.0}
 

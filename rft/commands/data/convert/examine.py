@@ -44,7 +44,6 @@ NOISE_S = 1e-6
 """Published lengths and ends differ by float noise that is no anomaly."""
 
 TEXTS = ("query", "question", "object", "options", "labels")
-TARGET_TEXTS = ("label", "text", "events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +121,11 @@ def _strip(fields: Mapping[str, Any], row_id: str, found: list[Anomaly]) -> dict
     stripped = {**fields, **{key: _stripped(fields[key]) for key in TEXTS if key in fields}}
     target = fields["target"]
     if isinstance(target, dict):
-        stripped["target"] = {key: _stripped(v) if key in TARGET_TEXTS else v for key, v in target.items()}
+        stripped["target"] = {key: _stripped(value) for key, value in target.items()}
     if stripped != fields:
         found.append(Anomaly("blanks", row_id))
-    truth = stripped["target"] if isinstance(target, dict) else {}
-    texts = {key: v for part in (stripped, truth) for key, v in part.items() if key in (*TEXTS, *TARGET_TEXTS)}
+    texts = {key: stripped[key] for key in TEXTS if key in stripped}
+    texts |= stripped["target"] if isinstance(target, dict) else {}
     found += [
         Anomaly("blank_text", row_id, key)
         for key, value in texts.items()

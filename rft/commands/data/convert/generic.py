@@ -2,27 +2,31 @@
 
 import csv
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from rewards.types import LETTERS
+from rewards.targets import TARGETS
+from rewards.targets.choice import LETTERS
+from rewards.targets.values import cell_texts
+from rewards.types import cell_json
 from rft.commands.data.convert.json_source import read_json_records
 from rft.commands.data.convert.types import Draft, Published, Request
 from rft.errors import DataError
 from rft.problems import NAMED_PROBLEMS, listed
 from rft.tasks import TASKS
 
-TARGET_KEYS = ("span", "spans", "boxes", "choice", "label", "text", "events")
+TARGET_KEYS = {key: kind for kind in TARGETS.values() for keys in kind.json_keys for key in keys}
+"""Key of a target's JSON form -> a kind of target that has it."""
+
 EDGE_KEYS = ("span_start", "span_end")
 """The two ends of a span, in columns of their own."""
 
 NUMBERS = ("start_s", "end_s", "duration_s", "source_fps", *EDGE_KEYS)
-LISTS = ("options", "labels", "events", "span", "spans", "boxes", "target")
-"""Written as JSON in a table; options, labels and events also as "one | two"."""
+LISTS = ("options", "labels")
+"""Written in a table as JSON or as "one | two"."""
 
 _RECORDS: TypeAdapter[tuple[dict[str, Any], ...]] = TypeAdapter(tuple[dict[str, Any], ...])
 
@@ -91,15 +95,13 @@ def _value(key: str, cell: Any) -> Any:
         if not isinstance(cell, int | float | str):
             raise ValueError(f"{str(cell)[:40]!r} is no number")
         return float(cell)
-    if not isinstance(cell, str):
-        return cell if key in LISTS else str(cell)
-    if key not in LISTS:
+    if isinstance(cell, list | dict) or (key in LISTS and not isinstance(cell, str)):
         return cell
-    if cell.lstrip().startswith(("[", "{")):
-        return json.loads(cell)
-    if key in ("options", "labels", "events"):
-        return [part.strip() for part in cell.split("|")]
-    raise ValueError(f"{cell[:40]!r} is not JSON, such as [1.5, 4.0]")
+    if key == "target":
+        return cell_json(str(cell))
+    if key in TARGET_KEYS:
+        return TARGET_KEYS[key].from_cell(key, str(cell))
+    return cell_texts(cell) if key in LISTS else str(cell)
 
 
 def _with_target(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from rewards import REWARDS
-from rewards.types import Score, SpanTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Score
 from rft.commands.check.check import Checked, check, check_file
 from rft.commands.check.prompt_length import visual_tokens
 from rft.commands.check.rewards import reward_notes, reward_problems
@@ -54,7 +55,7 @@ def test_a_good_recipe_has_no_problems_and_a_readable_plan(make: Callable[..., R
     assert plan["steps"] == f"4 x 4 prompts x 8 completions = 128 completions, {epochs:.2f} epochs"
     assert plan["run folder"] == "runs/mine, a checkpoint every 100 steps, seed 0"
     tasks = [value for what, value in checked.plan if what == "task"]
-    assert tasks[3] == "grounded_qa, think: union_iou 1, choice_accuracy 1, think_format 1; rows: 8 train"
+    assert tasks[1] == "grounded_qa, think: union_iou 1, choice_accuracy 1, think_format 1; rows: 8 train"
     assert checked.text().startswith("r.yaml: no problems\n")
 
 

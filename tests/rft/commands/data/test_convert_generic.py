@@ -76,7 +76,7 @@ def test_cells_that_cannot_be_read_are_told_all_at_once(tmp_path: Path) -> None:
     first, second, third = str(caught.value).splitlines()
     assert first.startswith(f"{path}:2: span: '1-2' is not JSON")
     assert second.startswith(f"{path}:3: duration_s: could not convert")
-    assert third.startswith(f"{path}:4: span: Expecting")
+    assert third.startswith(f"{path}:4: span: '[1, 2' is not JSON")
 
 
 def test_a_mapping_that_does_not_fit_is_told_all_at_once(tmp_path: Path) -> None:

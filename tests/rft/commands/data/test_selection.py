@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rewards.types import ChoiceTarget, Score
+from rewards.targets.choice import ChoiceTarget
+from rewards.types import Score
 from rft.cli import main
 from rft.commands.data.selection import Wanted, chosen, select, write_selection
 from rft.errors import DataError

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rewards.types import Score, SpanTarget
+from rewards.targets.span import SpanTarget
+from rewards.types import Score
 from rft.commands.report.curves import MAX_POINTS, Frame, svg_chart, thin
 from rft.commands.report.report import chart_of, evaluation, report
 from rft.commands.report.timeline import svg_timeline

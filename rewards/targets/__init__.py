@@ -1,0 +1,47 @@
+"""The kinds of target, one file each. A new file in this folder is found by itself."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from inspect import isabstract
+
+from rewards.targets.values import shown
+from rewards.types import RowFacts, Target
+
+
+def _kinds() -> dict[str, type[Target]]:
+    """The classes of this folder's modules that are kinds of target, by the module's name."""
+    kinds = {}
+    for module_info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{module_info.name}")
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, Target) and kind.__module__ == module.__name__:
+                assert not isabstract(kind), f"{module.__name__}: {kind.__name__} lacks {kind.__abstractmethods__}"
+                kinds[module_info.name] = kind
+    return kinds
+
+
+TARGETS: dict[str, type[Target]] = _kinds()
+"""Name of the file -> kind of target."""
+
+
+def target_from_json(data: object, facts: RowFacts | None = None, kind: type[Target] | None = None) -> Target:
+    """The target that a JSON object states, checked for order and range.
+
+    `kind`: the only kind that it may be; default: any of TARGETS, told apart by their keys. Raises ValueError naming
+    every problem.
+    """
+    kinds = tuple(TARGETS.values()) if kind is None else (kind,)
+    forms = "one of " * (len(kinds) > 1) + ", ".join(one.json_form for one in kinds)
+    if not isinstance(data, Mapping):
+        raise ValueError(f"target {shown(data)} is not an object; write {forms}")
+    keys = set(data)
+    fitting = next((one for one in kinds if any(keys == set(names) for names in one.json_keys)), None)
+    if fitting is None:
+        has = f"has the keys {', '.join(sorted(map(str, keys)))}" if keys else "is empty"
+        raise ValueError(f"target {has}; write {forms}")
+    problems: list[str] = []
+    target = fitting.from_json(data, facts or RowFacts(), problems)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return target

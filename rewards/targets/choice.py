@@ -1,0 +1,61 @@
+"""The letter of the right option."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from rewards.parsing import parse_choice
+from rewards.targets.values import shown
+from rewards.types import Fault, RowFacts, Target
+
+LETTERS = "ABCDEFG"
+"""The letters that options can have, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceTarget(Target):
+    """The letter of the right option, "A".."G": ChoiceTarget("C")."""
+
+    json_form = '{"choice": "C"}'
+    json_keys = (("choice",),)
+    answer_form = "<answer>letter</answer>"
+
+    choice: str
+    num_options: int | None = field(default=None, compare=False)
+    """Number of options, one of which is right, where known; told by the row, no part of the JSON form."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
+        return cls(read_choice(data["choice"], problems), facts.num_options)
+
+    @classmethod
+    def from_cell(cls, key: str, cell: str) -> object:
+        return cell
+
+    def to_json(self) -> dict[str, object]:
+        return {"choice": self.choice}
+
+    def written(self) -> str:
+        return f"<answer>{self.choice}</answer>"
+
+    def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
+        return choice_problem(answer)
+
+    def row_facts(self) -> RowFacts:
+        return RowFacts(num_options=self.num_options)
+
+    def category(self) -> str | None:
+        return self.choice
+
+
+def read_choice(value: object, problems: list[str]) -> str:
+    """One letter of LETTERS; "A" with the problem noted."""
+    if isinstance(value, str) and len(value) == 1 and value in LETTERS:
+        return value
+    problems.append(f"choice: {shown(value)} is not one letter of {LETTERS[0]}..{LETTERS[-1]}; write the letter alone")
+    return LETTERS[0]
+
+
+def choice_problem(answer: str) -> tuple[str, Fault] | None:
+    """Why an answer names no option, or None."""
+    return ("the answer is no option letter", "unreadable") if parse_choice(answer) is None else None

@@ -1,0 +1,54 @@
+"""The right one of a fixed set of labels."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from rewards.parsing import LONGEST_ANSWER
+from rewards.targets.values import read_text
+from rewards.types import Fault, RowFacts, Target
+
+_WORD = re.compile(r"[^\W_]")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTarget(Target):
+    """The right one of a fixed set of labels: LabelTarget("high quality")."""
+
+    json_form = '{"label": "high quality"}'
+    json_keys = (("label",),)
+    answer_form = "<answer>label</answer>"
+
+    label: str
+    num_options: int | None = field(default=None, compare=False)
+    """Number of labels in the set, where known; told by the row, no part of the JSON form."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
+        return cls(read_text("label", data["label"], problems), facts.num_options)
+
+    @classmethod
+    def from_cell(cls, key: str, cell: str) -> object:
+        return cell
+
+    def to_json(self) -> dict[str, object]:
+        return {"label": self.label}
+
+    def written(self) -> str:
+        return f"<answer>{self.label}</answer>"
+
+    def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
+        return words_problem(answer)
+
+    def row_facts(self) -> RowFacts:
+        return RowFacts(num_options=self.num_options)
+
+    def category(self) -> str | None:
+        return self.label
+
+
+def words_problem(answer: str) -> tuple[str, Fault] | None:
+    """Why an answer cannot be a text of words, or None."""
+    has_words = len(answer) <= LONGEST_ANSWER and _WORD.search(answer)
+    return None if has_words else ("the answer holds no words, or too many", "unreadable")
