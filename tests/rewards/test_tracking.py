@@ -1,7 +1,8 @@
 import pytest
 
+from rewards.published import evaluated_box_ious, evaluated_mean_box_iou
 from rewards.targets.boxes import BoxesTarget
-from rewards.tracking import leaves_the_frame, mean_box_iou
+from rewards.tracking import box_ious, leaves_the_frame, mean_box_iou
 
 TARGET = BoxesTarget(((0, 0, 0.5, 0.5), (0.1, 0, 0.6, 0.5), (0.5, 0.5, 1, 1)))
 START, SECOND, THIRD = "[0, 0, 0.5, 0.5]", "[0.1, 0, 0.6, 0.5]", "[0.5, 0.5, 1, 1]"
@@ -57,3 +58,14 @@ def test_any_coordinate_may_leave_the_frame() -> None:
     for i in range(4):
         for outside in (-0.1, 1.1):
             assert leaves_the_frame([(0, 0, 1, 1), [0.5] * i + [outside] + [0.5] * (3 - i)])
+
+
+@pytest.mark.parametrize(("read", "reward"), [(box_ious, mean_box_iou), (evaluated_box_ious, evaluated_mean_box_iou)])
+def test_the_mean_is_that_of_the_boxes(read, reward) -> None:
+    target = BoxesTarget(((0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0), (0.0, 0.0, 0.5, 0.5)))
+    completion = "<answer>[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 0.75], [0.5, 0.5, 1.0, 1.0]]</answer>"
+    assert read(completion, target) == (1.0, 0.5, 0.0)
+    assert reward(completion, target, skip_start=False).value == 0.5
+    assert reward(completion, target, skip_start=True).value == 0.25
+    for unreadable in ("", "<answer>[[0, 0, 1, 1]]</answer>", "<answer>no boxes</answer>"):
+        assert read(unreadable, target) == (0.0, 0.0, 0.0)

@@ -1,10 +1,11 @@
 import pytest
 
-from rewards.targets import target_from_json
+from rewards.targets import TARGETS, target_from_json
 from rewards.targets.boxes import BoxesTarget
 from rewards.targets.choice import ChoiceTarget
 from rewards.targets.grounded_choice import GroundedChoiceTarget
 from rewards.targets.span import SpanTarget
+from rewards.types import RowFacts
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,37 @@ def test_bad_targets_are_explained(data, message: str) -> None:
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(ValueError, match=r"choice: .*spans\[0\]: .*spans\[1\]: "):
         target_from_json({"choice": "x", "spans": [[2, 1], [4, 3]]})
+
+
+def test_every_kind_is_told_apart_by_its_keys() -> None:
+    forms = [frozenset(keys) for kind in TARGETS.values() for keys in kind.json_keys]
+    assert len(set(forms)) == len(forms)
+    assert set(TARGETS) == {"span", "choice", "grounded_choice", "boxes", "label", "caption"}
+
+
+def test_what_a_target_says_of_itself() -> None:
+    grounded = GroundedChoiceTarget("C", ((0.0, 1.5), (2.0, 3.0)), 9.0, 4)
+    assert grounded.written() == "<answer>C</answer><glue>[(0.0, 1.5), (2.0, 3.0)]</glue>"
+    assert grounded.time_spans() == {"spans[0]": (0.0, 1.5), "spans[1]": (2.0, 3.0)}
+    assert (grounded.category(), grounded.frame_boxes(), grounded.row_facts()) == ("C", (), RowFacts(9.0, 4))
+    assert grounded.with_duration(7.0).row_facts() == RowFacts(7.0, 4)
+    boxes = BoxesTarget(((0.0, 0.0, 1.0, 1.0), (0.0, 0.25, 0.5, 1.0)))
+    assert boxes.written() == "<answer>[[0.0, 0.0, 1.0, 1.0], [0.0, 0.25, 0.5, 1.0]]</answer>"
+    assert (boxes.category(), boxes.time_spans(), boxes.row_facts()) == (None, {}, RowFacts())
+    assert boxes.with_duration(7.0) is boxes
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "cell", "value"),
+    [
+        ("span", "span", "[1.5, 4]", [1.5, 4]),
+        ("choice", "choice", "[x]", "[x]"),
+        ("grounded_choice", "spans", "[[1, 2]]", [[1, 2]]),
+        ("label", "label", "7", "7"),
+        ("caption", "text", "A boy | a dog", "A boy | a dog"),
+        ("caption", "events", "A boy falls | he cries", ["A boy falls", "he cries"]),
+        ("caption", "events", '["A boy falls"]', ["A boy falls"]),
+    ],
+)
+def test_cells_of_a_table(kind: str, key: str, cell: str, value: object) -> None:
+    assert TARGETS[kind].from_cell(key, cell) == value

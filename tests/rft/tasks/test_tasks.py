@@ -21,7 +21,7 @@ from rft.tasks.types import Task, option_lines
 
 TIMES = st.floats(0, 1e6)
 SPANS = st.tuples(TIMES, TIMES).filter(lambda span: span[0] != span[1]).map(lambda span: (min(span), max(span)))
-UNITS = st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda edge: edge[0] != edge[1]).map(sorted)
+UNITS = st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda edge: abs(edge[0] - edge[1]) > 1e-9).map(sorted)
 BOXES = st.tuples(UNITS, UNITS).map(lambda xy: (xy[0][0], xy[1][0], xy[0][1], xy[1][1]))
 CHOICES = st.sampled_from(LETTERS)
 # Texts that rows are checked for: they hold a word, and no tags.
