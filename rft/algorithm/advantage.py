@@ -15,10 +15,10 @@ ANCHOR = 1.2
 """Advantage of an anchored ground truth over the best of its group, as TempSamp-R1 has it."""
 
 TRUTH_SCALE = 0.8
-"""Of the reward of a ground truth that is a member like the others, as TempSamp-R1 has it."""
+"""Factor on the reward of a ground truth that is a member of the group, as in TempSamp-R1."""
 
 DECAY = 0.98
-"""Of a task's running variance, per group with signal: it remembers about fifty."""
+"""Decay of a task's running variance per group with signal: it remembers about fifty groups."""
 
 AdvantageFn = Callable[[Sequence[float], float | None], tuple[float, ...]]
 """(rewards [G], the task's running standard deviation) -> [G]."""
@@ -55,7 +55,7 @@ ADVANTAGES: dict[str, AdvantageFn] = {
     "rloo": rloo,
     "per_task_running_std": per_task_running_std,
 }
-"""By the recipe's `advantage`."""
+"""Value of `algorithm.advantage` -> function."""
 
 
 def advantages(rewards: Sequence[float], name: str, task_std: float | None = None) -> tuple[float, ...]:

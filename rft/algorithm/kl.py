@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def k1(policy_logprobs: Tensor, other_logprobs: Tensor) -> Tensor:
-    """Without bias, of large variance, often negative; as a loss its mean gradient is 0."""
+    """Log-ratio: without bias, of large variance, often negative; as a loss its mean gradient is 0."""
     return policy_logprobs - other_logprobs
 
 
@@ -19,10 +19,10 @@ def k2(policy_logprobs: Tensor, other_logprobs: Tensor) -> Tensor:
 
 
 def k3(policy_logprobs: Tensor, other_logprobs: Tensor) -> Tensor:
-    """Without bias and never negative: what DeepSeekMath (arXiv:2402.03300) and TRL use."""
+    """Ratio - 1 - log-ratio: without bias and never negative. What DeepSeekMath (arXiv:2402.03300) and TRL use."""
     gap = other_logprobs - policy_logprobs
     return gap.exp() - 1 - gap
 
 
 KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
-"""By the recipe's `kl_estimator`."""
+"""Value of `algorithm.kl_estimator` -> estimator."""

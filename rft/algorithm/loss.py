@@ -39,7 +39,7 @@ class LossInputs:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Of the clipped ratio; -inf and inf where it is not clipped."""
+        """Lower and upper bound of the clipped ratio; -inf and inf where it is not clipped."""
         low, high = self.algorithm.epsilon, self.algorithm.epsilon_high
         high = low if high is None else high
         return -math.inf if low is None else 1 - low, math.inf if high is None else 1 + high

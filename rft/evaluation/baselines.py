@@ -43,7 +43,7 @@ class Baselines:
         return max(found.items(), key=lambda item: item[1].value) if found else None
 
     def only(self, baseline: str) -> "Baselines":
-        """That baseline alone."""
+        """The figures of one baseline."""
         kept = {
             name: {b: metrics for b, metrics in found.items() if b == baseline}
             for name, found in self.estimates.items()
@@ -60,7 +60,7 @@ def baselines(
 ) -> Baselines:
     """What answers that never look at the clip would score; `train_targets`: by task, to fit them on.
 
-    Answers are read leniently: they are written in the asked form, which every reading reads alike.
+    Scored with our parser only: the answers are well formed, so both parsers agree.
     """
     rows = sorted(zip(asked, durations, strict=True), key=lambda row: row[0].prompt_id)
     sets = row_sets(asked)

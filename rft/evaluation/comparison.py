@@ -72,7 +72,7 @@ class Comparison:
 
 
 def changes(before: EvalResult, after: EvalResult, name: str, mode: Mode) -> dict[str, Estimate]:
-    """Paired over rows. Raises ValueError where the two evaluations hold different rows of the set."""
+    """Mean changes, paired over rows. Raises ValueError where the two evaluations hold different rows of the set."""
     first, last = before.rows(name, mode), after.rows(name, mode)
     if not first or not last:
         return {}

@@ -90,7 +90,7 @@ class EvalResult:
 
     samples: tuple[Sample, ...]
     seed: int
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
     @property
     def sets(self) -> dict[str, RowSet]:

@@ -21,7 +21,7 @@ class PublishedSet:
 
     task: str
     num_rows: int
-    """Of the split that was measured."""
+    """Number of rows in the split that was measured."""
     results: tuple[PublishedResult, ...]
     remark: str
     """What to know before comparing."""
@@ -149,4 +149,4 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
     "got10k/val": _GOT10K,
     "vidtab_quality/test": _QUALITY,
 }
-"""By `dataset` of the rows."""
+"""`dataset` of the rows -> what is reported on it."""

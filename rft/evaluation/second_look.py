@@ -50,7 +50,7 @@ class TwoPass:
         self.num_questions = 0
         """Completions to prompts with options."""
         self.num_second_looks = 0
-        """Those whose answer comes from the second look."""
+        """Completions whose answer comes from the second look."""
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int

@@ -28,14 +28,14 @@ class Shape:
     start: tuple[float, float]
     end: tuple[float, float]
     visible_s: tuple[float, float]
-    """From when (included) to when (excluded) it is drawn."""
+    """Time at which it is drawn: from the first (included) to the second (excluded)."""
 
     @property
     def name(self) -> str:
         return f"{self.colour} {self.kind}"
 
     def centre(self, time_s: float) -> tuple[float, float]:
-        """Where it is at a time; before and after it is visible, where it appears and disappears."""
+        """Position at a time; before and after it is visible: where it appears and disappears."""
         begin, end = self.visible_s
         share = min(1.0, max(0.0, (time_s - begin) / (end - begin)))
         (x0, y0), (x1, y1) = self.start, self.end

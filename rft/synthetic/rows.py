@@ -23,19 +23,19 @@ class Sizes:
     """How many clips of each kind are drawn."""
 
     events: int
-    """One or two shapes that come and go: temporal grounding, multiple choice and grounded QA."""
+    """Clips of one or two shapes that come and go: temporal grounding, multiple choice and grounded QA."""
     journeys: int
-    """One shape that is there all the time: tracking."""
+    """Clips of one shape that is visible all the time: tracking."""
 
 
 TRAIN = Sizes(events=900, journeys=700)
 """Clips of the training rows; the cold start looks at the same clips."""
 
 HELD_OUT = Sizes(events=192, journeys=192)
-"""Of the validation rows, and again of the test rows."""
+"""Clips of the validation rows; as many again of the test rows."""
 
 DEMONSTRATIONS = {"temporal_grounding": 3, "multiple_choice": 3, "grounded_qa": 3, "tracking": 4}
-"""Per training clip, each about a shape and with an error drawn anew: the cold start sees hardly any twice."""
+"""Demonstrations per training clip, each of a shape and an error drawn anew: the cold start sees hardly any twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Clip:
     name: str
     scene: Scene
     tasks: tuple[str, ...]
-    """That can be asked about it."""
+    """Tasks that can be asked about the scene."""
 
 
 def write_dataset(

@@ -17,4 +17,4 @@ def _tasks() -> dict[str, Task]:
 
 
 TASKS: dict[str, Task] = _tasks()
-"""By name."""
+"""Name -> task."""

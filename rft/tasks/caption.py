@@ -10,7 +10,7 @@ from rewards.targets.caption import CaptionTarget
 from rft.tasks.types import Row, Task
 
 QUERY = "Describe what happens in the video, event by event, in the order of time."
-"""Asked where the row has no instruction of its own."""
+"""Question for rows without an instruction of their own."""
 
 
 class CaptionRow(Row):

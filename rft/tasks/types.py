@@ -94,7 +94,7 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    """As rows and recipes write it: "temporal_grounding"."""
+    """Name in rows and recipes, such as "temporal_grounding"."""
     row_type: ClassVar[type[Row]]
     target_type: ClassVar[type[Target]]
     example: ClassVar[Row]
@@ -102,7 +102,7 @@ class Task(ABC):
     rewards: ClassVar[tuple[tuple[str, float], ...]]
     """(reward name, weight), without the format rewards."""
     main_metric: ClassVar[str]
-    """One of the names that `metrics` gives."""
+    """Metric that stands for the task in tables: one of the names that `metrics` gives."""
 
     @abstractmethod
     def question(self, row: Any, target: Any) -> str:

@@ -31,7 +31,7 @@ class Checked:
     recipe: Recipe
     path: Path
     problems: tuple[Problem, ...]
-    """Of the recipe."""
+    """Problems of the recipe."""
     data_problems: tuple[str, ...]
     """Messages about data files, whole blocks of lines."""
     notes: tuple[str, ...]

@@ -9,7 +9,7 @@ LEAN_CHUNK = 2**26
 """Numbers that `rft.learner.optimizer` updates at one time where moments are offloaded or anything is in bfloat16."""
 
 LEAN_BYTES = 22
-"""For each, as measured: weight, gradient and moments in float32, the noise of rounding and the rounded value."""
+"""Bytes per number in the chunk, measured: weight, gradient and moments in float32, rounding noise, rounded value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,13 @@ class ModelShape:
 
     @property
     def layer_weights(self) -> int:
-        """Of the matrices of one text layer."""
+        """Weights in the matrices of one text layer."""
         attention = self.hidden * self.head_width * (2 * self.heads + 2 * self.kv_heads)
         return attention + 3 * self.hidden * self.mlp
 
     @property
     def block_weights(self) -> int:
-        """Of the matrices of one block of the tower."""
+        """Weights in the matrices of one block of the vision tower."""
         return 4 * self.tower_hidden**2 + self.tower_mlp_matrices * self.tower_hidden * self.tower_mlp
 
     @property
@@ -130,7 +130,7 @@ def update_flops(
 
 
 def prompt_flops(shape: ModelShape, group: GroupCost) -> float:
-    """Of an engine that reads the prompt of a group once."""
+    """Floating-point operations of an engine that prefills the prompt of a group once."""
     tokens = group.num_prompt_tokens
     seen = _causal(tokens)
     text = shape.layers * (2 * tokens * shape.layer_weights + 4 * seen * shape.heads * shape.head_width)
@@ -138,7 +138,7 @@ def prompt_flops(shape: ModelShape, group: GroupCost) -> float:
 
 
 def decode_bytes(shape: ModelShape, size: int, num_sequences: int, context: float) -> float:
-    """That an engine reads to write one token of each of `num_sequences`: weights once, keys and values of each.
+    """Bytes read to decode one token of each of `num_sequences` sequences: weights once, keys and values of each.
 
     `size`: bytes of a number. `context`: tokens that a sequence sees, on average.
     """
@@ -148,7 +148,7 @@ def decode_bytes(shape: ModelShape, size: int, num_sequences: int, context: floa
 
 
 def tower_flops(shape: ModelShape, grid: tuple[int, int, int], passes: float) -> float:
-    """Of the vision tower on one video, forward and backward (the pixels need no gradient)."""
+    """Operations of the vision tower on one video, forward and backward (the pixels need no gradient)."""
     pairs, rows, columns = grid
     patches, frame = pairs * rows * columns, rows * columns
     seen = patches * (
@@ -169,7 +169,7 @@ class Training:
     """What decides the memory of an update, beside model and groups."""
 
     compute_bytes: int
-    """Of a number in forward and backward: 2 or 4."""
+    """Bytes per number in forward and backward: 2 or 4."""
     train_text: bool = True
     """All weights of the language model; else low-rank adapters, which count for nothing here."""
     train_vision: bool = True
@@ -179,9 +179,9 @@ class Training:
     logprob_chunk: int = 1024
     num_ranks: int = 1
     master_bytes: int = 4
-    """Of a trained weight, and of its gradient."""
+    """Bytes per trained weight, and per number of its gradient."""
     moment_bytes: int = 4
-    """Of one of AdamW's two moments."""
+    """Bytes per number in each of AdamW's two moments."""
     offload: bool = False
     """The moments lie in CPU memory."""
 
@@ -210,7 +210,7 @@ def state_bytes(shape: ModelShape, training: Training) -> float:
 
 
 def host_bytes(shape: ModelShape, training: Training) -> float:
-    """Of the moments that a rank keeps in CPU memory."""
+    """Bytes of the moments that a rank keeps in CPU memory."""
     if not training.offload:
         return 0.0
     return 2.0 * training.moment_bytes * _trained_weights(shape, training) / training.num_ranks

@@ -26,11 +26,11 @@ class DataCheck:
     rows: dict[str, dict[str, int]]
     """Split (train, eval, cold_start) -> task -> number of rows."""
     clips: frozenset[tuple[VideoSampling, float | None]]
-    """Of what the engine is shown: the rule of frames, and the clip's length, None where a row does not tell it."""
+    """(rule of frames, length in seconds or None if the row has none) of every clip that the engine is shown."""
     has_images: bool
     """Whether the engine is shown images."""
     texts: frozenset[str]
-    """What its prompts say."""
+    """Texts of the engine's prompts."""
     problems: tuple[Problem, ...]
     blocks: tuple[str, ...]
     """Problems inside data files."""

@@ -36,7 +36,7 @@ class Work:
 
     @property
     def number_bytes(self) -> int:
-        """Of a number in the learner's forward and backward passes, and in the engines."""
+        """Bytes per number in the learner's forward and backward passes, and in the engines."""
         return BYTES[self.recipe.learner.dtype]
 
     @property
@@ -57,12 +57,12 @@ class Work:
 
     @property
     def group_tokens(self) -> int:
-        """That the learner computes for a group."""
+        """Tokens that the learner computes for a group."""
         prefix, lengths = self.group.num_prompt_tokens - 1, self.group.completion_lengths
         return (1 if self.packed else len(lengths)) * prefix + sum(lengths)
 
     def flops(self) -> float:
-        """Of the updates of a step, all ranks together."""
+        """Floating-point operations of the updates of a step, all ranks together."""
         algorithm, training = self.recipe.algorithm, self.training
         iteration = update_flops(
             self.shape,
@@ -77,7 +77,7 @@ class Work:
         return algorithm.num_iterations * iteration + forwards * forward
 
     def rank_bytes(self) -> float:
-        """Of a learning process at its peak, on its GPU."""
+        """Peak GPU memory of a learner rank, in bytes."""
         fit = max(1, self.recipe.learner.max_tokens_per_forward // self.group_tokens)
         groups = -(-self.recipe.prompts_per_step // self.recipe.algorithm.num_mini_batches)
         together = [self.group] * min(groups, fit)
@@ -106,7 +106,7 @@ class Work:
 
 
 def step_work(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) -> Work | None:
-    """None where the model's sizes are not at hand. The tokens are those of the longest prompt."""
+    """Work of a step, with the token counts of the longest prompt; None where the model's sizes are not known."""
     config = local_config(recipe.model)
     try:
         shape = ModelShape.from_config(config)
@@ -123,7 +123,7 @@ def step_work(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) ->
 def cost_lines(
     recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int, gpu_name: str | None = None
 ) -> list[tuple[str, str]]:
-    """For the plan of `rft check`, (what, value). `gpu_name`: of GPUS."""
+    """Lines of the plan of `rft check`: (what, value). `gpu_name`: a name in GPUS."""
     work = step_work(recipe, num_prompt_tokens, num_visual_tokens)
     if work is None:
         missing = f"{recipe.model} is no folder with the config.json of a Qwen-VL model. Set model to one"

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from rft.errors import RecipeError
 
 SHARE_OF_PEAK = 0.4
-"""Assumed of a GPU's arithmetic in a learner and in an engine that reads prompts."""
+"""Share of peak FLOP/s that is assumed in a learner, and in an engine during prefill."""
 
 SHARE_OF_BANDWIDTH = 0.6
-"""Assumed of a GPU's memory bandwidth in an engine that writes completions."""
+"""Share of peak memory bandwidth that is assumed in an engine during decoding."""
 
 HOST_BYTES_PER_S = 25e9
-"""Assumed between CPU and GPU, each way: PCIe 4.0 x16 has 32e9."""
+"""Bytes per second between CPU and GPU, each way, as assumed: PCIe 4.0 x16 has 32e9."""
 
 USABLE = 0.92
-"""Of a GPU's memory; the rest is for CUDA, libraries and what lies between tensors."""
+"""Usable share of a GPU's memory; the rest is for CUDA, libraries and fragmentation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Histogram:
 
 
 def histogram(title: str, values: Sequence[float]) -> Histogram:
-    """Of at least one value, none below 0, in at most 20 bins of a round width; the last also holds its upper edge."""
+    """At most 20 bins of a round width over one or more values >= 0; the last bin includes its upper edge."""
     largest = max(values)
     widths = (digit * 10.0**power for power in range(-6, 16) for digit in (1, 2, 5))
     width = next(width for width in widths if width * MOST_BINS >= largest)

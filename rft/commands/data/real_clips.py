@@ -14,7 +14,7 @@ from rft.errors import DataError
 
 BUNNY_FRAMES = "bigbuckbunny_frames"
 EVERY = 2
-"""Of the clip's frames, those that become a JPEG."""
+"""Frames of the clip per JPEG."""
 
 BIKES = {"video": "clips/bikes.mp4", "duration_s": 10.0}
 BUNNY = {"video": "clips/bigbuckbunny.mp4", "duration_s": 5.28}

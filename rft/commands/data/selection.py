@@ -27,9 +27,9 @@ class Wanted:
     """Which rows to keep."""
 
     least_difference: float = 0.0
-    """Between a row's best and worst answer, in its task's main metric."""
+    """Least difference between a row's best and worst answer, in its task's main metric."""
     number: int | None = None
-    """Of the rows kept, drawn from those that are left; None: all of them."""
+    """Number of rows to keep, drawn from those that are left; None: all of them."""
     around: float | None = None
     """Mean value of a row's answers that is likeliest to be drawn; None: all are as likely."""
     width: float = 0.2
@@ -45,7 +45,7 @@ class Selection:
     values: Mapping[str, tuple[float, ...]]
     """Row id -> value of each answer in the task's main metric."""
     kept: frozenset[str]
-    """Ids."""
+    """Ids of the kept rows."""
     num_failed: int
     """Completions that the engine did not finish: they tell nothing of the row."""
     num_other: int

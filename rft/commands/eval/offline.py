@@ -17,7 +17,7 @@ from rft.tasks import TASKS
 from rft.tasks.types import Row
 
 ALL = "all"
-"""In place of a baseline's name."""
+"""Name on the command line that stands for every baseline."""
 SHOWN_IDS = 5
 
 

@@ -25,7 +25,7 @@ class EvalRequest:
     """What of an evaluation's rows is measured, and where its completions go."""
 
     task: str | None = None
-    """None: all."""
+    """Task whose rows are measured; None: all."""
     shard: Shard = WHOLE
     output: Path | None = None
     """JSONL file for every completion with its values."""

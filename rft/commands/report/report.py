@@ -133,7 +133,7 @@ def seconds(summary: dict[str, Any]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells are escaped here."""
+    """An HTML table. Escapes the cells."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f'<td class="number">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
@@ -176,7 +176,7 @@ def chart_rank(chart: str) -> tuple[int, str]:
 
 
 def rollouts(run: RunDir) -> str:
-    """Per task: best, worst and random ones out of steps spread over the run."""
+    """The rollouts section: per task the best, worst and random rollouts of steps spread over the run."""
     files = sorted(run.rollouts.glob("step_*.jsonl.zst"))
     last = len(files) - 1
     chosen = sorted({round(i * last / (NUM_FILES - 1)) for i in range(NUM_FILES)}) if files else []

@@ -47,14 +47,14 @@ class Asked:
     """How to score, where it is not as the recipe says."""
 
     task: str | None = None
-    """Of all rows that name none; rows that name another are left out."""
+    """Task of the rows that name none; rows that name another are left out."""
     fidelity: Fidelity | None = None
     think: bool | None = None
-    """Which format reward."""
+    """Whether the format reward asks for a thought; None: as the recipe says."""
     rewards: tuple[str, ...] = ()
-    """NAME=WEIGHT."""
+    """Rewards as NAME=WEIGHT."""
     recipe: Path | None = None
-    """In place of the run's recipe, or of the tasks' own rewards."""
+    """Recipe to use in place of the run's recipe, or of the tasks' own rewards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def joined(row: Row, text: str, found: Row) -> str:
 
 
 def _recipe(source: Path, given: Path | None) -> Recipe:
-    """That of the run, or the given one, or none at all: then every task has its own rewards."""
+    """The recipe of the run, the given one, or an empty one: then every task has its own rewards."""
     path = given or (RunDir(source).recipe if source.is_dir() else None)
     if path is None:
         recipe = parse_recipe(NO_RECIPE, "rft score")

@@ -109,7 +109,7 @@ class Scorer:
         return None if problems else target
 
     def _scores(self, ready: Sequence[_Ready]) -> list[dict[str, Score]]:
-        """By reward, for each row; {} where the completion failed."""
+        """Reward name -> score, for each row; {} where the completion failed."""
         scores: list[dict[str, Score]] = [{} for _ in ready]
         for task in dict.fromkeys(task for _, task, _ in ready):
             judged = [

@@ -46,7 +46,7 @@ class Tally:
         fault: Fault | None,
         problem: str,
     ) -> None:
-        """One more; `problem`: why an update would leave it out."""
+        """Count one more completion; `problem`: why an update would leave it out."""
         self._totals.append(reward)
         for name, score in scores.items():
             self._values[name].append(score.value)

@@ -43,9 +43,9 @@ class Conversion:
     dataset: str
     """Set and split of the rows, such as "charades_sta/train"."""
     rows: tuple[Mapping[str, Any], ...]
-    """As they are written; without those that cannot be rows."""
+    """Rows as they are written; those that cannot be rows are left out."""
     anomalies: Mapping[str, tuple[Anomaly, ...]]
-    """By kind, in the order of KINDS; only kinds that were met."""
+    """Kind -> its anomalies, in the order of KINDS; kinds that did not occur are missing."""
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     refused: tuple[Anomaly, ...]

@@ -8,7 +8,7 @@ from rft.commands.data.convert.json_source import read_json
 from rft.commands.data.convert.types import Draft, Published, Request
 
 SUFFIXES = (".mkv", ".webm", ".avi")
-"""Of videos that were not published as .mp4."""
+"""Endings of videos that were not published as .mp4."""
 
 
 class VideoEvents(BaseModel):

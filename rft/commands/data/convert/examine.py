@@ -17,9 +17,9 @@ class Kind:
 
     meaning: str
     done: str
-    """What becomes of such a row."""
+    """What happens to such a row."""
     is_fatal: bool = False
-    """True: it cannot be a row, and is dropped or refused."""
+    """Whether it cannot be a row: it is dropped or refused then."""
 
 
 KINDS = {
@@ -38,7 +38,7 @@ KINDS = {
     "blank_text": Kind("a text is empty", "", True),
     "refused": Kind("anything else that a row may not be", "", True),
 }
-"""By name, in the order of the summary."""
+"""Name -> kind, in the order of the summary."""
 
 NOISE_S = 1e-6
 """Published lengths and ends differ by float noise that is no anomaly."""

@@ -12,7 +12,7 @@ SOURCE_FPS = 10.0
 """Frames per second of the folders."""
 
 NUM_LATER_BOXES = 7
-"""Evenly spaced after the start box, as in the published JSON."""
+"""Boxes after the start box, evenly spaced, as in the published JSON."""
 
 SPLITS = {"train": "train", "val": "val", "test": "test"}
 
@@ -69,7 +69,7 @@ def read_folders(request: Request) -> Published:
 
 
 def even_indices(num_frames: int) -> list[int]:
-    """Of the start box and the 7 later ones: 0, then evenly from 1 to the last."""
+    """Frame indices of the 8 boxes: 0 for the start box, then 7 spaced evenly from 1 to the last frame."""
     last = NUM_LATER_BOXES - 1
     return [0, *(round(1 + i * (num_frames - 2) / last) for i in range(NUM_LATER_BOXES))]
 

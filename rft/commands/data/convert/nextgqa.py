@@ -25,10 +25,10 @@ class Question(BaseModel):
     video: str
     question: str
     options: tuple[str, ...]
-    """Each with its letter: "(A) ..."."""
+    """Options, each with its letter: "(A) ..."."""
     duration: float = Field(gt=0, allow_inf_nan=False)
     glue: tuple[tuple[FiniteFloat, FiniteFloat], ...]
-    """Spans in seconds."""
+    """Target spans, in seconds."""
     type: str = ""
     answer: str = Field(pattern=r"^\([A-G]\)$")
 

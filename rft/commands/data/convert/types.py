@@ -14,9 +14,9 @@ class Request:
 
     source: Path
     task: str
-    """That the rows shall have; "" where each row names its own."""
+    """Task of the rows; "": each row names its own."""
     split: str | None = None
-    """None: what the file's name tells."""
+    """Split of the rows; None: the one in the file's name."""
     columns: Mapping[str, str] | None = None
     """Row key -> column of the source; for the generic format."""
 
@@ -28,7 +28,7 @@ class Draft:
     fields: dict[str, Any]
     """The row's keys; "video" is the usual place below the video root."""
     other_places: tuple[str, ...] = ()
-    """Where else below the video root the video may lie."""
+    """Other paths below the video root where the video may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Published:
     facts: tuple[tuple[str, str], ...] = ()
     """(what, value), for the summary."""
     warnings: tuple[str, ...] = ()
-    """Where a user would fool himself."""
+    """Warnings about the split, such as a validation set that is the test set."""
     anomalies: tuple[Anomaly, ...] = ()
-    """Met while reading; `examine` finds the others."""
+    """Anomalies found while parsing the source; `examine` finds the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Format:
 
     about: str
     tasks: tuple[str, ...]
-    """That its rows can have, the usual one first; (): any."""
+    """Tasks that its rows can have, the usual one first; (): any."""
     read: Callable[[Request], Published]
 
 
