@@ -18,7 +18,10 @@ released code shows tracking clips: 7 evenly, the last one twice, told as 2 fram
 
 @dataclass(frozen=True, slots=True)
 class VideoSampling:
-    """How frames are chosen and sized, by the rules of qwen-vl-utils."""
+    """How frames are chosen and sized, by the rules of qwen-vl-utils.
+
+    Example: 2 fps, 4 to 768 frames -> a clip of 31 s and 480x360 gives 60 frames of 252x336, 30 frame pairs.
+    """
 
     fps: float
     min_frames: int
@@ -36,7 +39,10 @@ class VideoSampling:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A clip and all that decides its frames."""
+    """A clip and all that decides its frames.
+
+    Example: start_s 30, end_s 61 of "v/AO8RW.mp4" -> a clip of 31 s, whose second 2 is second 32 of the file.
+    """
 
     path: Path
     """A video file, or a folder of frames in name order."""
@@ -54,7 +60,10 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A still picture and all that decides its pixels."""
+    """A still picture and all that decides its pixels.
+
+    Example: "i/7.jpg" between 12,544 and 602,112 pixels.
+    """
 
     path: Path
     min_pixels: int
@@ -66,21 +75,27 @@ Media = Video | Image
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the policy is asked about a clip, a picture or a text alone, and the truth."""
+    """Question about a clip, an image or nothing but a text, and its target.
+
+    Example: p17, temporal_grounding, "When does a person open the door? ...", that clip, target span 2.0 to 8.0 s.
+    """
 
     prompt_id: str
     task: str
     text: str
     media: Media | None
-    """What it is shown; None: nothing but the text."""
+    """Clip or image that goes with the text; None: text alone."""
     target: Target
     dataset: str | None = None
-    """Published set and split it is from, where the row tells it."""
+    """Published set and split of the row, such as "charades_sta/test"; None: the row names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A prompt with the completion to imitate."""
+    """A prompt with the completion to imitate.
+
+    Example: p17 with "<answer>2.0 to 8.0</answer>".
+    """
 
     prompt: Prompt
     completion: str
@@ -88,30 +103,36 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are drawn."""
+    """How completions are sampled.
+
+    Example: 8 completions per prompt at temperature 1.0, top_p 1.0, top_k 0, of at most 1,024 tokens.
+    """
 
     num_generations: int
     temperature: float
     top_p: float
     top_k: int
-    """0: no limit."""
+    """Most likely tokens to sample from; 0: no limit."""
     max_completion_length: int
-    """Tokens."""
+    """Most tokens of a completion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the policy wrote, as the rollout engine returned it."""
+    """A text of the policy, as the rollout engine returned it.
+
+    Example: "<answer>2.0 to 5.0</answer>" of T tokens after a prompt of 580 tokens, "stop", policy version 3.
+    """
 
     text: str
     token_ids: tuple[int, ...]
-    """[T], the end token included."""
+    """[T], including the end token."""
     logprobs: tuple[float, ...]
-    """[T], of the sampled tokens, under the distribution they were drawn from."""
+    """[T], of the sampled tokens, under the distribution that they were sampled from."""
     num_prompt_tokens: int
     finish_reason: FinishReason
     policy_version: int
-    """Optimizer updates behind the policy that wrote it."""
+    """Number of optimizer updates of the policy that wrote it."""
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.logprobs):
@@ -120,25 +141,32 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A scored completion."""
+    """A scored completion.
+
+    Example: answer 2.0 to 5.0, target 2.0 to 8.0: temporal_iou 0.5 of weight 1, answer_format 1.0 of weight 1 ->
+    reward 1.5.
+    """
 
     completion: Completion
     scores: dict[str, Score]
-    """By reward name; empty where the completion could not be judged."""
+    """Reward name -> score; {} where the completion could not be scored."""
     reward: float
-    """Sum of weight * value, after what scoring does to truncated or failed completions."""
+    """Sum of weight * value, after the rules for truncated and failed completions."""
     problem: str = ""
     """Why the update leaves it out, beginning with "failed:", "truncated:" or the reward's name; "" where it counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The G rollouts of one prompt."""
+    """The G rollouts of one prompt.
+
+    Example: p17 with G = 4 rollouts of reward 1.5, 0.0, 0.0 and 1.5.
+    """
 
     prompt: Prompt
     rollouts: tuple[Rollout, ...]
     ground_truth: Rollout | None = None
-    """The target written out and judged, where the recipe lets it join; a text, whose tokens the learner makes."""
+    """The target written out and scored, where the recipe lets it join; a text, which the learner tokenizes."""
     shuffled_score: float | None = None
     """Mean score on the clip's frames in another order, where the recipe asks for it and there was an answer."""
 
