@@ -72,7 +72,7 @@ class GroundedQA(Task):
 
 
 def _iop(grounding: Score, target: GroundedChoiceTarget) -> float:
-    """Which part of the answered seconds is true; 0 with an IoU of 0, which unreadable answers have too."""
+    """Share of the answered seconds that lies in the target; 0 with an IoU of 0, which unreadable answers have too."""
     spans = parse_spans(grounding.answer) if grounding.answer and grounding.value > 0 else None
     return true_share(spans, target.spans) if spans else 0.0
 

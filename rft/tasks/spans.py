@@ -27,7 +27,7 @@ def fractions_of_clip(clips_s: Sequence[float | None]) -> dict[str, list[Span]]:
 
 
 def true_share(answered: Sequence[Span], truth: Sequence[Span]) -> float:
-    """Which part of the answered seconds is true, in [0, 1]; 0 where no time is answered. NExT-GQA's IoP."""
+    """Share of the answered seconds that lies in the target, in [0, 1]; 0 for an empty answer. NExT-GQA's IoP."""
     spans = merged(answered)
     length = sum(end - start for start, end in spans)
     common = sum(max(0.0, min(end, e) - max(start, s)) for start, end in spans for s, e in merged(truth))

@@ -13,7 +13,7 @@ from rewards.tracking import box_ious
 from rft.tasks.types import Row, Task
 
 BOX_IOUS = {REWARDS["mean_box_iou"]: box_ious, PUBLISHED_EVAL["mean_box_iou"]: evaluated_box_ious}
-"""Each parser's mean over boxes -> what it is the mean of."""
+"""Reward of each parser -> the IoUs of the single boxes, of which it is the mean."""
 
 
 class TrackingRow(Row):

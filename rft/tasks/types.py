@@ -22,7 +22,7 @@ FORMS = ("think_format", "answer_format")
 """The format reward with a thought, and the one without; tasks name their other rewards themselves."""
 
 THOUGHT = "I look at the clip."
-"""Stands in the think block of a target that is written out."""
+"""Thought in the think block of a target that is written out."""
 
 
 class Row(BaseModel):
@@ -81,7 +81,7 @@ class Row(BaseModel):
 
     @property
     def num_options(self) -> int | None:
-        """Among how many answers the row asks to choose; None where it offers none."""
+        """Number of answers that the row offers; None where it offers none."""
         return None
 
 
@@ -106,14 +106,14 @@ class Task(ABC):
 
     @abstractmethod
     def question(self, row: Any, target: Any) -> str:
-        """The question, and in which unit to answer; `prompt_text` adds in which tags."""
+        """Question, with the unit of the answer; `prompt_text` adds the tags."""
 
     @abstractmethod
     def metrics(self, completion: str, target: Any, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
         """Metric name -> value of this completion, in [0, 1]. `rewards`: by name; they do the parsing."""
 
     def row_problems(self, row: Any, target: Any) -> list[str]:
-        """What is wrong with a row beside the limits of its clip, and what to do."""
+        """Problems of a row apart from the limits of its clip, and what to do."""
         return []
 
     def baselines(self, train: Sequence[Any], rows: Sequence[tuple[Any, float | None]]) -> dict[str, list[str]]:

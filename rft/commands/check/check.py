@@ -35,7 +35,7 @@ class Checked:
     data_problems: tuple[str, ...]
     """Messages about data files, whole blocks of lines."""
     notes: tuple[str, ...]
-    """What is allowed but may not be meant."""
+    """Notes on what is allowed but may not be intended."""
     plan: tuple[tuple[str, str], ...]
     """(what, value) of the run as resolved."""
 
@@ -98,7 +98,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """Upper bounds over all prompts."""
+    """Lines of the plan: upper bounds over all prompts."""
 
     visual: int
     text: int

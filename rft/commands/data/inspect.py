@@ -17,7 +17,7 @@ BAR_WIDTH = 40
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many values lie in each of equal bins, from 0 to the first edge above the largest value."""
+    """Number of values in each of equal bins, from 0 to the first edge above the largest value."""
 
     title: str
     edges: tuple[float, ...]
@@ -119,7 +119,7 @@ def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
 
 
 def _answers(name: str, rows: Sequence[Row]) -> list[str]:
-    """How often each letter or label is the truth, and how many captions have events."""
+    """How often each letter or label is the target, and how many captions have events."""
     categories = [TASKS[row.task].target(row).category() for row in rows]
     counts = sorted(Counter(category for category in categories if category is not None).items())
     return [f"{name}: truths\n" + "\n".join(f"{word} {count:,}" for word, count in counts)] if counts else []
