@@ -1,9 +1,10 @@
 """Draws clips of coloured shapes that come, move and go over a textured background; writes them as H.264 files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -14,7 +15,33 @@ Pixels = NDArray[np.uint8]
 SIDE = 56
 """Pixels of a frame's width and height."""
 
+TILE = 8
+"""Pixels of the width and height of a tile of the background; divides SIDE."""
+
 RGB = {"red": (225, 45, 45), "green": (35, 200, 65), "blue": (50, 80, 235), "yellow": (240, 220, 50)}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The shades and the background of a clip."""
+
+    rgb: Mapping[str, tuple[int, int, int]]
+    """Name of a colour -> red, green and blue, each 0 to 255."""
+    texture: Literal["stripes", "tiles"]
+
+
+TRAINED_STYLE = Style(RGB, "stripes")
+OTHER_STYLE = Style(
+    {
+        "red": (190, 25, 75),
+        "green": (20, 140, 70),
+        "blue": (70, 135, 240),
+        "yellow": (250, 195, 95),
+        "violet": (160, 85, 195),
+    },
+    "tiles",
+)
+"""Other shades of the same colours, and one that no question names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +78,9 @@ class Scene:
     fps: Fraction
     duration_s: float
     texture_seed: int
+    style: Style = TRAINED_STYLE
+    distractor: Shape | None = None
+    """Drawn behind the shapes; no question is about it."""
 
     @property
     def frame_times(self) -> tuple[float, ...]:
@@ -59,14 +89,15 @@ class Scene:
 
 def draw(scene: Scene, times_s: Sequence[float]) -> Pixels:
     """The frames at these times: uint8 [F, SIDE, SIDE, 3]."""
-    frames = np.repeat(_texture(scene.texture_seed)[None], len(times_s), axis=0)
+    frames = np.repeat(_background(scene.texture_seed, scene.style.texture)[None], len(times_s), axis=0)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] + 0.5
-    for shape in scene.shapes:
+    behind = (scene.distractor,) if scene.distractor else ()
+    for shape in (*behind, *scene.shapes):
         radius = shape.radius * SIDE
         for frame, time_s in zip(frames, times_s, strict=True):
             if shape.visible_s[0] <= time_s < shape.visible_s[1]:
                 x, y = shape.centre(time_s)
-                frame[_inside(shape.kind, columns - x * SIDE, rows - y * SIDE, radius)] = RGB[shape.colour]
+                frame[_inside(shape.kind, columns - x * SIDE, rows - y * SIDE, radius)] = scene.style.rgb[shape.colour]
     return frames
 
 
@@ -91,20 +122,26 @@ def _inside(kind: str, dx: NDArray[np.float64], dy: NDArray[np.float64], radius:
             return np.maximum(abs(dx), abs(dy)) <= radius
         case "triangle":
             return (dy <= radius) & (2 * abs(dx) <= dy + radius)
+        case "cross":
+            return (np.maximum(abs(dx), abs(dy)) <= radius) & (np.minimum(abs(dx), abs(dy)) <= radius / 3)
     raise ValueError(f"no shape called {kind!r}")
 
 
-def _texture(seed: int) -> Pixels:
-    """A still background: light from the left, blue above and brown below, with stripes and grain. [SIDE, SIDE, 3]
+def _background(seed: int, texture: str) -> Pixels:
+    """A still background: light from the left, blue above and brown below, with a texture and grain. [SIDE, SIDE, 3]
 
     The light tells where in the frame a patch lies, as sky and ground do in filmed video.
     """
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
-    angle = random.uniform(0, 2 * np.pi)
-    stripes = np.sin(2 * np.pi * random.uniform(1, 4) * (np.cos(angle) * columns + np.sin(angle) * rows))
+    if texture == "tiles":
+        pattern = np.kron(random.normal(0, 14, (SIDE // TILE, SIDE // TILE)), np.ones((TILE, TILE)))
+    else:
+        angle = random.uniform(0, 2 * np.pi)
+        waves = random.uniform(1, 4) * (np.cos(angle) * columns + np.sin(angle) * rows)
+        pattern = 8 * np.sin(2 * np.pi * waves)
     grain = random.normal(0, 1, (SIDE, SIDE))
-    grey = random.uniform(100, 140) - 60 * columns + 8 * stripes + 5 * grain
+    grey = random.uniform(100, 140) - 60 * columns + pattern + 5 * grain
     tint = np.array([50, 0, -70])
     pixels: Pixels = np.clip(grey[:, :, None] + tint * rows[:, :, None], 0, 255).astype(np.uint8)
     return pixels

@@ -8,7 +8,7 @@ from typing import Any
 from rewards.targets.choice import LETTERS
 from rewards.types import Box, Span
 from rft.synthetic.clips import Scene, Shape
-from rft.synthetic.scenes import DIRECTIONS, DURATION_S, boxes_of, direction_of, event_scene, journey_scene
+from rft.synthetic.scenes import DIRECTIONS, boxes_of, direction_of, event_scene, journey_scene
 from rft.tasks import TASKS
 
 DRAWN_TASKS = ("temporal_grounding", "tracking", "multiple_choice", "grounded_qa")
@@ -31,10 +31,10 @@ class LooseAnnotator:
     box_shift: float = 0.1
     """Standard deviation of the shift of all boxes after the first."""
 
-    def span(self, span: Span, rng: random.Random) -> Span:
+    def span(self, span: Span, duration_s: float, rng: random.Random) -> Span:
         start = span[0] + rng.uniform(-self.early_s, self.late_s)
         end = span[1] + rng.uniform(-self.late_s, self.early_s)
-        start, end = max(0.0, round(2 * start) / 2), min(DURATION_S, round(2 * end) / 2)
+        start, end = max(0.0, round(2 * start) / 2), min(duration_s, round(2 * end) / 2)
         return (start, end) if start < end else (start, start + 0.5)
 
     def direction(self, direction: str, rng: random.Random) -> str:
@@ -55,21 +55,21 @@ EXACT = LooseAnnotator(early_s=0.0, late_s=0.0, guessed=0.0, box_shift=0.0)
 def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotator = EXACT) -> dict[str, Any]:
     """The fields of a row of `task` about one shape of the scene, without `id` and `video`; with a demonstration."""
     shape = rng.choice(scene.shapes)
-    row: dict[str, Any] = {"task": task, "duration_s": DURATION_S}
+    places = _seen_each_second(shape, scene.duration_s)
+    row: dict[str, Any] = {"task": task, "duration_s": scene.duration_s}
     if task == "tracking":
         boxes = boxes_of(scene)
         row |= {"object": shape.name, "target": {"boxes": boxes}}
-        thought = f"<think>{_seen_each_second(shape)}</think>"
+        thought = f"<think>{places}</think>"
         return row | {"demonstration": f"{thought}{_boxes_text(annotator.boxes(boxes, rng))}"}
-    start_s, end_s = annotator.span(shape.visible_s, rng)
+    start_s, end_s = annotator.span(shape.visible_s, scene.duration_s, rng)
     if task == "temporal_grounding":
         row |= {"query": f"the {shape.name} is visible", "target": {"span": shape.visible_s}}
-        thought = f"<think>{_seen_each_second(shape)}</think>"
+        thought = f"<think>{places}</think>"
         return row | {"demonstration": f"{thought}<answer>{start_s:.1f} to {end_s:.1f}</answer>"}
     true, said = direction_of(shape), annotator.direction(direction_of(shape), rng)
     options = list(DIRECTIONS)
     target: dict[str, Any] = {"choice": LETTERS[options.index(true)]}
-    places = _seen_each_second(shape)
     seen = [place for place in places.split() if place != "no"]
     thought = f"{places} from {seen[0]} to {seen[-1]} moves {said}"
     answer = f"<think>{thought}</think><answer>{LETTERS[options.index(said)]}</answer>"
@@ -92,9 +92,9 @@ def tokenizer_texts() -> Iterator[str]:
             yield fields["demonstration"]
 
 
-def _seen_each_second(shape: Shape) -> str:
+def _seen_each_second(shape: Shape, duration_s: float) -> str:
     """Where the shape is in each second of the clip, in words: "no no west middle ..."."""
-    return " ".join(_place(shape, float(second)) for second in range(int(DURATION_S)))
+    return " ".join(_place(shape, float(second)) for second in range(int(duration_s)))
 
 
 def _place(shape: Shape, second: float) -> str:

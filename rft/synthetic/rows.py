@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from rft.errors import DataError
 from rft.synthetic.clips import Scene, write_clip
 from rft.synthetic.policy import build_policy
 from rft.synthetic.questions import EXACT, LooseAnnotator, row_of
-from rft.synthetic.scenes import event_scene, journey_scene
+from rft.synthetic.scenes import OUT_OF_DOMAIN, TRAINED, Domain, event_scene, journey_scene
 
 EVENT_TASKS = ("temporal_grounding", "multiple_choice", "grounded_qa")
 
@@ -32,7 +32,7 @@ TRAIN = Sizes(events=900, journeys=700)
 """Clips of the training rows; the cold start looks at the same clips."""
 
 HELD_OUT = Sizes(events=192, journeys=192)
-"""Clips of the validation rows; as many again of the test rows."""
+"""Clips of the validation rows; as many again of the test rows, and of those out of domain."""
 
 DEMONSTRATIONS = {"temporal_grounding": 3, "multiple_choice": 3, "grounded_qa": 3, "tracking": 4}
 """Demonstrations per training clip, each of a shape and an error drawn anew: the cold start sees hardly any twice."""
@@ -55,15 +55,23 @@ def write_dataset(
     held_out: Sizes = HELD_OUT,
     num_processes: int | None = None,
 ) -> dict[str, int]:
-    """Writes train, cold_start, validation and test .jsonl, clips/ and policy/; returns the rows per file.
+    """Writes the .jsonl files, clips/ and policy/; returns the rows per file.
 
-    The same seed writes the same rows and weights. The files of held-out rows do not depend on the number of others,
-    nor share a clip with them. DataError: the directory cannot be written.
+    `train`, `validation` and `test` hold questions, `test_ood` those about clips drawn otherwise; `cold_start` holds
+    the loose annotator's demonstrations, `true_demonstrations` the rows of `train` with their true ones. The same seed
+    writes the same rows and weights. The files of held-out rows do not depend on the number of others, nor share a
+    clip with them. DataError: the directory cannot be written.
     """
-    sizes = {"train": train, "validation": held_out, "test": held_out}
-    splits = {name: _clips(f"{name}-{seed}", name, clips) for name, clips in sizes.items()}
-    rows = {name: _rows(clips, f"{name}-rows-{seed}") for name, clips in splits.items()}
-    rows["cold_start"] = _rows(splits["train"], f"cold_start-{seed}", LooseAnnotator())
+    splits = {
+        "train": draw_clips(f"train-{seed}", "train", train),
+        "validation": draw_clips(f"validation-{seed}", "validation", held_out),
+        "test": draw_clips(f"test-{seed}", "test", held_out),
+        "test_ood": draw_clips(f"test_ood-{seed}", "test_ood", held_out, OUT_OF_DOMAIN),
+    }
+    true = {name: _demonstrated(clips, f"{name}-rows-{seed}", EXACT) for name, clips in splits.items()}
+    rows = {name: [_question(row) for row in lines] for name, lines in true.items()}
+    rows["cold_start"] = _demonstrated(splits["train"], f"cold_start-{seed}", LooseAnnotator(), DEMONSTRATIONS)
+    rows["true_demonstrations"] = true["train"]
     try:
         (directory / "clips").mkdir(parents=True, exist_ok=True)
         files = [(clip.scene, directory / _video(clip)) for clips in splits.values() for clip in clips]
@@ -77,26 +85,34 @@ def write_dataset(
     return {name: len(lines) for name, lines in rows.items()}
 
 
-def _clips(seed: str, prefix: str, sizes: Sizes) -> tuple[Clip, ...]:
-    rng = random.Random(seed)
-    events = [Clip(f"{prefix}_event_{i:04d}", event_scene(rng), EVENT_TASKS) for i in range(sizes.events)]
-    journeys = [Clip(f"{prefix}_journey_{i:04d}", journey_scene(rng), ("tracking",)) for i in range(sizes.journeys)]
-    return (*events, *journeys)
+def draw_clips(seed: str, prefix: str, sizes: Sizes, domains: Sequence[Domain] = (TRAINED,)) -> tuple[Clip, ...]:
+    """Random clips, of the domains in turn. `seed`: of their scenes; `prefix`: of their names."""
+    rng, of = random.Random(seed), domains
+    events = [event_scene(rng, of[i % len(of)]) for i in range(sizes.events)]
+    journeys = [journey_scene(rng, of[i % len(of)]) for i in range(sizes.journeys)]
+    return (
+        *(Clip(f"{prefix}_event_{i:04d}", scene, EVENT_TASKS) for i, scene in enumerate(events)),
+        *(Clip(f"{prefix}_journey_{i:04d}", scene, ("tracking",)) for i, scene in enumerate(journeys)),
+    )
 
 
-def _rows(clips: Iterable[Clip], seed: str, annotator: LooseAnnotator | None = None) -> list[dict[str, Any]]:
-    """Rows in random order: one per clip and task, or with an annotator its demonstrations."""
+def _demonstrated(
+    clips: Iterable[Clip], seed: str, annotator: LooseAnnotator, numbers: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """Rows with demonstrations, in random order. `numbers`: task -> rows per clip; None: one of each."""
     rng = random.Random(seed)
-    rows = []
-    for clip in clips:
-        for task in clip.tasks:
-            for number in range(DEMONSTRATIONS[task] if annotator else 1):
-                row = row_of(clip.scene, task, rng, annotator or EXACT)
-                if annotator is None:
-                    del row["demonstration"]
-                rows.append({"id": f"{clip.name}_{task}_{number}", "video": _video(clip), **row})
+    rows = [
+        {"id": f"{clip.name}_{task}_{number}", "video": _video(clip), **row_of(clip.scene, task, rng, annotator)}
+        for clip in clips
+        for task in clip.tasks
+        for number in range(numbers[task] if numbers else 1)
+    ]
     rng.shuffle(rows)
     return rows
+
+
+def _question(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "demonstration"}
 
 
 def _video(clip: Clip) -> str:

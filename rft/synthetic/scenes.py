@@ -2,17 +2,16 @@
 
 import math
 import random
+from dataclasses import dataclass
 from fractions import Fraction
 
 from rewards.types import Box
-from rft.synthetic.clips import RGB, Scene, Shape
+from rft.synthetic.clips import OTHER_STYLE, RGB, TRAINED_STYLE, Scene, Shape, Style
 
 COLOURS = tuple(RGB)
 KINDS = ("square", "circle", "triangle")
 DIRECTIONS = ("left", "right", "up", "down")
 
-FRAME_RATES = (Fraction(8), Fraction(10), Fraction(25, 2))
-DURATION_S = 8.0
 TWO_SHAPES = 0.25
 """Share of event clips with a second shape to tell apart from the one in question."""
 
@@ -20,13 +19,59 @@ NUM_BOXES = 3
 """Boxes of a tracking answer, the start box included."""
 
 
-def event_scene(rng: random.Random) -> Scene:
-    """One or two shapes of different colours, each seen for 2 to 3.5 s while it moves left, right, up or down."""
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What random scenes have in common."""
+
+    duration_s: float
+    frame_rates: tuple[Fraction, ...]
+    seen_half_seconds: tuple[int, int]
+    """Fewest and most half seconds for which an event clip shows a shape."""
+    event_radius: tuple[float, float]
+    """Least and largest radius of a shape of an event clip, as a share of the frame."""
+    travel: tuple[float, float]
+    """Least and largest distance that a shape of an event clip moves, as a share of the frame."""
+    journey_radius: float
+    style: Style
+    has_distractor: bool
+
+
+TRAINED = Domain(
+    duration_s=8.0,
+    frame_rates=(Fraction(8), Fraction(10), Fraction(25, 2)),
+    seen_half_seconds=(4, 7),
+    event_radius=(0.15, 0.19),
+    travel=(0.45, 0.6),
+    journey_radius=0.18,
+    style=TRAINED_STYLE,
+    has_distractor=False,
+)
+"""Scenes of the training clips, and of the held-out clips that are like them."""
+
+OUT_OF_DOMAIN = tuple(
+    Domain(
+        duration_s=duration_s,
+        frame_rates=(Fraction(6), Fraction(15), Fraction(24_000, 1001)),
+        seen_half_seconds=(3, 10),
+        event_radius=(0.1, 0.14),
+        travel=(0.3, 0.65),
+        journey_radius=0.12,
+        style=OTHER_STYLE,
+        has_distractor=True,
+    )
+    for duration_s in (10.0, 12.0)
+)
+"""Clips drawn otherwise: longer, at other frame rates, with smaller shapes of other speeds and shades over another
+texture, and a shape beside them that no question is about."""
+
+
+def event_scene(rng: random.Random, domain: Domain = TRAINED) -> Scene:
+    """One or two shapes of different colours, each seen for some seconds while it moves left, right, up or down."""
     shapes = []
     for colour in rng.sample(COLOURS, 2 if rng.random() < TWO_SHAPES else 1):
-        half_seconds = rng.randint(4, 7)
-        start_s = rng.randint(0, int(2 * DURATION_S) - half_seconds) / 2
-        radius, travel = rng.uniform(0.15, 0.19), rng.uniform(0.45, 0.6)
+        half_seconds = rng.randint(*domain.seen_half_seconds)
+        start_s = rng.randint(0, int(2 * domain.duration_s) - half_seconds) / 2
+        radius, travel = rng.uniform(*domain.event_radius), rng.uniform(*domain.travel)
         along = rng.uniform(radius, 1 - radius - travel)
         across = rng.uniform(radius, 1 - radius)
         line = {
@@ -36,20 +81,35 @@ def event_scene(rng: random.Random) -> Scene:
             "down": ((across, along), (across, along + travel)),
         }[rng.choice(DIRECTIONS)]
         shapes.append(Shape(colour, rng.choice(KINDS), radius, *line, (start_s, start_s + half_seconds / 2)))
-    return _scene(tuple(shapes), rng)
+    return _scene(tuple(shapes), rng, domain)
 
 
-def journey_scene(rng: random.Random) -> Scene:
+def journey_scene(rng: random.Random, domain: Domain = TRAINED) -> Scene:
     """One shape that crosses at least a third of the frame, on a line of any direction, in the whole clip."""
-    radius = 0.18
+    radius = domain.journey_radius
+    line = _line(rng, radius)
+    shape = Shape(rng.choice(COLOURS), rng.choice(KINDS), radius, *line, (0.0, domain.duration_s))
+    return _scene((shape,), rng, domain)
+
+
+def _line(rng: random.Random, radius: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Start and end of a movement inside the frame, at least 0.35 of it apart."""
     start, end = (0.0, 0.0), (0.0, 0.0)
     while math.dist(start, end) < 0.35:
         start, end = ((rng.uniform(radius, 1 - radius), rng.uniform(radius, 1 - radius)) for _ in range(2))
-    return _scene((Shape(rng.choice(COLOURS), rng.choice(KINDS), radius, start, end, (0.0, DURATION_S)),), rng)
+    return start, end
 
 
-def _scene(shapes: tuple[Shape, ...], rng: random.Random) -> Scene:
-    return Scene(shapes, rng.choice(FRAME_RATES), DURATION_S, rng.getrandbits(32))
+def _scene(shapes: tuple[Shape, ...], rng: random.Random, domain: Domain) -> Scene:
+    fps, texture_seed = rng.choice(domain.frame_rates), rng.getrandbits(32)
+    distractor = _distractor(rng, domain) if domain.has_distractor else None
+    return Scene(shapes, fps, domain.duration_s, texture_seed, domain.style, distractor)
+
+
+def _distractor(rng: random.Random, domain: Domain) -> Shape:
+    """A shape and colour that no question names, seen for half of the clip."""
+    radius, start_s = rng.uniform(*domain.event_radius), rng.uniform(0, domain.duration_s / 2)
+    return Shape("violet", "cross", radius, *_line(rng, radius), (start_s, start_s + domain.duration_s / 2))
 
 
 def direction_of(shape: Shape) -> str:

@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 
-from rft.synthetic.clips import RGB, SIDE, Scene, Shape, draw, write_clip
+from rft.synthetic.clips import OTHER_STYLE, RGB, SIDE, Scene, Shape, draw, write_clip
 
 CROSSING = Shape("red", "circle", 0.2, (0.2, 0.5), (0.8, 0.5), (1.0, 3.0))
 
@@ -30,7 +30,9 @@ def test_a_shape_moves_on_its_line() -> None:
         assert rows.mean() + 0.5 == pytest.approx(0.5 * SIDE, abs=0.6)
 
 
-@pytest.mark.parametrize(("kind", "share"), [("square", 1.0), ("circle", np.pi / 4), ("triangle", 0.5)])
+@pytest.mark.parametrize(
+    ("kind", "share"), [("square", 1.0), ("circle", np.pi / 4), ("triangle", 0.5), ("cross", 5 / 9)]
+)
 def test_kinds_cover_their_share_of_their_box(kind: str, share: float) -> None:
     shape = Shape("blue", kind, 0.4, (0.5, 0.5), (0.5, 0.5), (0.0, 4.0))
     pixels = covered(draw(scene(shape), [0.0])[0], "blue").sum()
@@ -42,11 +44,32 @@ def test_a_later_shape_hides_an_earlier_one() -> None:
     assert not covered(draw(scene(CROSSING, over), [2.0])[0], "red").any()
 
 
+def test_a_distractor_lies_behind_the_shapes_and_has_a_colour_of_its_own() -> None:
+    cross = Shape("violet", "cross", 0.3, (0.5, 0.5), (0.5, 0.5), (0.0, 4.0))
+    over = Shape("green", "square", 0.2, (0.5, 0.5), (0.5, 0.5), (2.0, 4.0))
+    before, after = draw(Scene((over,), Fraction(10), 4.0, 3, OTHER_STYLE, cross), [1.0, 3.0])
+    violet, green = (np.array(OTHER_STYLE.rgb[colour]) for colour in ("violet", "green"))
+    middle = SIDE // 2
+    assert (before[middle, middle] == violet).all()
+    assert (after[middle, middle] == green).all()
+    assert (after == violet).all(-1).sum() < (before == violet).all(-1).sum()
+
+
+def test_styles_name_the_same_colours_in_other_shades() -> None:
+    assert RGB.keys() < OTHER_STYLE.rgb.keys()
+    for colour, trained in RGB.items():
+        distances = {name: np.linalg.norm(np.subtract(rgb, OTHER_STYLE.rgb[colour])) for name, rgb in RGB.items()}
+        assert min(distances, key=distances.__getitem__) == colour
+        assert np.linalg.norm(np.subtract(trained, OTHER_STYLE.rgb[colour])) > 30
+
+
 def test_textures_differ_and_repeat() -> None:
     one, same = draw(scene(), [0.0]), draw(scene(), [2.0])
     other = draw(Scene((), Fraction(10), 4.0, texture_seed=4), [0.0])
     assert (one == same).all()
+    tiles = draw(Scene((), Fraction(10), 4.0, 3, OTHER_STYLE), [0.0])
     assert (one != other).mean() > 0.5
+    assert (one != tiles).mean() > 0.5
 
 
 @pytest.mark.parametrize("fps", [Fraction(8), Fraction(10), Fraction(25, 2)])

@@ -1,12 +1,19 @@
+import hashlib
+import json
 import random
 from pathlib import Path
 
+import av
 import pytest
 
+from rewards import REWARDS
 from rft.data.dataset import read_rows
 from rft.errors import DataError
+from rft.synthetic.clips import draw
 from rft.synthetic.questions import DRAWN_TASKS
-from rft.synthetic.rows import Sizes, write_dataset
+from rft.synthetic.rows import Sizes, draw_clips, write_dataset
+from rft.synthetic.scenes import TRAINED
+from rft.tasks import TASKS
 
 SMALL = Sizes(events=2, journeys=1)
 
@@ -16,25 +23,82 @@ def write(directory: Path, seed: int = 0, train: Sizes = SMALL) -> dict[str, int
 
 
 def test_every_file_is_written_with_its_rows_and_clips(tmp_path: Path) -> None:
-    assert write(tmp_path) == {"train": 7, "validation": 7, "test": 7, "cold_start": 22}
-    for name in ("train", "cold_start", "validation", "test"):
+    counts = write(tmp_path)
+    assert counts == {
+        "train": 7,
+        "validation": 7,
+        "test": 7,
+        "test_ood": 7,
+        "cold_start": 22,
+        "true_demonstrations": 7,
+    }
+    for name in counts:
         rows = read_rows([tmp_path / f"{name}.jsonl"], None, set(DRAWN_TASKS))
         assert {row.task for row in rows} == set(DRAWN_TASKS)
         assert all(Path(row.video).exists() for row in rows)
-        assert all((row.demonstration is not None) == (name == "cold_start") for row in rows)
+        assert all((row.demonstration is not None) == (name in ("cold_start", "true_demonstrations")) for row in rows)
     assert (tmp_path / "policy" / "model.safetensors").exists()
+
+
+# Of seed 0 and SMALL: adding a file must not redraw the data that earlier figures were measured on.
+KNOWN = {"train": "2e529886a5bc7da1", "validation": "02de1b24ab2e40ff", "test": "a5b02576fa3bb5e0",
+         "cold_start": "30aaedcdef4156b0"}  # fmt: skip
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def test_the_files_of_earlier_figures_stay_as_they_were(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert {name: digest((tmp_path / f"{name}.jsonl").read_bytes()) for name in KNOWN} == KNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [("train", "23bdfe874b01c089"), ("validation", "63a36c9de1211b6c"), ("test", "facdb69782470c1a")],
+)
+def test_the_clips_of_earlier_figures_stay_as_they_were(name: str, pixels: str) -> None:
+    scenes = [clip.scene for clip in draw_clips(f"{name}-0", name, Sizes(events=20, journeys=20))]
+    assert digest(b"".join(draw(scene, scene.frame_times[:80:20]).tobytes() for scene in scenes)) == pixels
+
+
+def test_true_demonstrations_are_the_training_rows_answered_rightly(tmp_path: Path) -> None:
+    write(tmp_path)
+    lines = [(tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("train", "true_demonstrations")]
+    for asked, told in zip(*(map(json.loads, part) for part in lines), strict=True):
+        text = told.pop("demonstration")
+        assert told == asked
+        task = TASKS[asked["task"]]
+        target = task.target(task.row_type.model_validate(asked))
+        assert REWARDS["think_format"](text, target).value == 1.0
+        # With one decimal a box is not quite the true one.
+        least = 0.5 if asked["task"] == "tracking" else 1.0
+        assert REWARDS[task.rewards[0][0]](text, target).value >= least
+        assert "I look at the clip" not in text
+
+
+def test_clips_out_of_domain_are_longer_and_at_other_frame_rates(tmp_path: Path) -> None:
+    write(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "test_ood.jsonl").read_text().splitlines()]
+    assert {row["duration_s"] for row in rows} == {10.0, 12.0}
+    for row in rows:
+        with av.open(str(tmp_path / row["video"])) as container:
+            stream = container.streams.video[0]
+            assert stream.average_rate not in TRAINED.frame_rates
+            assert stream.frames / stream.average_rate == pytest.approx(row["duration_s"], abs=0.05)
 
 
 def test_held_out_rows_do_not_depend_on_the_number_of_others_and_share_no_clip(tmp_path: Path) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b", train=Sizes(events=1, journeys=2))
-    for name in ("validation", "test"):
+    for name in ("validation", "test", "test_ood"):
         assert (tmp_path / "a" / f"{name}.jsonl").read_text() == (tmp_path / "b" / f"{name}.jsonl").read_text()
     clips = [
         {row.video for row in read_rows([tmp_path / "a" / f"{name}.jsonl"], None, set(DRAWN_TASKS))}
-        for name in ("train", "validation", "test")
+        for name in ("train", "validation", "test", "test_ood")
     ]
-    assert len(clips[0] | clips[1] | clips[2]) == sum(map(len, clips))
+    assert len(set().union(*clips)) == sum(map(len, clips))
 
 
 def test_a_seed_repeats_itself_and_leaves_the_global_one_alone(tmp_path: Path) -> None:
