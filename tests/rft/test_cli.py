@@ -148,4 +148,4 @@ def test_eval_tells_all_problems(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert main(["eval", str(tmp_path / "gone"), "--data", str(tmp_path / "rows.jsonl")]) == 2
     err = capsys.readouterr().err
     assert "  model: folder " in err
-    assert "rows.jsonl:1: target: target has span, but tracking needs" in err
+    assert "rows.jsonl:1: target: has span, but tracking needs" in err
