@@ -17,6 +17,7 @@ LAYERS = (
     "rft.errors",
     "rft.tables",
     "rft.clock",
+    "rft.child_process",
     "rft.files",
     "rft.problems",
     "rft.types",

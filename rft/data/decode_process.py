@@ -1,24 +1,18 @@
-"""A child process that runs the decoder: a hang or a crash in it costs one clip, not the run.
+"""The decoder in a child process: a hang or a crash in it costs one clip, not the run.
 
-The child loads PyAV alone and streams full-size frames over a pipe. A kernel timer, set for each clip, ends a child
-that takes too long, even one whose parent is gone; without a request it waits for its input to end, then leaves.
+The child loads PyAV alone and sends full-size frames, each clip under an alarm.
 """
 
 import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from rft.child_process import ChildProcess, requests, set_alarm
 from rft.data.decoders import FrameIndex, FrameSource, open_source
 from rft.data.frames import ClipError, ReaderName
 from rft.errors import DataError
@@ -32,8 +26,7 @@ class DecodeProcess:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._child: subprocess.Popen[bytes] | None = None
-        self._close: weakref.finalize[Any, Any] | None = None
+        self._child: ChildProcess | None = None
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -41,7 +34,9 @@ class DecodeProcess:
         """The source, to be read inside the `with`."""
         with self._lock:
             try:
-                yield self._request(path, source_fps, reader)
+                if self._child is None:
+                    self._child = ChildProcess(__name__)
+                yield _RemoteSource(self._child, path, source_fps, reader, self._timeout_s)
             except BaseException:
                 # Wherever it stopped, the child may still be sending frames of this clip.
                 self.close()
@@ -49,120 +44,62 @@ class DecodeProcess:
 
     def close(self) -> None:
         """End the child, if there is one; the next clip starts another."""
-        if self._close is not None:
-            self._close()
-        self._child = self._close = None
-
-    def _request(self, path: Path, source_fps: float | None, reader: ReaderName) -> "_RemoteSource":
-        if self._child is None:
-            self._child = _start()
-            self._close = weakref.finalize(self, _end, self._child)
-        request = {"path": str(path), "source_fps": source_fps, "reader": reader, "timeout_s": self._timeout_s}
-        return _RemoteSource(self._child, path, request)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why the child cannot serve a clip."""
-
-    error: str
-    is_clip: bool
-    """The clip is at fault, not the set-up."""
+        if self._child is not None:
+            self._child.close()
+        self._child = None
 
 
 class _RemoteSource:
     """A FrameSource whose frames come from the child."""
 
-    def __init__(self, child: subprocess.Popen[bytes], path: Path, request: dict[str, Any]) -> None:
+    def __init__(
+        self, child: ChildProcess, path: Path, source_fps: float | None, reader: ReaderName, timeout_s: float
+    ) -> None:
         self._child = child
         self._path = path
-        self._timeout_s = request["timeout_s"]
-        index = self._ask(request)
-        self.index = FrameIndex(tuple(index["timestamps_s"]), index["average_fps"])
+        self._timeout_s = timeout_s
+        with self._died_as_clip_error():
+            child.connection.send((path, source_fps, reader, timeout_s))
+            self.index: FrameIndex = self._answer()
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        answer = self._ask(list(indices))
-        while True:
-            assert self._child.stdout is not None
-            shape = answer["shape"]
-            data = self._child.stdout.read(int(np.prod(shape)))
-            if len(data) < np.prod(shape):
-                raise self._died()
-            yield np.frombuffer(bytearray(data), np.uint8).reshape(shape)
-            if not answer["more"]:
-                return
-            answer = self._answer()
+        connection = self._child.connection
+        with self._died_as_clip_error():
+            connection.send(list(indices))
+        for _ in indices:
+            with self._died_as_clip_error():
+                pixels = np.empty(self._answer(), np.uint8)
+                connection.recv_bytes_into(pixels.data.cast("B"))
+            yield pixels
 
-    def _ask(self, request: object) -> dict[str, Any]:
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(json.dumps(request).encode() + b"\n")
-            self._child.stdin.flush()
-        except BrokenPipeError as error:
-            raise self._died() from error
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line.endswith(b"\n"):
-            raise self._died()
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            failure = _Failure(**answer)
-            raise ClipError(failure.error) if failure.is_clip else DataError(failure.error)
+    def _answer(self) -> Any:
+        answer = self._child.connection.recv()
+        if isinstance(answer, DataError):
+            raise answer
         return answer
 
-    def _died(self) -> ClipError:
-        code = self._child.wait()
-        if code == -signal.SIGALRM:
-            return ClipError(f"{self._path}: decoding takes longer than video.decode_timeout_s={self._timeout_s:g}")
-        return ClipError(f"{self._path}: the decoder crashed on it (exit code {code})")
-
-
-def _start() -> subprocess.Popen[bytes]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen(
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-    )
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
-    for pipe in (child.stdin, child.stdout):
-        assert pipe is not None
-        with contextlib.suppress(BrokenPipeError):
-            pipe.close()
-
-
-def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """The child: for each clip a request, its times back, a list of indices, the frames back."""
-
-    def send(answer: dict[str, Any], data: bytes | memoryview = b"") -> None:
-        answers.write(json.dumps(answer).encode() + b"\n")
-        answers.write(data)
-        answers.flush()
-
-    for line in iter(requests.readline, b""):
-        request = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])
+    @contextlib.contextmanager
+    def _died_as_clip_error(self) -> Iterator[None]:
         try:
-            source = open_source(Path(request["path"]), request["source_fps"], request["reader"])
-            send({"timestamps_s": source.index.timestamps_s, "average_fps": source.index.average_fps})
-            indices = json.loads(requests.readline() or b"[]")
-            for number, frame in enumerate(source.read(indices), start=1):
-                more = number < len(indices)
-                send({"shape": frame.shape, "more": more}, np.ascontiguousarray(frame).data)
-        except DataError as error:
-            send(asdict(_Failure(str(error), isinstance(error, ClipError))))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+            yield
+        except (EOFError, ConnectionError) as error:
+            code = self._child.exit_code()
+            limit = f"decoding takes longer than video.decode_timeout_s={self._timeout_s:g}"
+            crash = f"the decoder crashed on it (exit code {code})"
+            raise ClipError(f"{self._path}: {limit if code is None else crash}") from error
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up among the answers
-    with contextlib.suppress(BrokenPipeError):
-        _serve(sys.stdin.buffer, answers)
+def serve(fd: int, parent_pid: int) -> None:
+    """The child: for each clip a request, its times back, a list of indices, the frames back."""
+    connection = Connection(fd)
+    with contextlib.suppress(EOFError, ConnectionError):
+        for path, source_fps, reader, timeout_s in requests(connection, parent_pid):
+            set_alarm(timeout_s)
+            try:
+                source = open_source(path, source_fps, reader)
+                connection.send(source.index)
+                for frame in source.read(connection.recv()):
+                    connection.send(frame.shape)
+                    connection.send_bytes(np.ascontiguousarray(frame).data.cast("B"))
+            except DataError as error:
+                connection.send(error)

@@ -1,9 +1,4 @@
-"""Reward functions in a process of their own, which ends when one hangs.
-
-Only the end of a process stops every loop: a signal handler waits for the regular expression engine to return, and
-handlers run in the main thread alone. The process sets itself an alarm with the system's default action, so it ends in
-time even where nobody is left to watch it.
-"""
+"""Reward functions in a process of their own, which ends when one hangs."""
 
 import contextlib
 import functools
@@ -11,21 +6,19 @@ import importlib
 import importlib.util
 import inspect
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from rewards.types import Fault, Score
+from rft.child_process import ChildProcess, requests, set_alarm
 from rft.errors import RewardError
 
 INSIDE = "RFT_REWARD_PROCESS"
@@ -43,9 +36,7 @@ class RewardWorker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
-        self._finalizer: Callable[[], object] = lambda: None
+        self._child: ChildProcess | None = None
         self.num_starts = 0
 
     def judge(
@@ -65,12 +56,12 @@ class RewardWorker:
         ref = function_ref(fn)
         with self._lock:
             try:
-                connection = self._running()
-                connection.send((ref, tuple(completions), target, dict(args), limit_s))
-                threads = self._receive(connection, time.monotonic() + _START_TIMEOUT_S)
+                child = self._running()
+                child.connection.send((ref, tuple(completions), target, dict(args), limit_s))
+                threads = _receive(child.connection, time.monotonic() + _START_TIMEOUT_S)
                 if not isinstance(threads, int):
                     raise RewardError(f"reward {ref[1]}: {threads or 'its file ended the process that imports it'}")
-                return self._outcomes(connection, len(completions), threads, limit_s)
+                return _outcomes(child, len(completions), threads, limit_s)
             except BaseException:
                 # Answers to this call may still be on their way; the next one must not take them for its own.
                 self._end()
@@ -81,83 +72,58 @@ class RewardWorker:
         with self._lock:
             self._end()
 
-    def _running(self) -> Connection:
-        if self._connection is not None and self._process is not None and self._process.poll() is None:
-            return self._connection
+    def _running(self) -> ChildProcess:
+        if self._child is not None and self._child.is_running():
+            return self._child
         self._end()
         if INSIDE in os.environ:
             raise RewardError(
                 "scoring was started by the import of a file that a reward stands in; "
                 "put the script's own work under `if __name__ == '__main__':`"
             )
-        ours, theirs = Pipe()
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                f"from rft.scoring.reward_worker import serve; serve({theirs.fileno()}, {os.getpid()})",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # what a reward prints must not mix with the output of the run
-            env={**os.environ, "PYTHONPATH": path, INSIDE: "1"},
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,  # Ctrl-C is for the run, which ends this process itself
-        )
-        theirs.close()
-        self._process, self._connection = process, ours
-        self._finalizer = weakref.finalize(self, _end_process, process, ours)
+        self._child = ChildProcess(__name__, {INSIDE: "1"})
         self.num_starts += 1
-        return ours
-
-    def _outcomes(self, connection: Connection, number: int, threads: int, limit_s: float) -> tuple[Score | str, ...]:
-        outcomes: dict[int, Score | str] = {}
-        # The process ends itself at limit_s; the second more is for one that took the alarm away.
-        deadline = time.monotonic() + limit_s + 1.0
-        while len(outcomes) < number:
-            message = self._receive(connection, deadline)
-            if message is None:
-                # Completions are begun in order, so the first of those left are the ones that were being judged.
-                left = [i for i in range(number) if i not in outcomes]
-                outcomes |= dict.fromkeys(left, "not judged: a completion before it ended the reward process")
-                outcomes |= dict.fromkeys(left[:threads], self._why_ended(limit_s))
-                break
-            i, outcome = message
-            outcomes[i] = outcome if isinstance(outcome, str) else Score(*outcome)
-        return tuple(outcomes[i] for i in range(number))
-
-    def _receive(self, connection: Connection, deadline: float) -> Any:
-        """The next message; None once the process has ended or the deadline has passed."""
-        try:
-            if connection.poll(max(0.0, deadline - time.monotonic())):
-                return connection.recv()
-        except (EOFError, ConnectionError):
-            return None
-        return None
-
-    def _why_ended(self, limit_s: float) -> str:
-        process = self._process
-        assert process is not None
-        # A process that closed the connection has an exit code in a moment; one that is only late has none.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        code = process.returncode
-        self._end()
-        if code is None or code == -signal.SIGALRM:
-            return f"took longer than {limit_s:g} s and was stopped"
-        return f"ended the reward process (exit code {code})"
+        return self._child
 
     def _end(self) -> None:
-        self._finalizer()
-        self._process = self._connection = None
+        if self._child is not None:
+            self._child.close()
+        self._child = None
 
 
-def _end_process(process: subprocess.Popen[bytes], connection: Connection) -> None:
-    connection.close()
-    # The process leads a group of its own, which also holds whatever a reward started.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _outcomes(child: ChildProcess, number: int, threads: int, limit_s: float) -> tuple[Score | str, ...]:
+    outcomes: dict[int, Score | str] = {}
+    # The process ends itself at limit_s; the second more is for one that took the alarm away.
+    deadline = time.monotonic() + limit_s + 1.0
+    while len(outcomes) < number:
+        message = _receive(child.connection, deadline)
+        if message is None:
+            # Completions are begun in order, so the first of those left are the ones that were being judged.
+            left = [i for i in range(number) if i not in outcomes]
+            outcomes |= dict.fromkeys(left, "not judged: a completion before it ended the reward process")
+            outcomes |= dict.fromkeys(left[:threads], _why_ended(child, limit_s))
+            break
+        i, outcome = message
+        outcomes[i] = outcome if isinstance(outcome, str) else Score(*outcome)
+    return tuple(outcomes[i] for i in range(number))
+
+
+def _receive(connection: Connection, deadline: float) -> Any:
+    """The next message; None once the process has ended or the deadline has passed."""
+    try:
+        if connection.poll(max(0.0, deadline - time.monotonic())):
+            return connection.recv()
+    except (EOFError, ConnectionError):
+        return None
+    return None
+
+
+def _why_ended(child: ChildProcess, limit_s: float) -> str:
+    code = child.exit_code(wait_s=0.5)
+    child.close()
+    if code is None:
+        return f"took longer than {limit_s:g} s and was stopped"
+    return f"ended the reward process (exit code {code})"
 
 
 @functools.cache
@@ -187,17 +153,8 @@ def serve(fd: int, parent_pid: int) -> None:
     """The child's whole life: judge what arrives until the parent is gone."""
     connection = Connection(fd)
     functions: dict[FunctionRef, Callable[..., Score]] = {}
-    while True:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        # Closing the parent's end is the sign to go; a fork of the parent may hold that end open.
-        while not connection.poll(2.0):
-            if os.getppid() != parent_pid:
-                return
-        try:
-            ref, completions, target, args, limit_s = connection.recv()
-        except (EOFError, ConnectionError):
-            return
-        signal.setitimer(signal.ITIMER_REAL, _START_TIMEOUT_S)
+    for ref, completions, target, args, limit_s in requests(connection, parent_pid):
+        set_alarm(_START_TIMEOUT_S)
         try:
             fn = functions[ref] = functions.get(ref) or _load(ref)
         except (Exception, SystemExit) as error:
@@ -207,7 +164,7 @@ def serve(fd: int, parent_pid: int) -> None:
         connection.send(threads)
         if isinstance(threads, str):
             continue
-        signal.setitimer(signal.ITIMER_REAL, limit_s)
+        set_alarm(limit_s)
         if threads == 1:
             for i, completion in enumerate(completions):
                 connection.send((i, _judge(fn, completion, target, args)))

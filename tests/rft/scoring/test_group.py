@@ -215,15 +215,15 @@ def judge(worker, texts):
 
 JUDGES_TWICE = """
     print(judge(shared_worker(), ["x", "loop"]))
-    print(judge(shared_worker(), ["x"]), shared_worker()._process.pid)
+    print(judge(shared_worker(), ["x"]), shared_worker()._child.pid)
 """
 
 IS_KILLED = """
     worker = RewardWorker()
     threading.Thread(target=judge, args=(worker, ["loop"]), daemon=True).start()
-    while worker._process is None:
+    while worker._child is None:
         time.sleep(0.01)
-    print(worker._process.pid, flush=True)
+    print(worker._child.pid, flush=True)
     time.sleep(60)
 """
 

@@ -1,0 +1,81 @@
+"""A child process that a hang or a crash costs nothing but the request it was at.
+
+Only the end of a process stops every loop: a signal handler waits for the code in C to return, and handlers run in the
+main thread alone. The child sets itself an alarm with the system's default action, so it ends in time even where nobody
+is left to watch it.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+
+class ChildProcess:
+    """Runs `serve(fd, parent_pid)` of a module in a process of its own; it ends with this object or the program."""
+
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+        """`module`: dotted name. `environment`: variables beside this process's own."""
+        self.connection, theirs = Pipe()
+        """Requests to the child, and its answers. EOFError or ConnectionError: it has ended."""
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {module} import serve; serve({theirs.fileno()}, {os.getpid()})"],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what a library or a reward prints must not mix with the output of the run
+            env={**os.environ, "PYTHONPATH": path, **(environment or {})},
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,  # Ctrl-C is for the run, which ends this process itself
+        )
+        theirs.close()
+        self.pid = self._process.pid
+        self.close = weakref.finalize(self, _end, self._process, self.connection)
+        """End the process and all that it started."""
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def exit_code(self, wait_s: float | None = None) -> int | None:
+        """Why the child is silent: its exit code; None: it took longer than its alarm allows.
+
+        `wait_s`: for a child that may have taken the alarm away and run on; one that closed the connection ends.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(wait_s)
+        code = self._process.returncode
+        return None if code == -signal.SIGALRM else code
+
+
+def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
+    connection.close()
+    # The process leads a group of its own, which also holds whatever it started.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def requests(connection: Connection, parent_pid: int) -> Iterator[Any]:
+    """In the child: what arrives, until the parent is gone. The alarm is off while the child waits."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    while True:
+        set_alarm(0)
+        # Closing the parent's end is the sign to go; a fork of the parent may hold that end open.
+        while not connection.poll(2.0):
+            if os.getppid() != parent_pid:
+                return
+        try:
+            request = connection.recv()
+        except (EOFError, ConnectionError):
+            return
+        yield request
+
+
+def set_alarm(limit_s: float) -> None:
+    """In the child: end it in `limit_s` seconds; 0: do not."""
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
