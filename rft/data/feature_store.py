@@ -1,14 +1,13 @@
 """What a frozen vision tower makes of clips, in a folder that engines and learner share: a clip is encoded once."""
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from rft.data.cache import FolderCache
 
 
 def features_in(clips_dir: Path) -> Path:
@@ -24,8 +23,7 @@ class FeatureFolder:
 
     def __init__(self, directory: Path, max_gib: float) -> None:
         self._directory = directory
-        self._max_bytes = int(max_gib * 2**30)
-        self._bytes_since_look = 0
+        self._files = FolderCache(directory, "*/*.feat", max_gib)
 
     def load(self, tower: str, key: str) -> Tensor | None:
         """What was stored, [visual tokens, width]; None: nothing, or it had to make room, or the file is damaged."""
@@ -39,36 +37,8 @@ class FeatureFolder:
 
     def store(self, tower: str, key: str, features: Tensor) -> None:
         """Keep `features`, [visual tokens, width], of clip `key` by the tower of fingerprint `tower`."""
-        path = self._path(tower, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        os.close(descriptor)
-        try:
-            save_file({"features": features.detach().cpu().contiguous()}, part)
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-        self._bytes_since_look += features.nbytes
-        if self._bytes_since_look * 20 >= self._max_bytes:  # others write too: look often enough for all
-            self._bytes_since_look = 0
-            self._make_room()
-
-    def _make_room(self) -> None:
-        files = sorted(self._files())
-        total = sum(size for _, size, _ in files)
-        for _, size, file in files[:-1]:
-            if total <= self._max_bytes:
-                return
-            file.unlink(missing_ok=True)
-            total -= size
-
-    def _files(self) -> Iterator[tuple[int, int, Path]]:
-        """Time of last use, size and path of each."""
-        for file in self._directory.glob("*/*.feat"):
-            with contextlib.suppress(FileNotFoundError):  # another process made room
-                found = file.stat()
-                yield found.st_mtime_ns, found.st_size, file
+        tensors = {"features": features.detach().cpu().contiguous()}
+        self._files.store(self._path(tower, key), lambda part: save_file(tensors, part))
 
     def _path(self, tower: str, key: str) -> Path:
         return self._directory / tower / f"{key}.feat"

@@ -1,10 +1,8 @@
 """Frames of a clip, and how they lie on disk."""
 
 import json
-import os
 import random
 import struct
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -52,8 +50,8 @@ class Frames:
         return replace(self, pixels=self.pixels[order], key=f"{self.key}-shuffled-{seed}")
 
 
-def write_frames(frames: Frames, path: Path) -> int:
-    """Write `frames` to `path` in one move, so that no reader meets half a file; returns the size in bytes."""
+def write_frames(frames: Frames, path: Path) -> None:
+    """Write `frames` to the file `path`."""
     pixels = np.ascontiguousarray(frames.pixels)
     header = json.dumps(
         {
@@ -66,17 +64,10 @@ def write_frames(frames: Frames, path: Path) -> int:
             "key": frames.key,
         }
     ).encode()
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(struct.pack("<Q", len(header)))
-            file.write(header)
-            file.write(pixels.data)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return 8 + len(header) + pixels.nbytes
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)))
+        file.write(header)
+        file.write(pixels.data)
 
 
 def read_frames(path: Path) -> Frames:

@@ -1,6 +1,5 @@
 """Prompt and Frames -> token ids and model inputs, by the model's own processor: one way for learner and engine."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import torch
 from transformers import AutoProcessor, Qwen3VLProcessor
 from transformers.video_utils import VideoMetadata
 
+from rft.data.cache import MemoryCache
 from rft.data.frames import Frames
 from rft.errors import DataError
 from rft.types import Image, Prompt
@@ -50,8 +50,7 @@ class PromptProcessor:
     def __init__(self, model: str, system_prompt: str | None = None) -> None:
         self._processor = _load(model)
         self._system_prompt = system_prompt
-        self._cache: OrderedDict[tuple[str, str | None], PromptInputs] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache = MemoryCache[tuple[str, str | None], PromptInputs](MAX_CACHED_BYTES)
         self._video_token: str = self._processor.video_token
         self._image_token: str = self._processor.image_token
         self._tells_times = isinstance(self._processor, Qwen3VLProcessor)
@@ -98,9 +97,8 @@ class PromptProcessor:
         """The model inputs of `prompt` on `frames`; None: of a prompt of text alone."""
         text = self.text(prompt)
         key = (text, None if frames is None else frames.key)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
+        if (cached := self._cache.get(key)) is not None:
+            return cached
         outputs = self._processor(text=[text], return_tensors="pt", **self._shown(prompt, frames))
         token_ids = tuple(outputs["input_ids"][0].tolist())
         kind = _kind(prompt)
@@ -113,7 +111,7 @@ class PromptProcessor:
             grid=outputs[f"{kind}_grid_thw"],
             seconds_per_grid=None if seconds is None else torch.as_tensor(seconds, dtype=torch.float32),
         )
-        self._keep(key, inputs)
+        self._cache.put(key, inputs, inputs.num_bytes)
         return inputs
 
     def _shown(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
@@ -155,12 +153,6 @@ class PromptProcessor:
 
     def save(self, directory: Path) -> None:
         self._processor.save_pretrained(directory)
-
-    def _keep(self, key: tuple[str, str | None], inputs: PromptInputs) -> None:
-        self._cache[key] = inputs
-        self._cached_bytes += inputs.num_bytes
-        while self._cached_bytes > MAX_CACHED_BYTES:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].num_bytes
 
     def _metadata(self, frames: Frames) -> dict[str, Any]:
         """As transformers' VideoMetadata names it."""

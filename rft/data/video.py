@@ -4,13 +4,13 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
+from rft.data.cache import FolderCache
 from rft.data.decode_process import DecodeProcess
 from rft.data.decoders import FrameIndex, FrameSource, open_source
 from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, read_frames, write_frames
@@ -179,11 +179,10 @@ class ClipCache:
         self.hits = 0
         """Clips it found decoded."""
         self._directory = directory
-        self._max_bytes = int(max_gib * 2**30)
+        self._files = FolderCache(directory, "*.clip", max_gib)
         self._decoder: DecoderName = decoder
         self._factor = factor
         self._process = DecodeProcess(timeout_s)
-        self._bytes: int | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -243,8 +242,7 @@ class ClipCache:
             frames = _frames(media, source, self._factor, key)
         self.decodes += 1
         try:
-            size = write_frames(frames, path)
-            self._make_room(size)
+            self._files.store(path, lambda part: write_frames(frames, part))
         except OSError as error:
             raise self._unwritable(error) from error
         return frames
@@ -264,25 +262,3 @@ class ClipCache:
         return DataError(
             f"{self._directory}: cannot hold decoded clips: {error.strerror}. Free space or set video.cache_dir."
         )
-
-    def _make_room(self, added: int) -> None:
-        if self._bytes is not None:
-            self._bytes += added
-            if self._bytes <= self._max_bytes:
-                return
-        clips = []
-        for entry in os.scandir(self._directory):
-            with contextlib.suppress(FileNotFoundError):  # another process made room meanwhile
-                stat = entry.stat()
-                if entry.name.endswith(".clip"):
-                    clips.append((stat.st_mtime_ns, stat.st_size, Path(entry.path)))
-                elif entry.name.endswith(".part") and stat.st_mtime < time.time() - 3600:
-                    Path(entry.path).unlink()
-        self._bytes = sum(size for _, size, _ in clips)
-        if self._bytes <= self._max_bytes:
-            return
-        for _, size, path in sorted(clips)[:-1]:
-            if self._bytes <= 0.9 * self._max_bytes:
-                break
-            path.unlink(missing_ok=True)
-            self._bytes -= size

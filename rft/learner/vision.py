@@ -1,7 +1,6 @@
 """The vision tower: what it reads and gives, all its windows in one call, and its features kept where it is frozen."""
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from rft.data.cache import MemoryCache
 from rft.data.feature_store import FeatureFolder
 
 VISION_ATTENTION = "rft_windows_in_flash_form"
@@ -31,6 +31,10 @@ class VisualFeatures:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (*self.pooler_output, *(tensor for layer in self.deepstack_features for tensor in layer))
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors())
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "VisualFeatures":
         return VisualFeatures(
@@ -123,8 +127,7 @@ class FeatureCache:
         self._encode = encode
         self._width = width
         self._folder = folder
-        self._memory: OrderedDict[str, VisualFeatures] = OrderedDict()
-        self._memory_bytes = 0
+        self._memory = MemoryCache[str, VisualFeatures](MAX_MEMORY_BYTES)
 
     def fill(self, visual: VisualInput | None) -> VisualInput | None:
         """`visual` with its features, on the CPU, in place of its pixels."""
@@ -134,7 +137,7 @@ class FeatureCache:
         if features is None:
             features = self._look(visual)
             if visual.key is not None:
-                self._remember(visual.key, features)
+                self._memory.put(visual.key, features, features.num_bytes)
                 if self._folder is not None:
                     self._folder.store(self.tower, visual.key, features.side_by_side())
         else:
@@ -152,25 +155,14 @@ class FeatureCache:
     def _find(self, key: str | None) -> VisualFeatures | None:
         if key is None:
             return None
-        if key in self._memory:
-            self._memory.move_to_end(key)
-            return self._memory[key]
+        if (kept := self._memory.get(key)) is not None:
+            return kept
         stored = self._folder.load(self.tower, key) if self._folder else None
         if stored is None:
             return None
         features = VisualFeatures.of_one(stored, self._width)
-        self._remember(key, features)
+        self._memory.put(key, features, features.num_bytes)
         return features
-
-    def _remember(self, key: str, features: VisualFeatures) -> None:
-        self._memory[key] = features
-        self._memory_bytes += _num_bytes(features)
-        while self._memory_bytes > MAX_MEMORY_BYTES:
-            self._memory_bytes -= _num_bytes(self._memory.popitem(last=False)[1])
-
-
-def _num_bytes(features: VisualFeatures) -> int:
-    return sum(tensor.nbytes for tensor in features.tensors())
 
 
 def tower_is_frozen(model: PreTrainedModel) -> bool:

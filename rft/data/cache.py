@@ -1,0 +1,86 @@
+"""Caches with a limit in bytes, in memory and in a folder: the least recently used entries go first."""
+
+import contextlib
+import math
+import os
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+ABANDONED_S = 3600.0
+"""Age from which on a part of a file is one that a killed process left behind."""
+
+
+class MemoryCache(Generic[Key, Value]):
+    """Values of this process, at most `max_bytes` of them."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Value | None:
+        if key not in self._entries:
+            return None
+        self._entries.move_to_end(key)
+        return self._entries[key][0]
+
+    def put(self, key: Key, value: Value, num_bytes: int) -> None:
+        """Keep `value`, of `num_bytes`, under a key that has none."""
+        self._entries[key] = (value, num_bytes)
+        self._bytes += num_bytes
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._entries.popitem(last=False)[1][1]
+
+
+class FolderCache:
+    """Files below a folder, at most `max_gib` of them; several processes may read, write and make room at one time."""
+
+    def __init__(self, directory: Path, pattern: str, max_gib: float) -> None:
+        """`pattern`: of the files, as `Path.glob` reads it."""
+        self._directory = directory
+        self._pattern = pattern
+        self._max_bytes = int(max_gib * 2**30)
+        self._bytes_since_scan = math.inf
+
+    def store(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Let `write` fill a file beside `path`, then put it in place, so that no reader meets half a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        os.close(descriptor)
+        part = Path(name)
+        try:
+            write(part)
+            self._bytes_since_scan += part.stat().st_size
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        if self._bytes_since_scan * 20 >= self._max_bytes:  # others write too: scan often enough for all
+            self._bytes_since_scan = 0.0
+            self._make_room()
+
+    def _make_room(self) -> None:
+        files = []
+        for path in self._directory.glob(f"{self._pattern}*"):
+            with contextlib.suppress(FileNotFoundError):  # another process made room meanwhile
+                stat = path.stat()
+                if path.suffix != ".part":
+                    files.append((stat.st_mtime_ns, stat.st_size, path))
+                elif stat.st_mtime < time.time() - ABANDONED_S:
+                    path.unlink()
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files)[:-1]:
+            if total <= self._max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
