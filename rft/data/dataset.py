@@ -1,6 +1,5 @@
 """Rows of JSONL files, checked whole, and prompts in a seeded order that can be continued."""
 
-import difflib
 import json
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from rft.data.frames import ClipError, Frames
 from rft.errors import DataError
-from rft.problems import NAMED_PROBLEMS, listed
+from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -91,9 +90,8 @@ def _read_row(line: str, where: str, tasks: Collection[str], problems: list[str]
         return None
     name = data.get("task")
     if name not in tasks or name not in TASKS:
-        close = difflib.get_close_matches(str(name), tasks, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"The recipe has {', '.join(tasks)}."
-        problems.append(f"{where}: task: {'missing' if name is None else f'unknown task {name!r}'}. {hint}")
+        what = "missing" if name is None else f"unknown task {name!r}"
+        problems.append(f"{where}: task: {what}.{near_name(str(name), tasks)}")
         return None
     task = TASKS[name]
     try:
@@ -130,12 +128,24 @@ def _json_cause(error: ValueError) -> str:
 def _explained(error: Any, row_type: type[Row]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, row_type.model_fields, n=1)
-        return f"{key}: unknown key." + (f" Did you mean {close[0]!r}?" if close else "")
+        return f"{key}: unknown key.{near_name(key, row_type.model_fields)}"
     if error["type"] == "missing":
         return f"{key}: missing"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
+
+
+def bad_rows(reasons: Sequence[str], total: int, max_share: float) -> tuple[str, bool]:
+    """What to say of rows whose clip or image cannot be used, one reason each, and whether they are too many.
+
+    Too many are more than `max_share` of the `total`, or all of them.
+    """
+    are_too_many = bool(reasons) and (len(reasons) > max_share * total or len(reasons) == total)
+    allows = f"{'more than' if are_too_many else 'which'} data.max_bad_share {max_share:g} allows"
+    remedy = "Set data.video_root, mend or drop these rows, or raise the share" if are_too_many else "They are left out"
+    named = listed([f"    {reason}" for reason in reasons], NAMED_FILES)
+    text = f"{len(reasons):,} of {total:,} rows have clips or images that cannot be used, {allows}. {remedy}:\n{named}"
+    return text, are_too_many
 
 
 def to_prompt(row: Row, recipe: Recipe) -> Prompt:
@@ -247,10 +257,7 @@ class PromptOrder:
         return True
 
     def _check_share(self) -> None:
-        num_bad, total = len(self.bad), len(self.prompts)
-        if num_bad > self.max_bad_share * total or num_bad == total:
-            raise DataError(
-                f"{num_bad} of {total} rows have clips or images that cannot be used, more than data.max_bad_share "
-                f"{self.max_bad_share:g} allows. Mend them, drop their rows, or raise the share.\n"
-                + listed([f"  {prompt_id}: {reason}" for prompt_id, reason in self.bad.items()], NAMED_PROBLEMS)
-            )
+        reasons = [f"{prompt_id}: {reason}" for prompt_id, reason in self.bad.items()]
+        text, are_too_many = bad_rows(reasons, len(self.prompts), self.max_bad_share)
+        if are_too_many:
+            raise DataError(text)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rft.data.dataset import Clips, read_rows, to_prompt
+from rft.data.dataset import Clips, bad_rows, read_rows, to_prompt
 from rft.data.frames import ClipError
 from rft.errors import DataError
 from rft.recipe import Recipe
@@ -59,12 +59,10 @@ def usable_rows(
             frames = clips.load(prompt.media)
             found.append(UsableRow(row, prompt, frames.duration_s if frames and row.video else None))
         except ClipError as error:
-            bad.append(f"row {row.id} left out: {error}")
-            on_bad(bad[-1])
+            bad.append(f"{row.id}: {error}")
+            on_bad(f"row {row.id} left out: {error}")
         on_row()
-    if len(bad) > recipe.data.max_bad_share * len(rows):
-        raise DataError(
-            f"{', '.join(map(str, paths))}: {len(bad)} of {len(rows)} rows have clips or images that cannot be used, "
-            f"more than data.max_bad_share {recipe.data.max_bad_share:g} allows; the first: {bad[0]}"
-        )
+    text, are_too_many = bad_rows(bad, len(rows), recipe.data.max_bad_share)
+    if are_too_many:
+        raise DataError(f"{', '.join(map(str, paths))}: {text}")
     return tuple(found)

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from statistics import fmean
 from typing import Any
 
@@ -12,6 +11,7 @@ from rewards import RewardFn, rewards_of
 from rewards.types import Score
 from rft.algorithm.advantage import advantages, advantages_beside_truth, running_variances
 from rft.errors import RewardError
+from rft.problems import near_name, problem_text
 from rft.recipe import LengthBonusRecipe, Recipe, RewardRecipe, ScoringRecipe
 from rft.scoring.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
@@ -48,10 +48,9 @@ def task_rewards(
     if task not in recipe.tasks:
         raise RewardError(f"task {task} is not in the recipe; add it under `tasks`, or drop its rows")
     chosen = chosen_rewards(recipe, task)
-    unknown = [name for name in chosen if name not in rewards]
+    unknown = [f"no reward named '{name}'.{near_name(name, rewards)}" for name in chosen if name not in rewards]
     if unknown:
-        hints = [f"{name} (near: {', '.join(get_close_matches(name, rewards)) or 'nothing'})" for name in unknown]
-        raise RewardError(f"task {task}: no reward named {', '.join(hints)}; see REWARDS in rewards/__init__.py")
+        raise RewardError(problem_text(f"rewards of task {task}", unknown))
     return tuple(WeightedReward(name, rewards[name], part.weight, part.args) for name, part in chosen.items())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rft.data.dataset import read_rows, video_sampling
+from rft.data.dataset import bad_rows, read_rows, video_sampling
 from rft.errors import DataError
 from rft.problems import Problem
 from rft.recipe import Recipe
@@ -14,9 +14,6 @@ from rft.tasks import TASKS
 from rft.tasks.multiple_choice import MultipleChoiceRow
 from rft.tasks.types import Row
 from rft.types import VideoSampling
-
-NAMED_FILES = 5
-"""Missing videos and images that are named; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ def check_data(recipe: Recipe) -> DataCheck:
     known = all(name in TASKS for name in recipe.tasks)
     for split, (key, files) in _files(recipe).items():
         missing = [path for path in files if not path.is_file()]
-        problems += [Problem(key, "", f"{path} not found in {Path.cwd()}.") for path in missing]
+        problems += [Problem(key, f"{path} not found in {Path.cwd()}.") for path in missing]
         if not known or missing or not files:
             continue
         try:
@@ -86,17 +83,14 @@ def _check_files(
         for kind, path in {(row.kind, row.shown) for row in rows}
         if path is not None
     }
-    bad = [(row, state) for row in rows if row.shown and (state := states[row.kind, row.shown])]
+    bad = [f"{row.id}: {row.shown}: {state}" for row in rows if row.shown and (state := states[row.kind, row.shown])]
     if not bad:
         return
-    named = dict.fromkeys(f"{row.shown} ({state}, row {row.id})" for row, state in bad)
-    shown = ", ".join(list(named)[:NAMED_FILES]) + (" and others" if len(named) > NAMED_FILES else "")
-    kinds = " or ".join(kind for kind in ("video", "image") if any(row.kind == kind for row, _ in bad))
-    message = f"{len(bad):,} of {len(rows):,} rows have no usable {kinds}: {shown}."
-    if len(bad) > max_bad_share * len(rows):
-        problems.append(Problem(key, "", f"{message} Set data.video_root, or drop the rows."))
+    text, are_too_many = bad_rows(bad, len(rows), max_bad_share)
+    if are_too_many:
+        problems.append(Problem(key, text))
     else:
-        notes.append(f"{key}: {message} They are left out: data.max_bad_share allows {max_bad_share:g}.")
+        notes.append(f"{key}: {text}")
 
 
 def _state(path: Path, may_be_folder: bool) -> str:
@@ -113,7 +107,7 @@ def _check_kinds(recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: l
 
     def refuse(key: str, rows: Sequence[Row], why: str) -> None:
         if rows:
-            problems.append(Problem(key, "", f"{len(rows):,} rows, such as {rows[0].id}, {why}"))
+            problems.append(Problem(key, f"{len(rows):,} rows, such as {rows[0].id}, {why}"))
 
     train, held_out = splits.get("train", ()), splits.get("eval", ())
     bonus, learner = recipe.scoring.order_bonus, recipe.learner
@@ -137,14 +131,14 @@ def _check_counts(
     if train is None:
         return
     if not train:
-        problems.append(Problem("data.train", "", "the files hold no rows."))
+        problems.append(Problem("data.train", "the files hold no rows."))
     elif recipe.prompts_per_step > len(train):
         message = f"a step takes {recipe.prompts_per_step} prompts, but data.train has {len(train)} rows. Lower it."
-        problems.append(Problem("prompts_per_step", "", message))
+        problems.append(Problem("prompts_per_step", message))
     present = {row.task for rows in splits.values() for row in rows}
     trained = {row.task for row in train}
     for name in recipe.tasks:
         if train and name not in present:
-            problems.append(Problem(f"tasks.{name}", "", "no row has this task. Add rows, or remove it."))
+            problems.append(Problem(f"tasks.{name}", "no row has this task. Add rows, or remove it."))
         elif train and name not in trained:
             notes.append(f"tasks.{name}: no row of data.train has this task; it is only evaluated.")

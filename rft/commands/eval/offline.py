@@ -12,6 +12,7 @@ from rft.evaluation.baselines import Baselines, baselines
 from rft.evaluation.comparison import figures, result_tables
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import read_predictions
+from rft.problems import near_name
 from rft.tables import plain
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -68,7 +69,7 @@ class AskedRow:
 
 def _check_task(task: str | None) -> None:
     if task is not None and task not in TASKS:
-        raise DataError(f"--task: unknown task {task!r}. There are {', '.join(TASKS)}.")
+        raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
 
 
 def _not_found(name: str, blind: Baselines, rows: Sequence[Row]) -> str:

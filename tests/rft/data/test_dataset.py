@@ -52,7 +52,7 @@ def test_rows_are_typed_and_their_videos_resolved(tmp_path: Path) -> None:
         ("[1, 2]", "rows.jsonl:1: a row is a JSON object, not list"),
         ('{"id": "a", "id": "b"}', "rows.jsonl:1: key 'id' is written twice"),
         ('{"id": "a", "task": NaN}', "rows.jsonl:1: NaN is not a number JSON allows"),
-        ({"id": "a"}, "rows.jsonl:1: task: missing. The recipe has caption, "),
+        ({"id": "a"}, "rows.jsonl:1: task: missing. Known: caption, "),
         (grounding(task="temporal_groundin"), "unknown task 'temporal_groundin'. Did you mean 'temporal_grounding'?"),
         (grounding(task=["x"]), "rows.jsonl:1: task: unknown task ['x']"),
         (grounding(qeury="x"), "rows.jsonl:1: qeury: unknown key. Did you mean 'query'?"),
@@ -87,9 +87,7 @@ def test_ids_name_rows_across_files(tmp_path: Path) -> None:
 
 
 def test_tasks_outside_the_recipe_are_refused(tmp_path: Path) -> None:
-    assert "unknown task 'temporal_grounding'. The recipe has tracking." in problems(
-        tmp_path, grounding(), tasks=("tracking",)
-    )
+    assert "unknown task 'temporal_grounding'. Known: tracking." in problems(tmp_path, grounding(), tasks=("tracking",))
 
 
 def test_files_without_rows(tmp_path: Path) -> None:

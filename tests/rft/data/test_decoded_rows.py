@@ -58,7 +58,7 @@ def test_damaged_clips_are_told_and_left_out(rows: Callable[..., Path]) -> None:
 
 def test_more_damage_than_allowed_stops(rows: Callable[..., Path]) -> None:
     path = rows({"video": "a.mp4"}, {"video": "damaged.mp4"}, {"video": "b.mp4"})
-    with pytest.raises(DataError, match=r"1 of 3 rows.*max_bad_share 0.3.*damaged.mp4"):
+    with pytest.raises(DataError, match=r"(?s)1 of 3 rows.*max_bad_share 0.3.*damaged.mp4"):
         usable_rows([path], recipe(0.3), Clips())
 
 

@@ -86,7 +86,7 @@ def test_a_recipe_without_rewards_takes_the_tasks_own(worker: RewardWorker) -> N
 
 
 def test_unknown_names_are_explained() -> None:
-    with pytest.raises(RewardError, match="no reward named choice_acuracy \\(near: choice_accuracy"):
+    with pytest.raises(RewardError, match=r"no reward named 'choice_acuracy'\. Did you mean 'choice_accuracy'"):
         task_rewards("multiple_choice", recipe_of({"choice_acuracy": 1.0}))
     with pytest.raises(RewardError, match="task tracking is not in the recipe"):
         task_rewards("tracking", recipe_of())

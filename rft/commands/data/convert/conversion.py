@@ -1,6 +1,5 @@
 """A published annotation file becomes rows: nothing dropped in silence, nothing clipped unless asked."""
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from rft.commands.data.convert.formats import FORMATS
 from rft.commands.data.convert.types import Anomaly, Draft, Format, Published, Request
 from rft.errors import DataError
 from rft.files import write_text
-from rft.problems import NAMED_PROBLEMS, listed
+from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.tables import TextTable
 
 NAMED_IDS = 3
@@ -110,11 +109,7 @@ def write_rows(conversion: Conversion, path: Path) -> None:
 
 def _format(name: str) -> Format:
     if name not in FORMATS:
-        close = difflib.get_close_matches(name, FORMATS, n=1)
-        raise DataError(
-            f"unknown format {name!r}. "
-            + (f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(FORMATS)}.")
-        )
+        raise DataError(f"unknown format {name!r}.{near_name(name, FORMATS)}")
     return FORMATS[name]
 
 

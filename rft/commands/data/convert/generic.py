@@ -1,7 +1,6 @@
 """One's own annotations: CSV, TSV, JSON or JSON lines, with columns named by the user."""
 
 import csv
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rewards.types import cell_json
 from rft.commands.data.convert.json_source import read_json_records
 from rft.commands.data.convert.types import Draft, Published, Request
 from rft.errors import DataError
-from rft.problems import NAMED_PROBLEMS, listed
+from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.tasks import TASKS
 
 TARGET_KEYS = {key: kind for kind in TARGETS.values() for keys in kind.json_keys for key in keys}
@@ -74,9 +73,7 @@ def _mapping(request: Request, columns: list[str]) -> dict[str, str]:
     for key, column in asked.items():
         for what, name, known in (("row key", key, keys), ("column", column, columns)):
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(known)}."
-                problems.append(f"--map {key}={column}: no {what} {name!r}. {hint}")
+                problems.append(f"--map {key}={column}: no {what} {name!r}.{near_name(name, known)}")
     if not request.task and "task" not in {*asked, *columns}:
         problems.append(f"no column tells the task. Give it with --task, one of {', '.join(TASKS)}.")
     if problems:

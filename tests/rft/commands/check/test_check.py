@@ -301,12 +301,19 @@ def test_missing_and_empty_videos_are_counted_and_the_first_named(make: Callable
     lines = [json.dumps({**example, "id": name, "video": name}) for name in names]
     (tmp_path / "mine.jsonl").write_text("\n".join(lines))
     (problem,) = told(make(data={"train": ["mine.jsonl"]}))
-    assert problem.startswith("data.train: 11 of 20 rows have no usable video: v9.mp4 (empty file, row v9.mp4), v10.")
-    assert problem.endswith("v13.mp4 (not found, row v13.mp4) and others. Set data.video_root, or drop the rows.")
+    assert problem.startswith(
+        "data.train: 11 of 20 rows have clips or images that cannot be used, more than data.max_bad_share 0.01 allows. "
+        "Set data.video_root, mend or drop these rows, or raise the share:\n    v9.mp4: "
+    )
+    assert "v9.mp4: v9.mp4: empty file\n    v10.mp4: " in problem
+    assert problem.endswith("v13.mp4: v13.mp4: not found\n... and 6 more")
     assert "v14.mp4" not in problem
     allowed = check(make(data={"train": ["mine.jsonl"], "max_bad_share": 0.55}), Path("r.yaml"))
     assert allowed.problems == ()
-    assert any("11 of 20 rows have no usable video" in note for note in allowed.notes)
+    assert any(
+        "11 of 20 rows have clips or images that cannot be used, which data.max_bad_share 0.55 allows" in note
+        for note in allowed.notes
+    )
 
 
 def test_a_task_without_rows_is_told(make: Callable[..., Recipe]) -> None:

@@ -47,11 +47,13 @@ def test_rows_of_every_kind_are_fine_and_those_that_show_nothing_noted(checked: 
 def test_missing_images_are_named(checked: Checker, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (problem,) = told(checked(VIDEO, QUESTION | {"image": "b.png"}, QUESTION | {"image": "folder.png"}))
-    assert problem.startswith("data.train: 16 of 24 rows have no usable image: b.png (not found, row row 8)")
+    assert problem.startswith("data.train: 16 of 24 rows have clips or images that cannot be used")
+    assert "\n    row 8: b.png: not found\n" in problem
     (problem,) = told(checked(QUESTION | {"image": "folder.png"}))
-    assert "folder.png (a folder, row row 0)" in problem
+    assert "row 0: folder.png: a folder" in problem
     (problem,) = told(checked(QUESTION | {"video": "b.mp4"}, QUESTION | {"image": "b.png"}))
-    assert "16 of 16 rows have no usable video or image" in problem
+    assert "16 of 16 rows have clips or images" in problem
+    assert "row 0: b.mp4: not found" in problem
 
 
 @pytest.mark.parametrize("row", [IMAGE, QUESTION])
