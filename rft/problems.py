@@ -14,9 +14,9 @@ class Problem:
 
     key: str
     """Dotted key; empty where the document as a whole is meant."""
-    where: str
-    """"line 7" or "command line"; empty where unknown."""
     message: str
+    where: str = ""
+    """"line 7" or "command line"; empty where unknown."""
 
     def __str__(self) -> str:
         place = f"{self.key} ({self.where})" if self.key and self.where else self.key or self.where

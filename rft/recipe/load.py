@@ -70,7 +70,7 @@ def _read(text: str, overrides: Sequence[str]) -> RecipeReading:
     if document.problems and document.data is None:
         return RecipeReading(None, tuple(document.problems))
     if not isinstance(document.data, dict):
-        return RecipeReading(None, (Problem("", "", "holds no keys. A recipe begins with 'model:'."),))
+        return RecipeReading(None, (Problem("", "holds no keys. A recipe begins with 'model:'."),))
     overridden = _override(document.data, overrides, document.problems)
     fidelity.fill(document.data)
     recipe = _validate(document.data, document, overridden)
@@ -116,14 +116,14 @@ def _override(data: dict[str, Any], overrides: Sequence[str], problems: list[Pro
         key, equals, text = override.partition("=")
         path = tuple(key.strip().split("."))
         if not equals or not all(path):
-            problems.append(Problem("", COMMAND_LINE, f"'{override}' is not of the form key=value."))
+            problems.append(Problem("", f"'{override}' is not of the form key=value.", COMMAND_LINE))
             continue
         value = parse_yaml(text)
         if value.problems:
-            problems.append(Problem(key, COMMAND_LINE, f"'{text}' is {value.problems[0].message}"))
+            problems.append(Problem(key, f"'{text}' is {value.problems[0].message}", COMMAND_LINE))
             continue
         if path in overridden:
-            problems.append(Problem(key, COMMAND_LINE, "given twice. Keep one."))
+            problems.append(Problem(key, "given twice. Keep one.", COMMAND_LINE))
             continue
         inner = data
         for name in path[:-1]:
@@ -146,7 +146,7 @@ def _validate(data: dict[str, Any], document: Document, overridden: Collection[K
         details = error.errors(include_url=False)
     for detail in details:
         path = tuple(str(part) for part in detail["loc"])
-        document.problems.append(Problem(".".join(path), _where(path, document, overridden), _message(detail, path)))
+        document.problems.append(Problem(".".join(path), _message(detail, path), _where(path, document, overridden)))
     if any(detail["type"] == "missing" for detail in details):
         return None
     for detail in details:

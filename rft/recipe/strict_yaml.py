@@ -72,13 +72,13 @@ def parse_yaml(text: str) -> Document:
         node = _compose(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        document.problems.append(Problem("", f"line {mark.line + 1}" if mark else "", f"not YAML: {error.problem}."))
+        document.problems.append(Problem("", f"not YAML: {error.problem}.", f"line {mark.line + 1}" if mark else ""))
         return document
     except yaml.YAMLError as error:
-        document.problems.append(Problem("", "", f"not YAML: {' '.join(str(error).split())}."))
+        document.problems.append(Problem("", f"not YAML: {' '.join(str(error).split())}."))
         return document
     except RecursionError:
-        document.problems.append(Problem("", "", "nested too deep to be read."))
+        document.problems.append(Problem("", "nested too deep to be read."))
         return document
     if node is not None:
         document.data = _value(node, (), document)
@@ -110,12 +110,12 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document) -> dict[
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            document.problems.append(Problem(".".join(path), f"line {line}", "a key must be plain text."))
+            document.problems.append(Problem(".".join(path), "a key must be plain text.", f"line {line}"))
             continue
         key_path = (*path, str(key_node.value))
         if key_node.value in values:
             message = f"written twice, on lines {document.lines[key_path]} and {line}. Keep one."
-            document.problems.append(Problem(".".join(key_path), "", message))
+            document.problems.append(Problem(".".join(key_path), message))
             continue
         document.lines[key_path] = line
         values[key_node.value] = _value(value_node, key_path, document)

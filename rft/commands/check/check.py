@@ -68,7 +68,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = No
     problems: list[Problem] = []
     notes: list[str] = []
     model_wrong, model_notes = model_problems(recipe.model)
-    problems += [Problem("model", "", message) for message in model_wrong]
+    problems += [Problem("model", message) for message in model_wrong]
     notes += model_notes
     problems += value_problems(recipe)
     problems += reward_problems(recipe)
@@ -131,16 +131,16 @@ def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens
         )
         if any(clip_s is None for _, clip_s in clips):
             message += " Rows with duration_s are bound by their own length."
-        problems.append(Problem("rollout.max_model_len", "", message))
+        problems.append(Problem("rollout.max_model_len", message))
     return tokens
 
 
 def _check_run_dir(run_dir: Path, resume: bool, problems: list[Problem], notes: list[str]) -> None:
     existing = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
     if not existing.is_dir():
-        problems.append(Problem("run_dir", "", f"{existing} is a file. Set run_dir to a folder."))
+        problems.append(Problem("run_dir", f"{existing} is a file. Set run_dir to a folder."))
     elif not os.access(existing, os.W_OK | os.X_OK):
-        problems.append(Problem("run_dir", "", f"{existing} cannot be written to. Set run_dir to another folder."))
+        problems.append(Problem("run_dir", f"{existing} cannot be written to. Set run_dir to another folder."))
     elif not resume and (run_dir / "metrics.jsonl").exists():
         notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
 

@@ -17,7 +17,7 @@ def reward_problems(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = Non
 
     `rewards`: the table; default: that of the recipe's fidelity.
     """
-    return [Problem(key, "", message) for key, message, is_oddity in _findings(recipe, rewards) if not is_oddity]
+    return [Problem(key, message) for key, message, is_oddity in _findings(recipe, rewards) if not is_oddity]
 
 
 def reward_notes(recipe: Recipe) -> list[str]:

@@ -9,152 +9,133 @@ from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 
-Finding = tuple[bool, str, str]
-"""(is it wrong, key, message)"""
-
 
 def value_problems(recipe: Recipe) -> list[Problem]:
     """Every pair of values that cannot go together, and names that are in no table."""
-    found = (*_of_video_and_data(recipe), *_of_training(recipe), *_of_bonuses(recipe), *_of_stages(recipe))
-    return [Problem(key, "", message) for wrong, key, message in found if wrong]
+    return [*_of_video_and_data(recipe), *_of_training(recipe), *_of_bonuses(recipe), *_of_stages(recipe)]
 
 
-def _of_video_and_data(recipe: Recipe) -> Iterator[Finding]:
+def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:
     video = recipe.video
-    yield (
-        video.min_frames > video.max_frames,
-        "video.min_frames",
-        f"{video.min_frames} is more than video.max_frames, {video.max_frames}.",
-    )
-    yield (
-        video.min_pixels > video.max_pixels,
-        "video.min_pixels",
-        f"{video.min_pixels} is more than video.max_pixels, {video.max_pixels}.",
-    )
-    yield (
-        video.decoder == "torchcodec" and importlib.util.find_spec("torchcodec") is None,
-        "video.decoder",
-        "torchcodec is not installed. Install it and FFmpeg, or use pyav.",
-    )
+    if video.min_frames > video.max_frames:
+        yield Problem("video.min_frames", f"{video.min_frames} is more than video.max_frames, {video.max_frames}.")
+    if video.min_pixels > video.max_pixels:
+        yield Problem("video.min_pixels", f"{video.min_pixels} is more than video.max_pixels, {video.max_pixels}.")
+    if video.decoder == "torchcodec" and importlib.util.find_spec("torchcodec") is None:
+        yield Problem("video.decoder", "torchcodec is not installed. Install it and FFmpeg, or use pyav.")
     for name, asked in recipe.tasks.items():
-        yield (
-            asked.frames != "sampled" and name in TASKS and not _has_boxes(TASKS[name]),
-            f"tasks.{name}.frames",
-            f"{asked.frames} goes by boxes, but {name} answers with none. Set it to sampled.",
-        )
-    yield (not recipe.data.train, "data.train", "names no file. Name at least one JSONL file of rows.")
-    yield (not recipe.tasks, "tasks", f"names no task.{near_name('', TASKS)}")
+        if asked.frames != "sampled" and name in TASKS and not _has_boxes(TASKS[name]):
+            yield Problem(
+                f"tasks.{name}.frames",
+                f"{asked.frames} goes by boxes, but {name} answers with none. Set it to sampled.",
+            )
+    if not recipe.data.train:
+        yield Problem("data.train", "names no file. Name at least one JSONL file of rows.")
+    if not recipe.tasks:
+        yield Problem("tasks", f"names no task.{near_name('', TASKS)}")
 
 
 def _has_boxes(task: Task) -> bool:
     return bool(task.target(task.example).frame_boxes())
 
 
-def _of_training(recipe: Recipe) -> Iterator[Finding]:
+def _of_training(recipe: Recipe) -> Iterator[Problem]:
     from rft.commands.list import losses
 
     learner, algorithm, length = recipe.learner, recipe.algorithm, recipe.sampling.max_completion_length
-    updates = recipe.total_updates
-    yield (
-        algorithm.loss_type not in losses(),
-        "algorithm.loss_type",
-        f"no loss is called '{algorithm.loss_type}'.{near_name(algorithm.loss_type, losses())}",
-    )
-    yield (
-        algorithm.silent_groups == "keep" and algorithm.max_resamples > 0,
-        "algorithm.max_resamples",
-        "replaces groups without signal, but algorithm.silent_groups keeps them. Set one back.",
-    )
-    yield (
-        recipe.scoring.overlong_buffer >= length,
-        "scoring.overlong_buffer",
-        f"{recipe.scoring.overlong_buffer} leaves no completion without penalty: "
-        f"sampling.max_completion_length is {length}.",
-    )
-    yield (
-        learner.warmup_steps >= updates > 0,
-        "learner.warmup_steps",
-        f"{learner.warmup_steps} is not less than the {updates} updates of the run: "
-        "the learning rate would never be reached.",
-    )
-    yield (
-        recipe.rollout.share_gpu and recipe.rollout.gpus_per_worker > 1,
-        "rollout.share_gpu",
-        f"an engine on {recipe.rollout.gpus_per_worker} GPUs cannot share one. Set rollout.gpus_per_worker to 1.",
-    )
-    yield (
-        recipe.rollout.share_gpu
-        and recipe.rollout.weight_transfer in ("auto", "ipc")
-        and recipe.rollout.num_workers > learner.num_ranks,
-        "rollout.num_workers",
-        f"of {recipe.rollout.num_workers} engines only {learner.num_ranks} would find a learning process on their GPU. "
-        "Set learner.num_ranks as high, or rollout.weight_transfer to object_store.",
-    )
-    yield (
-        recipe.rollout.weight_transfer == "ipc" and not recipe.rollout.share_gpu,
-        "rollout.weight_transfer",
-        "ipc is a road between two processes on one GPU. Set rollout.share_gpu, or auto.",
-    )
-    yield (
-        recipe.rollout.weight_transfer == "nccl" and recipe.rollout.share_gpu,
-        "rollout.weight_transfer",
-        "nccl is a road between GPUs, and rollout.share_gpu puts both ends on one. Set ipc, or auto.",
-    )
-    yield (
-        learner.master_dtype == "bfloat16" and learner.dtype == "float32",
-        "learner.master_dtype",
-        "bfloat16 keeps less of a weight than forward and backward use: learner.dtype is float32. Set both the same.",
-    )
-    yield (
-        algorithm.num_mini_batches > recipe.prompts_per_step,
-        "algorithm.num_mini_batches",
-        f"{algorithm.num_mini_batches} mini-batches share {recipe.prompts_per_step} groups a step: some would have "
-        "none. Raise prompts_per_step.",
-    )
-    groups = recipe.prompts_per_step // algorithm.num_mini_batches
-    yield (
-        learner.num_ranks > groups > 0,
-        "learner.num_ranks",
-        f"{learner.num_ranks} ranks share {groups} groups an update: some would have none. Raise prompts_per_step.",
-    )
-
-
-def _of_bonuses(recipe: Recipe) -> Iterator[Finding]:
-    chosen = {reward for task in recipe.tasks if task in TASKS for reward in chosen_rewards(recipe, task)}
-    asked, order = recipe.scoring.length_bonus, recipe.scoring.order_bonus
-    for key, bonus in (("length_bonus", asked), ("order_bonus", order)):
-        name = bonus.reward if bonus else ""
-        yield (
-            bonus is not None and name not in chosen,
-            f"scoring.{key}.reward",
-            f"no task is rewarded by '{name}': the bonus would never be given.{near_name(name, chosen)}",
+    rollout, updates = recipe.rollout, recipe.total_updates
+    if algorithm.loss_type not in losses():
+        yield Problem(
+            "algorithm.loss_type",
+            f"no loss is called '{algorithm.loss_type}'.{near_name(algorithm.loss_type, losses())}",
         )
-    if asked is None:
-        return
-    yield (
-        asked.tokens_low > min(asked.tokens_high, recipe.sampling.max_completion_length),
-        "scoring.length_bonus.tokens_low",
-        f"{asked.tokens_low} is more than tokens_high, {asked.tokens_high}, or than sampling.max_completion_length, "
-        f"{recipe.sampling.max_completion_length}: the bonus would never be given.",
-    )
+    if algorithm.silent_groups == "keep" and algorithm.max_resamples > 0:
+        yield Problem(
+            "algorithm.max_resamples",
+            "replaces groups without signal, but algorithm.silent_groups keeps them. Set one back.",
+        )
+    if recipe.scoring.overlong_buffer >= length:
+        yield Problem(
+            "scoring.overlong_buffer",
+            f"{recipe.scoring.overlong_buffer} leaves no completion without penalty: "
+            f"sampling.max_completion_length is {length}.",
+        )
+    if learner.warmup_steps >= updates > 0:
+        yield Problem(
+            "learner.warmup_steps",
+            f"{learner.warmup_steps} is not less than the {updates} updates of the run: "
+            "the learning rate would never be reached.",
+        )
+    if rollout.share_gpu and rollout.gpus_per_worker > 1:
+        yield Problem(
+            "rollout.share_gpu",
+            f"an engine on {rollout.gpus_per_worker} GPUs cannot share one. Set rollout.gpus_per_worker to 1.",
+        )
+    if rollout.share_gpu and rollout.weight_transfer in ("auto", "ipc") and rollout.num_workers > learner.num_ranks:
+        yield Problem(
+            "rollout.num_workers",
+            f"of {rollout.num_workers} engines only {learner.num_ranks} would find a learning process on their GPU. "
+            "Set learner.num_ranks as high, or rollout.weight_transfer to object_store.",
+        )
+    if rollout.weight_transfer == "ipc" and not rollout.share_gpu:
+        yield Problem(
+            "rollout.weight_transfer", "ipc is a road between two processes on one GPU. Set rollout.share_gpu, or auto."
+        )
+    if rollout.weight_transfer == "nccl" and rollout.share_gpu:
+        yield Problem(
+            "rollout.weight_transfer",
+            "nccl is a road between GPUs, and rollout.share_gpu puts both ends on one. Set ipc, or auto.",
+        )
+    if learner.master_dtype == "bfloat16" and learner.dtype == "float32":
+        yield Problem(
+            "learner.master_dtype",
+            "bfloat16 keeps less of a weight than forward and backward use: learner.dtype is float32. "
+            "Set both the same.",
+        )
+    if algorithm.num_mini_batches > recipe.prompts_per_step:
+        yield Problem(
+            "algorithm.num_mini_batches",
+            f"{algorithm.num_mini_batches} mini-batches share {recipe.prompts_per_step} groups a step: some would have "
+            "none. Raise prompts_per_step.",
+        )
+    groups = recipe.prompts_per_step // algorithm.num_mini_batches
+    if learner.num_ranks > groups > 0:
+        yield Problem(
+            "learner.num_ranks",
+            f"{learner.num_ranks} ranks share {groups} groups an update: some would have none. Raise prompts_per_step.",
+        )
 
 
-def _of_stages(recipe: Recipe) -> Iterator[Finding]:
-    yield (
-        recipe.steps == 0 and recipe.cold_start is None,
-        "steps",
-        "0 steps without a cold_start train nothing. Raise steps, or measure the model with `rft eval`.",
-    )
-    yield (
-        recipe.eval.every > 0 and not recipe.data.eval,
-        "eval.every",
-        "there is nothing to evaluate on. Set data.eval, or eval.every to 0.",
-    )
+def _of_bonuses(recipe: Recipe) -> Iterator[Problem]:
+    chosen = {reward for task in recipe.tasks if task in TASKS for reward in chosen_rewards(recipe, task)}
+    length, max_tokens = recipe.scoring.length_bonus, recipe.sampling.max_completion_length
+    for key, bonus in (("length_bonus", length), ("order_bonus", recipe.scoring.order_bonus)):
+        if bonus is not None and bonus.reward not in chosen:
+            yield Problem(
+                f"scoring.{key}.reward",
+                f"no task is rewarded by '{bonus.reward}': the bonus would never be given."
+                f"{near_name(bonus.reward, chosen)}",
+            )
+    if length is not None and length.tokens_low > min(length.tokens_high, max_tokens):
+        yield Problem(
+            "scoring.length_bonus.tokens_low",
+            f"{length.tokens_low} is more than tokens_high, {length.tokens_high}, or than "
+            f"sampling.max_completion_length, {max_tokens}: the bonus would never be given.",
+        )
+
+
+def _of_stages(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.steps == 0 and recipe.cold_start is None:
+        yield Problem(
+            "steps", "0 steps without a cold_start train nothing. Raise steps, or measure the model with `rft eval`."
+        )
+    if recipe.eval.every > 0 and not recipe.data.eval:
+        yield Problem("eval.every", "there is nothing to evaluate on. Set data.eval, or eval.every to 0.")
     if recipe.cold_start:
         cold = recipe.cold_start
-        yield (not cold.data, "cold_start.data", "names no file. Name at least one JSONL file of rows.")
-        yield (
-            cold.warmup_steps >= cold.steps,
-            "cold_start.warmup_steps",
-            f"{cold.warmup_steps} is not less than cold_start.steps, {cold.steps}.",
-        )
+        if not cold.data:
+            yield Problem("cold_start.data", "names no file. Name at least one JSONL file of rows.")
+        if cold.warmup_steps >= cold.steps:
+            yield Problem(
+                "cold_start.warmup_steps", f"{cold.warmup_steps} is not less than cold_start.steps, {cold.steps}."
+            )

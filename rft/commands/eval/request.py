@@ -59,7 +59,7 @@ def eval_recipe(
     recipe = recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
     problems, _ = model_problems(recipe.model)
     found = check_data(recipe)
-    listed = [*(Problem("model", "", message) for message in problems), *found.problems]
+    listed = [*(Problem("model", message) for message in problems), *found.problems]
     blocks = ([problem_text("rft eval", listed)] if listed else []) + list(found.blocks)
     if blocks:
         raise RecipeError("\n".join(blocks))
