@@ -23,6 +23,7 @@ from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.runs.ahead_batch import read_upcoming
 from rft.runs.checkpoint import load_state
+from rft.runs.learning_curves import learning_curves
 from rft.runs.library_logs import quiet_libraries
 from rft.runs.metrics import MetricsWriter
 from rft.runs.recorder import RunRecorder
@@ -192,14 +193,18 @@ class TrainingRun:
         self.run.add_to_summary("seconds", {name: round(s, 2) for name, s in self.clock.seconds.items()})
 
     def sum_up(self, before: EvalResult | None, after: EvalResult | None, blind: Baselines) -> None:
-        """The closing table."""
+        """The closing tables and the learning curves."""
         if before and after:
-            names = ("after cold start" if self.recipe.cold_start else "before", "after GRPO")
+            names = ("cold start" if self.recipe.cold_start else "given model", "GRPO")
             if self.recipe.steps == 0:
-                names = ("before", "after cold start")
+                names = ("given model", "cold start")
             comparison = Comparison(before, after, blind, *names)
             self.run.add_to_summary("change", comparison.to_json())
+            self.run.add_to_summary("verdict", {"text": comparison.verdict()})
+            self.view.table(comparison.overview())
             self.view.table(comparison.table())
+        for chart in learning_curves(self.run):
+            self.view.chart(chart)
         self.view.note(f"run folder: {self.run.path} (rft report {self.run.path} makes a page of it)")
 
 

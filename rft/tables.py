@@ -1,6 +1,6 @@
-"""Tables before they are drawn, and their plain form."""
+"""Tables and line charts before they are drawn, and their plain form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -12,6 +12,27 @@ class TextTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Lines over the steps of a run before they are drawn."""
+
+    title: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    """Name of a line -> (step, value) of its points, in order of the steps."""
+
+
+def chart_table(chart: LineChart, num_columns: int = 6) -> TextTable:
+    """The chart as figures: what each line stands at after up to `num_columns` steps, spread evenly."""
+    steps = sorted({step for points in chart.lines.values() for step, _ in points})
+    last = len(steps) - 1
+    shown = sorted({steps[round(i * last / max(num_columns - 1, 1))] for i in range(num_columns)}) if steps else []
+    rows = tuple(
+        (name, *(next((f"{value:.3f}" for at, value in reversed(points) if at <= step), "-") for step in shown))
+        for name, points in chart.lines.items()
+    )
+    return TextTable(chart.title, ("step", *(f"{step:g}" for step in shown)), rows)
 
 
 def plain(table: TextTable) -> str:

@@ -15,14 +15,24 @@ from rft.tasks.types import Task
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """Sets of rows whose main metric changed by more than the paired interval allows for chance."""
+
+    improved: tuple[str, ...]
+    fell: tuple[str, ...]
+    num_sets: int
+    """All sets that were compared."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two evaluations of the same rows, beside what blind answers score on them."""
 
     before: EvalResult
     after: EvalResult
     blind: Baselines
-    before_name: str = "after cold start"
-    after_name: str = "after GRPO"
+    before_name: str = "cold start"
+    after_name: str = "GRPO"
 
     def change(self, name: str, mode: Mode) -> dict[str, Estimate]:
         """Metric -> mean of after minus before, with the interval of resampled rows; {} where the mode is missing."""
@@ -40,6 +50,67 @@ class Comparison:
             }
             for name in self.after.sets
         }
+
+    def overview(self, tasks: Mapping[str, Task] = TASKS) -> TextTable:
+        """One line per set of rows: what a blind answer scores, then greedy and sampled answers, before and after."""
+        rows = []
+        for name, of_set in self.after.sets.items():
+            metric = tasks[of_set.task].main_metric
+            best = self.blind.best(name, metric)
+            blind = f"{best[1].value:.3f}" if best else "-"
+            rows.append((name, metric, blind, *(self._course(name, mode, metric) for mode in MODES)))
+        arrow = f"{self.before_name} -> {self.after_name}"
+        columns = (self._unit, "metric", "blind", *(f"{mode}: {arrow}" for mode in MODES))
+        return TextTable("Held-out rows", columns, tuple(rows), self.verdict(tasks))
+
+    @property
+    def _unit(self) -> str:
+        """What a set of rows is called: a task, unless rows name their data set."""
+        return "task" if all(of_set.dataset is None for of_set in self.after.sets.values()) else "set"
+
+    def _course(self, name: str, mode: Mode, metric: str) -> str:
+        """The figure before and after, as "0.590 -> 0.665 *"; "-" where the mode is missing."""
+        change = self.change(name, mode)
+        if metric not in change:
+            return "-"
+        before, after = (result.estimates(name, mode)[metric].value for result in (self.before, self.after))
+        return f"{before:.3f} -> {after:.3f}{' *' if change[metric].excludes_zero else ''}"
+
+    def verdict(self, tasks: Mapping[str, Task] = TASKS) -> str:
+        """Whether the policy learned beyond sharpening, in one sentence.
+
+        Sharpening makes the likeliest answer likelier still: sampled answers gain, greedy ones do not.
+        """
+        greedy, sampled = (self._changed(mode, tasks) for mode in MODES)
+        over, bounds = f"over the {self.before_name}", "outside the paired 95 % interval"
+        if greedy.improved:
+            learned = ": learned beyond sharpening" if self.after_name == "GRPO" else ""
+            text = f"Greedy answers improved {over} in {len(greedy.improved)} of {greedy.num_sets} {self._unit}s "
+            text += f"({bounds}){learned}" + (" there" if learned and len(greedy.improved) < greedy.num_sets else "")
+        elif sampled.improved:
+            text = (
+                f"Only sampled answers improved {over}, in {len(sampled.improved)} of {sampled.num_sets} {self._unit}s "
+            )
+            text += f"({bounds}): sharpening"
+        else:
+            text = f"No answers improved {over} {bounds}"
+        fell = [
+            f"{mode} answers fell in {', '.join(changed.fell)}"
+            for mode, changed in zip(MODES, (greedy, sampled), strict=True)
+            if changed.fell
+        ]
+        return "; ".join((text, *fell)) + "."
+
+    def _changed(self, mode: Mode, tasks: Mapping[str, Task]) -> "Changed":
+        changes = {name: self.change(name, mode) for name in self.after.sets}
+        found = {
+            name: change[tasks[self.after.sets[name].task].main_metric] for name, change in changes.items() if change
+        }
+        return Changed(
+            tuple(name for name, change in found.items() if change.low > 0),
+            tuple(name for name, change in found.items() if change.high < 0),
+            len(found),
+        )
 
     def table(self, tasks: Mapping[str, Task] = TASKS) -> TextTable:
         """One line per set of rows and mode, in its task's main metric."""
@@ -68,7 +139,7 @@ class Comparison:
         if not any(row[-1] for row in rows):
             columns, rows = columns[:-1], [row[:-1] for row in rows]
         caption = "Change: mean over the same rows, with its 95 % bootstrap interval; * where that excludes 0."
-        return TextTable("Held-out rows", columns, tuple(rows), caption)
+        return TextTable("Held-out rows, with intervals", columns, tuple(rows), caption)
 
 
 def changes(before: EvalResult, after: EvalResult, name: str, mode: Mode) -> dict[str, Estimate]:

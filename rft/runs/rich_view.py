@@ -13,14 +13,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rft.runs.terminal_chart import draw_chart
+from rft.tables import chart_table
+
 if TYPE_CHECKING:
-    from rft.tables import TextTable
+    from rft.tables import LineChart, TextTable
 
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 ASCII_BLOCKS = "_.-=+*#@"
 """For terminals that show ASCII only."""
 
 TREND_WIDTH = 24
+CHART_WIDTH = 100
 STEPS_FOR_PACE = 10
 """Last steps that the time left is reckoned from."""
 
@@ -98,6 +102,12 @@ class TerminalView:
         for row in table.rows:
             drawn.add_row(*map(Text, row))
         self._console.print(drawn)
+
+    def chart(self, chart: "LineChart") -> None:
+        if self._blocks == ASCII_BLOCKS:
+            self.table(chart_table(chart))
+        else:
+            self._console.print(Text.from_ansi(draw_chart(chart, min(self._console.width, CHART_WIDTH))))
 
     def close(self) -> None:
         with self._changing:

@@ -119,6 +119,7 @@ class RunDir:
         if "final" in summary.get("eval", {}):
             del summary["eval"]["final"]
             summary.pop("change", None)
+            summary.pop("verdict", None)
             write_text(self.summary, json.dumps(summary, indent=1))
         if self.metrics.exists():
             kept = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO
 
 from rft.runs.rich_view import TerminalView, clock_text, numbers
-from rft.tables import TextTable, plain
+from rft.tables import LineChart, TextTable, chart_table, plain
 
 LINE_EVERY_S = 5.0
 """Least seconds between two lines of the plain view about one thing."""
@@ -37,6 +37,10 @@ class View(Protocol):
         ...
 
     def table(self, table: TextTable) -> None: ...
+
+    def chart(self, chart: LineChart) -> None:
+        """A picture where the terminal can show one, else its figures."""
+        ...
 
     def close(self) -> None:
         """Ends the last phase and gives the terminal back; may be called twice."""
@@ -115,6 +119,9 @@ class PlainView:
     def table(self, table: TextTable) -> None:
         self._end_phase()
         self._line("\n" + plain(table) + "\n")
+
+    def chart(self, chart: LineChart) -> None:
+        self.table(chart_table(chart))
 
     def close(self) -> None:
         self._end_phase()

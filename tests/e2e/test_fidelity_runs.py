@@ -109,7 +109,7 @@ def test_the_supervised_stage_alone_is_measured_before_and_after(supervised: tup
     assert set(summary["eval"]) == {"base", "final"}
     assert set(summary["change"]) == set(TASKS)
     assert checkpoint_of(run).name == "step_000000"
-    assert "after GRPO" not in printed
+    assert "-> GRPO" not in printed
     assert read_metrics(run) == {}
     saved, learned = (load_file(p / "model.safetensors") for p in (checkpoint_of(run) / "policy", run.cold_start))
     assert all(torch.equal(saved[name], tensor) for name, tensor in learned.items())

@@ -81,7 +81,8 @@ def test_run_leaves_a_whole_record(finished: tuple[RunDir, str]) -> None:
         assert all(task["rows"] == 2 for task in summary["eval"][name].values())
     assert set(summary["baselines"]) == set(TASKS)
     assert summary["seconds"]["cold_start"] > 0
-    assert "Held-out rows" in printed
+    assert "greedy: cold start -> GRPO" in printed
+    assert "Training reward" in printed
     assert str(folder.path) in printed
 
 

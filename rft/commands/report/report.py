@@ -14,6 +14,7 @@ from rft.errors import CheckpointError
 from rft.evaluation.evaluate import RowSet
 from rft.evaluation.published_results import comparable_results
 from rft.files import write_text, writing
+from rft.runs.learning_curves import learning_curves
 from rft.runs.metrics import read_metrics
 from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
@@ -48,6 +49,7 @@ def report(run_dir: RunDir | Path) -> Path:
         raise CheckpointError(f"{run.path}: no run here. Give the folder that `rft train` named at its end.")
     parts = [
         f"<h1>{html.escape(run.path.resolve().name)}</h1>",
+        section("Learning", learning(run)),
         section("Evaluation", evaluation(run.read_summary())),
         section("Curves", curves(run)),
         section("Rollouts", rollouts(run)),
@@ -74,6 +76,14 @@ def section(title: str, body: str) -> str:
 
 def file_text(path: Path) -> str:
     return f"<pre>{html.escape(path.read_text(encoding='utf-8'))}</pre>" if path.exists() else ""
+
+
+def learning(run: RunDir) -> str:
+    """The closing sentence, where the run has come to its end, and the learning curves."""
+    verdict = run.read_summary().get("verdict", {}).get("text", "")
+    drawn = "".join(svg_chart(chart.title, chart.lines) for chart in learning_curves(run))
+    sentence = f"<p>{html.escape(verdict)}</p>" if verdict else ""
+    return sentence + (f'<div class="charts">{drawn}</div>' if drawn else "")
 
 
 def evaluation(summary: dict[str, Any]) -> str:

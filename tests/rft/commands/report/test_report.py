@@ -76,6 +76,7 @@ def write_run(run: RunDir, num_steps: int) -> None:
         "baselines": {"temporal_grounding": {"whole_video": {"mIoU": 0.125}}},
         "change": {"temporal_grounding": change},
         "seconds": {"rollout": 12.34},
+        "verdict": {"text": "Only sampled answers improved."},
     }
     run.summary.write_text(json.dumps(summary))
 
@@ -104,7 +105,9 @@ def test_page_of_a_run(tmp_path: Path) -> None:
         "cold start: loss",
     ):
         assert part in page.text
-    assert page.tags.count("svg") == 3  # reward, cold start loss, the oddly named one; the loss is not finite
+    # The learning curve; reward, cold start loss, the oddly named one; the loss is not finite.
+    assert page.tags.count("svg") == 4
+    assert page.text.index("Only sampled answers") < page.text.index("Training reward") < page.text.index("Evaluation")
 
 
 def test_nothing_a_policy_wrote_becomes_markup(tmp_path: Path) -> None:
