@@ -11,6 +11,7 @@ from rewards.targets.span import SpanTarget
 from rft.evaluation.evaluate import EvalResult, Mode, Reading, Sample
 from rft.evaluation.predictions import write_result
 from rft.runs.learning_curves import learning_curves, moving_mean
+from rft.runs.rich_view import TerminalView
 from rft.runs.run_dir import RunDir
 from rft.runs.terminal_chart import draw_chart
 from rft.runs.views import PlainView
@@ -109,3 +110,26 @@ def test_a_terminal_shows_a_picture_whose_lines_rise_and_fall() -> None:
     assert max(filled[0]) > 45  # top right: the end of the line that rises
     assert min(filled[-1]) < 3  # bottom left: its beginning
     assert max(map(len, lines)) <= 60
+
+
+class Terminal(io.StringIO):
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "\u25a0 rises"), ("ascii", "rises")])
+def test_the_live_view_draws_where_the_terminal_knows_the_characters(encoding: str, shown: str) -> None:
+    out = Terminal(encoding)
+    view = TerminalView("run", out, width=80)
+    view.chart(CHART)
+    view.close()
+    assert shown in out.getvalue()
+    assert ("0.210" in out.getvalue()) == (encoding == "ascii")
