@@ -2,7 +2,8 @@
 
 A loss is a ratio (of tokens or of sequences), an objective in that ratio, and a mean. It returns a sum and its weight:
 the learner adds both up over all forwards and ranks and divides once, so the result does not depend on how the batch
-was split. To add a loss: a function here, a line in LOSSES, a hand-worked test.
+was split. To add a loss: a function here, a line in LOSSES, its name in the recipe's LossType, a hand-worked test. Or
+a function in a file of one's own, which the recipe names: `loss_type: my_loss.py:my_loss`.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from rft.algorithm.kl import KL_ESTIMATORS
 from rft.recipe import AlgorithmRecipe
+from rft.recipe.own_file import is_own, load_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,12 @@ LOSSES: dict[str, LossFn] = {
     "cispo": cispo,
     "sapo": sapo,
 }
+
+
+def loss_function(loss_type: str) -> LossFn:
+    """The loss that a recipe names: one of LOSSES, or that of a user's file. RecipeError: it cannot be loaded."""
+    loss: LossFn = load_own(loss_type) if is_own(loss_type) else LOSSES[loss_type]
+    return loss
 
 
 def token_ratios(inputs: LossInputs) -> Tensor:

@@ -1,11 +1,8 @@
 """What a recipe can name, one line each: tasks, rewards, losses, recipes."""
 
-import ast
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import get_args
 
-import rft.algorithm
 from rewards import REWARDS, accepted_targets
 from rewards.types import Target
 from rft.tasks import TASKS
@@ -33,26 +30,16 @@ def rewards() -> dict[str, str]:
     lines = {}
     for name, reward in REWARDS.items():
         kinds = accepted_targets(reward)
-        targets = "any target" if set(get_args(Target)) <= set(kinds) else " or ".join(kind.__name__ for kind in kinds)
+        targets = "any target" if Target in kinds else " or ".join(kind.__name__ for kind in kinds)
         lines[name] = f"{_first_line(reward.__doc__)} ({targets})"
     return lines
 
 
 def losses() -> dict[str, str]:
-    """Loss name -> first line of its docstring, read from the source: importing the losses would load torch."""
-    path = Path(rft.algorithm.__path__[0]) / "loss.py"
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    docstrings = {node.name: ast.get_docstring(node) for node in body if isinstance(node, ast.FunctionDef)}
-    table: ast.expr | None = None
-    for node in body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LOSSES":
-            table = node.value
-    assert isinstance(table, ast.Dict), f"{path}: LOSSES must be one annotated dict display"
-    lines = {}
-    for key, value in zip(table.keys, table.values, strict=True):
-        assert isinstance(key, ast.Constant), f"{path}: the names in LOSSES must be written out"
-        lines[str(key.value)] = _first_line(docstrings.get(ast.unparse(value)))
-    return lines
+    """Loss name -> first line of its docstring."""
+    from rft.algorithm.loss import LOSSES  # loads torch
+
+    return {name: _first_line(loss.__doc__) for name, loss in LOSSES.items()}
 
 
 def recipes() -> dict[str, str]:

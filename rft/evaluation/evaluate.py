@@ -259,7 +259,8 @@ def read(task: Task, completion: str, finish_reason: FinishReason, target: Targe
 def reading_tables(task: Task) -> dict[ReadingName, Mapping[str, RewardFn]]:
     """The rewards by which each reading reads; "strict" only where released scripts read all that the task rewards."""
     is_published = all(name in PUBLISHED_EVAL for name, _ in task.rewards)
-    return {"lenient": REWARDS, **({"strict": {**REWARDS, **PUBLISHED_EVAL}} if is_published else {})}
+    ours = {**REWARDS, **task.own_rewards}
+    return {"lenient": ours, **({"strict": {**ours, **PUBLISHED_EVAL}} if is_published else {})}
 
 
 def of_length(target: Target, duration_s: float | None) -> Target:

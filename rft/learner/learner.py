@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rft.algorithm.kl import k3
-from rft.algorithm.loss import LOSSES, LossInputs
+from rft.algorithm.loss import LossInputs, loss_function
 from rft.clock import Clock
 from rft.data.processor import MAX_CACHED_BYTES, PromptProcessor
 from rft.errors import DataError, RolloutError
@@ -291,7 +291,7 @@ class Learner:
         policy_logprobs = batch.unpack(scored.logprobs)
         if number == len(fixed):
             fixed.append(self._fixed(batch, policy_logprobs.detach()))
-        output = LOSSES[algorithm.loss_type](
+        output = loss_function(algorithm.loss_type)(
             LossInputs(
                 policy_logprobs=policy_logprobs,
                 old_logprobs=fixed[number].old,

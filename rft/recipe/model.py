@@ -4,11 +4,12 @@ Field docstrings are the text of docs/recipe.md. Relative paths start at the cur
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from rewards.types import Fidelity
+from rft.recipe.own_file import is_own, short_name
 from rft.types import Sampling, VideoSampling
 
 PATCH_PIXELS = 28 * 28
@@ -81,10 +82,19 @@ class TaskRecipe(Section):
     think: bool = True
     """Ask for reasoning in <think> tags before the answer."""
     rewards: dict[str, RewardRecipe] | None = None
-    """Reward name -> weight, or {weight, args}; default: the task's own rewards."""
+    """Reward name, or FILE.py:FUNCTION for one of one's own -> weight, or {weight, args}; default: the task's own
+    rewards."""
     frames: Literal["sampled", "one_per_box", "seven"] = "sampled"
     """Frames of a clip, for targets that are boxes: by `video` as for other tasks; one per box, the first for the start
     box; or, as VideoChat-R1's released code has it, seven for eight boxes, told as 2 per second."""
+
+    @model_validator(mode="after")
+    def _rewards_have_names_of_their_own(self) -> Self:
+        names = [short_name(key) for key in self.rewards or ()]
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled is not None:
+            raise ValueError(f"two rewards are called {doubled}. Rename one of the functions.")
+        return self
 
 
 class LengthBonusRecipe(Section):
@@ -185,9 +195,17 @@ class GroundTruthRecipe(Section):
     """Default: 1.2 for anchored, 0.8 for scaled_reward."""
 
 
+LossType = Literal["grpo", "bnpo", "dapo", "dr_grpo", "gspo", "cispo", "sapo"]
+"""The names of LOSSES in rft/algorithm/loss.py, which needs torch."""
+
+
+def _known_loss(value: object) -> object:
+    return value if is_own(value) else TypeAdapter(LossType).validate_python(value)
+
+
 class AlgorithmRecipe(Section):
-    loss_type: str = "grpo"
-    """A name of LOSSES (`rft list losses`)."""
+    loss_type: Annotated[str, BeforeValidator(_known_loss)] = "grpo"
+    """A name of LOSSES (`rft list losses`), or a loss of one's own as FILE.py:FUNCTION."""
     advantage: Literal["group_norm", "mean_only", "rloo", "per_task_running_std"] = "group_norm"
     """How rewards of a group become advantages (rft/algorithm/advantage.py)."""
     epsilon: float | None = Field(0.2, ge=0)

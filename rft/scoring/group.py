@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from rewards import RewardFn, rewards_of
+from rewards import REWARDS, RewardFn, accepted_targets, rewards_of
 from rewards.types import Score
 from rft.algorithm.advantage import advantages, advantages_beside_truth, running_variances
-from rft.errors import RewardError
+from rft.errors import RecipeError, RewardError
 from rft.problems import near_name, problem_text
 from rft.recipe import LengthBonusRecipe, Recipe, RewardRecipe, ScoringRecipe
+from rft.recipe.own_file import is_own, load_own, short_name
 from rft.scoring.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
 from rft.tasks.types import FORMS
@@ -30,11 +31,42 @@ class WeightedReward:
 
 
 def chosen_rewards(recipe: Recipe, task: str) -> dict[str, RewardRecipe]:
-    """Reward name -> weight and arguments for one task: the recipe's choice, or the task's own."""
+    """Reward name -> weight and arguments for one task: the recipe's choice, or the task's own.
+
+    A reward FILE.py:FUNCTION goes by the name of its function.
+    """
     asked = recipe.tasks[task]
     if asked.rewards is not None:
-        return dict(asked.rewards)
+        return {short_name(key): part for key, part in asked.rewards.items()}
     return {reward: RewardRecipe(weight=weight) for reward, weight in TASKS[task].default_rewards(asked.think).items()}
+
+
+def reward_table(recipe: Recipe, task: str) -> dict[str, RewardFn]:
+    """Name -> reward: those of the recipe's fidelity, and `own_rewards`."""
+    return {**rewards_of(recipe.fidelity), **own_rewards(recipe, task)}
+
+
+def own_rewards(recipe: Recipe, task: str) -> dict[str, RewardFn]:
+    """Name -> reward: those in the task's own file, and those that the recipe names for it as FILE.py:FUNCTION.
+
+    Raises RewardError as `own_reward` does.
+    """
+    of_recipe = {short_name(key): own_reward(key) for key in recipe.tasks[task].rewards or () if is_own(key)}
+    return {**TASKS[task].own_rewards, **of_recipe}
+
+
+def own_reward(name: str) -> RewardFn:
+    """The reward FUNCTION of FILE.py. Raises RewardError where it cannot be loaded or scores no kind of target."""
+    if short_name(name) in REWARDS:
+        raise RewardError(f"{name}: there is a reward {short_name(name)} already. Rename the function.")
+    try:
+        reward: RewardFn = load_own(name)
+        accepted_targets(reward)
+    except RecipeError as error:
+        raise RewardError(str(error)) from error
+    except Exception as error:  # the file is a user's code
+        raise RewardError(f"{name}: {type(error).__name__}: {error}.") from error
+    return reward
 
 
 def task_rewards(
@@ -42,11 +74,11 @@ def task_rewards(
 ) -> tuple[WeightedReward, ...]:
     """The chosen rewards with their functions. Raises RewardError for names not in the table.
 
-    `rewards`: the table; default: that of the recipe's fidelity.
+    `rewards`: the table; default: `reward_table`.
     """
-    rewards = rewards_of(recipe.fidelity) if rewards is None else rewards
     if task not in recipe.tasks:
         raise RewardError(f"task {task} is not in the recipe; add it under `tasks`, or drop its rows")
+    rewards = reward_table(recipe, task) if rewards is None else rewards
     chosen = chosen_rewards(recipe, task)
     unknown = [f"no reward named '{name}'.{near_name(name, rewards)}" for name in chosen if name not in rewards]
     if unknown:

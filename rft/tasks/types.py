@@ -101,6 +101,8 @@ class Task(ABC):
     """A whole row: `rft check` asks every reward of the task to like its answer."""
     rewards: ClassVar[tuple[tuple[str, float], ...]]
     """(reward name, weight), without the format rewards."""
+    own_rewards: ClassVar[Mapping[str, RewardFn]] = {}
+    """Rewards by name that stand in the task's own file in place of REWARDS."""
     main_metric: ClassVar[str]
     """Metric that stands for the task in tables: one of the names that `metrics` gives."""
 
@@ -170,7 +172,8 @@ class Task(ABC):
         `rewards`: those of the parser that reads the completion.
         """
         well_formed = max(rewards[form](completion, target).value for form in FORMS)
-        return {**self.metrics(completion, target, rewards), "well_formed": well_formed}
+        table = {**rewards, **self.own_rewards} if self.own_rewards else rewards
+        return {**self.metrics(completion, target, table), "well_formed": well_formed}
 
 
 def recalls(iou: float) -> dict[str, float]:

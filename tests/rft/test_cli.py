@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,6 +13,7 @@ import rft.cli
 from rft.cli import main
 from rft.commands.list import losses, rewards, tasks
 from rft.errors import Interrupted, RolloutError
+from rft.recipe.model import AlgorithmRecipe, LossType
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,10 +128,15 @@ def test_list_shows_all_kinds(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert all((*tasks().values(), *rewards().values(), *losses().values()))
 
 
-def test_the_losses_listed_are_those_there_are() -> None:
+def test_the_recipe_names_what_is_in_the_tables() -> None:
+    from rft.algorithm.advantage import ADVANTAGES
+    from rft.algorithm.kl import KL_ESTIMATORS
     from rft.algorithm.loss import LOSSES
 
-    assert list(losses()) == list(LOSSES)
+    fields = AlgorithmRecipe.model_fields
+    assert get_args(LossType) == tuple(LOSSES)
+    assert get_args(fields["advantage"].annotation) == tuple(ADVANTAGES)
+    assert get_args(fields["kl_estimator"].annotation) == tuple(KL_ESTIMATORS)
 
 
 def test_list_outside_the_project_says_where_to_run_it(

@@ -4,10 +4,11 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 
-from rewards import PUBLISHED, REWARDS, RewardFn, accepted_targets, rewards_of
+from rewards import PUBLISHED, REWARDS, RewardFn, accepted_targets
+from rft.errors import RewardError
 from rft.problems import Problem, near_name
 from rft.recipe import Recipe, RewardRecipe
-from rft.scoring.group import chosen_rewards
+from rft.scoring.group import chosen_rewards, reward_table
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 
@@ -15,7 +16,7 @@ from rft.tasks.types import Task
 def reward_problems(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = None) -> list[Problem]:
     """Unknown tasks and rewards, rewards that do not fit the target, the arguments or the prompt.
 
-    `rewards`: the table; default: that of the recipe's fidelity.
+    `rewards`: the table; default: `reward_table`.
     """
     return [Problem(key, message) for key, message, is_oddity in _findings(recipe, rewards) if not is_oddity]
 
@@ -27,29 +28,37 @@ def reward_notes(recipe: Recipe) -> list[str]:
 
 def _findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None) -> Iterator[tuple[str, str, bool]]:
     """(key, what is wrong, whether the released code is to blame)."""
-    rewards = rewards_of(recipe.fidelity) if rewards is None else rewards
-    for name, asked in recipe.tasks.items():
+    for name in recipe.tasks:
         if name not in TASKS:
             yield f"tasks.{name}", f"unknown task.{near_name(name, TASKS)}", False
             continue
-        chosen = chosen_rewards(recipe, name)
-        if not any(part.weight for part in chosen.values()):
-            yield f"tasks.{name}.rewards", "no reward has a weight: nothing would be learned.", False
-        for reward, part in chosen.items():
-            key = f"tasks.{name}.rewards.{reward}"
-            if reward not in rewards:
-                yield key, f"unknown reward.{near_name(reward, rewards)}", False
-                continue
-            message = _fit(reward, rewards[reward], part, TASKS[name])
-            if message:
-                yield key, message, False
-                continue
-            refusal, remedy = _refusal(reward, rewards[reward], part, TASKS[name], asked.think)
-            is_published = rewards[reward] is PUBLISHED.get(reward)
-            if refusal and is_published and not any(_refusal(reward, REWARDS[reward], part, TASKS[name], asked.think)):
-                yield key, f"{refusal}, as the released code does; the corrected one accepts it.", True
-            elif refusal:
-                yield key, refusal + remedy, False
+        try:
+            table = reward_table(recipe, name) if rewards is None else rewards
+        except RewardError as error:
+            yield f"tasks.{name}.rewards", str(error), False
+            continue
+        yield from _findings_of_task(recipe, TASKS[name], table)
+
+
+def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn]) -> Iterator[tuple[str, str, bool]]:
+    chosen, think = chosen_rewards(recipe, task.name), recipe.tasks[task.name].think
+    if not any(part.weight for part in chosen.values()):
+        yield f"tasks.{task.name}.rewards", "no reward has a weight: nothing would be learned.", False
+    for reward, part in chosen.items():
+        key = f"tasks.{task.name}.rewards.{reward}"
+        if reward not in rewards:
+            yield key, f"unknown reward.{near_name(reward, rewards)}", False
+            continue
+        message = _fit(reward, rewards[reward], part, task)
+        if message:
+            yield key, message, False
+            continue
+        refusal, remedy = _refusal(reward, rewards[reward], part, task, think)
+        is_published = rewards[reward] is PUBLISHED.get(reward)
+        if refusal and is_published and not any(_refusal(reward, REWARDS[reward], part, task, think)):
+            yield key, f"{refusal}, as the released code does; the corrected one accepts it.", True
+        elif refusal:
+            yield key, refusal + remedy, False
 
 
 def _fit(name: str, reward: RewardFn, part: RewardRecipe, task: Task) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from rft.problems import Problem, near_name
 from rft.recipe import Recipe
+from rft.recipe.own_file import own_file_problem
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
 from rft.tasks.types import Task
@@ -40,15 +41,10 @@ def _has_boxes(task: Task) -> bool:
 
 
 def _of_training(recipe: Recipe) -> Iterator[Problem]:
-    from rft.commands.list import losses
-
     learner, algorithm, length = recipe.learner, recipe.algorithm, recipe.sampling.max_completion_length
     rollout, updates = recipe.rollout, recipe.total_updates
-    if algorithm.loss_type not in losses():
-        yield Problem(
-            "algorithm.loss_type",
-            f"no loss is called '{algorithm.loss_type}'.{near_name(algorithm.loss_type, losses())}",
-        )
+    if problem := own_file_problem(algorithm.loss_type):
+        yield Problem("algorithm.loss_type", problem)
     if algorithm.silent_groups == "keep" and algorithm.max_resamples > 0:
         yield Problem(
             "algorithm.max_resamples",

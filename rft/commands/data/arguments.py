@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-FORMATS = ("charades_sta", "activitynet_captions", "got10k", "nextgqa", "vidtab_quality", "caption", "generic")
-"""Named here as well, so that `rft --help` loads none of them."""
+from rft.commands.data.convert.formats import FORMATS
 
 
 def add_data(adder: Any) -> None:

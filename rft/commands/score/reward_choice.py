@@ -1,17 +1,15 @@
 """Which rewards judge stored completions: the task's own, a recipe's, or those named on the command line."""
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rewards import RewardFn, accepted_targets
 from rft.errors import RewardError
 from rft.problems import near_name, problem_text
 from rft.recipe import Recipe, RewardRecipe
-from rft.scoring.group import WeightedReward, chosen_rewards
+from rft.recipe.own_file import is_own, short_name
+from rft.scoring.group import WeightedReward, chosen_rewards, own_reward, own_rewards
 from rft.tasks import TASKS
 from rft.tasks.types import FORMS
 
@@ -36,14 +34,15 @@ class RewardChoice:
 
     def of(self, task: str, recipe: Recipe) -> tuple[WeightedReward, ...]:
         """The rewards of one task. Raises RewardError naming every reward that does not fit."""
+        table = {**self.table, **own_rewards(recipe, task)}
         chosen = self._named(task, recipe)
-        problems = [f"{name}: {why}" for name, part in chosen.items() if (why := self._misfit(name, part, task))]
+        problems = [f"{name}: {why}" for name, part in chosen.items() if (why := _misfit(name, part, task, table))]
         if not chosen:
             asked = ", ".join(self.weights or {})
             problems.append(f"none of {asked} scores it. Name one that does, or choose other rows with --task.")
         if problems:
             raise RewardError(problem_text(f"rewards of task {task}", problems))
-        return tuple(WeightedReward(name, self.table[name], part.weight, part.args) for name, part in chosen.items())
+        return tuple(WeightedReward(name, table[name], part.weight, part.args) for name, part in chosen.items())
 
     def _named(self, task: str, recipe: Recipe) -> dict[str, RewardRecipe]:
         """Reward -> weight and arguments; of those on the command line, the ones that score the task's targets."""
@@ -61,23 +60,24 @@ class RewardChoice:
                     chosen[name] = RewardRecipe(weight=weight, args=args)
         return chosen
 
-    def _misfit(self, name: str, part: RewardRecipe, task: str) -> str:
-        if name not in self.table:
-            return f"unknown reward.{near_name(name, self.table)}"
-        target_type = TASKS[task].target_type
-        if not issubclass(target_type, accepted_targets(self.table[name])):
-            return f"does not score {target_type.__name__}."
-        try:
-            inspect.signature(self.table[name]).bind("", None, **part.args)
-        except TypeError as error:
-            return f"args: {error}."
-        return ""
+
+def _misfit(name: str, part: RewardRecipe, task: str, table: Mapping[str, RewardFn]) -> str:
+    if name not in table:
+        return f"unknown reward.{near_name(name, table)}"
+    target_type = TASKS[task].target_type
+    if not issubclass(target_type, accepted_targets(table[name])):
+        return f"does not score {target_type.__name__}."
+    try:
+        inspect.signature(table[name]).bind("", None, **part.args)
+    except TypeError as error:
+        return f"args: {error}."
+    return ""
 
 
 def score_names(rewards: Sequence[str]) -> dict[str, str]:
     """Reward -> what its scores are called: the short name where it alone has that, the function of a file."""
     short = {name: next((s for s, names in SHORT_NAMES.items() if name in names), name) for name in rewards}
-    short |= {name: name.rpartition(":")[2] for name in rewards if is_file(name)}
+    short |= {name: short_name(name) for name in rewards if is_own(name)}
     taken = list(short.values())
     return {name: s if taken.count(s) == 1 else name for name, s in short.items()}
 
@@ -93,7 +93,7 @@ def reward_choice(table: Mapping[str, RewardFn], think: bool | None, asked: Sequ
             equals = ""
         if not equals or not abs(weights[name]) < 1e6:
             problems.append(f"{word}: write NAME=WEIGHT, such as iou=1.")
-        elif is_file(name):
+        elif is_own(name):
             try:
                 found[name] = own_reward(name)
             except RewardError as error:
@@ -103,27 +103,3 @@ def reward_choice(table: Mapping[str, RewardFn], think: bool | None, asked: Sequ
     if problems:
         raise RewardError(problem_text("--reward", problems))
     return RewardChoice(found, think, weights or None)
-
-
-def is_file(name: str) -> bool:
-    """Whether a reward is named as FILE.py:FUNCTION."""
-    return ".py:" in name
-
-
-def own_reward(name: str) -> RewardFn:
-    """The function FUNCTION of FILE.py. Raises RewardError where it cannot be loaded or scores no kind of target."""
-    path, _, function = name.rpartition(":")
-    file = Path(path).expanduser().resolve()
-    spec = importlib.util.spec_from_file_location(f"reward_file_{file.stem}", file)
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise RewardError(f"{name}: no such file.")
-    module = importlib.util.module_from_spec(spec)
-    # The reward process finds a function by its module, and a dataclass of the file finds its own.
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-        found: RewardFn = getattr(module, function)
-        accepted_targets(found)
-    except Exception as error:  # the file is a user's code
-        raise RewardError(f"{name}: {type(error).__name__}: {error}.") from error
-    return found

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rewards.judge import JudgeError
 from rewards.types import RowFacts, Score, Target, fault_of
-from rft.commands.score.reward_choice import RewardChoice, is_file, score_names
+from rft.commands.score.reward_choice import RewardChoice, score_names
 from rft.commands.score.rows import Row, Stored
 from rft.commands.score.tally import Tally
 from rft.errors import DataError, RewardError
 from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.recipe import Recipe
+from rft.recipe.own_file import comes_from_own_file
 from rft.scoring.group import WeightedReward, weighted_reward
 from rft.scoring.reward_worker import shared_worker
 from rft.tasks import TASKS
@@ -152,7 +153,7 @@ def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], lim
     A reward out of a user's file runs in the reward process, `limit_s` for each completion; one that has
     `concurrency` judges so many side by side. Raises RewardError where a reward cannot judge.
     """
-    if is_file(reward.name):
+    if comes_from_own_file(reward.fn):
         outcomes = [shared_worker().judge(reward.fn, [text], target, reward.args, limit_s)[0] for text, target in pairs]
         failed = next((outcome for outcome in outcomes if isinstance(outcome, str)), None)
         if failed:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rft.commands.data.convert.examine import KINDS, Examined, examine
-from rft.commands.data.convert.formats import FORMATS
+from rft.commands.data.convert.formats import FORMATS, format_named
 from rft.commands.data.convert.types import Anomaly, Draft, Format, Published, Request
 from rft.errors import DataError
 from rft.files import write_text
@@ -110,7 +110,7 @@ def write_rows(conversion: Conversion, path: Path) -> None:
 def _format(name: str) -> Format:
     if name not in FORMATS:
         raise DataError(f"unknown format {name!r}.{near_name(name, FORMATS)}")
-    return FORMATS[name]
+    return format_named(name)
 
 
 def _task(name: str, known: Format, asked: str | None) -> str:

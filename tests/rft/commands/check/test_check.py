@@ -136,7 +136,7 @@ def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> Non
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"algorithm": {"loss_type": "grop"}}, "algorithm.loss_type: no loss is called 'grop'. Did you mean 'grpo'?"),
+        ({"algorithm": {"loss_type": "gone.py:mine"}}, "algorithm.loss_type: gone.py:mine: no such file."),
         ({"video": {"min_frames": 8, "max_frames": 4}}, "video.min_frames: 8 is more than video.max_frames, 4."),
         ({"video": {"max_pixels": 784}}, "video.min_pixels: 12544 is more than video.max_pixels, 784."),
         ({"prompts_per_step": 9}, "prompts_per_step: a step takes 9 prompts, but data.train has 8 rows. Lower it."),
@@ -411,7 +411,7 @@ def test_a_file_is_checked_whole(make: Callable[..., Recipe], tmp_path: Path, mo
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{path}: 3 problems"
     assert lines[1] == "  sampling.temprature (line 6): unknown key. Did you mean 'temperature'?"
-    assert lines[2].startswith("  algorithm.loss_type: no loss")
+    assert lines[2].startswith("  algorithm.loss_type (command line): got the text 'grop', which is not one of grpo, ")
     assert lines[3].startswith("  tasks.temporal_grounding.rewards.choice_accuracy: ")
     assert lines[4:] == ["bad.jsonl:1: target: missing"]
 

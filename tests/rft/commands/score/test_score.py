@@ -23,7 +23,7 @@ from rft.errors import DataError, RecipeError, RewardError
 from rft.recipe import DataRecipe, Recipe, TaskRecipe
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
-from rft.scoring.group import WeightedReward, score_group
+from rft.scoring.group import WeightedReward, own_reward, score_group
 from rft.types import Completion, FinishReason, Prompt, Video, VideoSampling
 
 ROOT = Path(__file__).parents[4]
@@ -138,6 +138,7 @@ def test_a_reward_out_of_a_file(tmp_path: Path) -> None:
 
 
 def test_all_that_is_wrong_with_the_rewards_asked_for() -> None:
+    own_file = own_reward(f"{ODD}:odd").__module__
     with pytest.raises(RewardError) as caught:
         score(Path("in.jsonl"), Asked(rewards=("iou", "temporal_io=1", "format=much", "gone.py:f=1", f"{ODD}:g=1")))
     assert str(caught.value).splitlines() == [
@@ -146,7 +147,7 @@ def test_all_that_is_wrong_with_the_rewards_asked_for() -> None:
         "  temporal_io: unknown reward. Did you mean 'temporal_iou'?",
         "  format=much: write NAME=WEIGHT, such as iou=1.",
         "  gone.py:f: no such file.",
-        f"  {ODD}:g: AttributeError: module 'reward_file_odd_rewards' has no attribute 'g'.",
+        f"  {ODD}:g: AttributeError: module '{own_file}' has no attribute 'g'.",
     ]
 
 

@@ -1,7 +1,7 @@
 """Charades-STA as JSON by video: the form that TimeZero and VideoChat-R1 published."""
 
 from rft.commands.data.convert.dense_events import read_dense_events
-from rft.commands.data.convert.types import Published, Request, split_of
+from rft.commands.data.convert.types import Format, Published, Request, split_of
 
 SPLITS = {"train": "train", "val": "test", "charades_test": "test", "test": "test"}
 """File name -> split. The file called val holds the test split."""
@@ -15,3 +15,6 @@ NO_VALIDATION = (
 def read(request: Request) -> Published:
     split = split_of(request, SPLITS)
     return read_dense_events(request, f"charades_sta/{split}", () if split == "train" else (NO_VALIDATION,))
+
+
+FORMAT = Format("Charades-STA: JSON by video", ("temporal_grounding",), read)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Published, Request, split_of
+from rft.commands.data.convert.types import Draft, Format, Published, Request, split_of
 
 SPLITS = {"nextgqa_val": "val", "val": "val", "nextgqa_test": "test", "test": "test"}
 
@@ -66,3 +66,6 @@ def read(request: Request) -> Published:
 
 def _counts(values: Iterable[str]) -> str:
     return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
+
+
+FORMAT = Format("NExT-GQA: JSON list of questions", ("grounded_qa", "multiple_choice"), read)

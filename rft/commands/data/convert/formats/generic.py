@@ -12,7 +12,7 @@ from rewards.targets.choice import LETTERS
 from rewards.targets.values import cell_texts
 from rewards.types import cell_json
 from rft.commands.data.convert.json_source import read_json_records
-from rft.commands.data.convert.types import Draft, Published, Request
+from rft.commands.data.convert.types import Draft, Format, Published, Request
 from rft.errors import DataError
 from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.tasks import TASKS
@@ -145,3 +145,6 @@ def _table(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
 def _json(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     records: tuple[dict[str, Any], ...] = read_json_records(path, _RECORDS)
     return [(f"{path}: record {i}", record) for i, record in enumerate(records)]
+
+
+FORMAT = Format("your own CSV, TSV, JSON or JSONL, columns named by --map", (), read)

@@ -6,7 +6,7 @@ from collections import Counter
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Published, Request, split_of
+from rft.commands.data.convert.types import Draft, Format, Published, Request, split_of
 
 PREFIX = "Quality_Access_"
 SPLITS = {f"{PREFIX}{split}": split for split in ("4shot", "16shot", "100shot", "test")}
@@ -56,3 +56,6 @@ def read(request: Request) -> Published:
     counts = Counter(clip.answer for clip in clips)
     facts = (("clips by label", ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))),)
     return Published(drafts, facts, () if split == "test" else (SHARED_SHOTS,))
+
+
+FORMAT = Format("VidTAB quality assessment: JSON list", ("quality",), read)

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from rft.commands.data.convert.json_source import read_json_records
-from rft.commands.data.convert.types import Draft, Published, Request
+from rft.commands.data.convert.types import Draft, Format, Published, Request
 
 
 class Clip(BaseModel):
@@ -53,3 +53,6 @@ def read(request: Request) -> Published:
     with_events = sum(bool(clip.events) for clip in clips)
     facts = (("clips with events", f"{with_events:,}"), ("clips with a text alone", f"{len(clips) - with_events:,}"))
     return Published(tuple(drafts), facts)
+
+
+FORMAT = Format("captions: JSON list or JSONL of video and caption or events", ("caption",), read)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter
 
 from rft.commands.data.convert.got10k_folders import SOURCE_FPS, read_folders
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Published, Request, split_of
+from rft.commands.data.convert.types import Draft, Format, Published, Request, split_of
 
 SPLITS = {"got_train": "train", "train": "train", "got_val": "val", "val": "val"}
 
@@ -50,3 +50,6 @@ def read(request: Request) -> Published:
         ("boxes per clip", " or ".join(map(str, counts))),
     )
     return Published(tuple(drafts), facts)
+
+
+FORMAT = Format("GOT-10k: the eight-box JSON, or its folders of a split", ("tracking",), read)

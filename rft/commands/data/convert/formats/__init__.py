@@ -1,0 +1,15 @@
+"""The annotation formats, one file each. A new file in this folder that holds a FORMAT is found by its name."""
+
+import importlib
+import pkgutil
+
+from rft.commands.data.convert.types import Format
+
+FORMATS = tuple(module_info.name for module_info in pkgutil.iter_modules(__path__))
+"""The names of the files; none is loaded before it is used."""
+
+
+def format_named(name: str) -> Format:
+    """The FORMAT of one of FORMATS."""
+    found: Format = importlib.import_module(f"{__name__}.{name}").FORMAT
+    return found

@@ -1,0 +1,64 @@
+"""Functions in a file of the user's own, which a recipe names as FILE.py:FUNCTION."""
+
+import functools
+import importlib.util
+import sys
+import zlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rft.errors import RecipeError
+
+_PREFIX = "own_file_"
+
+
+def is_own(name: object) -> bool:
+    """Whether a value is a name of the form FILE.py:FUNCTION."""
+    return isinstance(name, str) and ".py:" in name
+
+
+def short_name(name: str) -> str:
+    """FUNCTION of FILE.py:FUNCTION, by which scores and metrics go; every other name as it is."""
+    return name.rpartition(":")[2] if is_own(name) else name
+
+
+def load_own(name: str) -> Any:
+    """FUNCTION of FILE.py; a relative path starts at the current directory. RecipeError: it cannot be loaded."""
+    path = name.rpartition(":")[0]
+    try:
+        return getattr(_module(Path(path).expanduser().resolve()), short_name(name))
+    except FileNotFoundError:
+        raise RecipeError(f"{name}: no such file.") from None
+    except Exception as error:  # the file is a user's code
+        raise RecipeError(f"{name}: {type(error).__name__}: {error}.") from error
+
+
+def own_file_problem(name: str) -> str:
+    """Why FILE.py:FUNCTION cannot be loaded; "" where it can, and for every other name."""
+    try:
+        if is_own(name):
+            load_own(name)
+    except RecipeError as error:
+        return str(error)
+    return ""
+
+
+def comes_from_own_file(function: object) -> bool:
+    """Whether `load_own` loaded it."""
+    return getattr(function, "__module__", "").startswith(_PREFIX)
+
+
+@functools.cache
+def _module(file: Path) -> ModuleType:
+    """The file as a module, run once per process."""
+    if not file.is_file():
+        raise FileNotFoundError(file)
+    spec = importlib.util.spec_from_file_location(f"{_PREFIX}{file.stem}_{zlib.crc32(bytes(file)):08x}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # The reward process finds a function by its module, and a dataclass of the file finds its own.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
