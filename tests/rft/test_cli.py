@@ -30,7 +30,7 @@ def recipe(
     return path
 
 
-@pytest.mark.parametrize("command", [["--help"], ["check", "mine.yaml"], ["list"]])
+@pytest.mark.parametrize("command", [["--help"], ["check", "mine.yaml"], ["list", "rewards"]])
 def test_no_heavy_library_is_loaded(recipe: Path, command: list[str]) -> None:
     code = (
         "import sys\nfrom rft.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    print()\n"

@@ -105,6 +105,12 @@ def test_an_expected_prompt_that_cannot_be_read_is_passed_over(
     assert features.num_encoded == sum(p.media != prompts[0].media for p in prompts)
 
 
+def test_a_loss_of_ones_own(make_learner: MakeLearner, samples: tuple[TrainSample, ...], tmp_path: Path) -> None:
+    (tmp_path / "own_loss.py").write_text("from rft.algorithm.loss import token_mean as mine\n")
+    own, named = (make_learner(algorithm={"loss_type": name}) for name in (f"{tmp_path}/own_loss.py:mine", "dapo"))
+    assert_same(change(own, samples), change(named, samples), 0.0)
+
+
 def test_split_into_forwards_does_not_matter(make_learner: MakeLearner, samples: tuple[TrainSample, ...]) -> None:
     for loss_type in ("grpo", "dapo", "dr_grpo"):
         together, apart = (
