@@ -18,8 +18,8 @@ import torch
 from rft.algorithm.loss import LossInputs, grpo, loss_function
 from rft.commands.check.rewards import reward_problems
 from rft.errors import RecipeError, RewardError
+from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.load import load_recipe, parse_recipe, recipe_text
-from rft.recipe.model import AlgorithmRecipe
 from rft.scoring.group import score_group
 from rft.tasks import TASKS
 from rft.types import Completion, Prompt

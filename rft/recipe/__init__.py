@@ -1,11 +1,10 @@
 """The recipe of a run: its model here, reading it from YAML in `load`. Runs without torch."""
 
+from rft.recipe.algorithm import AlgorithmRecipe, GroundTruthRecipe
 from rft.recipe.model import (
-    AlgorithmRecipe,
     ColdStartRecipe,
     DataRecipe,
     EvalRecipe,
-    GroundTruthRecipe,
     LearnerRecipe,
     LengthBonusRecipe,
     LoraRecipe,

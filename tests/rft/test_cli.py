@@ -13,7 +13,7 @@ import rft.cli
 from rft.cli import main
 from rft.commands.list import losses, rewards, tasks
 from rft.errors import Interrupted, RolloutError
-from rft.recipe.model import AlgorithmRecipe, LossType
+from rft.recipe.algorithm import AlgorithmRecipe, LossType
 
 ROOT = Path(__file__).parents[2]
 
