@@ -17,6 +17,7 @@ from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
 from rft.runs.timeline import TimelineWriter
 from rft.runs.views import View
+from rft.scoring.group_metrics import join_metrics
 from rft.train import Collected, FinishedStep, Learner
 
 
@@ -64,7 +65,7 @@ class RunRecorder:
         self.num_steps = done.number + 1
         self._upcoming, self._variances = done.upcoming, done.collected.variances
         alarm = gap_alarm(done.metrics, self._recipe)
-        metrics = done.metrics | self._prompts.counters() | {"logprob_gap_alarm": float(alarm is not None)}
+        metrics = join_metrics(done.metrics, self._prompts.counters(), {"logprob_gap_alarm": float(alarm is not None)})
         self.clock.add(phase_seconds(metrics))
         with self.clock.phase("record"):
             path = self._run.rollouts_file(self.num_steps)
