@@ -12,8 +12,8 @@ from rewards.types import Score, Span
 def temporal_iou(completion: str, target: SpanTarget, *, min_iou: float = 0.0) -> Score:
     """IoU of the answered and the true time span, in [0, 1].
 
-    Reads the last <answer> as "start to end", in seconds or minutes:seconds. Not readable, reversed, or IoU
-    below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
+    Reads the last <answer> as "start to end", in seconds or minutes:seconds. Not readable, reversed, without length,
+    or IoU below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
     """
     span = read_span(completion)
     if isinstance(span, Score):
@@ -25,8 +25,9 @@ def temporal_iou(completion: str, target: SpanTarget, *, min_iou: float = 0.0) -
 def union_iou(completion: str, target: GroundedChoiceTarget, *, min_iou: float = 0.0) -> Score:
     """IoU of all answered and all true seconds, in [0, 1].
 
-    Reads the last <glue> as "[(start, end), ...]", in seconds or minutes:seconds; overlapping spans count once. Not
-    readable, empty, a reversed span, or IoU below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
+    Reads the last <glue> as "[(start, end), ...]", in seconds or minutes:seconds; overlapping spans count once, spans
+    without length not at all. Not readable, empty, a reversed span, or IoU below `min_iou`: 0.
+    Source: VideoChat-R1, arXiv:2504.06958.
     """
     answer = tag_text(completion, "glue")
     if answer is None:
@@ -45,10 +46,11 @@ def union_iou(completion: str, target: GroundedChoiceTarget, *, min_iou: float =
 def endpoint_iou(completion: str, target: SpanTarget) -> Score:
     """IoU, scaled down by how far start and end are off: IoU * (1 - |ds| / T) * (1 - |de| / T), in [0, 1].
 
-    T is the length of the clip; an end that is off by more than T counts as off by T. Raises ValueError where the
-    target does not tell T. Source: Time-R1, arXiv:2503.13377.
+    T is the length of the clip; an end that is off by more than T counts as off by T. Not readable, reversed, or
+    without length: 0. Raises ValueError where the target does not tell T, or T is not above 0. Source: Time-R1,
+    arXiv:2503.13377.
     """
-    if target.duration_s is None:
+    if target.duration_s is None or target.duration_s <= 0:
         raise ValueError("endpoint_iou needs the length of the clip: give duration_s (or end_s) in the rows")
     span = read_span(completion)
     if isinstance(span, Score):
@@ -64,7 +66,8 @@ def generalised_iou(completion: str, target: SpanTarget) -> Score:
     """(1 + GIoU) / 2 of the answered and the true span, in [0, 1]: spans that do not overlap earn by nearness.
 
     GIoU is IoU less the share of the hull of both that neither covers; two spans that touch earn 0.5, distant ones
-    tend to 0. Not readable or reversed: 0. Source: Rezatofighi et al., arXiv:1902.09630, there for boxes.
+    tend to 0. An answer without length overlaps nothing: 0.5 inside the truth, less outside. Not readable or reversed:
+    0. Source: Rezatofighi et al., arXiv:1902.09630, there for boxes.
     """
     span = read_span(completion)
     if isinstance(span, Score):
@@ -72,7 +75,7 @@ def generalised_iou(completion: str, target: SpanTarget) -> Score:
     truth = (target.start_s, target.end_s)
     hull = max(span[1], truth[1]) - min(span[0], truth[0])
     gap = max(span[0], truth[0]) - min(span[1], truth[1])
-    giou = interval_iou(span, truth) - max(0.0, gap) / hull
+    giou = interval_iou(span, truth) - (gap / hull if gap > 0 else 0.0)
     return Score((1.0 + giou) / 2.0, answer_text(completion), f"generalised IoU {giou:.3f}")
 
 

@@ -12,7 +12,8 @@ from rewards.types import Box, Fault, Score
 def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = True) -> Score:
     """Mean IoU of answered and true boxes, pair by pair in time order, in [0, 1].
 
-    Reads the last <answer> as a list of [x0, y0, x1, y1]. Not readable, or not as many boxes as the target: 0.
+    Reads the last <answer> as a list of [x0, y0, x1, y1]. Not readable, or not as many boxes as the target: 0. A box
+    that is reversed or without area has IoU 0, and the others keep theirs.
     `skip_start` leaves out the start box, which the prompt gives away; False counts it, as VideoChat-R1
     (arXiv:2504.06958) does.
     """

@@ -8,6 +8,8 @@ from rewards.targets.span import SpanTarget
 
 TRUTH = SpanTarget(10.0, 20.0, 40.0)
 TIMES = st.floats(0, 100)
+HUGE = "9" * 308
+"""Nearly the largest float, in the digits that times are written in; one digit more is endless."""
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,11 @@ TIMES = st.floats(0, 100)
         ("<answer>2 to 4</answer><answer>9 to 10</answer>", 0, "IoU 0.000"),
         ("<answer>4 to 2</answer>", 0, "ends before it starts"),
         ("<answer>2 to 2</answer>", 0, "IoU 0.000"),
+        ("<answer>3 to 3</answer>", 0, "IoU 0.000"),
+        (f"<answer>2 to {HUGE}</answer>", 0, "IoU 0.000"),
+        (f"<answer>2 to {HUGE}9</answer>", 0, "no 'start to end'"),
+        ("<answer>2 to inf</answer>", 0, "no 'start to end'"),
+        ("<answer>nan to 4</answer>", 0, "no 'start to end'"),
         ("<answer>two to four</answer>", 0, "no 'start to end'"),
         ("<answer></answer>", 0, "no 'start to end'"),
         ("<answer>2 to 4", 0, "no <answer>"),
@@ -30,6 +37,22 @@ def test_temporal_iou(completion: str, value: float, note: str) -> None:
     score = temporal_iou(completion, SpanTarget(2, 4))
     assert score.value == pytest.approx(value)
     assert note in score.note
+
+
+@pytest.mark.parametrize(("end", "value"), [("0." + 218 * "0" + "2", 1), ("0." + 218 * "0" + "1", 1 / 2), ("0", 0)])
+def test_a_span_may_be_as_short_as_a_number_can_tell(end: str, value: float) -> None:
+    assert temporal_iou(f"<answer>0 to {end}</answer>", SpanTarget(0, 2e-219)).value == pytest.approx(value)
+    target = GroundedChoiceTarget("A", ((0, 2e-219),))
+    assert union_iou(f"<glue>[(0, {end})]</glue>", target).value == pytest.approx(value)
+
+
+@pytest.mark.parametrize("span", [(3, 3), (4, 2)])
+def test_a_truth_without_length_cannot_be_met(span: tuple[float, float]) -> None:
+    """No row may have one."""
+    assert temporal_iou("<answer>3 to 3</answer>", SpanTarget(*span)).value == 0
+    assert temporal_iou("<answer>2 to 4</answer>", SpanTarget(*span)).value == 0
+    for glue in ("[(3, 3)]", "[(2, 4)]"):
+        assert union_iou(f"<glue>{glue}</glue>", GroundedChoiceTarget("A", (span,))).value == 0
 
 
 def test_temporal_iou_below_the_least_is_0() -> None:
@@ -46,6 +69,11 @@ def test_temporal_iou_below_the_least_is_0() -> None:
         ("<glue>[(1, 6)]</glue>", 3 / 5, "IoU 0.600"),
         ("<glue>[(7, 8)]</glue>", 0, "IoU 0.000"),
         ("<glue>[(1, 2), (6, 4)]</glue>", 0, "ends before it starts"),
+        ("<glue>[(5, 5)]</glue>", 0, "IoU 0.000"),
+        ("<glue>[(1, 2), (3, 3), (4, 6)]</glue>", 1, "IoU 1.000"),
+        (f"<glue>[(1, 2), (4, {HUGE})]</glue>", 0, "IoU 0.000"),
+        (f"<glue>[(1, 2), (4, {HUGE}9)]</glue>", 0, "no '[(start, end), ...]'"),
+        ("<glue>[(1, 2), (4, inf)]</glue>", 0, "no '[(start, end), ...]'"),
         ("<glue>[]</glue>", 0, "no spans"),
         ("<glue>1 to 2</glue>", 0, "no '[(start, end), ...]'"),
         ("<answer>[(1, 2), (4, 6)]</answer>", 0, "no <glue>"),
@@ -112,6 +140,7 @@ def test_faults_of_glue(completion: str, value: float, fault: str | None) -> Non
         ("<answer>12 to 24</answer>", 8 / 14 * (1 - 2 / 40) * (1 - 4 / 40), None),
         ("<answer>0 to 40</answer>", 0.25 * 0.75 * 0.5, None),
         ("<answer>20 to 30</answer>", 0.0, None),
+        ("<answer>15 to 15</answer>", 0.0, None),
         ("<answer>0 to 90</answer>", 0.0, None),
         ("<answer>60 to 90</answer>", 0.0, None),
         ("<answer>20 to 10</answer>", 0.0, "reversed"),
@@ -125,9 +154,10 @@ def test_endpoint_iou(completion: str, value: float, fault: str | None) -> None:
     assert score.fault == fault
 
 
-def test_endpoint_iou_asks_for_the_length_of_the_clip() -> None:
+@pytest.mark.parametrize("duration_s", [None, 0.0, -1.0])
+def test_endpoint_iou_asks_for_the_length_of_the_clip(duration_s: float | None) -> None:
     with pytest.raises(ValueError, match="give duration_s"):
-        endpoint_iou("<answer>10 to 20</answer>", SpanTarget(10.0, 20.0))
+        endpoint_iou("<answer>10 to 20</answer>", SpanTarget(10.0, 20.0, duration_s))
 
 
 @pytest.mark.parametrize(
@@ -148,6 +178,13 @@ def test_generalised_iou(completion: str, value: float, fault: str | None) -> No
     score = generalised_iou(completion, SpanTarget(10.0, 20.0))
     assert score.value == pytest.approx(value)
     assert score.fault == fault
+
+
+def test_generalised_iou_of_a_truth_without_length() -> None:
+    """No row may have one; touching it earns what touching earns."""
+    values = [generalised_iou(f"<answer>{text}</answer>", SpanTarget(5, 5)).value for text in ("5 to 5", "5 to 9")]
+    assert values == [0.5, 0.5]
+    assert generalised_iou("<answer>7 to 9</answer>", SpanTarget(5, 5)).value == pytest.approx((1 - 2 / 4) / 2)
 
 
 def test_generalised_iou_orders_spans_that_miss() -> None:

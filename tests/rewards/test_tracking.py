@@ -16,6 +16,12 @@ START, SECOND, THIRD = "[0, 0, 0.5, 0.5]", "[0.1, 0, 0.6, 0.5]", "[0.5, 0.5, 1, 
         (f"[{START}, {START}, {START}]", 1 / 3, 5 / 9, "lowest 0.000"),
         (f"[{THIRD}, {SECOND}, {THIRD}]", 1, 2 / 3, "mean IoU"),
         (f"[{START}, {SECOND}, [1, 1, 0.5, 0.5]]", 1 / 2, 2 / 3, "lowest 0.000"),
+        (f"[{START}, {SECOND}, [0.5, 0.7, 1, 0.7]]", 1 / 2, 2 / 3, "lowest 0.000"),
+        (f"[{START}, {SECOND}, [0.5, 0.5, 1, 1e308]]", 1 / 2, 2 / 3, "a box leaves [0, 1]"),
+        (f"[{START}, {SECOND}, [-1e308, -1e308, 1e308, 1e308]]", 1 / 2, 2 / 3, "a box leaves [0, 1]"),
+        (f"[{START}, {SECOND}, [0.5, 0.5, 1, 1e309]]", 0, 0, "no list of"),
+        (f"[{START}, {SECOND}, [0.5, 0.5, 1, inf]]", 0, 0, "no list of"),
+        (f"[{START}, {SECOND}, [0.5, 0.5, 1, nan]]", 0, 0, "no list of"),
         (f"[{START}, {SECOND}]", 0, 0, "2 boxes, asked for 3"),
         (f"[{START}, {SECOND}, {THIRD}, {THIRD}]", 0, 0, "4 boxes, asked for 3"),
         (f"[{START}, {SECOND}, [0.5, 0.5, 1]]", 0, 0, "no list of"),
@@ -29,6 +35,21 @@ def test_mean_box_iou(answer: str, skipped: float, counted: float, note: str) ->
     assert score.value == pytest.approx(skipped)
     assert note in score.note
     assert mean_box_iou(completion, TARGET, skip_start=False).value == pytest.approx(counted)
+
+
+@pytest.mark.parametrize(
+    ("box", "value"),
+    [
+        ([0, 0, 1.9e-219, 1.9e-219], 1),
+        ([0, 0, 1.9e-219, 9.5e-220], 1 / 2),
+        ([0, 0, 0, 1.9e-219], 0),
+        ([1.9e-219, 1.9e-219, 0, 0], 0),
+        ([0, 0, 1, 1], 0),
+    ],
+)
+def test_a_true_box_without_a_measurable_area(box: list[float], value: float) -> None:
+    target = BoxesTarget(((0, 0, 1, 1), (0, 0, 1.9e-219, 1.9e-219)))
+    assert mean_box_iou(f"<answer>[[0, 0, 1, 1], {box}]</answer>", target).value == pytest.approx(value)
 
 
 def test_mean_box_iou_without_an_answer() -> None:
