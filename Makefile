@@ -13,7 +13,7 @@ BIN = .venv/bin
 OWN_UV = .cache/uv/bin/uv
 READY = .venv/ready-$(GROUP)
 
-.PHONY: quickstart test fast lint bench env gpu-check gpu-tests gpu-attention gpu-learner gpu-weights gpu-step
+.PHONY: quickstart test fast fuzz lint bench env gpu-check gpu-tests gpu-attention gpu-learner gpu-weights gpu-step
 
 quickstart: data/quickstart/.complete
 	$(BIN)/rft train recipes/quickstart.yaml $(ARGS)
@@ -23,6 +23,13 @@ test: lint
 
 fast: env
 	$(BIN)/pytest -m "not slow and not gpu" $(ARGS)
+
+# Other examples in each run, and many more of them; the seed that is printed first repeats them.
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
+
+fuzz: env
+	@echo "To repeat: make fuzz SEED=$(SEED)"
+	$(BIN)/pytest -m "hypothesis and not gpu" --hypothesis-profile=random --hypothesis-seed=$(SEED) $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .

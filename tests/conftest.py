@@ -1,14 +1,34 @@
-"""A model folder and data files that are complete as far as can be told without torch."""
+"""What every test gets: the same random numbers each time; a model folder and data files that need no torch."""
 
 import json
+import random
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rft.recipe import Recipe
 from rft.tasks import TASKS
+
+# No deadlines and no check of speed: what others do on the machine decides nothing.
+settings.register_profile(
+    "fixed", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "random", settings.get_profile("fixed"), derandomize=False, max_examples=1000, print_blob=True
+)
+settings.load_profile("fixed")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draws of a test that names no seed are the same in every run, whichever tests ran before it."""
+    random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture

@@ -90,10 +90,9 @@ def judged(fn, text: str, target) -> Score:
 @pytest.mark.parametrize("piece", ["[", "(", "[(", "{", "<answer>", "1 to "])
 @pytest.mark.parametrize("form", ["{}", "<answer>{}</answer>", "<answer>A</answer><glue>{}</glue>"])
 def test_a_megabyte_without_meaning_is_judged_in_bounded_time(fn, target, piece: str, form: str) -> None:
-    text = piece * (1_000_000 // len(piece))
-    score, took_s = timed(fn, form.format(text), target)
-    # The second try is for a core that others kept busy during the first; its text differs, lest it be remembered.
-    assert took_s < 0.05 or timed(fn, form.format(text[1:]), target)[1] < 0.05
+    score, took_s = timed(fn, form.format(piece * (1_000_000 // len(piece))), target)
+    # A linear reading takes some 0.01 s, a quadratic one minutes.
+    assert took_s < 2
     assert score.value == 0 or "<answer>" in form
 
 

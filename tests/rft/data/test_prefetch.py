@@ -18,7 +18,7 @@ def clips(tmp_path: Path) -> Iterator[ClipCache]:
 
 
 def wait_for(clips: ClipPrefetch, num_decodes: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while clips.num_decodes < num_decodes:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -5,12 +5,18 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
 
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score
+
+HANGS = {"loop", "sleep", "regex", "deaf"}
+"""What never ends, or too late."""
+
+MEETING = threading.Barrier(8)
 
 
 def fine(completion: str, target: ChoiceTarget, *, value: float = 0.5) -> Score:
@@ -33,8 +39,8 @@ def odd(completion: str, target: ChoiceTarget) -> Score:
             pass
     if completion == "sleep":
         time.sleep(60)
-    if completion == "nap":
-        time.sleep(0.3)
+    if completion == "meet":
+        MEETING.wait()
     if completion == "regex":
         re.fullmatch(r"(a+)+b", "a" * 64)
     if completion == "deaf":

@@ -42,7 +42,7 @@ def recipe_of(rewards: dict[str, Any] | None = None, **sections: Any) -> Recipe:
         "data": DataRecipe(train=(Path("train.jsonl"),)),
         "steps": 1,
         "sampling": {"max_completion_length": 100},
-        "scoring": {"reward_timeout_s": 0.3, "on_reward_error": "drop"},
+        "scoring": {"reward_timeout_s": 20.0, "on_reward_error": "drop"},
     }
     return Recipe.model_validate({**data, **sections})
 
@@ -56,7 +56,10 @@ def completion_of(text: str, finish_reason: Any = "stop", num_tokens: int = 1) -
 
 
 def score(texts: list[str], rewards: dict[str, Any], worker: RewardWorker, **scoring: Any) -> Group:
+    """The time limit is short only where a reward reaches it: what is well meant has time on a busy machine too."""
     recipe = recipe_of(rewards)
+    if ODD.HANGS.intersection(texts):
+        scoring = {"reward_timeout_s": 0.5, **scoring}
     recipe = recipe.model_copy(update={"scoring": recipe.scoring.model_copy(update=scoring)})
     return score_group(prompt_of(), [completion_of(text) for text in texts], recipe, TABLE, worker)
 
@@ -104,9 +107,9 @@ def test_unknown_names_are_explained() -> None:
         ("two", "odd: returned the value 2.0, not"),
         ("minus", "odd: returned the value -0.1, not"),
         ("text", "odd: returned the value '1', not"),
-        ("loop", "odd: took longer than 0.3 s and was stopped"),
-        ("regex", "odd: took longer than 0.3 s and was stopped"),
-        ("deaf", "odd: took longer than 0.3 s and was stopped"),
+        ("loop", "odd: took longer than 0.5 s and was stopped"),
+        ("regex", "odd: took longer than 0.5 s and was stopped"),
+        ("deaf", "odd: took longer than 0.5 s and was stopped"),
     ],
 )
 def test_a_reward_error_drops_the_completion(worker: RewardWorker, text: str, problem: str) -> None:
@@ -116,7 +119,7 @@ def test_a_reward_error_drops_the_completion(worker: RewardWorker, text: str, pr
     assert re.match(problem, after.problem), after.problem
 
 
-@pytest.mark.parametrize(("text", "problem"), [("raise", "raised ValueError"), ("loop", "took longer than 0.3 s")])
+@pytest.mark.parametrize(("text", "problem"), [("raise", "raised ValueError"), ("loop", "took longer than 0.5 s")])
 def test_a_reward_error_stops_the_run_where_the_recipe_says_so(worker: RewardWorker, text: str, problem: str) -> None:
     with pytest.raises(RewardError, match=f"prompt p1, completion 1: reward odd: {problem}.*on_reward_error=drop"):
         score(["ok", text], {"odd": 1.0}, worker, on_reward_error="stop")
@@ -146,11 +149,13 @@ def test_side_by_side_only_those_that_hang_are_blamed(
         assert (rollout.reward, rollout.problem != "") == ((0.0, True) if problem else (1.0, False))
 
 
-def test_side_by_side_takes_the_time_of_the_slowest(worker: RewardWorker) -> None:
-    rollouts = score(["nap"] * 8, {"side_by_side": {"args": {"concurrency": 8}}}, worker, reward_timeout_s=1.4).rollouts
+def test_side_by_side_all_are_judged_at_one_time(worker: RewardWorker) -> None:
+    """Each waits for the other seven."""
+    rollouts = score(["meet"] * 8, {"side_by_side": {"args": {"concurrency": 8}}}, worker).rollouts
     assert [rollout.reward for rollout in rollouts] == [1.0] * 8
-    alone = score(["nap"] * 8, {"side_by_side": {"args": {"concurrency": 1}}}, worker, reward_timeout_s=1.4).rollouts
-    assert [rollout.reward for rollout in alone[-2:]] == [0.0] * 2
+    few = {"side_by_side": {"args": {"concurrency": 7}}}
+    too_few = score(["meet"] * 8, few, worker, reward_timeout_s=0.5).rollouts
+    assert [rollout.reward for rollout in too_few] == [0.0] * 8
 
 
 @pytest.mark.parametrize("concurrency", [0, "many", None])
@@ -160,14 +165,14 @@ def test_side_by_side_needs_a_number(worker: RewardWorker, concurrency: object) 
 
 
 def test_what_a_reward_prints_or_starts_disturbs_nothing(worker: RewardWorker) -> None:
-    rollouts = score(["print", "child", "fraction"], {"odd": 1.0}, worker, reward_timeout_s=5.0).rollouts
+    rollouts = score(["print", "child", "fraction"], {"odd": 1.0}, worker).rollouts
     assert [rollout.reward for rollout in rollouts] == [1.0, 1.0, 0.25]
 
 
 def test_what_a_reward_started_ends_with_it(worker: RewardWorker, tmp_path: Path) -> None:
-    rollouts = score([f"start {tmp_path / 'pid'}"], {"odd": 1.0}, worker, reward_timeout_s=0.5).rollouts
+    rollouts = score([f"start {tmp_path / 'pid'}"], {"odd": 1.0}, worker, reward_timeout_s=2.0).rollouts
     assert "took longer" in rollouts[0].problem
-    assert ends_within(int((tmp_path / "pid").read_text()), 2.0)
+    assert ends_within(int((tmp_path / "pid").read_text()), 60.0)
 
 
 def test_one_process_serves_all_groups_until_it_hangs() -> None:
@@ -258,7 +263,7 @@ def test_the_process_ends_after_its_parent_was_killed(tmp_path: Path) -> None:
         child = int(process.stdout.readline())
         time.sleep(0.2)
         process.kill()
-    assert ends_within(child, 5.0)
+    assert ends_within(child, 60.0)
 
 
 def ends_within(pid: int, limit_s: float) -> bool:

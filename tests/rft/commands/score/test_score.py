@@ -382,7 +382,7 @@ def test_length_rules_need_the_number_of_tokens(tmp_path: Path) -> None:
 
 
 def test_rewards_with_concurrency_judge_side_by_side() -> None:
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=60)
 
     def together(completion: str, target: ChoiceTarget, *, concurrency: int = 3) -> Score:
         meeting.wait()
