@@ -2,6 +2,7 @@
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -42,17 +43,41 @@ def make(model_dir: Path, case: str) -> Learner:
     return Learner(model_dir, recipe(**CASES[case]), FakeProcessor(), FakeClips(), total_updates=4, dtype=torch.float64)
 
 
-def one_rank(rank: int, port: int, model_dir: Path, out: Path, case: str, other: Path) -> None:
+@dataclass(frozen=True)
+class Done:
+    """What one process and two together have done."""
+
+    alone: dict[str, Learner]
+    """By case: the learner of one process, after its updates."""
+    folder: Path
+    """CASE/alone, CASE/together: what they wrote."""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, tiny_dir: Path) -> Done:
+    """All cases; the two processes are started once."""
+    folder = tmp_path_factory.mktemp("ranks")
+    for case in CASES:
+        for who in ("alone", "together"):
+            (folder / case / who).mkdir(parents=True)
+    alone = {case: learn(tiny_dir, folder / case / "alone", case) for case in CASES}
+    torch.multiprocessing.spawn(one_rank, (free_port(), tiny_dir, folder), nprocs=2)
+    return Done(alone, folder)
+
+
+def one_rank(rank: int, port: int, model_dir: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     init_distributed(rank, 2, "127.0.0.1", port, torch.device("cpu"))
-    learn(model_dir, out, case)
-    # What one process saved continues on two.
-    resumed = make(model_dir, case)
-    resumed.load(other)
-    resumed.update(batch_after_resume())
-    weights, _ = resumed.state_dict_for_rollout()
-    if rank == 0:
-        save_file(weights, out / "resumed.safetensors")
+    for case in CASES:
+        learn(model_dir, folder / case / "together", case)
+        # What one process saved continues on two.
+        resumed = make(model_dir, case)
+        resumed.load(folder / case / "alone" / "saved")
+        resumed.update(batch_after_resume())
+        weights, _ = resumed.state_dict_for_rollout()
+        if rank == 0:
+            save_file(weights, folder / case / "together" / "resumed.safetensors")
+    resume_lean(rank, model_dir, folder)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     # Past the interpreter's teardown, where gloo's threads now and then abort a process that has done its work.
@@ -65,48 +90,38 @@ def batch_after_resume() -> tuple[TrainSample, ...]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_two_ranks_learn_what_one_learns(tmp_path: Path, tiny_dir: Path, case: str) -> None:
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    alone.mkdir()
-    together.mkdir()
-    learner = learn(tiny_dir, alone, case)
-    arguments = (free_port(), tiny_dir, together, case, alone / "saved")
-    torch.multiprocessing.spawn(one_rank, arguments, nprocs=2)
+def test_two_ranks_learn_what_one_learns(done: Done, case: str) -> None:
+    alone, together = done.folder / case / "alone", done.folder / case / "together"
     assert_close(load_file(alone / "weights.safetensors"), load_file(together / "weights.safetensors"))
     values = [torch.load(folder / "values.pt") for folder in (alone, together)]
     assert torch.allclose(values[0], values[1], rtol=1e-6, atol=1e-9), values
     for part in ("policy/model.safetensors", "optimizer.safetensors"):
         assert_close(load_file(alone / "saved" / part), load_file(together / "saved" / part))
+    learner = done.alone[case]
     learner.update(batch_after_resume())
     assert_close(learner.state_dict_for_rollout()[0], load_file(together / "resumed.safetensors"))
 
 
-def resume_lean(rank: int, port: int, model_dir: Path, out: Path) -> None:
-    torch.set_num_threads(1)
-    init_distributed(rank, 2, "127.0.0.1", port, torch.device("cpu"))
+def resume_lean(rank: int, model_dir: Path, folder: Path) -> None:
     lean = {"master_dtype": "bfloat16", "optimizer_dtype": "bfloat16", "offload_optimizer": True}
     settings = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-3} | lean)
     found = []
     for resumed in (False, True):
         learner = Learner(model_dir, settings, FakeProcessor(), FakeClips(), total_updates=4)
         if resumed:
-            learner.load(out)
+            learner.load(folder / "lean")
         else:
             learner.update(three_groups())
-            learner.save(out)
+            learner.save(folder / "lean")
         learner.update(batch_after_resume())
         found.append(learner.state_dict_for_rollout()[0])
     if rank == 0:
-        torch.save(found, out / "found.pt")
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-    os._exit(0)  # as in one_rank
+        torch.save(found, folder / "lean.pt")
 
 
 @pytest.mark.slow
-def test_two_ranks_resume_states_in_bfloat16_to_the_last_bit(tmp_path: Path, tiny_dir: Path) -> None:
-    torch.multiprocessing.spawn(resume_lean, (free_port(), tiny_dir, tmp_path), nprocs=2)
-    through, resumed = torch.load(tmp_path / "found.pt")
+def test_two_ranks_resume_states_in_bfloat16_to_the_last_bit(done: Done) -> None:
+    through, resumed = torch.load(done.folder / "lean.pt")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in through.items())
 
 
