@@ -1,21 +1,31 @@
-"""One vLLM engine without Ray, given more at one time than it runs in one forward."""
+"""One vLLM engine without Ray: it reads what the learner reads, and may be given more than fits in one forward."""
 
-import multiprocessing
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import torch
+from engine_process import engine_process
+from PIL import Image
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from rewards.targets.span import SpanTarget
-from rft.actors.rollout import engine_environment
-from rft.data.video import ClipCache
+from rft.data.processor import PromptProcessor
+from rft.data.video import decode
 from rft.recipe import Recipe
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
-from rft.types import Prompt, Video
+from rft.types import Prompt, Sampling, Video, VideoSampling
+
+if TYPE_CHECKING:
+    from rft.rollout.engine import Engine
 
 pytestmark = pytest.mark.slow
 
@@ -24,51 +34,122 @@ PROMPT_TOKENS = 500
 """At least; twelve of them are more than the 4096 tokens of a forward on the CPU."""
 
 
-def lengths(folder: Path) -> list[tuple[int, int]]:
-    """Prompt and completion tokens, of prompts that all wait when the engine begins. Runs in a process of its own."""
+@pytest.fixture(scope="module")
+def process() -> Iterator[ProcessPoolExecutor]:
+    with engine_process() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engine")
+    build_policy(folder / "policy")
+    shape = Shape("red", "circle", 0.15, (0.1, 0.1), (0.9, 0.5), (0.5, 1.5))
+    write_clip(Scene((shape,), Fraction(10), 4.0, texture_seed=0), folder / "slow.mp4")
+    (folder / "fast").mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        Image.fromarray(draw.integers(0, 256, (60, 90, 3), np.uint8)).save(folder / "fast" / f"{number:02}.png")
+    return folder
+
+
+@cache
+def engine(folder: Path) -> "Engine":
+    """One for all tests of this file, in the engine's process."""
+    from rft.rollout.engine import Engine
+
     recipe = Recipe.model_validate(
         {
             "model": str(folder / "policy"),
             "tasks": {},
             "data": {"train": ()},
             "steps": 1,
-            "video": {"min_frames": 16, "max_frames": 16, "min_pixels": 224**2, "max_pixels": 224**2},
-            "sampling": {"max_completion_length": 4},
             "rollout": {"max_model_len": 1024, "kv_cache_gib": 0.25},
-            "learner": {"dtype": "float32"},
+            "learner": {"dtype": "bfloat16"},
         }
     )
-    from rft.rollout.engine import Engine
+    return Engine(recipe.model, recipe, use_gpu=False)
 
-    engine = Engine(recipe.model, recipe, use_gpu=False)
-    video = Video(folder / "clip.mp4", recipe.video.sampling())
+
+@dataclass(frozen=True)
+class Read:
+    """One prompt as learner and engine read it, in this order."""
+
+    token_ids: tuple[list[int], list[int]]
+    seconds: tuple[float, float]
+    """Between frame pairs."""
+    grid: tuple[list[int], list[int]]
+    pixel_gap: float
+    num_prompt_tokens: int
+
+
+def read_by_both(folder: Path, name: str, source_fps: float | None, fps: float) -> Read:
+    sampling = VideoSampling(fps, 4, 32, 56 * 56, 84 * 84, 10**6)
+    video = Video(folder / name, sampling, source_fps=source_fps)
+    prompt, frames = Prompt(name, "temporal_grounding", "When does it move?", video, SpanTarget(0, 1)), decode(video)
+    inputs = PromptProcessor(str(folder / "policy")).encode(prompt, frames)
+    rendered = engine(folder).render(prompt, frames)
+    item = rendered["mm_kwargs"]["video"][0]
+    (completion,) = engine(folder).submit(rendered, Sampling(1, 1.0, 1.0, 0, 4), 0).result()
+    return Read(
+        (list(inputs.token_ids), list(rendered["prompt_token_ids"])),
+        (inputs.seconds_per_grid.item(), item["second_per_grid_ts"].data.item()),
+        (inputs.grid[0].tolist(), item["video_grid_thw"].data.tolist()),
+        pixel_gap(inputs.patches, item["pixel_values_videos"].data),
+        completion.num_prompt_tokens,
+    )
+
+
+def pixel_gap(learner: torch.Tensor, engine: torch.Tensor) -> float:
+    # The engine may keep pixels as they are and normalise them on its device.
+    if engine.dtype == torch.uint8:
+        mean, std = (torch.tensor(values)[:, None] for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
+        engine = ((engine.reshape(len(engine), 3, -1) / 255 - mean) / std).reshape(len(engine), -1)
+    return float((learner - engine).abs().max())
+
+
+@pytest.mark.parametrize(
+    ("name", "source_fps", "fps", "seconds"),
+    [
+        ("slow.mp4", None, 2.0, 1.0),
+        ("slow.mp4", None, 4.0, 0.5),
+        ("fast", 25.0, 2.0, 2 / (4 / 1.6)),
+        ("fast", 25.0, 7.0, 2 / (10 / 1.6)),
+    ],
+)
+def test_engine_reads_what_the_learner_reads(
+    process: ProcessPoolExecutor, folder: Path, name: str, source_fps: float | None, fps: float, seconds: float
+) -> None:
+    read = process.submit(read_by_both, folder, name, source_fps, fps).result(timeout=300)
+    assert read.token_ids[0] == read.token_ids[1]
+    assert read.seconds[0] == read.seconds[1] == pytest.approx(seconds, rel=1e-5)
+    assert read.grid[0] == read.grid[1]
+    assert read.pixel_gap < 0.01  # bfloat16, as the model reads them
+    assert read.num_prompt_tokens == len(read.token_ids[0])
+
+
+def lengths(folder: Path) -> list[tuple[int, int]]:
+    """Prompt and completion tokens, of prompts that all wait when the engine begins."""
+    video = Video(folder / "slow.mp4", VideoSampling(4.0, 16, 16, 224 * 224, 224 * 224, 10**6))
     prompt = Prompt("p", "temporal_grounding", "When does the shape move?", video, SpanTarget(1.0, 2.0))
-    frames = ClipCache(folder / "clips", 1.0).load(video)
-    rendered = [engine.render(prompt, replace(frames, key=f"clip {i}")) for i in range(NUM_PROMPTS)]
+    frames = decode(video)
+    rendered = [engine(folder).render(prompt, replace(frames, key=f"clip {i}")) for i in range(NUM_PROMPTS)]
     all_wait = threading.Event()
 
     def hold(future: Future[None]) -> None:
         future.set_result(all_wait.wait(60) and None)
 
-    held = engine._command(hold)
-    sampling = replace(recipe.sampling.sampling(), num_generations=1)
-    asked = [engine.submit(one, sampling, seed) for seed, one in enumerate(rendered)]
+    held = engine(folder)._command(hold)
+    asked = [engine(folder).submit(one, Sampling(1, 1.0, 1.0, 0, 4), seed) for seed, one in enumerate(rendered)]
     all_wait.set()
     held.result()
     completions = [future.result()[0] for future in asked]
     return [(one.num_prompt_tokens, len(one.token_ids)) for one in completions]
 
 
-def test_prompts_that_do_not_fit_in_one_forward_are_not_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_that_do_not_fit_in_one_forward_are_not_split(process: ProcessPoolExecutor, folder: Path) -> None:
     """vLLM fails over a split prompt with a seed on the CPU."""
-    shape = Shape("red", "circle", 0.15, (0.1, 0.1), (0.9, 0.5), (0.5, 3.0))
-    write_clip(Scene((shape,), Fraction(8), 4.0, texture_seed=0), tmp_path / "clip.mp4")
-    build_policy(tmp_path / "policy")
-    recipe = Recipe.model_validate({"model": "none", "tasks": {}, "data": {"train": ()}, "steps": 1})
-    for name, value in engine_environment(recipe.rollout, use_gpu=False, offline=True).items():
-        monkeypatch.setenv(name, value)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        found = process.submit(lengths, tmp_path).result(timeout=300)
+    found = process.submit(lengths, folder).result(timeout=300)
     assert len(found) == NUM_PROMPTS
     assert all(num_prompt >= PROMPT_TOKENS for num_prompt, _ in found)
     assert all(1 <= num_tokens <= 4 for _, num_tokens in found)

@@ -1,23 +1,23 @@
 """A frozen tower looks once at a clip: real vLLM and learner over one folder of features; and a whole run."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from engine_process import engine_process
 from family_policies import build_qwen3_policy
 from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 
 from rewards.targets.choice import ChoiceTarget
-from rft.actors.rollout import engine_environment
 from rft.data.feature_store import FeatureFolder, features_in
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
@@ -122,20 +122,22 @@ class Sides:
     def files(self) -> list[Path]:
         return sorted(self.features_dir.rglob("*.feat"))
 
-    def close(self) -> None:
-        self.clips.close()
+
+@pytest.fixture(scope="module")
+def process(folder: Path) -> Iterator[ProcessPoolExecutor]:
+    """One per family."""
+    with engine_process() as process:
+        yield process
 
 
-def in_another_process(check: Callable[[Path], None], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe.model_validate({"model": "none", "tasks": {}, "data": {"train": ()}, "steps": 1})
-    for name, value in engine_environment(recipe.rollout, use_gpu=False, offline=True).items():
-        monkeypatch.setenv(name, value)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        process.submit(check, folder).result(timeout=300)
+@cache
+def sides_of(folder: Path) -> Sides:
+    """One for all tests of a family, in its process."""
+    return Sides(folder)
 
 
 def engine_and_learner(folder: Path) -> None:
-    sides = Sides(folder)
+    sides = sides_of(folder)
     learner = sides.learner()
 
     first = sides.ask(0)
@@ -169,15 +171,14 @@ def engine_and_learner(folder: Path) -> None:
     sides.ask(1)
     assert sides.counted() == (1, 0)
     assert len(sides.files()) == NUM_SHOWN + 1
-    sides.close()
 
 
-def test_the_engine_encodes_and_the_learner_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_another_process(engine_and_learner, folder, monkeypatch)
+def test_the_engine_encodes_and_the_learner_reads(folder: Path, process: ProcessPoolExecutor) -> None:
+    process.submit(engine_and_learner, folder).result(timeout=300)
 
 
 def features_that_go(folder: Path) -> None:
-    sides = Sides(folder)
+    sides = sides_of(folder)
     learner = sides.learner()
     sides.load(learner)
     for path in sides.files():
@@ -221,12 +222,10 @@ def features_that_go(folder: Path) -> None:
             path.unlink()
     connector.build_connector_meta(None)
     assert not connector.has_cache_item(name)
-    sides.close()
 
 
-@pytest.mark.parametrize("folder", ["2.5"], indirect=True)
-def test_features_that_are_gone_or_damaged_are_encoded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_another_process(features_that_go, folder, monkeypatch)
+def test_features_that_are_gone_or_damaged_are_encoded_again(folder: Path, process: ProcessPoolExecutor) -> None:
+    process.submit(features_that_go, folder).result(timeout=300)
 
 
 def test_one_pass_per_clip_and_run(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
-"""The options of docs/methods.md in runs of the real engine and learner: each does its work and says so."""
+"""Runs of the real engine and learner, as published and corrected, and with the options of docs/methods.md.
+
+All begin with one supervised policy; each does its work and says so.
+"""
 
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from rft.runs.metrics import read_metrics
 from rft.runs.rollout_files import read_rollouts
@@ -17,16 +23,18 @@ from rft.synthetic.rows import Sizes, write_dataset
 
 pytestmark = pytest.mark.slow
 
-TASKS = ("multiple_choice", "temporal_grounding")
-STEPS = 4
+TASKS = ("temporal_grounding", "multiple_choice", "grounded_qa", "tracking")
+STEPS = 3
+
+TWO_TASKS = ("multiple_choice", "temporal_grounding")
+STEPS_WITH_OPTIONS = 4
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_dataset(
-        folder, seed=0, train=Sizes(events=4, journeys=4), held_out=Sizes(events=1, journeys=1), num_processes=1
-    )
+    few = Sizes(events=4, journeys=4)
+    write_dataset(folder, seed=0, train=few, held_out=Sizes(events=1, journeys=1), num_processes=1)
     return folder
 
 
@@ -38,65 +46,147 @@ def rft(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def train(folder: Path, name: str, **keys: Any) -> RunDir:
-    """`rft train` on a small recipe of two tasks; its folder."""
+def train(data: Path, name: str, **keys: Any) -> tuple[RunDir, str]:
+    """`rft train` on a small recipe; its folder, and what it printed."""
     recipe = {
         "tasks": {task: {} for task in TASKS},
-        "data": {"train": [str(rows_of(folder, "train"))]},
-        "video": {"max_frames": 16, "min_pixels": 3136, "max_pixels": 3136, "cache_dir": str(folder / "clips")},
+        "data": {"train": [str(data / "train.jsonl")], "eval": [str(data / "test.jsonl")]},
+        "video": {"max_frames": 16, "min_pixels": 3136, "max_pixels": 3136, "cache_dir": str(data / "clips")},
         "steps": STEPS,
-        "prompts_per_step": 4,
+        "prompts_per_step": 8,
         "sampling": {"num_generations": 4, "max_completion_length": 80},
         "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25},
-        "learner": {"learning_rate": 1e-3, "dtype": "float32"},
-        "run_dir": str(folder / "runs" / name),
+        "learner": {"learning_rate": 1e-4, "dtype": "float32"},
+        "run_dir": str(data / "runs" / name),
         **keys,
     }
-    path = folder / f"{name}.yaml"
+    path = data / f"{name}.yaml"
     path.write_text(yaml.safe_dump(recipe))
-    rft("train", path)
-    return RunDir(folder / "runs" / name)
+    printed = rft("train", path)
+    return RunDir(data / "runs" / name), printed
 
 
-def rows_of(data: Path, split: str) -> Path:
-    """The rows of the two tasks."""
-    path = data / f"{split}_of_two.jsonl"
-    lines = (data / f"{split}.jsonl").read_text().splitlines()
-    path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["task"] in TASKS))
+def train_with_options(data: Path, name: str, model: str, **keys: Any) -> RunDir:
+    """Two of the tasks, nothing evaluated; its folder."""
+    return train(
+        data,
+        name,
+        model=model,
+        **{
+            "tasks": {task: {} for task in TWO_TASKS},
+            "data": {"train": [str(rows_of_two(data))]},
+            "steps": STEPS_WITH_OPTIONS,
+            "prompts_per_step": 4,
+            "learner": {"learning_rate": 1e-3, "dtype": "float32"},
+            **keys,
+        },
+    )[0]
+
+
+def rows_of_two(data: Path) -> Path:
+    """The training rows of the two tasks."""
+    path = data / "train_of_two.jsonl"
+    lines = (data / "train.jsonl").read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["task"] in TWO_TASKS))
     return path
 
 
 @pytest.fixture(scope="module")
-def policy(data: Path) -> str:
-    """One that answers in the asked form, and not always right: its demonstrations are loose."""
-    cold = {"data": [str(rows_of(data, "cold_start"))], "steps": 60, "learning_rate": 3e-3, "rows_per_step": 8}
-    latest = train(data, "supervised", model=str(data / "policy"), steps=0, cold_start=cold).latest_checkpoint()
+def supervised(data: Path) -> tuple[RunDir, str]:
+    """The supervised stage alone: it answers in the asked form, and not always right: its demonstrations are loose."""
+    cold = {"data": [str(data / "cold_start.jsonl")], "steps": 100, "learning_rate": 3e-3, "rows_per_step": 8}
+    return train(data, "supervised", model=str(data / "policy"), steps=0, cold_start=cold, fidelity="corrected")
+
+
+def checkpoint_of(run: RunDir) -> Path:
+    latest = run.latest_checkpoint()
     assert latest is not None
-    return str(latest / "policy")
+    return latest
 
 
-def test_ground_truths_join_the_groups_and_leave_the_gap_to_the_engine_alone(data: Path, policy: str) -> None:
-    run = train(data, "ground_truth", model=policy, algorithm={"ground_truth": {"advantage": "scaled_reward"}})
-    for step, metrics in read_metrics(run).items():
+@pytest.fixture(scope="module")
+def policy(supervised: tuple[RunDir, str]) -> str:
+    return str(checkpoint_of(supervised[0]) / "policy")
+
+
+@pytest.fixture(scope="module", params=["as_published", "corrected"])
+def joint(request: pytest.FixtureRequest, data: Path, policy: str) -> RunDir:
+    return train(data, request.param, model=policy, fidelity=request.param)[0]
+
+
+def test_each_tasks_curve_holds_the_rollouts_of_that_task_alone(joint: RunDir) -> None:
+    steps = read_metrics(joint)
+    assert sorted(steps) == list(range(1, STEPS + 1))
+    seen, spread = set(), set()
+    for step, metrics in steps.items():
+        rewards, scores = defaultdict(list), defaultdict(list)
+        for rollout in read_rollouts(joint.rollouts_file(step)):
+            task = rollout["task"]
+            rewards[f"reward/{task}"].append(rollout["reward"])
+            for name, score in rollout["scores"].items():
+                scores[f"score/{task}/{name}"].append(score["value"])
+        expected = {name: fmean(values) for name, values in (rewards | scores).items()}
+        found = {name: value for name, value in metrics.items() if name.startswith(("reward/", "score/"))}
+        assert found == pytest.approx(expected)
+        assert metrics["reward"] == pytest.approx(fmean(value for values in rewards.values() for value in values))
+        seen |= {name.partition("/")[2] for name in rewards}
+        spread |= {name for name, values in rewards.items() if len(set(values)) > 1}
+    assert seen == set(TASKS)
+    assert spread, "every rollout earned the same: the curves would agree whatever they held"
+
+
+def test_groups_without_signal_go_as_the_recipe_says(joint: RunDir) -> None:
+    keeps = yaml.safe_load(joint.recipe.read_text())["algorithm"]["silent_groups"] == "keep"
+    for step, metrics in read_metrics(joint).items():
+        learned_from = [r["advantage"] is not None for r in read_rollouts(joint.rollouts_file(step))]
+        assert metrics["num_samples"] == sum(learned_from)
+        assert all(learned_from) == (keeps or metrics["num_groups_without_signal"] == 0)
+
+
+def test_the_supervised_stage_alone_is_measured_before_and_after(supervised: tuple[RunDir, str]) -> None:
+    run, printed = supervised
+    summary = json.loads(run.summary.read_text())
+    assert set(summary["eval"]) == {"base", "final"}
+    assert set(summary["change"]) == set(TASKS)
+    assert checkpoint_of(run).name == "step_000000"
+    assert "-> GRPO" not in printed
+    assert read_metrics(run) == {}
+    saved, learned = (load_file(p / "model.safetensors") for p in (checkpoint_of(run) / "policy", run.cold_start))
+    assert all(torch.equal(saved[name], tensor) for name, tensor in learned.items())
+
+
+@pytest.fixture(scope="module")
+def both(data: Path, policy: str) -> RunDir:
+    """Two options that do not touch each other: ground truths in the groups, and a bonus where frame order matters."""
+    return train_with_options(
+        data,
+        "both",
+        policy,
+        algorithm={"ground_truth": {"advantage": "scaled_reward"}},
+        scoring={"order_bonus": {"reward": "choice_accuracy"}},
+    )
+
+
+def test_ground_truths_join_the_groups_and_leave_the_gap_to_the_engine_alone(both: RunDir) -> None:
+    for step, metrics in read_metrics(both).items():
         with_signal = metrics["num_groups"] - metrics["num_groups_without_signal"]
         assert metrics.get("num_ground_truths", 0) == with_signal
-        learned = sum(rollout["advantage"] is not None for rollout in read_rollouts(run.rollouts_file(step)))
+        learned = sum(rollout["advantage"] is not None for rollout in read_rollouts(both.rollouts_file(step)))
         assert metrics["num_samples"] == learned + with_signal
         assert metrics["num_tokens"] > metrics["num_sampled_tokens"] > 0
         assert metrics["logprob_gap"] < 0.02
 
 
-def test_right_answers_earn_more_where_shuffled_frames_do_no_better(data: Path, policy: str) -> None:
-    run = train(data, "frame_order", model=policy, scoring={"order_bonus": {"reward": "choice_accuracy"}})
-    rollouts = [r for step in range(1, STEPS + 1) for r in read_rollouts(run.rollouts_file(step))]
-    assert len(rollouts) == STEPS * 4 * 4
+def test_right_answers_earn_more_where_shuffled_frames_do_no_better(both: RunDir) -> None:
+    rollouts = [r for step in read_metrics(both) for r in read_rollouts(both.rollouts_file(step))]
+    assert len(rollouts) == STEPS_WITH_OPTIONS * 4 * 4
     assert any(r["scores"].get("frame_order", {"value": 0.0})["value"] == 1 for r in rollouts)
     for rollout in rollouts:
         scores = {name: score["value"] for name, score in rollout["scores"].items()}
         bonus = scores.pop("frame_order", None)
         assert (bonus is not None) == (rollout["task"] == "multiple_choice")
         assert rollout["reward"] == pytest.approx(sum(scores.values()) + 0.3 * (bonus or 0.0))
-    for metrics in read_metrics(run).values():
+    for metrics in read_metrics(both).values():
         accuracy = metrics.get("score/multiple_choice/choice_accuracy")
         assert (accuracy is None) == ("shuffled_score/multiple_choice" not in metrics)
         # The supervised stage decoded all clips; none is decoded again for its other order.
@@ -104,9 +194,9 @@ def test_right_answers_earn_more_where_shuffled_frames_do_no_better(data: Path, 
 
 
 def test_solved_rows_are_dropped_and_rows_can_be_selected_by_the_runs_answers(data: Path, policy: str) -> None:
-    rows = rows_of(data, "train")
+    rows = rows_of_two(data)
     settings = {"train": [str(rows)], "drop_solved": 0.4}
-    run = train(data, "solved", model=policy, data=settings, steps=4, prompts_per_step=2)
+    run = train_with_options(data, "solved", policy, data=settings, prompts_per_step=2)
     rft("train", data / "solved.yaml", "steps=8", "--resume")
     solved: set[str] = set()
     for step, metrics in read_metrics(run).items():

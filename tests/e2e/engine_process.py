@@ -1,0 +1,23 @@
+"""A process for engines without Ray: torch and vLLM read its environment as they are imported there."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from rft.actors.rollout import engine_environment
+from rft.recipe import RolloutRecipe
+
+
+@contextmanager
+def engine_process() -> Iterator[ProcessPoolExecutor]:
+    """Runs functions of test files one after another; what they keep in their module stays from one to the next."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in engine_environment(RolloutRecipe(), use_gpu=False, offline=True).items():
+                patch.setenv(name, value)
+            process.submit(os.getpid).result()
+        yield process
