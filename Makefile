@@ -1,4 +1,5 @@
-# make quickstart: watch a small video policy learn.  make test: everything that needs no GPU.
+# make quickstart: watch a small video policy learn.  make test: everything that needs no GPU, the same every time.
+# make fast: its part without engines.  make fuzz: other random examples for the tests that draw some.
 # make bench: how fast, on this machine.
 # Needs Python 3.11 or 3.12 and a package index; the environment is built once, in .venv, by uv.
 
@@ -18,8 +19,9 @@ READY = .venv/ready-$(GROUP)
 quickstart: data/quickstart/.complete
 	$(BIN)/rft train recipes/quickstart.yaml $(ARGS)
 
+# Two processes, each a file at a time and the slow ones first: a start of Ray or of an engine keeps one core busy.
 test: lint
-	$(BIN)/pytest -m "not gpu" $(ARGS)
+	$(BIN)/pytest -m "not gpu" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fast: env
 	$(BIN)/pytest -m "not slow and not gpu" $(ARGS)

@@ -1,18 +1,15 @@
 """The real annotation files, where they are: every count and every known anomaly."""
 
-import os
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import pytest
+from annotation_files import annotations
 
 from rft.commands.data.convert.conversion import Choices, Conversion, convert, write_rows
 from rft.data.dataset import read_rows
 from rft.tasks import TASKS
-
-ROOT = Path(__file__).parents[4]
-ANNOTATIONS = Path(os.environ.get("RFT_ANNOTATIONS", ROOT.parent / "shared" / "annotations"))
 
 CHARADES = "Charades/charades_annotation"
 ACTIVITYNET = "ActivityNet/activitynet_annotation"
@@ -60,13 +57,6 @@ PUBLISHED = [
     ("vidtab_quality", f"{QUALITY}test.json", (724, 724, 724), {}),
 ]
 """(format, file, (rows in the source, videos, rows written), anomalies)."""
-
-
-def annotations(name: str) -> Path:
-    path = ANNOTATIONS / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not here; set RFT_ANNOTATIONS to the folder of the published files")
-    return path
 
 
 @cache

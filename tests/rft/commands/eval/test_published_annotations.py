@@ -1,31 +1,28 @@
 """Blind answers on the published test splits, against figures worked out from the annotation files by other code."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from annotation_files import annotations
 
 from rft.cli import main
 
-ROOT = Path(__file__).parents[4]
-ANNOTATIONS = Path(os.environ.get("RFT_ANNOTATIONS", ROOT.parent / "shared" / "annotations"))
-CHARADES = ANNOTATIONS / "Charades/charades_annotation/charades_test.json"
-GOT = ANNOTATIONS / "Got/got_val.json"
-NEXTGQA = ANNOTATIONS / "NextGQA/nextgqa_test.json"
+CHARADES = "Charades/charades_annotation/charades_test.json"
+GOT = "Got/got_val.json"
+NEXTGQA = "NextGQA/nextgqa_test.json"
 
-Blind = Callable[[str, Path], dict[str, Any]]
+Blind = Callable[[str, str], dict[str, Any]]
 
 
 @pytest.fixture
 def blind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Blind:
     """Baselines of the one set of rows that a published file converts to."""
 
-    def found(form: str, source: Path) -> dict[str, Any]:
-        if not source.is_file():
-            pytest.skip(f"{source} is not there; RFT_ANNOTATIONS names the folder of published annotations")
+    def found(form: str, name: str) -> dict[str, Any]:
+        source = annotations(name)
         rows = tmp_path / "rows.jsonl"
         assert main(["data", "convert", form, str(source), "-o", str(rows)]) == 0
         capsys.readouterr()
@@ -46,7 +43,7 @@ def iou(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 def test_parts_of_charades_clips(blind: Blind) -> None:
     found = blind("charades_sta", CHARADES)
-    clips = json.loads(CHARADES.read_text()).values()
+    clips = json.loads(annotations(CHARADES).read_text()).values()
     for name, (start, end) in {"whole_video": (0, 1), "first_half": (0, 0.5), "first_30": (0, 0.3)}.items():
         ious = [iou((start * c["duration"], end * c["duration"]), span) for c in clips for span in c["timestamps"]]
         assert found[name]["mIoU"] == pytest.approx(sum(ious) / 3720, abs=2e-4)
@@ -63,7 +60,7 @@ def test_the_start_box_in_got10k(blind: Blind) -> None:
         common = area([max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])])
         return common / (area(a) + area(b) - common)
 
-    ious = [[overlap(clip["gt"][0], box) for box in clip["gt"]] for clip in json.loads(GOT.read_text())]
+    ious = [[overlap(clip["gt"][0], box) for box in clip["gt"]] for clip in json.loads(annotations(GOT).read_text())]
     assert found["overlap_with_start"] == pytest.approx(sum(map(sum, ious)) / (8 * 180))
     assert found["overlap"] == pytest.approx(sum(sum(one[1:]) for one in ious) / (7 * 180))
     assert found["R@0.5_with_start"] == pytest.approx(sum(sum(one) / 8 >= 0.5 for one in ious) / 180)
@@ -72,7 +69,7 @@ def test_the_start_box_in_got10k(blind: Blind) -> None:
 
 def test_letters_and_whole_clips_in_nextgqa(blind: Blind) -> None:
     found = blind("nextgqa", NEXTGQA)
-    rows = json.loads(NEXTGQA.read_text())
+    rows = json.loads(annotations(NEXTGQA).read_text())
     letters = [row["answer"] for row in rows]
     assert found["majority"]["accuracy"] == pytest.approx(max(map(letters.count, set(letters))) / 5553)
     assert found["uniform"]["accuracy"] == pytest.approx(0.2)
