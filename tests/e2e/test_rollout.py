@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from rewards.targets.span import SpanTarget
-from rft.actors.cluster import cluster
+from rft.actors.cluster import cluster, gpu_options
 from rft.actors.rollout import start_pool
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.errors import Interrupted, RolloutError
 from rft.learner.batch import prompt_positions
-from rft.recipe import Recipe
+from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import WorkerPool
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
@@ -257,6 +257,12 @@ def test_only_this_machine_can_reach_ray_and_vllm(engines: Engines) -> None:
     listening = {c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in family}
     assert listening
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+def test_a_process_asks_for_no_gpu_where_ray_finds_none(engines: Engines) -> None:
+    shared = engines.recipe.model_copy(update={"rollout": RolloutRecipe(share_gpu=True)})
+    for recipe in (engines.recipe, shared):
+        assert gpu_options(recipe, 1, num_gpus=1) == {"num_gpus": 0}
 
 
 def test_a_request_to_stop_is_followed_at_once(engines: Engines) -> None:

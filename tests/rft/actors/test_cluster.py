@@ -87,5 +87,3 @@ def test_an_engine_and_a_learning_process_share_a_gpu() -> None:
     assert gpus[:2] == gpus[2:]
     assert sorted(gpus[:2]) == [[0], [1]]
     assert apart == {"num_gpus": 2}
-    with cluster():
-        assert gpu_options(recipe, 1, num_gpus=1) == {"num_gpus": 0}
