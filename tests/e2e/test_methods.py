@@ -46,35 +46,35 @@ def rft(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def train(data: Path, name: str, **keys: Any) -> tuple[RunDir, str]:
+def train(folder: Path, name: str, **keys: Any) -> tuple[RunDir, str]:
     """`rft train` on a small recipe; its folder, and what it printed."""
     recipe = {
         "tasks": {task: {} for task in TASKS},
-        "data": {"train": [str(data / "train.jsonl")], "eval": [str(data / "test.jsonl")]},
-        "video": {"max_frames": 16, "min_pixels": 3136, "max_pixels": 3136, "cache_dir": str(data / "clips")},
+        "data": {"train": [str(folder / "train.jsonl")], "eval": [str(folder / "test.jsonl")]},
+        "video": {"max_frames": 16, "min_pixels": 3136, "max_pixels": 3136, "cache_dir": str(folder / "clips")},
         "steps": STEPS,
         "prompts_per_step": 8,
         "sampling": {"num_generations": 4, "max_completion_length": 80},
         "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25},
         "learner": {"learning_rate": 1e-4, "dtype": "float32"},
-        "run_dir": str(data / "runs" / name),
+        "run_dir": str(folder / "runs" / name),
         **keys,
     }
-    path = data / f"{name}.yaml"
+    path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(recipe))
     printed = rft("train", path)
-    return RunDir(data / "runs" / name), printed
+    return RunDir(folder / "runs" / name), printed
 
 
-def train_with_options(data: Path, name: str, model: str, **keys: Any) -> RunDir:
+def train_with_options(folder: Path, name: str, model: str, **keys: Any) -> RunDir:
     """Two of the tasks, nothing evaluated; its folder."""
     return train(
-        data,
+        folder,
         name,
         model=model,
         **{
             "tasks": {task: {} for task in TWO_TASKS},
-            "data": {"train": [str(rows_of_two(data))]},
+            "data": {"train": [str(rows_of_two(folder))]},
             "steps": STEPS_WITH_OPTIONS,
             "prompts_per_step": 4,
             "learner": {"learning_rate": 1e-3, "dtype": "float32"},
@@ -83,10 +83,10 @@ def train_with_options(data: Path, name: str, model: str, **keys: Any) -> RunDir
     )[0]
 
 
-def rows_of_two(data: Path) -> Path:
+def rows_of_two(folder: Path) -> Path:
     """The training rows of the two tasks."""
-    path = data / "train_of_two.jsonl"
-    lines = (data / "train.jsonl").read_text().splitlines()
+    path = folder / "train_of_two.jsonl"
+    lines = (folder / "train.jsonl").read_text().splitlines()
     path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["task"] in TWO_TASKS))
     return path
 
