@@ -21,11 +21,13 @@ quickstart: data/quickstart/.complete
 
 # Two processes, each a file at a time and the slow ones first: a start of Ray or of an engine keeps one core busy.
 # Threads that wait must not spin on cores that both share.
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -m "not gpu" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m "not gpu" $(ARGS)
 
 fast: env
-	$(BIN)/pytest -m "not slow and not gpu" $(ARGS)
+	$(PYTEST) -m "not slow and not gpu" $(ARGS)
 
 # Other examples in each run, and many more of them; the seed that is printed first repeats them.
 SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
