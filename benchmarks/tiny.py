@@ -99,7 +99,7 @@ def recipe_keys(folder: Path, work: Workload, **rollout: Any) -> dict[str, Any]:
         },
         "sampling": {"num_generations": work.group, "max_completion_length": work.completion_tokens},
         "rollout": {"max_model_len": 2048, "kv_cache_gib": 0.5} | rollout,
-        "algorithm": {"beta": work.beta, "silent_groups": "keep"},
+        "algorithm": {"beta": work.beta, "zero_std_groups": "keep"},
         "learner": {"learning_rate": 1e-6, "dtype": "float32"},
     }
 

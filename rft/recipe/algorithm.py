@@ -10,10 +10,10 @@ from rft.recipe.section import Section
 
 class GroundTruthRecipe(Section):
     advantage: Literal["anchored", "scaled_reward"] = "anchored"
-    """Anchored: `factor` times the best advantage of the group, whose statistics it stays out of. Scaled reward: it is
-    a member like the others, with `factor` times the reward that it earns."""
+    """Anchored: the ground truth gets `factor` times the best advantage of the group and does not enter the group's
+    mean and deviation. Scaled reward: it is a member like the others, with `factor` times its own reward."""
     factor: float | None = Field(None, gt=0)
-    """Default: 1.2 for anchored, 0.8 for scaled_reward."""
+    """Multiplier, see `advantage`; default: 1.2 for anchored, 0.8 for scaled_reward."""
 
 
 LossType = Literal["grpo", "bnpo", "dapo", "dr_grpo", "gspo", "cispo", "sapo"]
@@ -26,15 +26,15 @@ def _known_loss(value: object) -> object:
 
 class AlgorithmRecipe(Section):
     loss_type: Annotated[str, BeforeValidator(_known_loss)] = "grpo"
-    """A name of LOSSES (`rft list losses`), or a loss of one's own as FILE.py:FUNCTION."""
+    """A name of LOSSES (`rft list losses`), or FILE.py:FUNCTION for a loss in a file of your own."""
     advantage: Literal["group_norm", "mean_only", "rloo", "per_task_running_std"] = "group_norm"
     """How rewards of a group become advantages (rft/algorithm/advantage.py)."""
     epsilon: float | None = Field(0.2, ge=0)
-    """Clip range of the probability ratio below 1, and above where epsilon_high is not set; null: not clipped."""
+    """Clip range of the probability ratio below 1, and above 1 if epsilon_high is not set; null: no clipping."""
     epsilon_high: float | None = Field(None, ge=0)
     """Clip range above 1; default: epsilon. Larger: clip-higher."""
     delta: float | None = Field(None, gt=1)
-    """Bound of the ratio where the advantage is negative (two-sided clip); null: none."""
+    """Upper bound of the ratio for negative advantages (two-sided clip); null: none."""
     sapo_temperature_pos: float = Field(1.0, gt=0)
     """Sharpness of sapo's gate where advantages are positive."""
     sapo_temperature_neg: float = Field(1.05, gt=0)
@@ -42,27 +42,27 @@ class AlgorithmRecipe(Section):
     beta: float = Field(0.0, ge=0)
     """Weight of the KL term to the frozen reference; 0: no reference is loaded."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Of the KL term (rft/algorithm/kl.py)."""
+    """Estimator of the KL term (rft/algorithm/kl.py)."""
     importance_sampling: (
         Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None
     ) = None
-    """Weight tokens or completions by how much likelier the learner finds them than the engine did, cut at the cap or
-    left out above it; default: token_truncate with rollout.ahead, else none."""
+    """Weight of a token or completion: its probability in the learner over that in the engine. Above the cap it is
+    truncated to the cap, or masked (weight 0); default: token_truncate with rollout.ahead, else none."""
     importance_sampling_cap: float = Field(2.0, gt=0)
-    """Largest such weight."""
+    """Largest importance weight."""
     num_iterations: int = Field(1, ge=1)
-    """Times that the learner goes over a step's rollouts."""
+    """Passes of the learner over a step's rollouts."""
     num_mini_batches: int = Field(1, ge=1)
-    """Optimizer updates each time: the groups of a step are split evenly over them, and ratios compare with the policy
-    before the first."""
-    silent_groups: Literal["drop", "keep"] = "drop"
-    """Groups whose completions all earned the same: left out of the update, or kept with advantage 0, so that the KL
-    term still pulls and means count them."""
+    """Optimizer updates per pass. The groups of a step are split evenly over them; probability ratios are to the
+    policy before the first update."""
+    zero_std_groups: Literal["drop", "keep"] = "drop"
+    """Groups whose rewards are all equal (zero standard deviation): left out of the update, or kept with advantage 0,
+    so that the KL term still acts on them and means count them."""
     max_resamples: int = Field(0, ge=0)
-    """Further prompts drawn in a step to replace groups without signal; 0: such groups are only left out."""
+    """Most extra prompts per step that are sampled to replace zero-std groups; 0: such groups are only left out."""
 
     ground_truth: GroundTruthRecipe | None = None
-    """TempSamp-R1: the target written out joins each group as a completion that no engine drew; null: it does not."""
+    """TempSamp-R1: the target, written as a completion, joins each group; null: off."""
 
     @property
     def updates_per_step(self) -> int:
@@ -70,5 +70,5 @@ class AlgorithmRecipe(Section):
         return self.num_iterations * self.num_mini_batches
 
     def correction(self, ahead: int) -> str:
-        """The importance sampling in force."""
+        """The importance sampling in effect, with the default filled in. `ahead`: rollout.ahead."""
         return self.importance_sampling or ("token_truncate" if ahead else "none")

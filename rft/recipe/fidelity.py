@@ -45,7 +45,7 @@ CHOICES: tuple[Choice, ...] = (
         "algorithm.epsilon", None, 0.2, "with one update per batch the ratio is 1; the clip guards any further update"
     ),
     Choice(
-        "algorithm.silent_groups", "keep", "drop", "equal rewards say nothing; kept, they thin out the other groups"
+        "algorithm.zero_std_groups", "keep", "drop", "equal rewards say nothing; kept, they thin out the other groups"
     ),
     Choice(
         "learner.seconds_per_grid", "one", "clip", "the time step went to sampling and was left out of the forward pass"

@@ -19,7 +19,10 @@ from rft.recipe.strict_yaml import Document, KeyPath, parse_scalar, parse_yaml
 
 COMMAND_LINE = "command line"
 
-_KINDS = {
+OLD_KEYS = {"algorithm.silent_groups": "algorithm.zero_std_groups"}
+"""Key of earlier recipes -> the key that took its place."""
+
+_VALUE_KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
@@ -35,57 +38,57 @@ _KINDS = {
     "model_type": "keys with values",
     "model_attributes_type": "keys with values",
 }
-"""What was wanted, by pydantic's name of the error."""
+"""Pydantic's name of an error -> the kind of value that the key needs."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecipeReading:
-    """A recipe as far as it could be read."""
+class LoadedRecipe:
+    """A recipe file as far as it is valid, and its problems."""
 
     recipe: Recipe | None
-    """Wrong keys are left out, so that the rest can still be checked; None where what is left is no recipe."""
+    """The recipe without its wrong keys, so that its other keys can be checked; None: the other keys are no recipe."""
     problems: tuple[Problem, ...]
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file, with `a.b=value` overrides. Raises RecipeError that lists every problem."""
+    """The recipe in a YAML file, with `a.b=value` overrides. Raises RecipeError that lists every problem."""
     return parse_recipe(_file_text(path), str(path), overrides)
 
 
 def parse_recipe(text: str, place: str, overrides: Sequence[str] = ()) -> Recipe:
-    """As load_recipe, from the text of a recipe; `place` is what errors call it."""
-    reading = _read(text, overrides)
-    if reading.recipe is None or reading.problems:
-        raise RecipeError(problem_text(place, reading.problems))
-    return reading.recipe
+    """Like load_recipe, for the text of a recipe. `place`: its name in errors, such as the file's path."""
+    loaded = _load(text, overrides)
+    if loaded.recipe is None or loaded.problems:
+        raise RecipeError(problem_text(place, loaded.problems))
+    return loaded.recipe
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> RecipeReading:
-    """As load_recipe, with the problems returned. Raises RecipeError where there is no file to read."""
-    return _read(_file_text(path), overrides)
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Like load_recipe, but returns the problems. Raises RecipeError if the file cannot be read."""
+    return _load(_file_text(path), overrides)
 
 
-def _read(text: str, overrides: Sequence[str]) -> RecipeReading:
+def _load(text: str, overrides: Sequence[str]) -> LoadedRecipe:
     document = parse_yaml(text)
     if document.problems and document.data is None:
-        return RecipeReading(None, tuple(document.problems))
+        return LoadedRecipe(None, tuple(document.problems))
     if not isinstance(document.data, dict):
-        return RecipeReading(None, (Problem("", "holds no keys. A recipe begins with 'model:'."),))
+        return LoadedRecipe(None, (Problem("", "holds no keys. A recipe begins with 'model:'."),))
     overridden = _override(document.data, overrides, document.problems)
     fidelity.fill(document.data)
     recipe = _validate(document.data, document, overridden)
-    return RecipeReading(recipe, tuple(document.problems))
+    return LoadedRecipe(recipe, tuple(document.problems))
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """The recipe with every default written out, as YAML that load_recipe reads back to an equal recipe."""
+    """The recipe as YAML, with every default written out; load_recipe reads it back to an equal recipe."""
     data = recipe.model_dump(mode="json")
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
     return text
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes each text that would be read back as something else."""
+    """YAML writer that quotes each text that would be read back as another type."""
 
 
 def _dump_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -110,7 +113,7 @@ def _file_text(path: Path) -> str:
 
 
 def _override(data: dict[str, Any], overrides: Sequence[str], problems: list[Problem]) -> set[KeyPath]:
-    """Write the overrides into data; returns the keys they set."""
+    """Writes the overrides into `data`; returns the keys that they set."""
     overridden: set[KeyPath] = set()
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -139,7 +142,7 @@ def _override(data: dict[str, Any], overrides: Sequence[str], problems: list[Pro
 
 
 def _validate(data: dict[str, Any], document: Document, overridden: Collection[KeyPath]) -> Recipe | None:
-    """Add what is wrong to document.problems; the recipe without the wrong keys, if that is one."""
+    """The recipe without its wrong keys, or None if that is no recipe; adds each problem to document.problems."""
     try:
         return _model(data)
     except ValidationError as error:
@@ -180,29 +183,31 @@ def _where(path: KeyPath, document: Document, overridden: Collection[KeyPath]) -
 
 def _message(detail: ErrorDetails, path: KeyPath) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "extra_forbidden" and ".".join(path) in OLD_KEYS:
+        return f"is now called {OLD_KEYS['.'.join(path)]}. Rename it."
     if kind == "extra_forbidden":
         elsewhere = [key for key in _dotted_keys(Recipe) if key.split(".")[-1] == path[-1]]
         return f"unknown key.{near_name(path[-1], _keys_at(path[:-1]), elsewhere)}"
     if kind == "missing":
         return "missing. It has no default."
-    if kind in _KINDS:
+    if kind in _VALUE_KINDS:
         hint = ""
         if isinstance(value, str) and value.lower() in ("yes", "no", "on", "off") and kind.startswith("bool"):
             hint = f" Write {'true' if value.lower() in ('yes', 'on') else 'false'}."
         elif kind == "tuple_type" and isinstance(value, str):
             hint = f" Write [{value}]."
-        return f"expected {_KINDS[kind]}, got {_shown(value)}.{hint}"
+        return f"expected {_VALUE_KINDS[kind]}, got {_value_text(value)}.{hint}"
     if kind == "literal_error":
         allowed = [name.strip("'\" ") for name in str(context["expected"]).replace(" or ", ",").split(",")]
-        return f"got {_shown(value)}, which is not one of {', '.join(allowed)}."
+        return f"got {_value_text(value)}, which is not one of {', '.join(allowed)}."
     bounds = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     for name, words in bounds.items():
         if name in context:
-            return f"must be {words} {context[name]}, got {_shown(value)}."
-    return f"{detail['msg']}, got {_shown(value)}."
+            return f"must be {words} {context[name]}, got {_value_text(value)}."
+    return f"{detail['msg']}, got {_value_text(value)}."
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -215,7 +220,7 @@ def _shown(value: object) -> str:
 
 
 def _keys_at(path: KeyPath) -> tuple[str, ...]:
-    """The keys a recipe may have below `path`."""
+    """Names of the keys that a recipe may have below `path`."""
     annotation: Any = Recipe
     for part in path:
         annotation = next(_inner(annotation, part), None)
@@ -224,7 +229,7 @@ def _keys_at(path: KeyPath) -> tuple[str, ...]:
 
 
 def _dotted_keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
-    """The keys of a section and of those below, without free names such as those of tasks."""
+    """Dotted keys of a section and of its subsections, without free names such as those of tasks."""
     for name, field in model.model_fields.items():
         yield above + name
         for kind in _alternatives(field.annotation):

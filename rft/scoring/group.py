@@ -265,7 +265,7 @@ def train_samples(groups: Sequence[Group], recipe: Recipe, variances: Mapping[st
         members = _group_samples(group, counting, recipe, (variances or {}).get(task))
         if not any(member.advantage for member in members):
             silent[task] += 1
-            if recipe.algorithm.silent_groups == "drop":
+            if recipe.algorithm.zero_std_groups == "drop":
                 continue
         samples += members
     counts = {

@@ -239,7 +239,7 @@ def test_one_pass_per_clip_and_run(tmp_path: Path) -> None:
         "steps": 4,
         "prompts_per_step": 4,
         "sampling": {"num_generations": 4, "max_completion_length": 16},
-        "algorithm": {"beta": 0.04, "num_iterations": 2, "silent_groups": "keep"},
+        "algorithm": {"beta": 0.04, "num_iterations": 2, "zero_std_groups": "keep"},
         "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25, "ahead": 1},
         "learner": {"dtype": "float32", "lora": {"r": 4}},
         "run_dir": str(tmp_path / "run"),

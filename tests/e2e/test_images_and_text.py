@@ -89,7 +89,7 @@ def test_a_mixed_file_is_trained_on_and_evaluated(
         side,
         steps=STEPS,
         prompts_per_step=6,
-        algorithm={"silent_groups": "keep", "beta": 0.1},
+        algorithm={"zero_std_groups": "keep", "beta": 0.1},
         learner={"learning_rate": 1e-3, "dtype": "float32", "freeze_vision": freeze_vision},
         cold_start={"data": [str(rows)], "steps": 2, "learning_rate": 3e-3, "rows_per_step": 6},
         eval={"num_samples": 0},

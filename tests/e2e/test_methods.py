@@ -136,7 +136,7 @@ def test_each_tasks_curve_holds_the_rollouts_of_that_task_alone(joint: RunDir) -
 
 
 def test_groups_without_signal_go_as_the_recipe_says(joint: RunDir) -> None:
-    keeps = yaml.safe_load(joint.recipe.read_text())["algorithm"]["silent_groups"] == "keep"
+    keeps = yaml.safe_load(joint.recipe.read_text())["algorithm"]["zero_std_groups"] == "keep"
     for step, metrics in read_metrics(joint).items():
         learned_from = [r["advantage"] is not None for r in read_rollouts(joint.rollouts_file(step))]
         assert metrics["num_samples"] == sum(learned_from)

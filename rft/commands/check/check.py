@@ -52,11 +52,11 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
     `gpu`: the plan tells of one that is called so, and need not be here.
     """
     gpu = find_gpu(gpu) if gpu is not None else None
-    reading = read_recipe(path, overrides)
-    if reading.recipe is None:
-        raise RecipeError(problem_text(str(path), reading.problems))
-    checked = check(reading.recipe, path, resume, gpu)
-    problems = (*reading.problems, *checked.problems)
+    loaded = read_recipe(path, overrides)
+    if loaded.recipe is None:
+        raise RecipeError(problem_text(str(path), loaded.problems))
+    checked = check(loaded.recipe, path, resume, gpu)
+    problems = (*loaded.problems, *checked.problems)
     blocks = ([problem_text(str(path), problems)] if problems else []) + list(checked.data_problems)
     if blocks:
         raise RecipeError("\n".join(blocks))

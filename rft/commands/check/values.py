@@ -45,10 +45,10 @@ def _of_training(recipe: Recipe) -> Iterator[Problem]:
     rollout, updates = recipe.rollout, recipe.total_updates
     if problem := own_file_problem(algorithm.loss_type):
         yield Problem("algorithm.loss_type", problem)
-    if algorithm.silent_groups == "keep" and algorithm.max_resamples > 0:
+    if algorithm.zero_std_groups == "keep" and algorithm.max_resamples > 0:
         yield Problem(
             "algorithm.max_resamples",
-            "replaces groups without signal, but algorithm.silent_groups keeps them. Set one back.",
+            "replaces groups without signal, but algorithm.zero_std_groups keeps them. Set one back.",
         )
     if recipe.scoring.overlong_buffer >= length:
         yield Problem(

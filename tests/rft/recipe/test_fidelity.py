@@ -41,7 +41,7 @@ def test_as_published_trains_as_the_released_code() -> None:
     found = recipe("fidelity=as_published")
     sampling, algorithm, learner = found.sampling, found.algorithm, found.learner
     assert (sampling.num_generations, sampling.temperature, sampling.top_k, sampling.top_p) == (8, 1.0, 50, 1.0)
-    assert (algorithm.epsilon, algorithm.beta, algorithm.silent_groups) == (None, 0.04, "keep")
+    assert (algorithm.epsilon, algorithm.beta, algorithm.zero_std_groups) == (None, 0.04, "keep")
     assert (algorithm.loss_type, algorithm.advantage, algorithm.num_iterations) == ("grpo", "group_norm", 1)
     assert (learner.learning_rate, learner.lr_scheduler_type, learner.min_lr_ratio) == (1e-6, "linear", 0.0)
     assert learner.seconds_per_grid == "one"
@@ -56,7 +56,7 @@ def test_as_published_trains_as_the_released_code() -> None:
 def test_corrected_mends_what_was_wrong_and_keeps_the_method() -> None:
     published, corrected = recipe("fidelity=as_published"), recipe("fidelity=corrected")
     assert (corrected.sampling.top_k, corrected.algorithm.epsilon) == (0, 0.2)
-    assert (corrected.algorithm.silent_groups, corrected.learner.seconds_per_grid) == ("drop", "clip")
+    assert (corrected.algorithm.zero_std_groups, corrected.learner.seconds_per_grid) == ("drop", "clip")
     assert corrected.tasks["tracking"].frames == "one_per_box"
     differing = {c.key for c in CHOICES if in_force(published, c.key) != in_force(corrected, c.key)}
     assert differing == {c.key for c in CHOICES if c.differs}
@@ -66,10 +66,10 @@ def test_corrected_mends_what_was_wrong_and_keeps_the_method() -> None:
 
 
 def test_what_a_recipe_or_the_command_line_says_wins() -> None:
-    written = TASKS_AND_MORE + "fidelity: as_published\nsampling: {top_k: 20}\nalgorithm: {silent_groups: drop}\n"
+    written = TASKS_AND_MORE + "fidelity: as_published\nsampling: {top_k: 20}\nalgorithm: {zero_std_groups: drop}\n"
     found = recipe("learner.learning_rate=1e-5", "algorithm.epsilon=0.1", text=written)
     assert (found.sampling.top_k, found.sampling.num_generations) == (20, 8)
-    assert (found.algorithm.silent_groups, found.algorithm.epsilon, found.algorithm.beta) == ("drop", 0.1, 0.04)
+    assert (found.algorithm.zero_std_groups, found.algorithm.epsilon, found.algorithm.beta) == ("drop", 0.1, 0.04)
     assert found.learner.learning_rate == 1e-5
     lines = choice_lines(found)
     assert any(line.startswith("sampling.top_k 20, set by hand; as_published: 50; corrected: 0 (") for line in lines)

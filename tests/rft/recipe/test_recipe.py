@@ -8,7 +8,7 @@ import yaml
 from rft.errors import RecipeError
 from rft.recipe import Recipe
 from rft.recipe.docs import recipe_page
-from rft.recipe.load import load_recipe, parse_recipe, recipe_text
+from rft.recipe.load import OLD_KEYS, load_recipe, parse_recipe, recipe_text
 from rft.recipe.strict_yaml import parse_scalar, parse_yaml
 
 GOOD = """\
@@ -187,6 +187,16 @@ def test_overrides_set_nested_keys_and_win() -> None:
 )
 def test_overrides_get_the_same_errors(override: str, problem: str) -> None:
     assert problems(GOOD, override) == [problem]
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_KEYS.items())
+def test_an_old_key_names_the_new_one(old: str, new: str) -> None:
+    section, _, name = old.partition(".")
+    message = f"is now called {new}. Rename it."
+    assert problems(f"{GOOD}{section}: {{{name}: keep}}\n") == [f"{old} (line 7): {message}"]
+    assert problems(GOOD, f"{old}=keep") == [f"{old} (command line): {message}"]
+    # The new key exists: a value that it cannot have is no unknown key.
+    assert "unknown key" not in problems(GOOD, f"{new}=nonsense")[0]
 
 
 def test_an_override_given_twice_is_an_error() -> None:

@@ -382,7 +382,7 @@ def test_train_samples_of_nothing() -> None:
 
 def test_groups_without_signal_are_kept_where_the_recipe_says_so() -> None:
     groups = [group_of([0.5, 0.5]), group_of([1.0, 0.0]), group_of([2.0], {0: "failed: no tokens"})]
-    kept = train_samples(groups, recipe_of(algorithm={"silent_groups": "keep"}))
+    kept = train_samples(groups, recipe_of(algorithm={"zero_std_groups": "keep"}))
     assert [sample.advantage == 0.0 for sample in kept.samples] == [True, True, False, False]
     dropped = train_samples(groups, recipe_of())
     assert kept.samples[2:] == dropped.samples

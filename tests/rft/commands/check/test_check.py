@@ -168,7 +168,7 @@ def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> Non
         ({"cold_start": {"data": ["rows.jsonl"], "steps": 5, "warmup_steps": 5}},
          "cold_start.warmup_steps: 5 is not less than cold_start.steps, 5."),
         ({"steps": 0}, "steps: 0 steps without a cold_start train nothing."),
-        ({"algorithm": {"silent_groups": "keep", "max_resamples": 2}}, "algorithm.max_resamples: replaces groups"),
+        ({"algorithm": {"zero_std_groups": "keep", "max_resamples": 2}}, "algorithm.max_resamples: replaces groups"),
         ({"tasks": {"temporal_grounding": {"frames": "seven"}}},
          "tasks.temporal_grounding.frames: seven goes by boxes, but temporal_grounding answers with none."),
         ({"run_dir": "rows.jsonl"}, "run_dir: rows.jsonl is a file."),
