@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import isabstract
 
 from rewards.targets.values import shown
@@ -32,16 +32,19 @@ def target_from_json(data: object, facts: RowFacts | None = None, kind: type[Tar
     every problem.
     """
     kinds = tuple(TARGETS.values()) if kind is None else (kind,)
+    for one in kinds:
+        if isinstance(data, Mapping) and any(data.keys() == set(names) for names in one.json_keys):
+            problems: list[str] = []
+            target = one.from_json(data, facts or RowFacts(), problems)
+            if problems:
+                raise ValueError("; ".join(problems))
+            return target
+    raise ValueError(_misfit(data, kinds))
+
+
+def _misfit(data: object, kinds: Sequence[type[Target]]) -> str:
     forms = "one of " * (len(kinds) > 1) + ", ".join(one.json_form for one in kinds)
     if not isinstance(data, Mapping):
-        raise ValueError(f"target {shown(data)} is not an object; write {forms}")
-    keys = set(data)
-    fitting = next((one for one in kinds if any(keys == set(names) for names in one.json_keys)), None)
-    if fitting is None:
-        has = f"has the keys {', '.join(sorted(map(str, keys)))}" if keys else "is empty"
-        raise ValueError(f"target {has}; write {forms}")
-    problems: list[str] = []
-    target = fitting.from_json(data, facts or RowFacts(), problems)
-    if problems:
-        raise ValueError("; ".join(problems))
-    return target
+        return f"target {shown(data)} is not an object; write {forms}"
+    has = f"has the keys {', '.join(sorted(map(str, data)))}" if data else "is empty"
+    return f"target {has}; write {forms}"

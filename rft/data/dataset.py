@@ -1,8 +1,7 @@
 """Rows of JSONL files, checked whole, and prompts in a seeded order that can be continued."""
 
-import json
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from rft.data.frames import ClipError, Frames
 from rft.errors import DataError
+from rft.files import read_jsonl
 from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.recipe import Recipe
 from rft.tasks import TASKS
@@ -30,9 +30,9 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     rows: list[Row] = []
     seen: dict[str, str] = {}
     for path in paths:
-        for number, line in _lines(path, problems):
-            where = f"{path}:{number}"
-            row = _read_row(line, where, tasks, problems)
+        for line in read_jsonl(path, problems):
+            where = line.where
+            row = _read_row(line.value, where, tasks, problems)
             if row is None:
                 continue
             if row.id in seen:
@@ -63,31 +63,8 @@ def missing_files(rows: Sequence[Row]) -> str | None:
     return f"{len(missing)} of {len(files)} {what} not found. Set data.video_root, or drop their rows.\n{named}"
 
 
-def _lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        problems.append(f"{path}: cannot be read: {error.strerror}")
-        return
-    except UnicodeDecodeError as error:
-        problems.append(f"{path}: not UTF-8 text, at byte {error.start}")
-        return
-    # Not splitlines: it also splits at characters that JSON strings may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
-
-
-def _read_row(line: str, where: str, tasks: Collection[str], problems: list[str]) -> Row | None:
+def _read_row(data: dict[str, Any], where: str, tasks: Collection[str], problems: list[str]) -> Row | None:
     """The row, or None with its problems noted."""
-    try:
-        data = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except ValueError as error:
-        problems.append(f"{where}: {_json_cause(error)}")
-        return None
-    if not isinstance(data, dict):
-        problems.append(f"{where}: a row is a JSON object, not {type(data).__name__}")
-        return None
     name = data.get("task")
     if name not in tasks or name not in TASKS:
         what = "missing" if name is None else f"unknown task {name!r}"
@@ -105,24 +82,6 @@ def _read_row(line: str, where: str, tasks: Collection[str], problems: list[str]
         problems.append(f"{where}: target: {error}")
         return None
     return row
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    doubled = next((key for key in keys if keys.count(key) > 1), None)
-    if doubled is not None:
-        raise ValueError(f"key {doubled!r} is written twice")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number JSON allows")
-
-
-def _json_cause(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"not JSON: {error.msg} at column {error.colno}"
-    return str(error)
 
 
 def _explained(error: Any, row_type: type[Row]) -> str:

@@ -1,50 +1,19 @@
 """Completions on disk: one JSON line each, as `rft eval -o` writes them or as another program does."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from rewards.types import RowFacts, Target
 from rft.errors import CheckpointError, DataError
-from rft.evaluation.evaluate import EvalResult, Mode, Reading, Sample, of_length, read
-from rft.files import read_records, write_records, write_text, writing
+from rft.evaluation.evaluate import EvalResult, Reading, Sample, of_length, read
+from rft.evaluation.stored import StoredCompletion, stored_completion
+from rft.files import COMPRESSED, read_jsonl, read_records, write_records, write_text, writing
 from rft.problems import NAMED_PROBLEMS, listed
 from rft.tasks import TASKS
 from rft.tasks.types import Row
-from rft.types import FinishReason
-
-PACKED = ".zst"
-"""Ending of the files that are compressed."""
-
-
-class Prediction(BaseModel):
-    """One line: a completion, and what it is judged by. Other keys are passed over."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True)
-
-    id: str | None = None
-    """Of the row that was asked; may be left out where the line holds its own truth."""
-    completion: str
-    task: str | None = None
-    dataset: str | None = None
-    target: dict[str, Any] | None = None
-    """The truth, as in a row; may be left to the row."""
-    duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """Seconds of the clip."""
-    num_options: int | None = Field(None, ge=1)
-    """Among how many answers the row asks to choose."""
-    mode: Mode = "greedy"
-    number: int = Field(0, ge=0)
-    """Place among the completions of this row and mode."""
-    finish_reason: FinishReason = "stop"
-    num_tokens: int = Field(0, ge=0)
-    policy_version: int = 0
-    seed: int = 0
-    """Of the bootstrap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +28,7 @@ class Predictions:
 def write_result(path: Path, result: EvalResult) -> None:
     """Every sample with its values, so that all figures can be computed again; compressed where the name says so."""
     records = (_record(sample, result.seed) for sample in result.samples)
-    if path.suffix == PACKED:
+    if path.suffix == COMPRESSED:
         write_records(path, records)
         return
     text = "".join(json.dumps(record) + "\n" for record in records)
@@ -87,11 +56,11 @@ def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row
     samples: list[Sample] = []
     places: dict[tuple[str, str, int], str] = {}
     seeds: dict[int, str] = {}
-    for where, line in _lines(paths, problems):
-        prediction = _prediction(line, where, problems)
+    for line in (line for path in paths for line in read_jsonl(path, problems)):
+        where, prediction = line.where, stored_completion(line, problems)
         if prediction is None:
             continue
-        prompt_id = where if prediction.id is None else prediction.id
+        prompt_id = where if prediction.id is None else str(prediction.id)
         row = asked.get(prompt_id) if asked is not None else None
         if asked is not None and row is None:
             told = (
@@ -122,7 +91,7 @@ def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row
 
 
 def _judged(
-    prediction: Prediction, prompt_id: str, name: str | None, row: Row | None, where: str, problems: list[str]
+    prediction: StoredCompletion, prompt_id: str, name: str | None, row: Row | None, where: str, problems: list[str]
 ) -> Sample | None:
     """The sample, or None with its problems noted."""
     if name not in TASKS:
@@ -145,14 +114,14 @@ def _judged(
         mode=prediction.mode,
         number=prediction.number,
         completion=prediction.completion,
-        finish_reason=prediction.finish_reason,
-        num_tokens=prediction.num_tokens,
+        finish_reason=prediction.finish_reason or "stop",
+        num_tokens=prediction.num_tokens or 0,
         policy_version=prediction.policy_version,
-        readings=read(TASKS[name], prediction.completion, prediction.finish_reason, target),
+        readings=read(TASKS[name], prediction.completion, prediction.finish_reason or "stop", target),
     )
 
 
-def _target(prediction: Prediction, row: Row | None, name: str) -> Target:
+def _target(prediction: StoredCompletion, row: Row | None, name: str) -> Target:
     """The truth, of the line or of its row. Raises ValueError where there is none, or it is not the task's."""
     if row is not None:
         truth = TASKS[row.task].target(row)
@@ -165,37 +134,6 @@ def _target(prediction: Prediction, row: Row | None, name: str) -> Target:
     if type(truth) is not TASKS[name].target_type:
         raise ValueError(f"has {', '.join(truth.to_json())}, but {name} needs {TASKS[name].target_type.json_form}")
     return truth
-
-
-def _lines(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str, Any]]:
-    """(file:line, its JSON value)."""
-    for path in paths:
-        if path.suffix == PACKED:
-            yield from ((f"{path}:{number}", line) for number, line in enumerate(read_records(path), start=1))
-            continue
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            problems.append(f"{path}: cannot be read: {cause}")
-            continue
-        # Not splitlines: it also splits at characters that JSON strings may hold.
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                try:
-                    yield f"{path}:{number}", json.loads(line)
-                except ValueError as error:
-                    problems.append(f"{path}:{number}: not JSON: {error}")
-
-
-def _prediction(line: Any, where: str, problems: list[str]) -> Prediction | None:
-    try:
-        return Prediction.model_validate(line)
-    except ValidationError as error:
-        for one in error.errors():
-            key = ".".join(map(str, one["loc"]))
-            problems.append(f"{where}: {f'{key}: ' if key else ''}{one['msg']}")
-        return None
 
 
 def _shown(key: tuple[str, str, int]) -> str:

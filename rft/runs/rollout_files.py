@@ -5,7 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rft.errors import DataError
 from rft.files import read_records, write_records
+from rft.runs.run_dir import RunDir
 from rft.types import Group, Image, TrainSample, Video
 
 
@@ -49,3 +51,13 @@ def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iter
 def read_rollouts(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of one file, as written."""
     return read_records(path)
+
+
+def completion_files(source: Path) -> list[Path]:
+    """The file itself, or the rollouts of a run folder, step by step. DataError: the folder has none."""
+    if not source.is_dir():
+        return [source]
+    files = sorted(RunDir(source).rollouts.glob("step_*.jsonl.zst"))
+    if not files:
+        raise DataError(f"{source}: no rollouts here. Give a JSONL file, or the folder of a run that trained.")
+    return files

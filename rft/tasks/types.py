@@ -140,12 +140,14 @@ class Task(ABC):
 
     def read_target(self, data: object, facts: RowFacts | None = None) -> Target:
         """The target that a JSON object states. Raises ValueError with every problem and what to do."""
-        keys = set(data) if isinstance(data, Mapping) else set()
-        if keys and not any(keys == set(names) for names in self.target_type.json_keys):
-            raise ValueError(
-                f"has {', '.join(sorted(map(str, keys)))}, but {self.name} needs {self.target_type.json_form}"
-            )
-        return target_from_json(data, facts, self.target_type)
+        try:
+            return target_from_json(data, facts, self.target_type)
+        except ValueError:
+            keys = set(data) if isinstance(data, Mapping) else set()
+            if keys and not any(keys == set(names) for names in self.target_type.json_keys):
+                has = ", ".join(sorted(map(str, keys)))
+                raise ValueError(f"has {has}, but {self.name} needs {self.target_type.json_form}") from None
+            raise
 
     def target(self, row: Row) -> Target:
         """The target of a row, checked against the row. Raises ValueError with every problem and what to do."""

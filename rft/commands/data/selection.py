@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from rft.commands.score.rows import stored_rows
 from rft.data.dataset import read_rows
 from rft.errors import DataError
-from rft.files import write_text, writing
+from rft.evaluation.stored import stored_completion
+from rft.files import read_jsonl, write_text, writing
 from rft.problems import NAMED_PROBLEMS, listed
+from rft.runs.rollout_files import completion_files
 from rft.tables import TextTable
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -77,17 +78,18 @@ def select(rows_file: Path, answers: Sequence[Path], wanted: Wanted) -> Selectio
     counts: Counter[str] = Counter()
     problems: list[str] = []
     for source in answers:
-        for where, line, _ in stored_rows(source, problems):
-            row, completion = by_id.get(line.get("id") or line.get("prompt_id") or ""), line.get("completion")
+        for line in (line for file in completion_files(source) for line in read_jsonl(file, problems)):
+            stored = stored_completion(line, problems)
+            if stored is None:
+                continue
+            row = by_id.get(str(stored.id or stored.prompt_id))
             if row is None:
                 counts["other"] += 1
-            elif line.get("finish_reason") == "error":
+            elif stored.finish_reason == "error":
                 counts["failed"] += 1
-            elif not isinstance(completion, str):
-                problems.append(f"{where}: completion: missing, or no text")
             else:
                 task = TASKS[row.task]
-                values[row.id].append(task.measure(completion, task.target(row))[task.main_metric])
+                values[row.id].append(task.measure(stored.completion, task.target(row))[task.main_metric])
     if not values and not problems:
         problems.append(f"{', '.join(map(str, answers))}: no answer to a row of {rows_file}")
     if problems:

@@ -10,14 +10,14 @@ import msgspec
 from rewards import rewards_of
 from rewards.types import Fidelity
 from rft.commands.score.reward_choice import reward_choice
-from rft.commands.score.rows import Row, stored_rows
 from rft.commands.score.scorer import Scorer
 from rft.commands.score.tally import FAILURES, Tally
 from rft.errors import RecipeError
-from rft.files import replace_file, writing
+from rft.files import JsonLine, read_jsonl, replace_file, writing
 from rft.problems import problem_text
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe, read_recipe
+from rft.runs.rollout_files import completion_files
 from rft.runs.run_dir import RunDir
 from rft.tables import TextTable, plain
 from rft.tasks import TASKS
@@ -90,11 +90,12 @@ def score(source: Path, asked: Asked, out: Path | None = None) -> Scored:
     recipe = _recipe(source, asked.recipe)
     fidelity = asked.fidelity or recipe.fidelity
     scorer = Scorer(recipe, reward_choice(rewards_of(fidelity), asked.think, asked.rewards), asked.task)
-    rows = scorer.rows(stored_rows(source, scorer.problems))
+    files = completion_files(source)
+    rows = scorer.rows(line for file in files for line in read_jsonl(file, scorer.problems))
 
     def write(partial_file: Path) -> None:
         with partial_file.open("w", WRITE_BUFFER, encoding="utf-8") as file:
-            file.writelines(joined(row, text, found) for (_, row, text), found in rows)
+            file.writelines(joined(line, found) for line, found in rows)
         scorer.finish(source)
 
     if out is None:
@@ -114,16 +115,16 @@ def print_scored(scored: Scored, as_json: bool) -> None:
     print(text + others)
 
 
-def joined(row: Row, text: str, found: Row) -> str:
+def joined(line: JsonLine, found: dict[str, Any]) -> str:
     """A line with one JSON object: the row, and what was found in place of keys of the same name."""
     # The text as it stands need not be encoded again; beyond ASCII it may hold what other readers take for line ends.
-    if not text.isascii() or not text or not found.keys().isdisjoint(row):
-        return _encode({**row, **found}) + "\n"
+    if not line.text.isascii() or not found.keys().isdisjoint(line.value):
+        return _encode({**line.value, **found}) + "\n"
     try:
         more = _encode_fast(found).decode("ascii")
     except UnicodeError:  # beyond ASCII, or half of a surrogate pair
         more = _encode(found)
-    return f"{text[:-1]}, {more[1:]}\n"
+    return f"{line.text[:-1]}, {more[1:]}\n"
 
 
 def _recipe(source: Path, given: Path | None) -> Recipe:

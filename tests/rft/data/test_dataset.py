@@ -93,7 +93,7 @@ def test_tasks_outside_the_recipe_are_refused(tmp_path: Path) -> None:
 def test_files_without_rows(tmp_path: Path) -> None:
     assert problems(tmp_path) == "rows.jsonl: no rows"
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match=r"(?s)gone\.jsonl: cannot be read: .*binary\.jsonl: not UTF-8"):
+    with pytest.raises(DataError, match=r"(?s)gone\.jsonl: cannot be read: .*binary\.jsonl:1: not UTF-8"):
         read_rows([tmp_path / "gone.jsonl", tmp_path / "binary.jsonl"], None, list(TASKS))
 
 

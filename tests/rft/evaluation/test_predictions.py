@@ -118,12 +118,12 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     told = str(caught.value)
     for message in (
         "p.jsonl:1: not JSON",
-        "p.jsonl:2: completion: Field required",
+        "p.jsonl:2: completion: missing",
         "p.jsonl:3: task: missing; give --task",
         "p.jsonl:4: greedy completion 0 of 'b' is at",
         "p.jsonl:7: task: unknown: 'nonsense'",
-        "p.jsonl:8: finish_reason: Input should be 'stop', 'length' or 'error'",
-        "p.jsonl:9: Input should be",
+        "p.jsonl:8: finish_reason: Invalid enum value 'odd'",
+        "p.jsonl:9: a row is a JSON object, not list",
         "gone.jsonl: cannot be read: No such file",
     ):
         assert message in told

@@ -18,8 +18,9 @@ from rewards.types import Score, Target
 from rft.cli import main
 from rft.commands.score.reward_choice import RewardChoice
 from rft.commands.score.score import Asked, score
-from rft.commands.score.scorer import CHUNK, Scorer, Stored, outcomes_of
+from rft.commands.score.scorer import CHUNK, Scorer, outcomes_of
 from rft.errors import DataError, RecipeError, RewardError
+from rft.files import JsonLine
 from rft.recipe import DataRecipe, Recipe, TaskRecipe
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
@@ -172,22 +173,24 @@ def test_every_bad_row_is_named_and_nothing_is_written(tmp_path: Path) -> None:
         "{nonsense\n",
         "\n",
         [1],
-        {"completion": 3, "duration_s": -1},
+        {"completion": 3, "duration_s": -1, "finish_reason": "odd"},
         {"completion": "x", "target": {"choice": "A"}},
         {"completion": "x", "target": {"span": [5, 5]}},
         {"completion": "x", "target": SPAN, "task": "nonsense"},
         '{"completion": "x", "target": {"span": [NaN, 2]}}\n',
+        '{"completion": "x", "target": {"span": [1, 2]}, "completion": "y"}\n',
     )
     with pytest.raises(DataError) as caught:
         score(source, Asked("temporal_grounding"), tmp_path / "out.jsonl")
     problems = [line.removeprefix(f"{source}:") for line in str(caught.value).splitlines()]
     assert problems == [
-        "2: not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        "2: not JSON: Expecting property name enclosed in double quotes at column 2",
         "4: a row is a JSON object, not list",
-        "9: not JSON: NaN is not a number JSON allows",
-        "5: completion: no text",
-        "5: duration_s: -1 is not a number of seconds above 0",
-        '5: target: target is empty; write {"span": [start_s, end_s]}',
+        "9: NaN is not a number JSON allows",
+        "10: key 'completion' is written twice",
+        "5: completion: Expected `str`, got `int`",
+        "5: duration_s: Expected `float` > 0.0",
+        "5: finish_reason: Invalid enum value 'odd'",
         '6: target: has choice, but temporal_grounding needs {"span": [start_s, end_s]}',
         "7: target: span: ends at 5.0 s, not after its start at 5.0 s; swap them or drop the row",
     ]
@@ -208,7 +211,7 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--task: unknown task 'trackin'. Did you mean 'tracking'"):
         score(tmp_path / "in.jsonl", Asked("trackin"))
     (tmp_path / "in.jsonl").write_bytes(b'{"task": "quality"}\n\xff\n')
-    with pytest.raises(DataError, match=r"in.jsonl: not UTF-8 text"):
+    with pytest.raises(DataError, match=r"in.jsonl:2: not UTF-8 text"):
         score(tmp_path / "in.jsonl", Asked("tracking"))
 
 
@@ -230,7 +233,7 @@ def test_answers_beyond_ascii_come_out_in_ascii(tmp_path: Path, said: str) -> No
 
 @pytest.mark.parametrize("number", ["1e400", "-1e-400", "123456789012345678901234567890", "0.1", "-0", "5e-324"])
 def test_numbers_are_read_as_the_standard_library_reads_them(tmp_path: Path, number: str) -> None:
-    text = f'{{"a": {number}, "a": {number}, "h": "\u00e9", "completion": "x", "target": {{"span": [1, 2]}}}}\n'
+    text = f'{{"a": {number}, "h": "\u00e9", "completion": "x", "target": {{"span": [1, 2]}}}}\n'
     (found,) = scored(tmp_path, [text])
     assert repr(found["a"]) == repr(json.loads(number))
 
@@ -414,11 +417,11 @@ def test_a_row_that_a_reward_cannot_judge_is_named(tmp_path: Path) -> None:
 def test_rows_are_not_kept() -> None:
     taken = 0
 
-    def stored() -> Iterator[Stored]:
+    def stored() -> Iterator[JsonLine]:
         nonlocal taken
         while True:
             taken += 1
-            yield "here", span(1, 2), ""
+            yield JsonLine("here", 1, span(1, 2), "")
 
     recipe = Recipe(model="m", tasks={"temporal_grounding": TaskRecipe()}, data=DataRecipe(train=()), steps=1)
     next(Scorer(recipe, RewardChoice(rewards_of(None)), "temporal_grounding").rows(stored()))
