@@ -91,9 +91,9 @@ def _eval_offline(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    from rft.commands.score.score import Asked, print_scored, score
+    from rft.commands.score.score import ScoreRequest, print_scored, score
 
-    asked = Asked(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
+    asked = ScoreRequest(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
     print_scored(score(args.source, asked, args.output), args.json)
 
 

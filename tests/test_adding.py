@@ -172,10 +172,10 @@ FORMAT = '''\
 
 import json
 
-from rft.commands.data.convert.types import Draft, Format, Published, Request
+from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
 
 
-def read(request: Request) -> Published:
+def read(request: SourceRequest) -> Published:
     drafts = [
         Draft({"id": video, "task": request.task, "video": video, "query": event, "target": {"count": count}})
         for video, (event, count) in json.loads(request.source.read_text()).items()

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.types import Target
-from rft.evaluation.evaluate import Asked, RowSet, row_sets
+from rft.evaluation.evaluate import RowSet, TargetRow, row_sets
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.tasks import TASKS
-from rft.tasks.types import Task
 
 UNIFORM = "uniform"
 """The baseline that picks any option; its expected accuracy is computed, not drawn."""
@@ -52,11 +51,10 @@ class Baselines:
 
 
 def baselines(
-    asked: Sequence[Asked],
+    asked: Sequence[TargetRow],
     durations: Sequence[float | None],
     train_targets: Mapping[str, Collection[Target]],
     seed: int,
-    tasks: Mapping[str, Task] = TASKS,
 ) -> Baselines:
     """What answers that never look at the clip would score; `train_targets`: by task, to fit them on.
 
@@ -69,7 +67,7 @@ def baselines(
         by_kind[one.task, one.dataset].append((one.target, duration_s))
     estimates = {}
     for name, kind in sets.items():
-        found, task = by_kind[kind.task, kind.dataset], tasks[kind.task]
+        found, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
         answers = task.baselines(tuple(train_targets.get(kind.task, ())), found)
         judged = {
             baseline: [dict(task.measure(text, target)) for text, (target, _) in zip(texts, found, strict=True)]

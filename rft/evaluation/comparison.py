@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rft.evaluation.baselines import Baselines
-from rft.evaluation.evaluate import MODES, READINGS, EvalResult, Mode, RowSet
+from rft.evaluation.evaluate import MODES, PARSERS, EvalResult, Mode, RowSet
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.evaluation.published_results import comparable_results, published_set, why_not_comparable
 from rft.tables import TextTable
 from rft.tasks import TASKS
-from rft.tasks.types import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +50,17 @@ class Comparison:
             for name in self.after.sets
         }
 
-    def overview(self, tasks: Mapping[str, Task] = TASKS) -> TextTable:
+    def overview(self) -> TextTable:
         """One line per set of rows: what a blind answer scores, then greedy and sampled answers, before and after."""
         rows = []
         for name, of_set in self.after.sets.items():
-            metric = tasks[of_set.task].main_metric
+            metric = TASKS[of_set.task].main_metric
             best = self.blind.best(name, metric)
             blind = f"{best[1].value:.3f}" if best else "-"
             rows.append((name, metric, blind, *(self._course(name, mode, metric) for mode in MODES)))
         arrow = f"{self.before_name} -> {self.after_name}"
         columns = (self._unit, "metric", "blind", *(f"{mode}: {arrow}" for mode in MODES))
-        return TextTable("Held-out rows", columns, tuple(rows), self.verdict(tasks))
+        return TextTable("Held-out rows", columns, tuple(rows), self.verdict())
 
     @property
     def _unit(self) -> str:
@@ -76,12 +75,12 @@ class Comparison:
         before, after = (result.estimates(name, mode)[metric].value for result in (self.before, self.after))
         return f"{before:.3f} -> {after:.3f}{' *' if change[metric].excludes_zero else ''}"
 
-    def verdict(self, tasks: Mapping[str, Task] = TASKS) -> str:
+    def verdict(self) -> str:
         """Whether the policy learned beyond sharpening, in one sentence.
 
         Sharpening makes the likeliest answer likelier still: sampled answers gain, greedy ones do not.
         """
-        greedy, sampled = (self._changed(mode, tasks) for mode in MODES)
+        greedy, sampled = (self._changed(mode) for mode in MODES)
         over, bounds = f"over the {self.before_name}", "outside the paired 95 % interval"
         if greedy.improved:
             learned = ": learned beyond sharpening" if self.after_name == "GRPO" else ""
@@ -101,10 +100,10 @@ class Comparison:
         ]
         return "; ".join((text, *fell)) + "."
 
-    def _changed(self, mode: Mode, tasks: Mapping[str, Task]) -> "Changed":
+    def _changed(self, mode: Mode) -> "Changed":
         changes = {name: self.change(name, mode) for name in self.after.sets}
         found = {
-            name: change[tasks[self.after.sets[name].task].main_metric] for name, change in changes.items() if change
+            name: change[TASKS[self.after.sets[name].task].main_metric] for name, change in changes.items() if change
         }
         return Changed(
             tuple(name for name, change in found.items() if change.low > 0),
@@ -112,11 +111,11 @@ class Comparison:
             len(found),
         )
 
-    def table(self, tasks: Mapping[str, Task] = TASKS) -> TextTable:
+    def table(self) -> TextTable:
         """One line per set of rows and mode, in its task's main metric."""
         rows: list[tuple[str, ...]] = []
         for name, of_set in self.after.sets.items():
-            metric = tasks[of_set.task].main_metric
+            metric = TASKS[of_set.task].main_metric
             best = self.blind.best(name, metric)
             for mode in MODES:
                 before, after = self.before.estimates(name, mode), self.after.estimates(name, mode)
@@ -153,12 +152,10 @@ def changes(before: EvalResult, after: EvalResult, name: str, mode: Mode) -> dic
     return bootstrap(paired, after.seed)
 
 
-def result_tables(
-    result: EvalResult | None, blind: Baselines, tasks: Mapping[str, Task] = TASKS
-) -> tuple[TextTable, ...]:
-    """One table per set of rows: blind answers, the model under every reading, published figures where comparable."""
+def result_tables(result: EvalResult | None, blind: Baselines) -> tuple[TextTable, ...]:
+    """One table per set of rows: blind answers, the model under every parser, published figures where comparable."""
     found = blind.sets | (result.sets if result else {})
-    return tuple(_set_table(name, rows, result, blind, tasks[rows.task].main_metric) for name, rows in found.items())
+    return tuple(_set_table(name, rows, result, blind, TASKS[rows.task].main_metric) for name, rows in found.items())
 
 
 def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baselines, main: str) -> TextTable:
@@ -166,9 +163,7 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baseli
         (f"blind: {baseline}", metrics) for baseline, metrics in blind.estimates.get(name, {}).items()
     ]
     if result:
-        lines += [
-            (f"{mode}, {reading}", result.estimates(name, mode, reading)) for mode in MODES for reading in READINGS
-        ]
+        lines += [(f"{mode}, {parser}", result.estimates(name, mode, parser)) for mode in MODES for parser in PARSERS]
     reason, published = why_not_comparable(rows), published_set(rows)
     caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {reason}."
     if published and not reason:
@@ -220,16 +215,16 @@ def _published(rows: RowSet) -> dict[str, Any]:
 
 def problems(result: EvalResult, name: str) -> str:
     """A sentence on completions that failed, were cut or are at fault; all stay in every mean. "" without any."""
-    total, faults = Counter[str](), {reading: Counter[str]() for reading in READINGS}
+    total, faults = Counter[str](), {parser: Counter[str]() for parser in PARSERS}
     for mode in MODES:
         counts = result.counts(name, mode)
         total.update({kind: counts[kind] for kind in ("completions", "failed", "truncated", "malformed")})
-        for reading, found in counts["faults"].items():
-            faults[reading].update(found)
+        for parser, found in counts["faults"].items():
+            faults[parser].update(found)
     named = [f"{total[kind]} {kind}" for kind in ("failed", "truncated", "malformed") if total[kind]]
-    for reading, found in faults.items():
+    for parser, found in faults.items():
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.items()))
-        named += [f"at fault, {reading}: {kinds}"] if kinds else []
+        named += [f"at fault, {parser}: {kinds}"] if kinds else []
     return f" Of {total['completions']} completions: {'; '.join(named)} (all counted in the means)." if named else ""
 
 

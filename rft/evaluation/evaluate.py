@@ -1,4 +1,4 @@
-"""Evaluation: greedy and sampled completions, judged by each task's own metrics, under two readings."""
+"""Evaluation: greedy and sampled completions, judged by each task's own metrics, by two parsers."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from rft.types import Completion, FinishReason, Prompt, Sampling
 Mode = Literal["greedy", "sampled"]
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
 
-ReadingName = Literal["lenient", "strict"]
-"""How completions are read: as a person would, or as the evaluation scripts released with VideoChat-R1 do."""
-READINGS: tuple[ReadingName, ...] = ("lenient", "strict")
+Parser = Literal["lenient", "strict"]
+"""How completions are parsed: as a person would, or as the evaluation scripts released with VideoChat-R1 do."""
+PARSERS: tuple[Parser, ...] = ("lenient", "strict")
 
 WELL_FORMED = "well_formed"
 """The metric of every task that is 1 where the completion has the asked form."""
@@ -32,7 +32,7 @@ class Generator(Protocol):
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]: ...
 
 
-class Asked(Protocol):
+class TargetRow(Protocol):
     """What a blind answer is judged by: a Prompt or a Sample."""
 
     @property
@@ -46,8 +46,8 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one reading makes of a completion."""
+class ParsedAnswer:
+    """What one parser makes of a completion."""
 
     values: dict[str, float]
     """Metric -> value of this completion."""
@@ -71,7 +71,7 @@ class Sample:
     finish_reason: FinishReason
     num_tokens: int
     policy_version: int
-    readings: dict[ReadingName, Reading]
+    parsed: dict[Parser, ParsedAnswer]
     """"strict" is missing where no released script reads the task."""
 
 
@@ -103,41 +103,41 @@ class EvalResult:
         found = [s for s in self.samples if (s.task, s.dataset, s.mode) == (rows.task, rows.dataset, mode)]
         return tuple(sorted(found, key=lambda s: (s.prompt_id, s.number)))
 
-    def rows(self, name: str, mode: Mode, reading: ReadingName = "lenient") -> dict[str, dict[str, float]]:
-        """Prompt id -> metric -> mean over the row's samples; {} where the mode or the reading is missing."""
+    def rows(self, name: str, mode: Mode, parser: Parser = "lenient") -> dict[str, dict[str, float]]:
+        """Prompt id -> metric -> mean over the row's samples; {} where the mode or the parser is missing."""
         by_row: dict[str, list[dict[str, float]]] = defaultdict(list)
         for sample in self.of(name, mode):
-            if reading in sample.readings:
-                by_row[sample.prompt_id].append(sample.readings[reading].values)
+            if parser in sample.parsed:
+                by_row[sample.prompt_id].append(sample.parsed[parser].values)
         return {
             prompt_id: {name: sum(v[name] for v in values) / len(values) for name in values[0]}
             for prompt_id, values in by_row.items()
         }
 
-    def estimates(self, name: str, mode: Mode, reading: ReadingName = "lenient") -> dict[str, Estimate]:
+    def estimates(self, name: str, mode: Mode, parser: Parser = "lenient") -> dict[str, Estimate]:
         """Metric -> mean over all rows, the failed and malformed ones included; {} where there are none."""
-        return bootstrap(list(self.rows(name, mode, reading).values()), self.seed)
+        return bootstrap(list(self.rows(name, mode, parser).values()), self.seed)
 
     def counts(self, name: str, mode: Mode) -> dict[str, Any]:
         """How many completions there are, failed, were cut at the limit, or were not in the asked form; and how many
-        answers each reading found at fault, by kind."""
+        answers each parser found at fault, by kind."""
         samples = self.of(name, mode)
         answered = [s for s in samples if s.finish_reason != "error"]
-        readings = {reading: [s.readings[reading] for s in answered if reading in s.readings] for reading in READINGS}
+        parsed = {parser: [s.parsed[parser] for s in answered if parser in s.parsed] for parser in PARSERS}
         return {
             "completions": len(samples),
             "failed": len(samples) - len(answered),
             "truncated": sum(s.finish_reason == "length" for s in samples),
-            "malformed": sum(s.readings["lenient"].values.get(WELL_FORMED, 1.0) == 0 for s in samples),
+            "malformed": sum(s.parsed["lenient"].values.get(WELL_FORMED, 1.0) == 0 for s in samples),
             "faults": {
-                reading: dict(Counter(r.fault for r in found if r.fault)) for reading, found in readings.items()
+                parser: dict(Counter(a.fault for a in answers if a.fault)) for parser, answers in parsed.items()
             },
         }
 
     def to_json(self) -> dict[str, Any]:
         """{set: {"task", "dataset", "rows", "greedy": {metric: value}, "sampled", "intervals", "strict", "counts"}}.
 
-        The first figures are the lenient reading's; "strict" holds "greedy", "sampled" and "intervals" of its own.
+        The first figures are the lenient parser's; "strict" holds "greedy", "sampled" and "intervals" of its own.
         """
         return {
             name: {
@@ -151,7 +151,7 @@ class EvalResult:
             for name, rows in self.sets.items()
         }
 
-    def metrics(self, tasks: Mapping[str, Task] = TASKS) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Names of rft/runs/metrics.py -> value; `eval/<set>` is the main metric, sampled where there are samples."""
         metrics: dict[str, float] = {}
         for name, rows in self.sets.items():
@@ -160,19 +160,19 @@ class EvalResult:
             for mode in MODES:
                 for metric, estimate in self.estimates(name, mode).items():
                     metrics[f"eval/{curve}/{mode}/{metric}"] = estimate.value
-                    if metric == tasks[rows.task].main_metric:
+                    if metric == TASKS[rows.task].main_metric:
                         metrics[f"eval/{curve}"] = estimate.value
         return metrics
 
-    def _figures(self, name: str, reading: ReadingName) -> dict[str, Any]:
-        estimates = {mode: self.estimates(name, mode, reading) for mode in MODES}
+    def _figures(self, name: str, parser: Parser) -> dict[str, Any]:
+        estimates = {mode: self.estimates(name, mode, parser) for mode in MODES}
         return {
             **{mode: {metric: e.value for metric, e in estimates[mode].items()} for mode in MODES},
             "intervals": {m: {metric: [e.low, e.high] for metric, e in estimates[m].items()} for m in MODES},
         }
 
 
-def row_sets(asked: Iterable[Asked]) -> dict[str, RowSet]:
+def row_sets(asked: Iterable[TargetRow]) -> dict[str, RowSet]:
     """The sets of rows in order of their names: the data set's where rows name one, else the task's.
 
     Where rows of one data set have several tasks, the task stands behind its name in brackets.
@@ -196,7 +196,6 @@ def evaluate(
     num_samples: int,
     seed: int,
     on_progress: Callable[[int], None] = lambda num_done: None,
-    tasks: Mapping[str, Task] = TASKS,
 ) -> EvalResult:
     """Judge one greedy and `num_samples` sampled completions of every prompt.
 
@@ -215,7 +214,7 @@ def evaluate(
         judged: dict[int, tuple[Sample, ...]] = {}
         for index, completions in pool.generate(prompts, how, seed):
             judged[index] = tuple(
-                judge(tasks, prompts[index], durations[index], mode, number, completion)
+                judge(prompts[index], durations[index], mode, number, completion)
                 for number, completion in enumerate(completions)
             )
             on_progress(1)
@@ -226,10 +225,8 @@ def evaluate(
     return EvalResult(tuple(samples), seed)
 
 
-def judge(
-    tasks: Mapping[str, Task], asked: Asked, duration_s: float | None, mode: Mode, number: int, completion: Completion
-) -> Sample:
-    """A completion under every reading there is of its task; `duration_s`: of the clip, where known."""
+def judge(asked: TargetRow, duration_s: float | None, mode: Mode, number: int, completion: Completion) -> Sample:
+    """A completion by every parser there is for its task; `duration_s`: of the clip, where known."""
     target = of_length(asked.target, duration_s)
     return Sample(
         prompt_id=asked.prompt_id,
@@ -243,21 +240,21 @@ def judge(
         finish_reason=completion.finish_reason,
         num_tokens=len(completion.token_ids),
         policy_version=completion.policy_version,
-        readings=read(tasks[asked.task], completion.text, completion.finish_reason, target),
+        parsed=read(TASKS[asked.task], completion.text, completion.finish_reason, target),
     )
 
 
-def read(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[ReadingName, Reading]:
-    """What each reading makes of a completion; a failed one is read as an empty one."""
+def read(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[Parser, ParsedAnswer]:
+    """What each parser makes of a completion; a failed one is parsed as an empty one."""
     text = "" if finish_reason == "error" else completion
     return {
-        name: Reading(task.measure(text, target, table), _fault(task, text, target, table))
-        for name, table in reading_tables(task).items()
+        name: ParsedAnswer(task.measure(text, target, table), _fault(task, text, target, table))
+        for name, table in parser_tables(task).items()
     }
 
 
-def reading_tables(task: Task) -> dict[ReadingName, Mapping[str, RewardFn]]:
-    """The rewards by which each reading reads; "strict" only where released scripts read all that the task rewards."""
+def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
+    """The rewards of each parser; "strict" only where released scripts read all that the task rewards."""
     is_published = all(name in PUBLISHED_EVAL for name, _ in task.rewards)
     ours = {**REWARDS, **task.own_rewards}
     return {"lenient": ours, **({"strict": {**ours, **PUBLISHED_EVAL}} if is_published else {})}

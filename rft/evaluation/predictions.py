@@ -8,7 +8,7 @@ from typing import Any
 
 from rewards.types import RowFacts, Target
 from rft.errors import CheckpointError, DataError
-from rft.evaluation.evaluate import EvalResult, Reading, Sample, of_length, read
+from rft.evaluation.evaluate import EvalResult, ParsedAnswer, Sample, of_length, read
 from rft.evaluation.stored import StoredCompletion, stored_completion
 from rft.files import COMPRESSED, read_jsonl, read_records, write_records, write_text, writing
 from rft.problems import NAMED_PROBLEMS, listed
@@ -117,7 +117,7 @@ def _judged(
         finish_reason=prediction.finish_reason or "stop",
         num_tokens=prediction.num_tokens or 0,
         policy_version=prediction.policy_version,
-        readings=read(TASKS[name], prediction.completion, prediction.finish_reason or "stop", target),
+        parsed=read(TASKS[name], prediction.completion, prediction.finish_reason or "stop", target),
     )
 
 
@@ -155,13 +155,15 @@ def _record(sample: Sample, seed: int) -> dict[str, Any]:
         "target": target.to_json(),
         "duration_s": sample.duration_s,
         "num_options": target.row_facts().num_options,
-        "readings": {name: asdict(reading) for name, reading in sample.readings.items()},
+        "readings": {parser: asdict(answer) for parser, answer in sample.parsed.items()},
         "seed": seed,
     }
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:
-    given = {key: value for key, value in record.items() if key not in ("id", "target", "num_options", "seed")}
+    given = {
+        key: value for key, value in record.items() if key not in ("id", "target", "num_options", "seed", "readings")
+    }
     target = TASKS[record["task"]].read_target(record["target"], RowFacts(record["duration_s"], record["num_options"]))
-    readings = {name: Reading(**reading) for name, reading in record["readings"].items()}
-    return Sample(**given | {"prompt_id": record["id"], "target": target, "readings": readings})
+    parsed = {parser: ParsedAnswer(**answer) for parser, answer in record["readings"].items()}
+    return Sample(**given, prompt_id=record["id"], target=target, parsed=parsed)

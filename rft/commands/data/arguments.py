@@ -92,10 +92,10 @@ def _real_clips(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from rft.commands.data.convert.conversion import Choices, convert, write_rows
+    from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
     from rft.tables import plain
 
-    choices = Choices(
+    options = ConvertOptions(
         task=args.task,
         split=args.split,
         columns=_columns(args.map),
@@ -104,7 +104,7 @@ def _convert(args: argparse.Namespace) -> None:
         clip_to_duration=args.clip_to_duration,
         drop_invalid=args.drop_invalid,
     )
-    conversion = convert(args.format, args.source, choices)
+    conversion = convert(args.format, args.source, options)
     print(plain(conversion.table()), flush=True)
     write_rows(conversion, args.output)
     print(f"\n{args.output}: {len(conversion.rows):,} rows")
@@ -120,7 +120,7 @@ def _columns(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _select(args: argparse.Namespace) -> None:
-    from rft.commands.data.selection import Wanted, select, write_selection
+    from rft.commands.data.selection import SelectOptions, select, write_selection
     from rft.errors import DataError
     from rft.tables import plain
 
@@ -131,8 +131,8 @@ def _select(args: argparse.Namespace) -> None:
     }
     if any(wrong.values()):
         raise DataError("\n".join(problem for problem, is_wrong in wrong.items() if is_wrong))
-    wanted = Wanted(args.differ, args.num, args.around, args.width, args.seed)
-    selection = select(args.rows, args.rollouts, wanted)
+    options = SelectOptions(args.differ, args.num, args.around, args.width, args.seed)
+    selection = select(args.rows, args.rollouts, options)
     print(plain(selection.table()), flush=True)
     write_selection(selection, args.rows, args.output)
     print(f"\n{args.output}: {len(selection.kept):,} of {len(selection.rows):,} rows")

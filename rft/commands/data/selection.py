@@ -24,7 +24,7 @@ from rft.tasks.types import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SelectOptions:
     """Which rows to keep."""
 
     least_difference: float = 0.0
@@ -67,7 +67,7 @@ class Selection:
         return TextTable("Rows by their answers", columns, tuple(lines), caption)
 
 
-def select(rows_file: Path, answers: Sequence[Path], wanted: Wanted) -> Selection:
+def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> Selection:
     """The choice among the rows of a file. `answers`: run folders, and files of completions such as `rft eval -o`'s.
 
     A row without answers is not kept. DataError: every line that cannot be read.
@@ -95,29 +95,29 @@ def select(rows_file: Path, answers: Sequence[Path], wanted: Wanted) -> Selectio
     if problems:
         raise DataError(listed(problems, NAMED_PROBLEMS))
     found = {row_id: tuple(of_row) for row_id, of_row in values.items()}
-    return Selection(rows, found, frozenset(chosen(found, wanted)), counts["failed"], counts["other"])
+    return Selection(rows, found, frozenset(chosen(found, options)), counts["failed"], counts["other"])
 
 
-def chosen(values: Mapping[str, Sequence[float]], wanted: Wanted) -> list[str]:
+def chosen(values: Mapping[str, Sequence[float]], options: SelectOptions) -> list[str]:
     """Ids of the rows to keep, out of the values of their answers; the same whatever order they come in."""
     apart = [
         row_id
         for row_id, of_row in values.items()
         # Rounded, because 0.3 - 0.2 is below 0.1.
-        if round(max(of_row) - min(of_row), 9) >= wanted.least_difference
+        if round(max(of_row) - min(of_row), 9) >= options.least_difference
     ]
-    if wanted.number is None:
+    if options.number is None:
         return apart
-    return sorted(apart, key=lambda row_id: _place(row_id, fmean(values[row_id]), wanted))[: wanted.number]
+    return sorted(apart, key=lambda row_id: _place(row_id, fmean(values[row_id]), options))[: options.number]
 
 
-def _place(row_id: str, mean: float, wanted: Wanted) -> float:
+def _place(row_id: str, mean: float, options: SelectOptions) -> float:
     """Smallest first, these are draws without replacement, each row as likely as its weight tells.
 
     Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
     """
-    distance = 0.0 if wanted.around is None else (mean - wanted.around) / wanted.width
-    uniform = 1.0 - random.Random(f"{wanted.seed} {row_id}").random()
+    distance = 0.0 if options.around is None else (mean - options.around) / options.width
+    uniform = 1.0 - random.Random(f"{options.seed} {row_id}").random()
     return math.log(-math.log(uniform) or 1e-300) + distance**2 / 2
 
 

@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from rewards.types import Target
 from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.evaluation.baselines import Baselines, baselines
@@ -16,6 +14,7 @@ from rft.problems import near_name
 from rft.tables import plain
 from rft.tasks import TASKS
 from rft.tasks.types import Row
+from rft.types import Prompt
 
 ALL = "all"
 """Name on the command line that stands for every baseline."""
@@ -49,22 +48,12 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
     rows = [row for row in read_rows(data, None, TASKS) if task in (None, row.task)]
     if not rows:
         raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
-    asked = [AskedRow(row.id, row.task, row.dataset, TASKS[row.task].target(row)) for row in rows]
+    asked = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
     blind = baselines(asked, [row.clip_s for row in rows], {}, seed)
     found = blind if name == ALL else blind.only(name)
     if not any(found.estimates.values()):
         raise DataError(_not_found(name, blind, rows))
     return json.dumps(figures(None, found)) if as_json else _text(None, found)
-
-
-@dataclass(frozen=True, slots=True)
-class AskedRow:
-    """A row as a blind answer is judged by it."""
-
-    prompt_id: str
-    task: str
-    dataset: str | None
-    target: Target
 
 
 def _check_task(task: str | None) -> None:

@@ -43,7 +43,7 @@ NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScoreRequest:
     """How to score, where it is not as the recipe says."""
 
     task: str | None = None
@@ -81,7 +81,7 @@ class Scored:
         return [table for task, tally in self.tallies.items() for table in tally.tables(task)]
 
 
-def score(source: Path, asked: Asked, out: Path | None = None) -> Scored:
+def score(source: Path, asked: ScoreRequest, out: Path | None = None) -> Scored:
     """Judge every completion of `source`, a JSONL file (or .jsonl.zst) or a run folder.
 
     `out`: gets each row with `scores`, `notes`, `answer`, `reward`, `fault` and `problem`; there whole or not at all.

@@ -13,7 +13,7 @@ from rewards.targets.span import SpanTarget
 from rft.errors import CheckpointError
 from rft.evaluation.baselines import baselines
 from rft.evaluation.comparison import Comparison, figures, result_tables
-from rft.evaluation.evaluate import EvalResult, evaluate, reading_tables
+from rft.evaluation.evaluate import EvalResult, evaluate, parser_tables
 from rft.evaluation.intervals import bootstrap
 from rft.evaluation.predictions import read_result, write_result
 from rft.tasks import TASKS
@@ -254,8 +254,8 @@ def test_a_task_that_no_released_script_reads_has_one_reading() -> None:
     class Unpublished(TemporalGrounding):
         rewards = (("temporal_iou", 1.0), ("ours_alone", 1.0))
 
-    assert list(reading_tables(Unpublished())) == ["lenient"]
-    assert list(reading_tables(TASKS["temporal_grounding"])) == ["lenient", "strict"]
+    assert list(parser_tables(Unpublished())) == ["lenient"]
+    assert list(parser_tables(TASKS["temporal_grounding"])) == ["lenient", "strict"]
 
 
 def test_the_order_of_samples_decides_nothing() -> None:

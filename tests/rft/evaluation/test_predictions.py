@@ -37,7 +37,7 @@ def samples_of(prompt: Prompt, *texts: str, duration_s: float | None = 30.7) -> 
     """One greedy and two sampled completions."""
     places: list[tuple[Mode, int]] = [("greedy", 0), ("sampled", 0), ("sampled", 1)]
     return [
-        judge(TASKS, prompt, duration_s, mode, number, Completion(text, (1, 2), (0.0, 0.0), 5, "stop", 7))
+        judge(prompt, duration_s, mode, number, Completion(text, (1, 2), (0.0, 0.0), 5, "stop", 7))
         for (mode, number), text in zip(places, texts, strict=True)
     ]
 

@@ -5,7 +5,7 @@ import pytest
 from rewards.targets.choice import ChoiceTarget
 from rft.evaluation.baselines import baselines
 from rft.evaluation.comparison import Comparison
-from rft.evaluation.evaluate import MODES, EvalResult, Mode, Reading, Sample
+from rft.evaluation.evaluate import MODES, EvalResult, Mode, ParsedAnswer, Sample
 from rft.tasks import TASKS
 
 SETS = ("multiple_choice", "quality")
@@ -16,7 +16,7 @@ def evaluation(values: dict[tuple[str, Mode], float]) -> EvalResult:
     """Ten rows per task, all with the value of their task and mode."""
     samples = []
     for (task, mode), value in values.items():
-        reading = Reading({TASKS[task].main_metric: value}, None)
+        reading = ParsedAnswer({TASKS[task].main_metric: value}, None)
         samples += [
             Sample(f"{task}{i}", task, None, ChoiceTarget("A"), None, mode, 0, "x", "stop", 1, 0, {"lenient": reading})
             for i in range(10)
@@ -80,8 +80,8 @@ def test_a_change_that_rows_do_not_agree_on_is_no_improvement() -> None:
     """One row of ten that gains much: the mean rises, and the interval reaches to 0."""
     before = evaluation({("multiple_choice", "greedy"): 0.0})
     after = evaluation({("multiple_choice", "greedy"): 0.0})
-    lucky = Reading({TASKS["multiple_choice"].main_metric: 1.0}, None)
-    after.samples[3].readings["lenient"] = lucky
+    lucky = ParsedAnswer({TASKS["multiple_choice"].main_metric: 1.0}, None)
+    after.samples[3].parsed["lenient"] = lucky
     comparison = Comparison(before, after, baselines([], [], {}, 0))
     assert comparison.change("multiple_choice", "greedy")["accuracy"].value == pytest.approx(0.1)
     assert comparison.verdict().startswith("No answers improved")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rewards.targets.span import SpanTarget
-from rft.evaluation.evaluate import EvalResult, Mode, Reading, Sample
+from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample
 from rft.evaluation.predictions import write_result
 from rft.runs.learning_curves import learning_curves, moving_mean
 from rft.runs.rich_view import TerminalView
@@ -24,7 +24,7 @@ def evaluation(scores: dict[str, float]) -> EvalResult:
     """One greedy answer of each row, and a sampled one that earned nothing."""
 
     def sample(row: str, value: float, mode: Mode) -> Sample:
-        reading = Reading({"mIoU": value}, None)
+        reading = ParsedAnswer({"mIoU": value}, None)
         return Sample(row, TASK, None, SpanTarget(0.0, 1.0), 8.0, mode, 0, "x", "stop", 1, 0, {"lenient": reading})
 
     pairs = ((row, value, mode) for row, value in scores.items() for mode in ("greedy", "sampled"))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rft.commands.data.convert.examine import KINDS, Examined, examine
 from rft.commands.data.convert.formats import FORMATS, format_named
-from rft.commands.data.convert.types import Anomaly, Draft, Format, Published, Request
+from rft.commands.data.convert.types import Anomaly, Draft, Format, Published, SourceRequest
 from rft.errors import DataError
 from rft.files import write_text
 from rft.problems import NAMED_PROBLEMS, listed, near_name
@@ -20,7 +20,7 @@ NAMED_IDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class ConvertOptions:
     """What the user decides."""
 
     task: str | None = None
@@ -66,11 +66,11 @@ class Conversion:
         )
 
 
-def convert(name: str, source: Path, choices: Choices = Choices()) -> Conversion:
+def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions()) -> Conversion:
     """The rows of a published file or folder. DataError: an unknown format, or a source of another shape."""
     known = _format(name)
-    request = Request(source, _task(name, known, choices.task), choices.split, choices.columns)
-    if choices.columns and name != "generic":
+    request = SourceRequest(source, _task(name, known, options.task), options.split, options.columns)
+    if options.columns and name != "generic":
         raise DataError(f"--map: the columns of {name} are known; it is for the format generic.")
     published = known.read(request)
     examined: list[Examined] = []
@@ -78,8 +78,8 @@ def convert(name: str, source: Path, choices: Choices = Choices()) -> Conversion
     found: dict[Path, bool] = {}
     ids: set[str] = set()
     for draft in published.drafts:
-        fields, is_there = _placed(draft, choices.video_root, found)
-        row = examine(fields, choices.clip_to_duration)
+        fields, is_there = _placed(draft, options.video_root, found)
+        row = examine(fields, options.clip_to_duration)
         if row.row_id in ids:
             again = Anomaly("refused", row.row_id, "an earlier row has this id")
             row = replace(row, anomalies=(*row.anomalies, again))
@@ -87,7 +87,7 @@ def convert(name: str, source: Path, choices: Choices = Choices()) -> Conversion
         examined.append(row)
         if not is_there:
             missing.append(Anomaly("missing_video", row.row_id, str(fields.get(_shown(fields)))))
-    return _concluded(f"{name}: {source}", published, examined, missing, choices)
+    return _concluded(f"{name}: {source}", published, examined, missing, options)
 
 
 def write_rows(conversion: Conversion, path: Path) -> None:
@@ -139,10 +139,10 @@ def _shown(fields: Mapping[str, Any]) -> str:
 
 
 def _concluded(
-    title: str, published: Published, examined: Sequence[Examined], missing: Sequence[Anomaly], choices: Choices
+    title: str, published: Published, examined: Sequence[Examined], missing: Sequence[Anomaly], options: ConvertOptions
 ) -> Conversion:
     kept = [e for e in examined if not e.is_fatal]
-    if choices.per_video == "one":
+    if options.per_video == "one":
         first: dict[str, Examined] = {}
         for e in kept:
             first.setdefault(e.fields.get("video", f"row {e.row_id}"), e)
@@ -152,7 +152,7 @@ def _concluded(
         anomaly
         for e in examined
         # With one row per video, one that cannot be chosen is merely passed over.
-        if e.is_fatal and (choices.per_video == "all" or e.fields.get("video") not in kept_videos)
+        if e.is_fatal and (options.per_video == "all" or e.fields.get("video") not in kept_videos)
         for anomaly in e.anomalies
         if KINDS[anomaly.kind].is_fatal
     ]
@@ -160,31 +160,31 @@ def _concluded(
     anomalies = {kind: tuple(a for a in met if a.kind == kind) for kind in KINDS}
     anomalies = {kind: found for kind, found in anomalies.items() if found}
     warnings = list(published.warnings)
-    if choices.video_root is not None and not choices.video_root.is_dir():
-        warnings.append(f"{choices.video_root} is not on this machine: no video was looked for.")
+    if options.video_root is not None and not options.video_root.is_dir():
+        warnings.append(f"{options.video_root} is not on this machine: no video was looked for.")
     return Conversion(
         title,
         ", ".join(dict.fromkeys(str(e.fields.get("dataset", "-")) for e in examined)),
         tuple(e.fields for e in kept),
         anomalies,
-        (*_counts(examined, kept, choices), *published.facts),
+        (*_counts(examined, kept, options), *published.facts),
         tuple(warnings),
-        () if choices.drop_invalid else tuple(fatal),
-        {kind: _done(kind, choices) for kind in anomalies},
+        () if options.drop_invalid else tuple(fatal),
+        {kind: _done(kind, options) for kind in anomalies},
     )
 
 
-def _counts(examined: Sequence[Examined], kept: Sequence[Examined], choices: Choices) -> list[tuple[str, str]]:
+def _counts(examined: Sequence[Examined], kept: Sequence[Examined], options: ConvertOptions) -> list[tuple[str, str]]:
     """What stands at the head of the summary."""
     videos = {e.fields["video"] for e in examined if "video" in e.fields}
-    one = "first usable row of each video" if choices.per_video == "one" else "all rows of each video"
+    one = "first usable row of each video" if options.per_video == "one" else "all rows of each video"
     facts = [
         ("rows in the source", f"{len(examined):,}"),
         ("videos", f"{len(videos):,}"),
         (f"rows taken: {one}", f"{len(kept):,}"),
     ]
     clipped = sum(e.span_was_clipped for e in kept)
-    return [*facts, ("rows with a clipped span", f"{clipped:,}")] if choices.clip_to_duration else facts
+    return [*facts, ("rows with a clipped span", f"{clipped:,}")] if options.clip_to_duration else facts
 
 
 def _duplicates(examined: Sequence[Examined]) -> list[Anomaly]:
@@ -199,11 +199,11 @@ def _duplicates(examined: Sequence[Examined]) -> list[Anomaly]:
     return repeated
 
 
-def _done(kind: str, choices: Choices) -> str:
+def _done(kind: str, options: ConvertOptions) -> str:
     if KINDS[kind].is_fatal:
-        if choices.drop_invalid:
+        if options.drop_invalid:
             return "dropped"
-        return "passed over, or refused where the video has no other row" if choices.per_video == "one" else "refused"
-    if choices.clip_to_duration and kind in ("past_end", "past_end_1s", "early_start"):
+        return "passed over, or refused where the video has no other row" if options.per_video == "one" else "refused"
+    if options.clip_to_duration and kind in ("past_end", "past_end_1s", "early_start"):
         return "clipped"
     return KINDS[kind].done

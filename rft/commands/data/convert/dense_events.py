@@ -5,7 +5,7 @@ from collections import Counter
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Published, Request
+from rft.commands.data.convert.types import Draft, Published, SourceRequest
 
 SUFFIXES = (".mkv", ".webm", ".avi")
 """Endings of videos that were not published as .mp4."""
@@ -30,7 +30,7 @@ class VideoEvents(BaseModel):
 _SHAPE = TypeAdapter(dict[str, VideoEvents])
 
 
-def read_dense_events(request: Request, dataset: str, warnings: tuple[str, ...]) -> Published:
+def read_dense_events(request: SourceRequest, dataset: str, warnings: tuple[str, ...]) -> Published:
     """One draft per sentence. DataError: the file has another shape."""
     videos = read_json(request.source, _SHAPE)
     drafts = tuple(

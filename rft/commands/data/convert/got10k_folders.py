@@ -4,7 +4,7 @@ import configparser
 import re
 from pathlib import Path
 
-from rft.commands.data.convert.types import Anomaly, Draft, Published, Request, split_of
+from rft.commands.data.convert.types import Anomaly, Draft, Published, SourceRequest, split_of
 from rft.errors import DataError
 from rft.problems import NAMED_PROBLEMS, listed
 
@@ -17,7 +17,7 @@ NUM_LATER_BOXES = 7
 SPLITS = {"train": "train", "val": "val", "test": "test"}
 
 
-def read_folders(request: Request) -> Published:
+def read_folders(request: SourceRequest) -> Published:
     """One draft per folder of a split such as GOT-10k/train. DataError: every folder that cannot be read.
 
     The start box is that of the first frame; the other 7 lie evenly over the frames after it. Boxes become parts of

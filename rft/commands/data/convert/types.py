@@ -9,7 +9,7 @@ from rft.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SourceRequest:
     """What to read, and how."""
 
     source: Path
@@ -61,10 +61,10 @@ class Format:
     about: str
     tasks: tuple[str, ...]
     """Tasks that its rows can have, the usual one first; (): any."""
-    read: Callable[[Request], Published]
+    read: Callable[[SourceRequest], Published]
 
 
-def split_of(request: Request, known: Mapping[str, str]) -> str:
+def split_of(request: SourceRequest, known: Mapping[str, str]) -> str:
     """The asked split, or the one that `known` gives for the file's name. DataError: neither is there."""
     split = request.split or known.get(request.source.stem)
     if split is None:

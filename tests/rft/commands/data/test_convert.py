@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rft.commands.data.convert.conversion import Choices, Conversion, convert, write_rows
+from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
 from rft.commands.data.convert.formats.vidtab_quality import labels_in
 from rft.commands.data.convert.got10k_folders import even_indices
 from rft.data.dataset import read_rows
@@ -75,7 +75,7 @@ def test_what_cannot_be_a_row_stops_the_conversion_unless_dropped(tmp_path: Path
     with pytest.raises(DataError, match=r"1 reversed.*--drop-invalid(.|\n)*BBBBB/0: reversed \[38, 13\] of 12.27 s"):
         write_rows(conversion, tmp_path / "rows.jsonl")
     assert not (tmp_path / "rows.jsonl").exists()
-    dropped = convert("charades_sta", path, Choices(drop_invalid=True))
+    dropped = convert("charades_sta", path, ConvertOptions(drop_invalid=True))
     assert [row.id for row in read_back(dropped, tmp_path)] == [
         "charades_sta/train/AAAAA/0",
         "charades_sta/train/AAAAA/1",
@@ -100,7 +100,7 @@ def test_float_noise_is_no_anomaly(tmp_path: Path) -> None:
 
 def test_spans_are_clipped_when_asked(tmp_path: Path) -> None:
     path = source(tmp_path, "train.json", {"AAAAA": EVENTS["AAAAA"]})
-    conversion = convert("charades_sta", path, Choices(clip_to_duration=True))
+    conversion = convert("charades_sta", path, ConvertOptions(clip_to_duration=True))
     assert [row["target"] for row in conversion.rows] == [{"span": [0.0, 6.9]}, {"span": [24.3, 30.0]}]
     assert ("rows with a clipped span", "1") in conversion.facts
     assert counts(conversion)["past_end"] == 1
@@ -112,19 +112,19 @@ def test_an_end_far_past_the_length_is_refused_and_can_be_clipped(tmp_path: Path
     path = source(tmp_path, "train.json", {"v_a": events})
     refused = convert("activitynet_captions", path)
     assert "outside the clip of 9 s" in refused.anomalies["refused"][0].detail
-    clipped = convert("activitynet_captions", path, Choices(clip_to_duration=True))
+    clipped = convert("activitynet_captions", path, ConvertOptions(clip_to_duration=True))
     assert clipped.rows[0]["target"] == {"span": [1.0, 9.0]}
 
 
 def test_one_row_per_video_is_the_first_that_can_be_one(tmp_path: Path) -> None:
     path = source(tmp_path, "train.json", EVENTS)
-    conversion = convert("charades_sta", path, Choices(per_video="one"))
+    conversion = convert("charades_sta", path, ConvertOptions(per_video="one"))
     assert [row.id for row in read_back(conversion, tmp_path)] == [
         "charades_sta/train/AAAAA/0",
         "charades_sta/train/BBBBB/1",
     ]
     lone = {"AAAAA": EVENTS["AAAAA"], "CCCCC": {"duration": 9.0, "timestamps": [[4, 3]], "sentences": ["it jumps"]}}
-    refused = convert("charades_sta", source(tmp_path, "train.json", lone), Choices(per_video="one")).refused
+    refused = convert("charades_sta", source(tmp_path, "train.json", lone), ConvertOptions(per_video="one")).refused
     assert [anomaly.row_id for anomaly in refused] == ["charades_sta/train/CCCCC/0"]
 
 
@@ -149,7 +149,7 @@ def test_a_split_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     path = source(tmp_path, "mine.json", {"AAAAA": EVENTS["AAAAA"]})
     with pytest.raises(DataError, match="--split"):
         convert("charades_sta", path)
-    assert convert("charades_sta", path, Choices(split="part1")).rows[0]["dataset"] == "charades_sta/part1"
+    assert convert("charades_sta", path, ConvertOptions(split="part1")).rows[0]["dataset"] == "charades_sta/part1"
 
 
 def test_questions_become_grounded_or_plain_rows(tmp_path: Path) -> None:
@@ -168,14 +168,14 @@ def test_questions_become_grounded_or_plain_rows(tmp_path: Path) -> None:
     }
     assert counts(conversion) == {"early_start": 1, "overlapping": 1}
     assert "trains on val" in conversion.warnings[0]
-    clipped = convert("nextgqa", path, Choices(clip_to_duration=True))
+    clipped = convert("nextgqa", path, ConvertOptions(clip_to_duration=True))
     assert clipped.rows[0]["target"]["spans"] == [[23.0, 27.7], [0.0, 4.0]]
     assert len(read_back(conversion, tmp_path)) == 2
-    plain_rows = convert("nextgqa", path, Choices(task="multiple_choice"))
+    plain_rows = convert("nextgqa", path, ConvertOptions(task="multiple_choice"))
     assert plain_rows.rows[0]["target"] == {"choice": "C"}
     assert len(read_back(plain_rows, tmp_path)) == 2
     with pytest.raises(DataError, match="grounded_qa or multiple_choice"):
-        convert("nextgqa", path, Choices(task="tracking"))
+        convert("nextgqa", path, ConvertOptions(task="tracking"))
 
 
 def test_tracks_lose_the_cluster_they_were_published_with(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_folders_of_a_split_give_the_start_box_and_seven_even_ones(tmp_path: Pat
     assert counts(conversion) == {"absent_object": 1, "no_annotation": 2}
     (absent,) = conversion.anomalies["absent_object"]
     assert (absent.row_id, absent.detail) == ("got10k/train/GOT-10k_Train_000002", "frames 2")
-    assert convert("got10k", tmp_path / "GOT-10k", Choices(split="train")).rows == conversion.rows
+    assert convert("got10k", tmp_path / "GOT-10k", ConvertOptions(split="train")).rows == conversion.rows
 
 
 def test_every_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -280,10 +280,10 @@ def test_videos_below_the_root_are_found_and_the_others_counted(tmp_path: Path) 
     root.mkdir()
     (root / "BBBBB.webm").write_bytes(b"x")
     path = source(tmp_path, "train.json", EVENTS)
-    conversion = convert("charades_sta", path, Choices(video_root=root, drop_invalid=True))
+    conversion = convert("charades_sta", path, ConvertOptions(video_root=root, drop_invalid=True))
     assert counts(conversion)["missing_video"] == 2
     assert [row["video"] for row in conversion.rows] == [str(root / "AAAAA.mp4")] * 2 + [str(root / "BBBBB.webm")]
-    elsewhere = convert("charades_sta", path, Choices(video_root=Path("/no/where"), drop_invalid=True))
+    elsewhere = convert("charades_sta", path, ConvertOptions(video_root=Path("/no/where"), drop_invalid=True))
     assert "missing_video" not in elsewhere.anomalies
     assert elsewhere.rows[0]["video"] == "/no/where/AAAAA.mp4"
     assert "/no/where is not on this machine" in elsewhere.warnings[0]
@@ -315,7 +315,7 @@ def test_rows_said_twice_are_counted_and_ids_taken_twice_are_refused(tmp_path: P
 )
 def test_a_source_of_another_shape_is_told_place_by_place(tmp_path: Path, name: str, data: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        convert(name, source(tmp_path, "train.json", data), Choices(split="train"))
+        convert(name, source(tmp_path, "train.json", data), ConvertOptions(split="train"))
 
 
 def test_a_key_written_twice_would_lose_a_video(tmp_path: Path) -> None:
@@ -331,4 +331,4 @@ def test_formats_are_told_by_name() -> None:
     with pytest.raises(DataError, match="Did you mean 'charades_sta'"):
         convert("charades", Path("x"))
     with pytest.raises(DataError, match="for the format generic"):
-        convert("nextgqa", Path("x"), Choices(columns={"a": "b"}))
+        convert("nextgqa", Path("x"), ConvertOptions(columns={"a": "b"}))

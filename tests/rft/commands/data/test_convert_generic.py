@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rft.cli import main
-from rft.commands.data.convert.conversion import Choices, convert, write_rows
+from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
 from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.tasks import TASKS
@@ -41,7 +41,7 @@ def test_a_table_with_ends_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_options_in_one_cell_and_the_right_one_as_letter_or_text(tmp_path: Path, choice: str) -> None:
     path = tmp_path / "mine.tsv"
     path.write_text(f"video\tquestion\toptions\tchoice\na.mp4\twhat?\tsits | runs\t{choice}\n")
-    (row,) = convert("generic", path, Choices(task="multiple_choice")).rows
+    (row,) = convert("generic", path, ConvertOptions(task="multiple_choice")).rows
     assert (row["options"], row["target"]) == (["sits", "runs"], {"choice": "B"})
 
 
@@ -61,7 +61,7 @@ def test_lines_with_a_task_each(tmp_path: Path) -> None:
         {"task": "caption", "video": "a", "target": {"text": "a cat sits"}, "dataset": "cats/dev"},
     ]
     path.write_text("\n".join(map(json.dumps, records)))
-    conversion = convert("generic", path, Choices(split="dev"))
+    conversion = convert("generic", path, ConvertOptions(split="dev"))
     write_rows(conversion, tmp_path / "rows.jsonl")
     rows = read_rows([tmp_path / "rows.jsonl"], None, tuple(TASKS))
     assert [row.dataset for row in rows] == ["mine/dev"] * 3 + ["cats/dev"]
@@ -72,7 +72,7 @@ def test_cells_that_cannot_be_read_are_told_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text('video,query,span,duration_s\na,x,1-2,3\nb,y,"[1, 2]",long\nc,z,"[1, 2",3\n')
     with pytest.raises(DataError) as caught:
-        convert("generic", path, Choices(task="temporal_grounding"))
+        convert("generic", path, ConvertOptions(task="temporal_grounding"))
     first, second, third = str(caught.value).splitlines()
     assert first.startswith(f"{path}:2: span: '1-2' is not JSON")
     assert second.startswith(f"{path}:3: duration_s: could not convert")
@@ -83,7 +83,7 @@ def test_a_mapping_that_does_not_fit_is_told_all_at_once(tmp_path: Path) -> None
     path = tmp_path / "mine.csv"
     path.write_text("clip,query\na,x\n")
     with pytest.raises(DataError) as caught:
-        convert("generic", path, Choices(columns={"vidoe": "clip", "query": "querry"}))
+        convert("generic", path, ConvertOptions(columns={"vidoe": "clip", "query": "querry"}))
     message = str(caught.value)
     assert "no row key 'vidoe'. Did you mean 'video'?" in message
     assert "no column 'querry'. Did you mean 'query'?" in message
@@ -94,13 +94,13 @@ def test_a_row_without_what_its_task_needs_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("video,query,span_start\na,x,\n,y,3\n")
     with pytest.raises(DataError, match=r"mine.csv:3: one of span_start and span_end is missing"):
-        convert("generic", path, Choices(task="temporal_grounding"))
+        convert("generic", path, ConvertOptions(task="temporal_grounding"))
     path.write_text("video,query\n,x\n")
-    (anomaly,) = convert("generic", path, Choices(task="temporal_grounding")).refused
+    (anomaly,) = convert("generic", path, ConvertOptions(task="temporal_grounding")).refused
     assert "target is empty" in anomaly.detail
     path.write_text("video,query\na,x,9\n")
     with pytest.raises(DataError, match=r"mine.csv:2: more or fewer cells"):
-        convert("generic", path, Choices(task="temporal_grounding"))
+        convert("generic", path, ConvertOptions(task="temporal_grounding"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from annotation_files import annotations
 
-from rft.commands.data.convert.conversion import Choices, Conversion, convert, write_rows
+from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
 from rft.data.dataset import read_rows
 from rft.tasks import TASKS
 
@@ -61,7 +61,7 @@ PUBLISHED = [
 
 @cache
 def converted(name: str, file: str) -> Conversion:
-    return convert(name, annotations(file), Choices(drop_invalid=True))
+    return convert(name, annotations(file), ConvertOptions(drop_invalid=True))
 
 
 CASES = [
@@ -102,7 +102,7 @@ def test_which_spans_of_activitynet_are_reversed_or_of_no_length() -> None:
 
 
 def test_one_query_per_video_of_charades() -> None:
-    conversion = convert("charades_sta", annotations(f"{CHARADES}/train.json"), Choices(per_video="one"))
+    conversion = convert("charades_sta", annotations(f"{CHARADES}/train.json"), ConvertOptions(per_video="one"))
     assert len(conversion.rows) == 5_336
     # All that these two videos have is reversed.
     assert {anomaly.row_id.split("/")[2] for anomaly in conversion.refused} == {"LEOL6", "AKKWU"}

@@ -11,7 +11,7 @@ import pytest
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score
 from rft.cli import main
-from rft.commands.data.selection import Wanted, chosen, select, write_selection
+from rft.commands.data.selection import SelectOptions, chosen, select, write_selection
 from rft.errors import DataError
 from rft.files import write_records
 from rft.runs.rollout_files import write_rollouts
@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_rows_are_told_apart_by_the_rollouts_of_a_run(rows: Path, run: Path) -> None:
-    found = select(rows, [run], Wanted(least_difference=0.5))
+    found = select(rows, [run], SelectOptions(least_difference=0.5))
     assert found.values == {"right": (1.0, 1.0), "mixed": (1.0, 0.0), "wrong": (0.0, 0.0)}
     assert found.kept == {"mixed"}
     assert (found.num_failed, found.num_other) == (1, 0)
@@ -63,7 +63,7 @@ def test_answers_of_several_sources_add_up(rows: Path, run: Path, tmp_path: Path
     more = tmp_path / "eval.jsonl.zst"
     answers = [("right", "<answer>C</answer>"), ("wrong", "<answer>C</answer>"), ("elsewhere", "<answer>A</answer>")]
     write_records(more, ({"id": row_id, "completion": text, "mode": "sampled"} for row_id, text in answers))
-    found = select(rows, [run, more], Wanted(least_difference=0.5))
+    found = select(rows, [run, more], SelectOptions(least_difference=0.5))
     assert found.kept == {"right", "mixed"}
     assert found.num_other == 1
 
@@ -71,7 +71,7 @@ def test_answers_of_several_sources_add_up(rows: Path, run: Path, tmp_path: Path
 def test_kept_rows_stand_as_they_were(rows: Path, run: Path, tmp_path: Path) -> None:
     text = rows.read_text().split("\n\n")
     out = tmp_path / "new" / "kept.jsonl"
-    write_selection(select(rows, [run], Wanted()), rows, out)
+    write_selection(select(rows, [run], SelectOptions()), rows, out)
     assert out.read_text() == "".join(f"{kept}\n" for kept in text[:3])
 
 
@@ -79,18 +79,18 @@ def test_every_line_that_cannot_be_read_is_named(rows: Path, tmp_path: Path) -> 
     odd = tmp_path / "odd.jsonl"
     odd.write_text('{"id": "right"}\n{"id": \n{"prompt_id": "mixed", "completion": 3}\n')
     with pytest.raises(DataError) as caught:
-        select(rows, [odd], Wanted())
+        select(rows, [odd], SelectOptions())
     found = str(caught.value).replace(f"{tmp_path}/", "").splitlines()
     assert [problem.split(" ")[0] for problem in found] == ["odd.jsonl:1:", "odd.jsonl:2:", "odd.jsonl:3:"]
     odd.write_text('{"id": "other", "completion": ""}\n')
     with pytest.raises(DataError, match="no answer to a row of"):
-        select(rows, [odd], Wanted())
+        select(rows, [odd], SelectOptions())
 
 
 def test_rows_around_a_mean_are_drawn_as_often_as_the_gaussian_says() -> None:
     """Of two rows one is drawn; over many seeds as often as its share of the weights."""
     values = {"near": (0.2, 0.4), "far": (0.5, 0.7)}
-    wanted = [Wanted(number=1, around=0.3, width=0.3, seed=seed) for seed in range(2000)]
+    wanted = [SelectOptions(number=1, around=0.3, width=0.3, seed=seed) for seed in range(2000)]
     drawn = Counter(row_id for one in wanted for row_id in chosen(values, one))
     share = 1 / (1 + 2.718281828 ** (-0.5))  # weights 1 and exp(-1/2)
     assert drawn["near"] / 2000 == pytest.approx(share, abs=0.03)
@@ -98,14 +98,14 @@ def test_rows_around_a_mean_are_drawn_as_often_as_the_gaussian_says() -> None:
 
 def test_a_draw_is_seeded_and_does_not_depend_on_the_order_of_rows() -> None:
     values = {str(i): (i / 100,) for i in range(100)}
-    wanted = Wanted(number=20, around=0.3, width=0.05)
+    wanted = SelectOptions(number=20, around=0.3, width=0.05)
     drawn = chosen(values, wanted)
     assert len(drawn) == 20
     assert fmean(fmean(values[row_id]) for row_id in drawn) == pytest.approx(0.3, abs=0.05)
     assert chosen(dict(reversed(values.items())), wanted) == drawn
-    assert chosen(values, Wanted(number=20, around=0.3, width=0.05, seed=1)) != drawn
-    assert len(chosen(values, Wanted(number=200, around=0.3))) == 100
-    assert chosen({"a": (0.3, 0.2), "b": (0.3, 0.21)}, Wanted(least_difference=0.1)) == ["a"]
+    assert chosen(values, SelectOptions(number=20, around=0.3, width=0.05, seed=1)) != drawn
+    assert len(chosen(values, SelectOptions(number=200, around=0.3))) == 100
+    assert chosen({"a": (0.3, 0.2), "b": (0.3, 0.21)}, SelectOptions(least_difference=0.1)) == ["a"]
 
 
 def test_the_command_tells_what_it_kept(rows: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from rewards.targets.span import SpanTarget
 from rewards.types import Score, Target
 from rft.cli import main
 from rft.commands.score.reward_choice import RewardChoice
-from rft.commands.score.score import Asked, score
+from rft.commands.score.score import ScoreRequest, score
 from rft.commands.score.scorer import CHUNK, Scorer, outcomes_of
 from rft.errors import DataError, RecipeError, RewardError
 from rft.files import JsonLine
@@ -52,7 +52,7 @@ def scored(
     folder: Path, rows: list[Any], task: str | None = "temporal_grounding", **asked: Any
 ) -> list[dict[str, Any]]:
     source = write(folder / "in.jsonl", *rows)
-    score(source, Asked(task, **asked), folder / "out.jsonl")
+    score(source, ScoreRequest(task, **asked), folder / "out.jsonl")
     return read(folder / "out.jsonl")
 
 
@@ -141,7 +141,9 @@ def test_a_reward_out_of_a_file(tmp_path: Path) -> None:
 def test_all_that_is_wrong_with_the_rewards_asked_for() -> None:
     own_file = own_reward(f"{ODD}:odd").__module__
     with pytest.raises(RewardError) as caught:
-        score(Path("in.jsonl"), Asked(rewards=("iou", "temporal_io=1", "format=much", "gone.py:f=1", f"{ODD}:g=1")))
+        score(
+            Path("in.jsonl"), ScoreRequest(rewards=("iou", "temporal_io=1", "format=much", "gone.py:f=1", f"{ODD}:g=1"))
+        )
     assert str(caught.value).splitlines() == [
         "--reward: 5 problems",
         "  iou: write NAME=WEIGHT, such as iou=1.",
@@ -181,7 +183,7 @@ def test_every_bad_row_is_named_and_nothing_is_written(tmp_path: Path) -> None:
         '{"completion": "x", "target": {"span": [1, 2]}, "completion": "y"}\n',
     )
     with pytest.raises(DataError) as caught:
-        score(source, Asked("temporal_grounding"), tmp_path / "out.jsonl")
+        score(source, ScoreRequest("temporal_grounding"), tmp_path / "out.jsonl")
     problems = [line.removeprefix(f"{source}:") for line in str(caught.value).splitlines()]
     assert problems == [
         "2: not JSON: Expecting property name enclosed in double quotes at column 2",
@@ -199,27 +201,27 @@ def test_every_bad_row_is_named_and_nothing_is_written(tmp_path: Path) -> None:
 
 def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone.jsonl: cannot be read: No such file"):
-        score(tmp_path / "gone.jsonl", Asked("tracking"))
+        score(tmp_path / "gone.jsonl", ScoreRequest("tracking"))
     with pytest.raises(DataError, match=r"in.jsonl: no completions$"):
-        score(write(tmp_path / "in.jsonl"), Asked("tracking"))
+        score(write(tmp_path / "in.jsonl"), ScoreRequest("tracking"))
     with pytest.raises(DataError, match=r"no completions of task tracking; 1 rows are of others"):
-        score(write(tmp_path / "in.jsonl", {"task": "quality"}), Asked("tracking"))
+        score(write(tmp_path / "in.jsonl", {"task": "quality"}), ScoreRequest("tracking"))
     with pytest.raises(DataError, match=r"in.jsonl:1: task: missing. Say which with --task"):
-        score(write(tmp_path / "in.jsonl", span(1, 2)), Asked())
+        score(write(tmp_path / "in.jsonl", span(1, 2)), ScoreRequest())
     with pytest.raises(DataError, match=r"in.jsonl:1: unknown task 'qualty'. Did you mean 'quality'"):
-        score(write(tmp_path / "in.jsonl", {"task": "qualty"}), Asked())
+        score(write(tmp_path / "in.jsonl", {"task": "qualty"}), ScoreRequest())
     with pytest.raises(DataError, match=r"--task: unknown task 'trackin'. Did you mean 'tracking'"):
-        score(tmp_path / "in.jsonl", Asked("trackin"))
+        score(tmp_path / "in.jsonl", ScoreRequest("trackin"))
     (tmp_path / "in.jsonl").write_bytes(b'{"task": "quality"}\n\xff\n')
     with pytest.raises(DataError, match=r"in.jsonl:2: not UTF-8 text"):
-        score(tmp_path / "in.jsonl", Asked("tracking"))
+        score(tmp_path / "in.jsonl", ScoreRequest("tracking"))
 
 
 def test_text_is_read_as_json_means_it(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     line = json.dumps({**span(10, 20), "id": "one\u2028line\x85"}, ensure_ascii=False)
     source.write_text(f"\ufeff{line}\r\n\n{line}", encoding="utf-8")
-    score(source, Asked("temporal_grounding"), tmp_path / "out.jsonl")
+    score(source, ScoreRequest("temporal_grounding"), tmp_path / "out.jsonl")
     assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["one\u2028line\x85"] * 2
 
 
@@ -242,7 +244,7 @@ def test_a_row_comes_out_as_it_went_in_but_for_what_was_found(tmp_path: Path) ->
     before = '{"z": 1e2, "completion": "x", "target": {"span": [1, 2.50]} , "a": "\\u00e9" }'
     again = json.dumps({**span(10, 20), "reward": 7, "scores": {"old": 1}, "note": "kept"})
     source = write(tmp_path / "in.jsonl", f" {before} \n", f"{again}\n")
-    score(source, Asked("temporal_grounding"), tmp_path / "out.jsonl")
+    score(source, ScoreRequest("temporal_grounding"), tmp_path / "out.jsonl")
     first, second = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert first.startswith(before[:-1] + ", ")
     assert json.loads(first)["reward"] == 0
@@ -264,7 +266,7 @@ def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
         row("", finish_reason="error"),
         row(f"{THINK}<answer>10 to 20</answer>", finish_reason="length"),
     ]
-    result = score(write(tmp_path / "in.jsonl", *rows), Asked("temporal_grounding"))
+    result = score(write(tmp_path / "in.jsonl", *rows), ScoreRequest("temporal_grounding"))
     found = result.to_json()["tasks"]["temporal_grounding"]
     assert found["faults"] == result.to_json()["faults"]
     assert found["faults"] == {
@@ -338,7 +340,7 @@ def run_folder(path: Path, **scoring: object) -> list[float]:
 )
 def test_a_run_scored_again_earns_what_it_earned(tmp_path: Path, scoring: dict[str, Any]) -> None:
     earned = run_folder(tmp_path / "run", **scoring)
-    score(tmp_path / "run", Asked(), tmp_path / "out.jsonl")
+    score(tmp_path / "run", ScoreRequest(), tmp_path / "out.jsonl")
     assert [row["reward"] for row in read(tmp_path / "out.jsonl")] == earned
     if scoring:
         assert earned != [1.5, 2.0, 0.0, 2.0, 0.0]
@@ -346,7 +348,7 @@ def test_a_run_scored_again_earns_what_it_earned(tmp_path: Path, scoring: dict[s
 
 def test_a_run_under_other_rewards(tmp_path: Path) -> None:
     run_folder(tmp_path / "run")
-    result = score(tmp_path / "run", Asked(rewards=("endpoint_iou=1", "accuracy=3")), tmp_path / "out.jsonl")
+    result = score(tmp_path / "run", ScoreRequest(rewards=("endpoint_iou=1", "accuracy=3")), tmp_path / "out.jsonl")
     rows = read(tmp_path / "out.jsonl")
     assert [row["scores"] for row in rows] == [
         {"endpoint_iou": pytest.approx(0.5 * 25 / 30)},
@@ -356,7 +358,7 @@ def test_a_run_under_other_rewards(tmp_path: Path) -> None:
         {"accuracy": 0.0},
     ]
     assert result.to_json()["tasks"]["multiple_choice"]["reward"]["mean"] == 1.5
-    only = score(tmp_path / "run", Asked("multiple_choice"), tmp_path / "out.jsonl")
+    only = score(tmp_path / "run", ScoreRequest("multiple_choice"), tmp_path / "out.jsonl")
     assert (only.left_out, list(only.tallies)) == (3, ["multiple_choice"])
 
 
@@ -364,18 +366,18 @@ def test_a_run_whose_recipe_has_keys_of_another_time(tmp_path: Path) -> None:
     earned = run_folder(tmp_path / "run", truncated="zero")
     recipe = RunDir(tmp_path / "run").recipe
     recipe.write_text(recipe.read_text() + "gone_since: 1\n")
-    score(tmp_path / "run", Asked(), tmp_path / "out.jsonl")
+    score(tmp_path / "run", ScoreRequest(), tmp_path / "out.jsonl")
     assert [row["reward"] for row in read(tmp_path / "out.jsonl")] == earned
     recipe.write_text(recipe.read_text().replace("truncated: zero", "truncated: never"))
     with pytest.raises(RecipeError, match=r"recipe.yaml: 1 problem\n  scoring.truncated"):
-        score(tmp_path / "run", Asked())
+        score(tmp_path / "run", ScoreRequest())
 
 
 def test_a_folder_without_rollouts(tmp_path: Path) -> None:
     run_folder(tmp_path / "run")
     RunDir(tmp_path / "run").rollouts_file(1).unlink()
     with pytest.raises(DataError, match="run: no rollouts here"):
-        score(tmp_path / "run", Asked())
+        score(tmp_path / "run", ScoreRequest())
 
 
 def test_length_rules_need_the_number_of_tokens(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from rft.commands.data.convert.json_source import read_json_records
-from rft.commands.data.convert.types import Draft, Format, Published, Request
+from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
 
 
 class Clip(BaseModel):
@@ -33,7 +33,7 @@ class Clip(BaseModel):
 _SHAPE = TypeAdapter(tuple[Clip, ...])
 
 
-def read(request: Request) -> Published:
+def read(request: SourceRequest) -> Published:
     """Events win over the text where a record has both."""
     dataset = f"{request.source.stem}/{request.split}" if request.split else request.source.stem
     clips = read_json_records(request.source, _SHAPE)

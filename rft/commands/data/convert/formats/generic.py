@@ -12,7 +12,7 @@ from rewards.targets.choice import LETTERS
 from rewards.targets.values import cell_texts
 from rewards.types import cell_json
 from rft.commands.data.convert.json_source import read_json_records
-from rft.commands.data.convert.types import Draft, Format, Published, Request
+from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
 from rft.errors import DataError
 from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.tasks import TASKS
@@ -30,7 +30,7 @@ LISTS = ("options", "labels")
 _RECORDS: TypeAdapter[tuple[dict[str, Any], ...]] = TypeAdapter(tuple[dict[str, Any], ...])
 
 
-def read(request: Request) -> Published:
+def read(request: SourceRequest) -> Published:
     """One draft per record. A column with the name of a row's key needs no mapping; the other columns are not used.
 
     DataError: every record and mapping that cannot be read.
@@ -63,7 +63,7 @@ def read(request: Request) -> Published:
     return Published(tuple(drafts), facts)
 
 
-def _mapping(request: Request, columns: list[str]) -> dict[str, str]:
+def _mapping(request: SourceRequest, columns: list[str]) -> dict[str, str]:
     """Row key -> column. DataError: a key that rows do not have, or a column that is not there."""
     names = [request.task] if request.task else list(TASKS)
     row_keys = dict.fromkeys(key for name in names for key in TASKS[name].row_type.model_fields)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter
 
 from rft.commands.data.convert.got10k_folders import SOURCE_FPS, read_folders
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Format, Published, Request, split_of
+from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest, split_of
 
 SPLITS = {"got_train": "train", "train": "train", "got_val": "val", "val": "val"}
 
@@ -25,7 +25,7 @@ class Track(BaseModel):
 _SHAPE = TypeAdapter(tuple[Track, ...])
 
 
-def read(request: Request) -> Published:
+def read(request: SourceRequest) -> Published:
     """Folders where the source is one, else the JSON; its cluster paths are cut to `split/clip`."""
     if request.source.is_dir():
         return read_folders(request)

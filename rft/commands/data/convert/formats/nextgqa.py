@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Format, Published, Request, split_of
+from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest, split_of
 
 SPLITS = {"nextgqa_val": "val", "val": "val", "nextgqa_test": "test", "test": "test"}
 
@@ -36,7 +36,7 @@ class Question(BaseModel):
 _SHAPE = TypeAdapter(tuple[Question, ...])
 
 
-def read(request: Request) -> Published:
+def read(request: SourceRequest) -> Published:
     split = split_of(request, SPLITS)
     dataset = f"nextgqa/{split}"
     questions = read_json(request.source, _SHAPE)

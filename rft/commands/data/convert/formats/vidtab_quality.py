@@ -6,7 +6,7 @@ from collections import Counter
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Format, Published, Request, split_of
+from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest, split_of
 
 PREFIX = "Quality_Access_"
 SPLITS = {f"{PREFIX}{split}": split for split in ("4shot", "16shot", "100shot", "test")}
@@ -35,7 +35,7 @@ def labels_in(instruction: str) -> list[str]:
     return [label for part in lists[-1].split(",") if (label := part.strip(" '\""))] if lists else []
 
 
-def read(request: Request) -> Published:
+def read(request: SourceRequest) -> Published:
     split = split_of(request, SPLITS)
     dataset = f"vidtab_quality/{split}"
     clips = read_json(request.source, _SHAPE)
