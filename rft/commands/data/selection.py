@@ -82,7 +82,7 @@ def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> 
             stored = stored_completion(line, problems)
             if stored is None:
                 continue
-            row = by_id.get(str(stored.id or stored.prompt_id))
+            row = by_id.get(str(stored.prompt_id if stored.id is None else stored.id))
             if row is None:
                 counts["other"] += 1
             elif stored.finish_reason == "error":
