@@ -34,7 +34,7 @@ REWARDS: dict[str, RewardFn] = {
 
 
 def rewards_of(fidelity: Fidelity | None) -> dict[str, RewardFn]:
-    """The rewards by name, in the reading of VideoChat-R1's released code where asked for and where it has one."""
+    """Reward name -> function; with "as_published", VideoChat-R1's released version of each reward that it has."""
     return REWARDS | PUBLISHED if fidelity == "as_published" else dict(REWARDS)
 
 

@@ -1,4 +1,4 @@
-"""Rewards for captions: which of the true events does a text state?"""
+"""Rewards for captions: the share of the target's events that a text states."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ from rewards.targets.caption import CaptionTarget
 from rewards.types import Score
 
 MOST_EVENTS = 64
-"""That a judge may make of one text."""
+"""Most events into which a judge may split one text."""
 
 _WORD = re.compile(r"[^\W_]++")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n++")
@@ -55,10 +55,10 @@ def event_recall(
     """Share of the true events that the last <answer> states, in [0, 1].
 
     A target without events is split into sentences, or into events by the judge where that is a model. An event whose
-    sentences all stand in the answer word for word is stated. On the others decides `judge`: "words" wants
-    `least_overlap` of the event's content words somewhere in the answer, for tests and offline use; it sees no
-    order, roles or negation. "model" asks a chat endpoint (rewards/judge.py). JudgeError: it gave no verdict.
-    `concurrency`: completions of a group that the reward process judges side by side. Source: VideoChat-R1,
+    sentences all occur in the answer word for word is stated. `judge` decides on the others: "words" needs
+    `least_overlap` of the event's content words somewhere in the answer, and sees no order, roles or negation (for
+    tests and offline use); "model" asks a chat endpoint (rewards/judge.py). Raises JudgeError without a verdict.
+    `concurrency`: completions of a group that the reward process judges at the same time. Source: VideoChat-R1,
     arXiv:2504.06958, which describes this reward and did not release it.
     """
     if judge == "model":
@@ -76,15 +76,17 @@ def event_recall(
     stated = [_verbatim(event, said) for event in events]
     if not all(stated) and judge == "model":
         with _BUILDING:
-            asked = _chat_judge(endpoint)
+            chat_judge = _chat_judge(endpoint)
         if not target.events:
-            events, spent = asked.ask(_SPLIT, target.text, _read_events)
+            events, spent = chat_judge.ask(_SPLIT, target.text, _read_events)
             stated = [_verbatim(event, said) for event in events]
-        stated, more = _judged(asked, answer, events, stated)
+        stated, more = _judged(chat_judge, answer, events, stated)
         spent = spent + more
     elif judge == "words":
-        found = _stems(answer)
-        stated = [done or _overlap(event, found) >= least_overlap for event, done in zip(events, stated, strict=True)]
+        answer_stems = _stems(answer)
+        stated = [
+            done or _overlap(event, answer_stems) >= least_overlap for event, done in zip(events, stated, strict=True)
+        ]
     return Score(sum(stated) / len(stated) if stated else 0.0, answer, _note(events, stated, judge, spent))
 
 
@@ -94,17 +96,17 @@ def sentences(text: str) -> list[str]:
 
 
 _BUILDING = threading.Lock()
-"""Threads that begin together must not build a judge each."""
+"""Lock of `_chat_judge`: threads that start together must not build one judge each."""
 
 
 @functools.cache
 def _chat_judge(endpoint: Endpoint) -> ChatJudge:
-    """One per endpoint and process: its threads share what is being asked."""
+    """The judge of an endpoint, one per process, so that its threads share the requests in flight."""
     return ChatJudge(endpoint)
 
 
 def _judged(judge: ChatJudge, caption: str, events: Sequence[str], stated: Sequence[bool]) -> tuple[list[bool], Usage]:
-    """The verdicts, with the judge's own on the events that are not known to be stated."""
+    """(verdict per event, usage); the judge is asked about the events that are not yet known to be stated."""
     open_events = [event for event, done in zip(events, stated, strict=True) if not done]
     if not open_events:
         return list(stated), Usage()
@@ -117,18 +119,18 @@ def _judged(judge: ChatJudge, caption: str, events: Sequence[str], stated: Seque
 
 
 def _read_verdicts(reply: str, number: int) -> list[bool]:
-    """One verdict per event. ValueError: an event without one, or with two that differ."""
-    found: dict[int, set[bool]] = {}
+    """Verdict per event, in order. Raises ValueError if an event has none, or two that differ."""
+    verdicts: dict[int, set[bool]] = {}
     for match in _VERDICT.finditer(reply.rpartition("</think>")[2]):
-        found.setdefault(int(match[1]), set()).add(match[2].lower() == "yes")
-    wrong = [event for event in range(1, number + 1) if len(found.get(event, ())) != 1]
+        verdicts.setdefault(int(match[1]), set()).add(match[2].lower() == "yes")
+    wrong = [event for event in range(1, number + 1) if len(verdicts.get(event, ())) != 1]
     if wrong:
         raise ValueError(f"no single yes or no for event {wrong[0]} of {number} in {reply[:80]!r}")
-    return [found[event].pop() for event in range(1, number + 1)]
+    return [verdicts[event].pop() for event in range(1, number + 1)]
 
 
 def _read_events(reply: str) -> tuple[str, ...]:
-    """One event per line. ValueError: none, or too many."""
+    """Events of a reply, one per line. Raises ValueError if there are none, or more than MOST_EVENTS."""
     lines = [_LIST_MARK.sub("", line).strip() for line in reply.rpartition("</think>")[2].splitlines()]
     events = tuple(line for line in lines if _WORD.search(line))
     if not 1 <= len(events) <= MOST_EVENTS:
@@ -156,11 +158,11 @@ _EMPTY_STEMS = _stems(
 )
 
 
-def _overlap(event: str, found: set[str]) -> float:
-    """Share of the event's words with a meaning that were found; of all its words where none has."""
+def _overlap(event: str, answer_stems: set[str]) -> float:
+    """Share of the event's content words that the answer has, in [0, 1]; of all its words if none is a content word."""
     stems = _stems(event)
     stems = (stems - _EMPTY_STEMS) or stems
-    return len(stems & found) / len(stems) if stems else 0.0
+    return len(stems & answer_stems) / len(stems) if stems else 0.0
 
 
 def _note(events: Sequence[str], stated: Sequence[bool], judge: str, spent: Usage) -> str:

@@ -1,4 +1,4 @@
-"""Rewards for answers that are one of the shown options."""
+"""Rewards for answers that are the letter of an option."""
 
 from rewards.parsing import answer_text, parse_choice
 from rewards.targets.choice import ChoiceTarget
@@ -17,8 +17,8 @@ def choice_accuracy(completion: str, target: ChoiceTarget | GroundedChoiceTarget
     return choice_score(choice, answer, target.choice)
 
 
-def choice_score(choice: str, answer: str, truth: str) -> Score:
-    """1 for the true letter, else 0."""
-    if choice != truth:
-        return Score(0.0, answer, f"chose {choice}, right is {truth}")
+def choice_score(choice: str, answer: str, target_choice: str) -> Score:
+    """1 if `choice` is the letter of the target, else 0."""
+    if choice != target_choice:
+        return Score(0.0, answer, f"chose {choice}, right is {target_choice}")
     return Score(1.0, answer, f"chose {choice}, right")

@@ -8,14 +8,14 @@ from rewards.parsing import answer_text
 from rewards.types import Fault, Score, Target
 
 TAGS = ("think", "answer", "glue")
-"""Tags that may stand nowhere but around their own block."""
+"""Tags that may occur only around their own block."""
 
 
 def think_format(completion: str, target: Target) -> Score:
     """1 for <think>..</think><answer>..</answer> and nothing else, with an answer of the target's kind; else 0.
 
-    Blanks between the blocks are allowed, text is not; the thought may be empty. Which blocks follow the thought and
-    what they have to hold is the target's to say (`tags`, `format_problem`): grounded questions need
+    Blanks between the blocks are allowed, text is not; the thought may be empty. The target says which
+    blocks follow the thought and what they must hold (`tags`, `format_problem`): grounded questions need
     <glue>..</glue> at the end, with at least one span; labels and captions need any words at all.
     """
     return _format(completion, target, ("think",))
@@ -45,13 +45,13 @@ def _any_tag(tags: tuple[str, ...]) -> re.Pattern[str]:
 
 @functools.cache
 def _blocks(tags: tuple[str, ...]) -> re.Pattern[str]:
-    """The blocks in order, no tag inside, only blanks around."""
+    """Pattern of the blocks in order, with no tag inside and only blanks around."""
     inside = rf"[^<]*+(?:(?!{_any_tag(tags).pattern})<[^<]*+)*+"
     return re.compile(r"\s*+" + r"\s*+".join(f"<{tag}>{inside}</{tag}>" for tag in tags) + r"\s*+")
 
 
 def _tag_problem(completion: str, tags: tuple[str, ...]) -> tuple[str, Fault | None]:
-    """Why a completion is not just these blocks."""
+    """(note, fault) of a completion that is not exactly these blocks."""
     expected = [tag for name in tags for tag in (f"<{name}>", f"</{name}>")]
     if [match[0] for match in islice(_any_tag(tags).finditer(completion), len(expected) + 1)] == expected:
         return "text outside the tags", None

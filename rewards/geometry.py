@@ -32,7 +32,7 @@ def spans_iou(a: Iterable[Span], b: Iterable[Span]) -> float:
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same seconds as spans in order that neither overlap nor touch."""
+    """Union of the spans: the same seconds as sorted spans that neither overlap nor touch."""
     result: list[Span] = []
     for start, end in sorted(span for span in spans if span[0] <= span[1]):
         if result and start <= result[-1][1]:

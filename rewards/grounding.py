@@ -15,7 +15,7 @@ def temporal_iou(completion: str, target: SpanTarget, *, min_iou: float = 0.0) -
     Reads the last <answer> as "start to end", in seconds or minutes:seconds. Not readable, reversed, without length,
     or IoU below `min_iou`: 0. Source: VideoChat-R1, arXiv:2504.06958.
     """
-    span = read_span(completion)
+    span = answered_span(completion)
     if isinstance(span, Score):
         return span
     iou = interval_iou(span, (target.start_s, target.end_s))
@@ -47,12 +47,12 @@ def endpoint_iou(completion: str, target: SpanTarget) -> Score:
     """IoU, scaled down by how far start and end are off: IoU * (1 - |ds| / T) * (1 - |de| / T), in [0, 1].
 
     T is the length of the clip; an end that is off by more than T counts as off by T. Not readable, reversed, or
-    without length: 0. Raises ValueError where the target does not tell T, or T is not above 0. Source: Time-R1,
+    without length: 0. Raises ValueError if the target has no `duration_s`, or it is not above 0. Source: Time-R1,
     arXiv:2503.13377.
     """
     if target.duration_s is None or target.duration_s <= 0:
         raise ValueError("endpoint_iou needs the length of the clip: give duration_s (or end_s) in the rows")
-    span = read_span(completion)
+    span = answered_span(completion)
     if isinstance(span, Score):
         return span
     iou = interval_iou(span, (target.start_s, target.end_s))
@@ -69,18 +69,18 @@ def generalised_iou(completion: str, target: SpanTarget) -> Score:
     tend to 0. An answer without length overlaps nothing: 0.5 inside the truth, less outside. Not readable or reversed:
     0. Source: Rezatofighi et al., arXiv:1902.09630, there for boxes.
     """
-    span = read_span(completion)
+    span = answered_span(completion)
     if isinstance(span, Score):
         return span
-    truth = (target.start_s, target.end_s)
-    hull = max(span[1], truth[1]) - min(span[0], truth[0])
-    gap = max(span[0], truth[0]) - min(span[1], truth[1])
-    giou = interval_iou(span, truth) - (gap / hull if gap > 0 else 0.0)
+    target_span = (target.start_s, target.end_s)
+    hull = max(span[1], target_span[1]) - min(span[0], target_span[0])
+    gap = max(span[0], target_span[0]) - min(span[1], target_span[1])
+    giou = interval_iou(span, target_span) - (gap / hull if gap > 0 else 0.0)
     return Score((1.0 + giou) / 2.0, answer_text(completion), f"generalised IoU {giou:.3f}")
 
 
 def at_most_spans(completion: str, target: GroundedChoiceTarget, *, most: int = 3, min_iou: float = 0.0) -> Score:
-    """`union_iou`, but 0 for an answer of more than `most` spans, which could cover the truth by their number alone.
+    """`union_iou`, but 0 for an answer of more than `most` spans, which could cover the target by their number alone.
 
     Spans count as written, also where they overlap. Source: VideoChat-R1.5, arXiv:2509.21100.
     """
@@ -91,8 +91,8 @@ def at_most_spans(completion: str, target: GroundedChoiceTarget, *, most: int = 
     return union_iou(completion, target, min_iou=min_iou)
 
 
-def read_span(completion: str) -> Span | Score:
-    """The answered span, or the score of a completion without one."""
+def answered_span(completion: str) -> Span | Score:
+    """Span of the last <answer> in seconds, or the score of a completion without a readable one."""
     answer = answer_text(completion)
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")

@@ -1,6 +1,6 @@
 """A language model as judge, behind an OpenAI-compatible chat endpoint: time limit, retries, cache, counts.
 
-Where the judge is away or keeps replying what cannot be read, JudgeError is raised: no answer is no judgement.
+Raises JudgeError if the judge cannot be reached or its replies cannot be parsed: a missing verdict is never a score.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from typing import IO, Any, TypeVar
 from rewards.reply_cache import ReplyCache, Usage
 
 TIMEOUT_S = 30.0
-"""Of one request, where nothing else is said."""
+"""Default time limit of one request, in seconds."""
 
 _MOST_BYTES = 1_000_000
-"""Of a reply; what is longer is no verdict."""
+"""Most bytes of a reply; a longer one is an error."""
 
 _FIRST_WAIT_S = 0.5
-"""Before the first retry; it doubles with each."""
+"""Seconds before the first retry; doubled for each further one."""
 
 
 Answer = TypeVar("Answer")
@@ -39,21 +39,21 @@ class JudgeError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a judge is, and how patient to be with it."""
+    """Address, model, limits and prices of a judge."""
 
     url: str
-    """Up to the version, such as http://127.0.0.1:8000/v1."""
+    """Base URL with the version, such as http://127.0.0.1:8000/v1."""
     model: str
     key_env: str | None = None
     """Environment variable that holds the key; None: no key is sent."""
     timeout_s: float = TIMEOUT_S
-    """Of one request."""
+    """Time limit of one request, in seconds."""
     retries: int = 3
-    """Requests after a first one that failed."""
+    """Most further requests after a failed one."""
     cache: str | None = None
-    """File of replies and counts; None: kept in memory."""
+    """SQLite file of replies and usage; None: both are kept in memory."""
     prices: tuple[float, ...] = (0.0, 0.0)
-    """Of a million prompt tokens and of a million completion tokens."""
+    """Prices of a million prompt tokens and of a million completion tokens."""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -67,48 +67,48 @@ class Endpoint:
 
 
 class ChatJudge:
-    """Asks one endpoint. Threads may share it; equal questions asked at one time are sent once."""
+    """Client of one endpoint. Threads may share it; equal requests at the same time are sent once."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Raises JudgeError where the cache file cannot be used."""
+        """Raises JudgeError if the cache file cannot be used."""
         self.endpoint = endpoint
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._lock = threading.Lock()
-        self._asking: dict[str, threading.Lock] = {}
+        self._in_flight: dict[str, threading.Lock] = {}
         try:
             self.cache = ReplyCache(Path(endpoint.cache) if endpoint.cache else None)
         except (sqlite3.Error, OSError) as error:
             raise JudgeError(f"judge_cache {endpoint.cache}: {error}") from error
 
     def ask(self, instruction: str, material: str, read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
-        """What `read` makes of the reply, and what it took. `read` raises ValueError where it makes nothing of it.
+        """(parsed reply, usage). `read` parses the reply, and raises ValueError if it cannot.
 
-        Raises JudgeError after the last retry, and at once where another try would not help.
+        Raises JudgeError after the last retry, and at once if a retry would not help.
         """
         body = {
             "model": self.endpoint.model,
             "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": material}],
             "temperature": 0,
         }
-        # Without the address: the same model behind another port gives the same verdicts.
+        # Without the address: the same model at another address gives the same verdicts.
         key = hashlib.sha256(json.dumps(body).encode()).hexdigest()
         with self._lock:
-            asking = self._asking.setdefault(key, threading.Lock())
+            in_flight = self._in_flight.setdefault(key, threading.Lock())
         try:
-            with asking:
+            with in_flight:
                 stored = self.cache.get(key)
                 if stored is not None:
                     usage = Usage(cache_hits=1)
                     self.cache.count(self.endpoint.model, usage)
                     return read(stored), usage
-                return self._ask(key, json.dumps(body).encode(), read)
+                return self._ask_endpoint(key, json.dumps(body).encode(), read)
         except sqlite3.Error as error:
             raise JudgeError(f"judge_cache {self.endpoint.cache}: {error}") from error
         finally:
             with self._lock:
-                self._asking.pop(key, None)
+                self._in_flight.pop(key, None)
 
-    def _ask(self, key: str, body: bytes, read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
+    def _ask_endpoint(self, key: str, body: bytes, read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
         endpoint, spent = self.endpoint, Usage()
         headers = self._headers()
         for tries in range(endpoint.retries + 1):
@@ -130,7 +130,7 @@ class ChatJudge:
             if not problem.retry:
                 break
             if tries < endpoint.retries:
-                # Spread by content, so that threads turned away together do not come back together.
+                # The wait depends on the content, so that threads refused together do not retry together.
                 wait = _FIRST_WAIT_S * 2**tries * (0.5 + int(key[:4], 16) / 0xFFFF)
                 time.sleep(min(max(wait, problem.wait_s), endpoint.timeout_s))
         raise JudgeError(
@@ -155,7 +155,9 @@ class ChatJudge:
                 return _reply(_read_until(response, deadline))
         except urllib.error.HTTPError as error:
             busy = error.code in (408, 409, 425, 429) or error.code >= 500
-            return _Problem(f"answered {error.code}: {_told(error)}", busy, _seconds(error.headers.get("Retry-After")))
+            return _Problem(
+                f"answered {error.code}: {_error_text(error)}", busy, _retry_after_s(error.headers.get("Retry-After"))
+            )
         except (OSError, http.client.HTTPException) as error:
             return _Problem(f"gave no answer: {getattr(error, 'reason', None) or error!r}", retry=True)
         except ValueError as error:
@@ -181,13 +183,13 @@ class _Reply:
 class _Problem:
     text: str
     retry: bool
-    """Whether another try may help."""
+    """Whether a retry may help."""
     wait_s: float = 0.0
-    """How long the endpoint asked to wait."""
+    """Seconds of the endpoint's Retry-After header; 0: none."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to an address that nobody named."""
+    """Refuses redirects: they would send the key to an address that the recipe does not name."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
@@ -196,7 +198,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _read_until(response: Any, deadline: float) -> bytes:
-    """The whole body; TimeoutError past the deadline, which holds for all of it and not for each piece."""
+    """The whole body. Raises TimeoutError past the deadline, a limit for the body as a whole, not for each piece."""
     body = b""
     while piece := response.read1(65536):
         body += piece
@@ -208,7 +210,7 @@ def _read_until(response: Any, deadline: float) -> bytes:
 
 
 def _reply(body: bytes) -> _Reply:
-    """Raises ValueError where the body is no chat completion."""
+    """Text and token counts of a chat completion. Raises ValueError if the body is none."""
     try:
         data = json.loads(body)
         text = data["choices"][0]["message"]["content"]
@@ -221,13 +223,13 @@ def _reply(body: bytes) -> _Reply:
     raise ValueError("its content is no text")
 
 
-def _told(error: urllib.error.HTTPError) -> str:
-    """The beginning of what an endpoint said along with its refusal."""
+def _error_text(error: urllib.error.HTTPError) -> str:
+    """First 300 bytes of the body of an error response."""
     try:
         return error.read(300).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as broken:
         return repr(broken)
 
 
-def _seconds(header: str | None) -> float:
+def _retry_after_s(header: str | None) -> float:
     return float(header) if header and header.isascii() and header.isdigit() else 0.0

@@ -26,5 +26,5 @@ def label_match(completion: str, target: LabelTarget) -> Score:
 
 
 def label_words(text: str) -> tuple[str, ...]:
-    """What has to agree for two labels to be the same: their words, "High-Quality." as ("high", "quality")."""
+    """Words of a label in lower case, by which labels are compared: "High-Quality." is ("high", "quality")."""
     return tuple(_WORD.findall(text.casefold())) if len(text) <= LONGEST_ANSWER else ()

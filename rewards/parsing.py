@@ -1,6 +1,6 @@
 """Text -> values. Any text is allowed, nothing raises, and time grows linearly with the text.
 
-Patterns begin where no number runs on from the left and use possessive quantifiers, so that none backtracks.
+No pattern begins inside a number, and all use possessive quantifiers, so that none backtracks.
 Digits are ASCII; times with an exponent or a thousands comma are not read.
 """
 
@@ -11,10 +11,10 @@ import re
 from rewards.types import Box, Span
 
 LONGEST_ANSWER = 50_000
-"""Characters; what is longer is not read as an answer."""
+"""Most characters of an answer; a longer text is not parsed."""
 
 _NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
-# What float() may make of it: of its words, these characters spell none.
+# Characters of numbers that float() reads; they spell none of its words, such as "inf".
 _COORDINATE = "[-+.0-9eE]++"
 # Hours, minutes and seconds, or minutes and seconds.
 _CLOCK = r"[0-9]++(?::[0-5][0-9]){1,2}+(?:\.[0-9]*+)?+"
@@ -47,7 +47,7 @@ _MARKED_LETTER = re.compile(r"(?<!\w)([A-G])(?=[).:])")
 
 
 read_once = functools.lru_cache(maxsize=64)
-"""A group's answers are read by the reward for their form and by the one for their value."""
+"""Cache of a parser: the format reward and the value reward of a group parse the same answers."""
 
 
 def tag_text(completion: str, tag: str) -> str | None:
@@ -72,7 +72,7 @@ def parse_span(text: str) -> Span | None:
     span = None
     if len(text) <= LONGEST_ANSWER:
         for match in _RANGE.finditer(text):
-            start, end = _seconds(match[1]), _seconds(match[2])
+            start, end = _clock_s(match[1]), _clock_s(match[2])
             span = None if match[3] or not math.isfinite(start + end) else (start, end)
     return span
 
@@ -87,7 +87,7 @@ def parse_spans(text: str) -> tuple[Span, ...] | None:
     text = text.strip()
     if len(text) > LONGEST_ANSWER or _PAIRS.fullmatch(text) is None:
         return None
-    times = [_seconds(time) for time in _TIMES.findall(text)]
+    times = [_clock_s(time) for time in _TIMES.findall(text)]
     return tuple(zip(times[::2], times[1::2], strict=True)) if all(map(math.isfinite, times)) else None
 
 
@@ -95,16 +95,16 @@ def parse_spans(text: str) -> tuple[Span, ...] | None:
 def parse_boxes(text: str) -> tuple[Box, ...] | None:
     """The boxes of a list like "[[0.1, 0.2, 0.3, 0.4], ...]", as written; None where there is no such list.
 
-    Text before the first and after the last bracket is passed over; round brackets and missing outer ones are allowed.
+    Text before the first and after the last bracket is ignored; round brackets and missing outer ones are allowed.
     """
-    found = _BOXES.fullmatch(text) if len(text) <= LONGEST_ANSWER else None
-    if found is None:
+    match = _BOXES.fullmatch(text) if len(text) <= LONGEST_ANSWER else None
+    if match is None:
         return None
     try:
-        numbers = list(map(float, found[1].translate(_BLANK_OUT).split()))
+        numbers = list(map(float, match[1].translate(_BLANK_OUT).split()))
     except ValueError:
         return None
-    # A finite sum has finite parts, and is found faster.
+    # Fast path: a finite sum has finite parts.
     if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
         return None
     number = iter(numbers)
@@ -125,7 +125,7 @@ def parse_choice(text: str) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _seconds(time: str) -> float:
+def _clock_s(time: str) -> float:
     """Seconds of "62.5", "1:02.5" or "0:01:02.5"."""
     if ":" not in time:
         return float(time)

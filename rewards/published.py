@@ -1,6 +1,6 @@
 """The rewards of the code released with VideoChat-R1 (arXiv:2504.06958): its value for any completion.
 
-What that code does differently from our own reading, line by line: docs/readings.md. Where it ends in an error or in a
+docs/readings.md lists where it differs from our own parser, line by line. Where that code raises an error or returns a
 number outside [0, 1], the value is 0 and the note says so.
 """
 
@@ -38,7 +38,7 @@ def temporal_iou(completion: str, target: SpanTarget) -> Score:
 
 
 def evaluated_temporal_iou(completion: str, target: SpanTarget) -> Score:
-    """The same for the last "number to number" of the whole completion, lower case alone, wherever it stands."""
+    """IoU of the true span and the last lower-case "number to number" anywhere in the completion, in [0, 1]."""
     span = last_range(completion, any_case=False)
     return _span_score(span, None if span is None else f"{span[0]:g} to {span[1]:g}", target)
 
@@ -57,9 +57,9 @@ def _span_score(span: Span | None, answer: str | None, target: SpanTarget) -> Sc
 
 
 def union_iou(completion: str, target: GroundedChoiceTarget) -> Score:
-    """IoU of all answered and all true seconds, in [0, 1]; 1 where neither has any length.
+    """IoU of all answered and all true seconds, in [0, 1]; 1 if both have length 0.
 
-    Reads the first <glue>, to the letter a list of pairs in round brackets.
+    Reads the first <glue>, which must be exactly a list of pairs in round brackets.
     """
     answer = first_block(completion, "glue")
     if answer is None:
@@ -69,7 +69,7 @@ def union_iou(completion: str, target: GroundedChoiceTarget) -> Score:
     if pairs is None or problem:
         return Score(0.0, answer, *(problem or ()))
     if all(start == end for start, end in (*pairs, *target.spans)):
-        return Score(1.0, answer, "neither the answer nor the truth has any length")
+        return Score(1.0, answer, "neither the answer nor the target has any length")
     try:
         iou = spans_iou(pairs, target.spans)
     except OverflowError:
@@ -90,14 +90,14 @@ def _glue_problem(pairs: Sequence[tuple[float, float]] | None) -> tuple[str, Fau
 def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = False) -> Score:
     """Mean IoU of answered and true boxes, the given start box counted, in [0, 1].
 
-    Reads the first <answer>, line breaks taken out of the completion beforehand, as a Python list of as many lists
-    of four as the target has boxes: eight in the published data. `skip_start`: our own, to compare without that box.
+    Reads the first <answer>, after removing line breaks from the completion, as a Python list of as many lists
+    of four as the target has boxes: eight in the published data. `skip_start`, our addition, leaves out that box.
     """
     return _boxes_score(first_block(completion.replace("\n", ""), "answer"), target, skip_start)
 
 
 def evaluated_mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = False) -> Score:
-    """The same with line breaks taken out of the answer alone, so that they may not part a tag."""
+    """`mean_box_iou` with line breaks removed from the answer only: a line break inside a tag is not repaired."""
     return _boxes_score(first_block(completion, "answer"), target, skip_start)
 
 
@@ -144,8 +144,8 @@ def _boxes(answer: str, count: int) -> tuple[list[list[float]], tuple[str, Fault
         return [], ("the answer is not, as it stands, a Python list", "unreadable")
     if len(boxes) != count:
         return [], (f"{len(boxes)} boxes, asked for {count}", "wrong_count")
-    found = [box for box in boxes if isinstance(box, list) and len(box) == 4]
-    return found, None if len(found) == count else ("a box is no list of four", "unreadable")
+    quadruples = [box for box in boxes if isinstance(box, list) and len(box) == 4]
+    return quadruples, None if len(quadruples) == count else ("a box is no list of four", "unreadable")
 
 
 def _box_iou(a: Sequence[float], b: Sequence[float]) -> float:
@@ -178,7 +178,7 @@ def choice_accuracy(completion: str, target: ChoiceTarget | GroundedChoiceTarget
 
 
 def label_match(completion: str, target: LabelTarget) -> Score:
-    """1 if the first <answer> is the right label, capitals and outer blanks aside, else 0."""
+    """1 if the first <answer> is the right label, ignoring capitals and outer blanks; else 0."""
     answer = first_block(completion, "answer")
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
@@ -187,7 +187,7 @@ def label_match(completion: str, target: LabelTarget) -> Score:
     return Score(1.0, answer, "the right label")
 
 
-# What the released format rewards ask goes by the kind of target in ways of their own, so they do not ask the target.
+# The released format rewards depend on the kind of target in their own way, so `target.format_problem` is not used.
 def think_format(completion: str, target: Target) -> Score:
     """1 for the blocks <think>, <answer> and, where the target is a letter, <glue>; else 0.
 
@@ -198,9 +198,9 @@ def think_format(completion: str, target: Target) -> Score:
 
 
 def answer_format(completion: str, target: Target) -> Score:
-    """The same without <think>, which labels have to have all the same.
+    """1 for the blocks of `think_format` without <think>, which labels need nevertheless; else 0.
 
-    No such code is released for spans and boxes: theirs is the one with the thought, less the thought.
+    No such code is released for spans and boxes: for them this is `think_format` without its first block.
     """
     return _format(completion, target, ("think", "answer") if isinstance(target, LabelTarget) else ("answer",))
 
@@ -211,8 +211,8 @@ def _format(completion: str, target: Target, tags: tuple[str, ...]) -> Score:
     answer = first_block(completion, "answer")
     if not has_blocks(completion, tags):
         missing = any(tag not in completion for name in tags for tag in (f"<{name}>", f"</{name}>"))
-        wanted = "".join(f"<{name}>..</{name}>" for name in tags)
-        return Score(0.0, answer, f"not {wanted} alone", "no_tag" if missing else None)
+        blocks = "".join(f"<{name}>..</{name}>" for name in tags)
+        return Score(0.0, answer, f"not {blocks} alone", "no_tag" if missing else None)
     problem = None
     if grounded:
         problem = _glue_problem(glue_pairs(first_block(completion, "glue") or ""))
@@ -230,12 +230,12 @@ PUBLISHED: dict[str, Callable[..., Score]] = {
     "think_format": think_format,
     "answer_format": answer_format,
 }
-"""The rewards of training."""
+"""Reward name -> released training reward."""
 
 PUBLISHED_EVAL: dict[str, Callable[..., Score]] = {
     **PUBLISHED,
     "temporal_iou": evaluated_temporal_iou,
     "mean_box_iou": evaluated_mean_box_iou,
 }
-"""The reading of the evaluation scripts. Those let an unreadable answer keep the value of the one before it, or drop
-the row; here it is 0 and counts."""
+"""Reward name -> reward as the released evaluation scripts compute it. For an unreadable answer those keep the value of
+the row before, or drop the row; here the value is 0 and counts."""

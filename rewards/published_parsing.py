@@ -1,7 +1,7 @@
 """Text -> values as the code released with VideoChat-R1 (arXiv:2504.06958) reads them, oddities included.
 
-Written anew from what that code returns. Nothing raises, and time grows linearly with the text: the patterns begin
-where no digit runs on from the left and use possessive quantifiers.
+Written from scratch after the values that the code returns. Nothing raises, and time grows linearly with the text: no
+pattern begins inside a number, and all use possessive quantifiers.
 """
 
 import ast
@@ -15,7 +15,7 @@ from rewards.parsing import LONGEST_ANSWER, read_once
 from rewards.types import Span
 
 LONGEST_LITERAL = 10_000
-"""Characters; what is longer is not read as a Python literal. Five times what eight boxes in full precision take."""
+"""Most characters of a Python literal; a longer text is not parsed. Eight boxes in full precision take a fifth."""
 
 # Digits of any script, as the released pattern and float() take them.
 _NUMBER = r"\d++(?:\.\d*+)?+"
@@ -44,7 +44,7 @@ def first_block(completion: str, tag: str) -> str | None:
 
 
 def last_block(completion: str, tag: str) -> str | None:
-    """Text of the last of the blocks found one after the other, unstripped; None without one.
+    """Text of the last block, searched from left to right, unstripped; None without one.
 
     A tag opened twice belongs to the first opening: "<answer>a<answer>b</answer>" holds "a<answer>b".
     """
@@ -59,15 +59,15 @@ def last_block(completion: str, tag: str) -> str | None:
 def last_range(text: str, any_case: bool) -> Span | None:
     """The last "number to number" or "number and number", one blank at each side; None without one.
 
-    What stands before a number or behind it is not looked at: "1:02 to 1:10" is (2, 1), "-3 to 5" is (3, 5).
+    Characters around the numbers are ignored: "1:02 to 1:10" is (2, 1), "-3 to 5" is (3, 5).
     """
-    found = (_RANGE_OF_ANY_CASE if any_case else _RANGE).findall(text)
-    return (float(found[-1][0]), float(found[-1][1])) if found else None
+    ranges = (_RANGE_OF_ANY_CASE if any_case else _RANGE).findall(text)
+    return (float(ranges[-1][0]), float(ranges[-1][1])) if ranges else None
 
 
 @read_once
 def glue_pairs(glue: str) -> tuple[tuple[int | float, int | float], ...] | None:
-    """The pairs of a list like "[(1.5, 3.0), (7, 9)]", also reversed ones; None where the text is not just such a list.
+    """The pairs of a list like "[(1.5, 3.0), (7, 9)]", also reversed ones; None if the text is not exactly such a list.
 
     Blanks only after commas, round brackets inside square ones, one line break may follow.
     """
@@ -81,7 +81,7 @@ def glue_pairs(glue: str) -> tuple[tuple[int | float, int | float], ...] | None:
 
 
 def python_list(text: str) -> list[object] | None:
-    """The list that a text is as a Python literal, whatever its elements; None where it is none."""
+    """Value of a text that is a Python list literal, with any elements; None if it is none."""
     if len(text) > LONGEST_LITERAL or "[" not in text or text.lstrip()[:1].isalpha():
         return None
     if text.count("[") <= _DEEPEST_JSON and _NUMBERS_AND_BRACKETS.fullmatch(text):
@@ -106,11 +106,11 @@ def _literal_list(text: str) -> list[object] | None:
 def first_letter(text: str) -> str | None:
     """The first capital A to G, be it the beginning of a word; None without one.
 
-    Of the phrases that the released code removes beforehand, only this one, by accident two phrases in one, holds
-    such a letter.
+    The released code first removes some phrases. Only one of them, two phrases joined by accident, contains such a
+    letter.
     """
-    found = _LETTER.search(text.replace("Best answer:Best option:", ""))
-    return found[0] if found else None
+    match = _LETTER.search(text.replace("Best answer:Best option:", ""))
+    return match[0] if match else None
 
 
 def has_blocks(completion: str, tags: tuple[str, ...]) -> bool:
@@ -119,8 +119,8 @@ def has_blocks(completion: str, tags: tuple[str, ...]) -> bool:
     at, end = len(tags[0]) + 2, len(text) - len(tags[-1]) - 3
     if not text.startswith(f"<{tags[0]}>") or not text.endswith(f"</{tags[-1]}>"):
         return False
-    for tag, following in pairwise(tags):
-        joint = _joint(tag, following).search(text, at, end)
+    for tag, next_tag in pairwise(tags):
+        joint = _joint(tag, next_tag).search(text, at, end)
         if joint is None:
             return False
         at = joint.end()
@@ -128,5 +128,5 @@ def has_blocks(completion: str, tags: tuple[str, ...]) -> bool:
 
 
 @functools.cache
-def _joint(tag: str, following: str) -> re.Pattern[str]:
-    return re.compile(rf"</{tag}>\s*+<{following}>")
+def _joint(tag: str, next_tag: str) -> re.Pattern[str]:
+    return re.compile(rf"</{tag}>\s*+<{next_tag}>")

@@ -1,4 +1,4 @@
-"""Replies of a judge on disk, so that a question is paid for once, and the count of what was asked.
+"""Cache of a judge's replies in a file, so that each request is paid for once; and counts of its usage.
 
 `python -m rewards.reply_cache FILE` prints the counts as JSON.
 """
@@ -11,22 +11,22 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 _WAIT_S = 30.0
-"""For other processes that write to the same file."""
+"""Longest wait for other processes that write to the same file, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a judge was asked, and what that took."""
+    """Counts of requests to a judge, with their tokens and cost."""
 
     requests: int = 0
-    """Sent, those that failed among them."""
+    """Requests sent, failed ones included."""
     failures: int = 0
     """Requests without a usable reply."""
     cache_hits: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
-    """In the currency of the prices given."""
+    """Cost in the currency of the prices."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*(getattr(self, name) + getattr(other, name) for name in _COLUMNS))
@@ -39,7 +39,7 @@ class ReplyCache:
     """Replies by key, and usage by model, in one SQLite file; any number of threads and processes may share it."""
 
     def __init__(self, path: Path | None) -> None:
-        """None: in memory, for the life of this object. Raises sqlite3.Error or OSError where the file is unusable."""
+        """`path` None: in memory, as long as this object. Raises sqlite3.Error or OSError if the file is unusable."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class ReplyCache:
             )
 
     def usage(self) -> dict[str, Usage]:
-        """By model, over all processes that ever used the file."""
+        """Model -> usage, over all processes that ever used the file."""
         with self._lock:
             rows = self._database.execute(f"SELECT model, {', '.join(_COLUMNS)} FROM usage ORDER BY model").fetchall()
         return {model: Usage(*counts) for model, *counts in rows}

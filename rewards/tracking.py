@@ -38,7 +38,7 @@ def box_ious(completion: str, target: BoxesTarget) -> tuple[float, ...]:
 
 
 def _read_boxes(completion: str, target: BoxesTarget) -> tuple[Box, ...] | Score:
-    """As many boxes as the target has, or the score of a completion without them."""
+    """Boxes of the last <answer>, as many as the target has; or the score of a completion without them."""
     answer = answer_text(completion)
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
@@ -61,6 +61,6 @@ def leaves_the_frame(boxes: Collection[Sequence[float]]) -> bool:
 
 
 def boxes_note(mean: float, ious: Sequence[float], fault: Fault | None) -> str:
-    """What a person reads about boxes that were judged."""
+    """Note of a score for readable boxes."""
     note = f"mean IoU {mean:.3f} over {len(ious)} boxes, lowest {min(ious):.3f}"
     return f"{note}; a box leaves [0, 1]" if fault else note

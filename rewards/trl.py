@@ -38,10 +38,12 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
             raise ValueError(f"reward {fn.__name__} is for tasks {', '.join(tasks)}, but there is no column 'task'")
         values: list[float | None] = []
         for i, (completion, data) in enumerate(zip(completions, target, strict=True)):
-            truth = _target(i, data)
+            row_target = _row_target(i, data)
             chosen = tasks is None or (task is not None and task[i] in tasks)
             values.append(
-                fn(_text(completion), truth, **args).value if chosen and isinstance(truth, accepted) else None
+                fn(_completion_text(completion), row_target, **args).value
+                if chosen and isinstance(row_target, accepted)
+                else None
             )
         return values
 
@@ -50,7 +52,7 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
     return trl_reward
 
 
-def _target(row: int, data: object) -> Target:
+def _row_target(row: int, data: object) -> Target:
     try:
         data = json.loads(data) if isinstance(data, str) else data
         if isinstance(data, Mapping):
@@ -61,7 +63,7 @@ def _target(row: int, data: object) -> Target:
         raise ValueError(f"row {row} of the batch: {error}") from error
 
 
-def _text(completion: object) -> str:
+def _completion_text(completion: object) -> str:
     """The text of a plain or conversational completion; of several messages, those of the assistant."""
     if isinstance(completion, str):
         return completion

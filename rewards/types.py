@@ -1,4 +1,4 @@
-"""What a reward returns, and what it judges against."""
+"""Types of rewards: Score, what a reward returns, and Target, what it compares with."""
 
 import json
 from abc import ABC, abstractmethod
@@ -13,11 +13,11 @@ Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1), normalised to [0, 1], x0 < x1 and y0 < y1."""
 
 Fidelity = Literal["as_published", "corrected"]
-"""Whose reading of a completion: that of VideoChat-R1's released code, oddities included, or our own."""
+"""Parser of completions: VideoChat-R1's released one, oddities included, or our own."""
 
 Fault = Literal["no_tag", "unreadable", "reversed", "out_of_range", "wrong_count"]
-"""Why an answer earns nothing: its tag is missing, its text is not of the asked kind, a span ends before it starts,
-a time or box lies outside the clip, or it has another number of parts than asked for."""
+"""Why an answer earns nothing: its tag is missing, its text is not of the target's kind, a span ends before it starts,
+a time or box lies outside the clip, or it has another number of parts than the target."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -27,17 +27,17 @@ class Score:
     """One reward function's verdict on one completion."""
 
     value: float
-    """In [0, 1]."""
+    """Number in [0, 1]."""
     answer: str | None
-    """What was read out of the completion; None where nothing could be read."""
+    """Text that was parsed from the completion; None if there is none."""
     note: str
-    """Why the value is what it is, for a person reading a report."""
+    """Reason of the value, for the reader of a report."""
     fault: Fault | None = None
-    """What is wrong with the answer as such; None where it could be judged."""
+    """Kind of error in the answer; None if it could be judged."""
 
 
 def fault_of(scores: Mapping[str, Score]) -> Fault | None:
-    """The fault that the first reward found, in the order of the recipe; None where all could judge the answer."""
+    """First fault among the scores, in the order of the recipe; None if every reward could judge the answer."""
     for score in scores.values():
         if score.fault is not None:
             return score.fault
@@ -46,12 +46,12 @@ def fault_of(scores: Mapping[str, Score]) -> Fault | None:
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
-    """What a row tells of its target beside the JSON form."""
+    """Facts of a row that its target holds in addition to the JSON form."""
 
     duration_s: float | None = None
-    """Length of the clip in seconds; None where it is not known."""
+    """Length of the clip in seconds; None if unknown."""
     num_options: int | None = None
-    """Number of options, one of which is right; None where there are none or it is not known."""
+    """Number of options, one of which is right; None if there are none or it is unknown."""
 
 
 class Target(ABC):
@@ -75,9 +75,9 @@ class Target(ABC):
     @classmethod
     @abstractmethod
     def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
-        """The target that a JSON object with the keys of `json_keys` states.
+        """Target from a JSON object with the keys of `json_keys`.
 
-        What is wrong with the object is added to `problems`; the target returned then is not used.
+        Problems of the object are added to `problems`; the target returned then is not used.
         """
 
     @abstractmethod
@@ -90,36 +90,36 @@ class Target(ABC):
 
     @abstractmethod
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
-        """Why `answer`, the text inside <answer>, or another part of the completion is not of this kind; or None."""
+        """(note, fault) if `answer`, the text inside <answer>, or another part of the completion has the wrong form."""
 
     @classmethod
     def from_cell(cls, key: str, cell: str) -> object:
-        """The value of a key of the JSON form, from the cell of a table. ValueError: it is not JSON."""
+        """Value of a key of the JSON form, from the cell of a table. Raises ValueError if the cell is not JSON."""
         return cell_json(cell)
 
     def row_facts(self) -> RowFacts:
-        """What the target keeps of its row's facts; `from_json` takes them back."""
+        """Facts of the row that the target holds; `from_json` takes them back."""
         return RowFacts()
 
     def with_duration(self, duration_s: float) -> Self:
-        """The target for a clip of this length; itself where the kind holds no times."""
+        """The target for a clip of this length; itself if the kind has no times."""
         return self
 
     def time_spans(self) -> dict[str, Span]:
-        """The time spans by their place in the JSON form, such as "spans[0]"; {} where the kind has none."""
+        """Path in the JSON form, such as "spans[0]" -> time span in seconds; {} if the kind has none."""
         return {}
 
     def frame_boxes(self) -> tuple[Box, ...]:
-        """One box per frame that is asked about, in time order; () where the kind has none."""
+        """One box per queried frame, in time order; () if the kind has none."""
         return ()
 
     def category(self) -> str | None:
-        """What equal rows are counted by, such as the letter; None where targets are hardly ever equal."""
+        """Class of the target, by which rows are counted, such as the letter; None if targets are rarely equal."""
         return None
 
 
 def cell_json(cell: str) -> object:
-    """The JSON value in the cell of a table. Raises ValueError where there is none."""
+    """JSON value of the cell of a table. Raises ValueError if the cell is not JSON."""
     try:
         return json.loads(cell)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One box per frame that is asked about."""
+"""The boxes of an object, one per queried frame."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rewards.types import Box, Fault, RowFacts, Target
 
 @dataclass(frozen=True, slots=True)
 class BoxesTarget(Target):
-    """One box per asked frame, in time order: BoxesTarget(((0.1, 0.2, 0.3, 0.45), (0.12, 0.2, 0.32, 0.45)))."""
+    """One box per queried frame, in time order: BoxesTarget(((0.1, 0.2, 0.3, 0.45), (0.12, 0.2, 0.32, 0.45)))."""
 
     json_form = '{"boxes": [[x0, y0, x1, y1], ...]}'
     json_keys = (("boxes",),)
@@ -49,7 +49,7 @@ def write_box(box: Sequence[float]) -> str:
 
 
 def _read_box(where: str, value: object, problems: list[str]) -> Box:
-    # What most boxes are, found faster than what is wrong with the others.
+    # Fast path: most boxes are valid.
     if type(value) is list and len(value) == 4:
         x0, y0, x1, y1 = value
         if type(x0) is type(y0) is type(x1) is type(y1) is float and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1:

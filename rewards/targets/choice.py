@@ -22,7 +22,7 @@ class ChoiceTarget(Target):
 
     choice: str
     num_options: int | None = field(default=None, compare=False)
-    """Number of options, one of which is right, where known; told by the row, no part of the JSON form."""
+    """Number of options, one of which is right, None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
@@ -49,7 +49,7 @@ class ChoiceTarget(Target):
 
 
 def read_choice(value: object, problems: list[str]) -> str:
-    """One letter of LETTERS; "A" with the problem noted."""
+    """Letter of LETTERS from a JSON value. A problem is added to `problems`; the letter is then not used."""
     if isinstance(value, str) and len(value) == 1 and value in LETTERS:
         return value
     problems.append(f"choice: {shown(value)} is not one letter of {LETTERS[0]}..{LETTERS[-1]}; write the letter alone")
@@ -57,5 +57,5 @@ def read_choice(value: object, problems: list[str]) -> str:
 
 
 def choice_problem(answer: str) -> tuple[str, Fault] | None:
-    """Why an answer names no option, or None."""
+    """(note, fault) of an answer that names no option, else None."""
     return ("the answer is no option letter", "unreadable") if parse_choice(answer) is None else None

@@ -23,9 +23,9 @@ class GroundedChoiceTarget(Target):
     choice: str
     spans: tuple[Span, ...]
     duration_s: float | None = field(default=None, compare=False)
-    """Length of the clip where known; told by the row, no part of the JSON form."""
+    """Length of the clip None if unknown; taken from the row, not part of the JSON form."""
     num_options: int | None = field(default=None, compare=False)
-    """Number of options, one of which is right, where known; told by the row, no part of the JSON form."""
+    """Number of options, one of which is right, None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:

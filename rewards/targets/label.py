@@ -22,7 +22,7 @@ class LabelTarget(Target):
 
     label: str
     num_options: int | None = field(default=None, compare=False)
-    """Number of labels in the set, where known; told by the row, no part of the JSON form."""
+    """Number of labels in the set, None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
@@ -49,6 +49,6 @@ class LabelTarget(Target):
 
 
 def words_problem(answer: str) -> tuple[str, Fault] | None:
-    """Why an answer cannot be a text of words, or None."""
+    """(note, fault) of an answer without words or with too many, else None."""
     has_words = len(answer) <= LONGEST_ANSWER and _WORD.search(answer)
     return None if has_words else ("the answer holds no words, or too many", "unreadable")

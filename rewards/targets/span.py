@@ -23,7 +23,7 @@ class SpanTarget(Target):
     start_s: float
     end_s: float
     duration_s: float | None = field(default=None, compare=False)
-    """Length of the clip where known; told by the row, no part of the JSON form."""
+    """Length of the clip None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
@@ -52,8 +52,8 @@ class SpanTarget(Target):
 
 
 def read_span(where: str, value: object, problems: list[str]) -> Span:
-    """[start_s, end_s] in order; (0.0, 0.0) or the span as it is with the problems noted."""
-    # What most spans are, found faster than what is wrong with the others.
+    """Span (start_s, end_s) from a JSON list. Problems are added to `problems`; the span is then not used."""
+    # Fast path: most spans are valid.
     if type(value) is list and len(value) == 2:
         start, end = value
         if type(start) is type(end) is float and -EARLY_START_S <= start < end < ENDLESS:

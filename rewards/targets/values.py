@@ -1,11 +1,11 @@
-"""Parts of a target: read from JSON with every problem noted, and written into an answer."""
+"""Parts of a target: read from JSON, with every problem listed, and written into an answer."""
 
 from decimal import Decimal
 
 from rewards.types import cell_json
 
 ENDLESS = 1e15
-"""No number of a target is so large."""
+"""Upper limit of every number of a target."""
 
 
 def shown(value: object) -> str:
@@ -15,8 +15,8 @@ def shown(value: object) -> str:
 
 
 def read_list(where: str, value: object, least: int, problems: list[str]) -> list[object]:
-    """A list of at least `least` items; [] with the problem noted."""
-    # A tuple of types, here and below: a union is built anew at every call, and large files hold many targets.
+    """List of at least `least` items; otherwise [], and the problem is added to `problems`."""
+    # A tuple of types, here and below: a union would be built at every call, and large files hold many targets.
     if isinstance(value, (list, tuple)) and len(value) >= least:
         return list(value)
     problems.append(f"{where}: {shown(value)} is not a list of at least {least}")
@@ -24,7 +24,7 @@ def read_list(where: str, value: object, least: int, problems: list[str]) -> lis
 
 
 def read_numbers(where: str, value: object, count: int, problems: list[str]) -> tuple[float, ...] | None:
-    """So many finite numbers; None with the problem noted."""
+    """`count` finite numbers; otherwise None, and the problem is added to `problems`."""
     if isinstance(value, (list, tuple)) and len(value) == count:
         numbers = [v for v in value if isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < ENDLESS]
         if len(numbers) == count:
@@ -34,7 +34,7 @@ def read_numbers(where: str, value: object, count: int, problems: list[str]) -> 
 
 
 def read_text(where: str, value: object, problems: list[str]) -> str:
-    """A text without blanks around it; "" with the problem noted."""
+    """Text without outer blanks; otherwise "", and the problem is added to `problems`."""
     if isinstance(value, str) and value.strip():
         return value.strip()
     problems.append(f"{where}: {shown(value)} is no text; write what is meant in words")
@@ -42,11 +42,11 @@ def read_text(where: str, value: object, problems: list[str]) -> str:
 
 
 def cell_texts(cell: str) -> object:
-    """The texts in the cell of a table: a JSON list, or "one | two"."""
+    """Texts of the cell of a table: a JSON list, or "one | two"."""
     return cell_json(cell) if cell.lstrip().startswith("[") else [part.strip() for part in cell.split("|")]
 
 
 def write_number(value: float) -> str:
-    """All decimals of a number and no exponent, so that what is read back is the same float."""
+    """Decimal text of a number, without exponent; it is read back as the same float."""
     # Published spans hold -0.0, which spans cannot be read back with; adding 0.0 takes the sign away.
     return f"{Decimal(repr(float(value) + 0.0)):f}"
