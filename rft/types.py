@@ -11,6 +11,12 @@ from rewards.types import Score, Span, Target
 
 FinishReason = Literal["stop", "length", "error"]
 
+FRAMES_PER_GRID = 2
+"""Frames behind one grid of visual tokens."""
+
+MAX_FRAME_TOKENS = 768
+"""Most visual tokens of a frame of a clip; qwen-vl-utils' limit."""
+
 FramePick = Literal["even", "start_then_even", "published_tracking"]
 """Which frames of a clip: evenly from first to last; the first, then evenly over the rest; or as VideoChat-R1's
 released code shows tracking clips: 7 evenly, the last one twice, told as 2 frames per second."""
@@ -35,6 +41,11 @@ class VideoSampling:
     num_frames: int | None = None
     """Exactly so many frames in place of fps, min_frames and max_frames; of an odd number the last is shown twice."""
     pick: FramePick = "even"
+
+    def frame_pixels(self, num_frames: int, factor: int) -> float:
+        """Most pixels of each of `num_frames` frames whose sides are multiples of `factor`; qwen-vl-utils' rule."""
+        budget = min(MAX_FRAME_TOKENS * factor**2, self.total_pixels / num_frames * FRAMES_PER_GRID)
+        return min(self.max_pixels, max(budget, int(self.min_pixels * 1.05)))
 
 
 @dataclass(frozen=True, slots=True)

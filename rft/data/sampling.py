@@ -64,12 +64,9 @@ def frame_size(height: int, width: int, num_frames: int, sampling: VideoSampling
     """(height, width) of every frame, multiples of `factor`. ValueError: a shape or budget that allows none."""
     if sampling.max_pixels < sampling.min_pixels:
         raise ValueError(f"video.max_pixels {sampling.max_pixels} is below video.min_pixels {sampling.min_pixels}")
-    limit = max(
-        min(qwen.VIDEO_MAX_TOKEN_NUM * factor**2, sampling.total_pixels / num_frames * qwen.FRAME_FACTOR),
-        int(sampling.min_pixels * 1.05),
-    )
+    most = sampling.frame_pixels(num_frames, factor)
     size: tuple[int, int] = qwen.smart_resize(
-        height, width, factor=factor, min_pixels=sampling.min_pixels, max_pixels=min(sampling.max_pixels, limit)
+        height, width, factor=factor, min_pixels=sampling.min_pixels, max_pixels=most
     )
     return size
 

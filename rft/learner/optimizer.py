@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
+from rft.learner.optimizer_chunk import CHUNK
 from rft.learner.sharding import sharded_like, this_rank
 from rft.recipe import LearnerRecipe
-
-CHUNK = 2**26
-"""Numbers of a parameter that are updated at one time: 0.25 GiB for each float32 copy that this takes."""
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -5,11 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-LEAN_CHUNK = 2**26
-"""Numbers that `rft.learner.optimizer` updates at one time where moments are offloaded or anything is in bfloat16."""
-
-LEAN_BYTES = 22
-"""Bytes per number in the chunk, measured: weight, gradient and moments in float32, rounding noise, rounded value."""
+from rft.learner.optimizer_chunk import CHUNK, CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +250,7 @@ def update_bytes(shape: ModelShape, groups: Sequence[GroupCost], training: Train
     gradients = training.master_bytes * _trained_weights(shape, training) / training.num_ranks
     end_of_backward = gradients + together + max(layer, block if training.train_vision else 0.0)
     lean = training.offload or min(training.master_bytes, training.moment_bytes) < 4
-    chunk = min(LEAN_CHUNK, shape.vocabulary * shape.hidden / training.num_ranks)
-    optimizer = gradients + (LEAN_BYTES * chunk if lean else 0.0)
+    chunk = min(CHUNK, shape.vocabulary * shape.hidden / training.num_ranks)
+    optimizer = gradients + (CHUNK_BYTES * chunk if lean else 0.0)
     forward = kept + together + (seen if training.train_vision else 0.0) + logits
     return pixels + max(forward, end_of_backward, optimizer)

@@ -4,12 +4,8 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
-from rft.types import VideoSampling
+from rft.types import FRAMES_PER_GRID, VideoSampling
 
-FRAME_GROUP = 2
-"""Frames behind one grid of visual tokens."""
-MAX_FRAME_TOKENS = 768
-"""qwen-vl-utils' own limit of a frame."""
 TIME_TOKENS = 12
 """Most tokens beside the frames of a pair where a model is told its time in words: "<1234.5 seconds>" and markers."""
 TEMPLATE_TOKENS = 64
@@ -25,16 +21,16 @@ def visual_tokens(sampling: VideoSampling, clip_s: float | None, factor: int = 2
     """
     beside = TIME_TOKENS if tells_times else 0
     if sampling.num_frames is not None:
-        return _grid_tokens(sampling, sampling.num_frames + sampling.num_frames % FRAME_GROUP, factor, beside)
+        return _grid_tokens(sampling, sampling.num_frames + sampling.num_frames % FRAMES_PER_GRID, factor, beside)
     most = _even(sampling.max_frames)
-    least = min(most, -(-sampling.min_frames // FRAME_GROUP) * FRAME_GROUP)
+    least = min(most, -(-sampling.min_frames // FRAMES_PER_GRID) * FRAMES_PER_GRID)
     if clip_s is None:
-        counts = range(least, most + 1, FRAME_GROUP)
+        counts = range(least, most + 1, FRAMES_PER_GRID)
     else:
         # Seconds are rounded, so the count may lie beside theirs; fewer frames can be larger and have more tokens.
         count = _even(int(clip_s * sampling.fps))
-        low, high = (min(most, max(least, count + offset)) for offset in (-FRAME_GROUP, FRAME_GROUP))
-        counts = range(low, high + 1, FRAME_GROUP)
+        low, high = (min(most, max(least, count + offset)) for offset in (-FRAMES_PER_GRID, FRAMES_PER_GRID))
+        counts = range(low, high + 1, FRAMES_PER_GRID)
     return max(_grid_tokens(sampling, frames, factor, beside) for frames in counts)
 
 
@@ -60,10 +56,9 @@ def text_bytes(texts: Collection[str]) -> int:
 
 
 def _grid_tokens(sampling: VideoSampling, frames: int, factor: int, beside: int) -> int:
-    budget = min(MAX_FRAME_TOKENS * factor**2, sampling.total_pixels / frames * FRAME_GROUP)
-    frame_pixels = min(sampling.max_pixels, max(budget, int(sampling.min_pixels * 1.05)))
-    return frames // FRAME_GROUP * (max(1, int(frame_pixels // factor**2)) + beside)
+    tokens = int(sampling.frame_pixels(frames, factor) // factor**2)
+    return frames // FRAMES_PER_GRID * (max(1, tokens) + beside)
 
 
 def _even(frames: int) -> int:
-    return max(FRAME_GROUP, frames // FRAME_GROUP * FRAME_GROUP)
+    return max(FRAMES_PER_GRID, frames // FRAMES_PER_GRID * FRAMES_PER_GRID)

@@ -12,7 +12,7 @@ from qwen_vl_utils import vision_process as qwen
 from rft.data.frames import ClipError
 from rft.data.sampling import choose_frames, frame_size
 from rft.data.video import decode
-from rft.types import VideoSampling
+from rft.types import FRAMES_PER_GRID, MAX_FRAME_TOKENS, VideoSampling
 
 PUBLISHED = VideoSampling(2.0, 4, 768, 16 * 784, 768 * 784, 3584 * 784)
 
@@ -36,6 +36,10 @@ def test_published_policy_on_480x360(seconds: int, frames: int, size: tuple[int,
     assert chosen[0] == 0
     assert chosen[-1] == int(seconds * fps) - 1
     assert frame_size(360, 480, frames, PUBLISHED, 28) == size
+
+
+def test_limits_of_a_frame_are_those_of_qwen_vl_utils() -> None:
+    assert (qwen.VIDEO_MAX_TOKEN_NUM, qwen.FRAME_FACTOR) == (MAX_FRAME_TOKENS, FRAMES_PER_GRID)
 
 
 @pytest.mark.parametrize(

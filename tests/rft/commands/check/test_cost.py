@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from rft.commands.check.cost import (
-    LEAN_CHUNK,
     GroupCost,
     ModelShape,
     Training,
@@ -21,6 +20,7 @@ from rft.commands.check.cost import (
 from rft.commands.check.estimate import Work, cost_lines, step_work
 from rft.commands.check.gpus import GPUS, find_gpu
 from rft.errors import RecipeError
+from rft.learner.optimizer_chunk import CHUNK
 from rft.recipe import Recipe
 
 TEXT = {
@@ -163,12 +163,6 @@ def test_state_follows_the_dtypes_of_the_recipe() -> None:
     assert host_bytes(shape, Training(2, offload=True, train_text=False, train_vision=False)) == 0
 
 
-def test_chunk_of_the_lean_optimizer_is_its_own() -> None:
-    from rft.learner.optimizer import CHUNK
-
-    assert LEAN_CHUNK == CHUNK
-
-
 def test_sharded_weights_are_put_together_for_a_forward() -> None:
     """Embeddings, head and two layers, in bfloat16; the reference's embeddings and head stay."""
     shape = ModelShape.from_config(QWEN_7B)
@@ -182,7 +176,7 @@ def test_sharded_weights_are_put_together_for_a_forward() -> None:
 def test_lean_optimizer_takes_a_chunk_beside_all_gradients() -> None:
     shape = ModelShape.from_config(QWEN_7B)
     peak = update_bytes(shape, [GroupCost(100, (0, 0, 0), (4,))], Training(2, master_bytes=2, moment_bytes=2))
-    assert peak == 2 * (shape.text_weights + shape.tower_weights) + 22 * LEAN_CHUNK
+    assert peak == 2 * (shape.text_weights + shape.tower_weights) + 22 * CHUNK
 
 
 def test_sampling_by_hand() -> None:
