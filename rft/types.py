@@ -67,6 +67,8 @@ class Video:
     """Parts of the clip that frames are taken from, in seconds from its start, apart and in order; (): all of it."""
     shuffle_seed: int | None = None
     """Shows the frames in an order drawn with it, at the times of the true order; None: as filmed."""
+    content: str | None = None
+    """Fingerprint of the file when the prompt was taken, such as "9f3a..."; None: each reader hashes the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Image:
     path: Path
     min_pixels: int
     max_pixels: int
+    content: str | None = None
+    """As of a Video."""
 
 
 Media = Video | Image

@@ -246,6 +246,9 @@ def test_groups_sampled_ahead_survive_in_the_checkpoint(tmp_path: Path, ground_t
 
 
 class AllClips:
+    def fingerprinted(self, video: Video) -> Video:
+        return video
+
     def load(self, video: Video) -> Frames:
         return Frames(np.zeros((2, 28, 28, 3), np.uint8), (0.0, 0.1), (0, 1), 10.0, 2, 0.2, "key")
 

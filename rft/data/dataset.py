@@ -134,6 +134,10 @@ def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
 class Clips(Protocol):
     """Where decoded clips and images come from: rft.data.video.ClipCache in a run."""
 
+    def fingerprinted(self, media: Media | None) -> Media | None:
+        """`media` with the `content` of its file as it is now. ClipError: there is no such file."""
+        ...
+
     def load(self, media: Media | None) -> Frames | None:
         """None for None."""
         ...
@@ -167,12 +171,15 @@ class PromptOrder:
         self._shuffled: tuple[int, list[int]] = (-1, [])
 
     def take(self, n: int) -> tuple[Prompt, ...]:
-        """The next `n` prompts; their clips are decoded. DataError: more bad clips than `max_bad_share` allows."""
+        """The next `n` prompts. DataError: more bad clips than `max_bad_share` allows.
+
+        Their clips are decoded, and their files hashed once for all who read them in this step.
+        """
         taken: list[Prompt] = []
         while len(taken) < n:
-            prompt, is_over = self._at(self.position), self._is_over(self.position)
+            prompt = None if self._is_over(self.position) else self._decoded(self._at(self.position))
             self.position += 1
-            if not is_over and self._is_good(prompt):
+            if prompt is not None:
                 taken.append(prompt)
         end_of_round = (self.position // len(self.prompts) + 1) * len(self.prompts)
         rest = range(self.position, min(self.position + n, end_of_round))
@@ -204,16 +211,18 @@ class PromptOrder:
         num_over = sum(at <= position for at in self.solved.values())
         return len(self.prompts) - len(self.bad) - num_over >= self.fewest
 
-    def _is_good(self, prompt: Prompt) -> bool:
+    def _decoded(self, prompt: Prompt) -> Prompt | None:
+        """The prompt with the fingerprint of its clip; None where that cannot be decoded."""
         if prompt.prompt_id in self.bad:
-            return False
+            return None
         try:
-            self.clips.load(prompt.media)
+            media = self.clips.fingerprinted(prompt.media)
+            self.clips.load(media)
         except ClipError as error:
             self.bad[prompt.prompt_id] = str(error)
             self._check_share()
-            return False
-        return True
+            return None
+        return replace(prompt, media=media)
 
     def _check_share(self) -> None:
         reasons = [f"{prompt_id}: {reason}" for prompt_id, reason in self.bad.items()]

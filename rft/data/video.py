@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
@@ -127,21 +128,26 @@ def _rate(times: Sequence[float], stated: float) -> float:
 def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> str:
     """Names content and sampling of a clip, in whatever order its frames are shown: it is decoded once for all.
 
-    ClipError: there is no such file or folder.
+    By `media.content` where that is known, else the file is hashed. ClipError: there is no such file or folder.
     """
-    path = media.path
-    try:
-        content = _folder_content(path) if path.is_dir() else _file_content(path)
-    except FileNotFoundError as error:
-        raise ClipError(f"{path}: {type(media).__name__.lower()} not found") from error
-    except OSError as error:
-        raise ClipError(f"{path}: cannot be read: {error.strerror}") from error
+    content = media.content or content_of(media)
     choice: tuple[object, ...]
     if isinstance(media, Video):
         choice = (FORMAT, decoder, factor, media.sampling, media.start_s, media.end_s, media.source_fps, media.windows)
     else:
         choice = (FORMAT, "image", factor, media.min_pixels, media.max_pixels)
     return hashlib.blake2b(f"{content} {choice!r}".encode(), digest_size=16).hexdigest()
+
+
+def content_of(media: Media) -> str:
+    """Fingerprint of the file or folder as it is now. ClipError: there is none."""
+    path = media.path
+    try:
+        return _folder_content(path) if path.is_dir() else _file_content(path)
+    except FileNotFoundError as error:
+        raise ClipError(f"{path}: {type(media).__name__.lower()} not found") from error
+    except OSError as error:
+        raise ClipError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _file_content(path: Path) -> str:
@@ -202,6 +208,13 @@ class ClipCache:
         """End the child process; it also ends with this object and with the program."""
         self._process.close()
 
+    def fingerprinted(self, media: Media | None) -> Media | None:
+        """`media` with the `content` of its file as it is now, None for None. ClipError: there is no such file.
+
+        Whoever reads it then does not hash the file again; where it must be decoded and has changed, that is an error.
+        """
+        return media and replace(media, content=content_of(media))
+
     @overload
     def load(self, media: Media) -> Frames: ...
     @overload
@@ -238,6 +251,8 @@ class ClipCache:
         return frames
 
     def _decode(self, media: Media, path: Path, key: str) -> Frames:
+        if media.content not in (None, content_of(media)):
+            raise ClipError(f"{media.path}: changed since its prompt was taken")
         with self._process.open(media.path, *_reading(media, self._decoder)) as source:
             frames = _frames(media, source, self._factor, key)
         self.decodes += 1

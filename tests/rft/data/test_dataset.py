@@ -147,6 +147,9 @@ class FakeClips:
         self.bad = bad
         self.loaded: list[str] = []
 
+    def fingerprinted(self, video: Video) -> Video:
+        return video
+
     def load(self, video: Video) -> Frames:
         self.loaded.append(video.path.name)
         if video.path.name in self.bad:

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 from grey_clips import SAMPLING, WriteClip, video
 
+from rewards.types import SpanTarget
+from rft.data.dataset import PromptOrder
 from rft.data.decode_process import DecodeProcess
 from rft.data.frames import ClipError
 from rft.data.video import ClipCache, clip_key, decode
 from rft.errors import DataError
+from rft.types import Prompt
 
 
 @pytest.fixture
@@ -71,6 +74,33 @@ def test_key_follows_content_and_sampling(write_clip: WriteClip, tmp_path: Path)
         clip_key(video(path), "pyav", 32),
     }
     assert len(keys | {key}) == 7
+
+
+def test_a_file_is_hashed_when_its_prompt_is_taken_and_not_again(write_clip: WriteClip, cache: ClipCache) -> None:
+    clip = video(write_clip())
+    order = PromptOrder([Prompt("p", "temporal_grounding", "", clip, SpanTarget(0, 1))], 0, cache, 0.0)
+    (before,) = order.take(1)
+    first = np.array(cache.load(before.media).pixels)
+    write_clip(num_frames=37)
+    assert cache.load(before.media).key == clip_key(before.media) != clip_key(clip)
+    assert cache.find(replace(before.media, shuffle_seed=1)) is not None
+    assert np.array_equal(cache.load(before.media).pixels, first)
+    (after,) = order.take(1)
+    assert after.media.content != before.media.content
+    assert cache.load(after.media).key == clip_key(clip)
+
+
+def test_a_file_that_changed_since_its_prompt_was_taken_is_not_decoded_as_the_old_one(
+    write_clip: WriteClip, cache: ClipCache, tmp_path: Path
+) -> None:
+    clip = cache.fingerprinted(video(write_clip()))
+    write_clip(num_frames=37)
+    with pytest.raises(ClipError, match=r"clip\.mp4: changed since its prompt was taken"):
+        cache.load(clip)
+    assert cache.decodes == 0
+    with pytest.raises(ClipError, match=r"gone\.mp4: video not found"):
+        cache.fingerprinted(video(tmp_path / "gone.mp4"))
+    assert cache.fingerprinted(None) is None
 
 
 def test_least_recently_used_clips_make_room(write_clip: WriteClip, tmp_path: Path) -> None:
