@@ -195,3 +195,5 @@ class TrainSample:
     advantage: float
     is_ground_truth: bool = False
     """No engine drew the completion, which has a text alone."""
+    num_padding: int = 0
+    """Last tokens of the completion that are padding, which no engine drew; above 0 in the learner alone."""

@@ -58,6 +58,8 @@ class PromptProcessor:
         tokenizer = self._processor.tokenizer
         vocabulary = tokenizer.get_vocab()
         self.eos_token_id: int = tokenizer.eos_token_id
+        self.pad_token_id: int = self.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        """What transformers' `generate` writes behind the end of a completion."""
         self.video_token_id: int = vocabulary[self._video_token]
         self.banned_token_ids: tuple[int, ...] = tuple(
             sorted(

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import PIL.Image
 import torch
 import torchvision.transforms.functional as transforms  # type: ignore[import-untyped]
 from qwen_vl_utils import vision_process as qwen
@@ -79,6 +80,17 @@ def image_size(height: int, width: int, image: Image, factor: int) -> tuple[int,
         height, width, factor=factor, min_pixels=image.min_pixels, max_pixels=image.max_pixels
     )
     return size
+
+
+def resize_to_patches(frame: np.ndarray, min_pixels: int, factor: int) -> np.ndarray:
+    """`frame` uint8 [H, W, 3] with sides rounded to multiples of `factor`, by PIL's bicubic filter.
+
+    VideoChat-R1's released code does so with tracking frames, before it chooses their final size.
+    """
+    height, width = qwen.smart_resize(
+        *frame.shape[:2], factor=factor, min_pixels=min_pixels, max_pixels=qwen.IMAGE_MAX_TOKEN_NUM * factor**2
+    )
+    return np.asarray(PIL.Image.fromarray(frame).resize((width, height), PIL.Image.Resampling.BICUBIC))
 
 
 def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

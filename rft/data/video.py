@@ -22,7 +22,7 @@ from rft.types import Image, Media, Video
 
 __all__ = ["ClipCache", "ClipError", "Frames", "clip_key", "decode"]
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raise it when decoding or sampling changes."""
 
 WHOLE_HASH_BYTES = 8 << 20
@@ -69,20 +69,21 @@ def _still(image: Image, source: FrameSource, factor: int, key: str) -> Frames:
 
 def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
     # Here, because it loads torch, which those who only read rows do without.
-    from rft.data.sampling import PUBLISHED_TRACKING_FPS, choose_frames, frame_size, resize
+    from rft.data.sampling import PUBLISHED_TRACKING_FPS, choose_frames, frame_size, resize, resize_to_patches
 
     inside, shown_s, fps = _shown(video, source.index)
+    is_published = video.sampling.pick == "published_tracking"
     try:
         chosen = [inside[i] for i in choose_frames(shown_s, fps, video.sampling)]
         distinct = sorted(set(chosen))
         pixels: dict[int, np.ndarray] = {}
         size = None
-        for index, frame in zip(distinct, source.read(distinct), strict=True):
+        for index, read in zip(distinct, source.read(distinct), strict=True):
+            frame = resize_to_patches(read, video.sampling.min_pixels, factor) if is_published else read
             size = size or frame_size(frame.shape[0], frame.shape[1], len(chosen), video.sampling, factor)
             pixels[index] = resize(frame, size)
     except ValueError as error:
         raise ClipError(f"{video.path}: {error}") from error
-    is_published = video.sampling.pick == "published_tracking"
     return Frames(
         pixels=np.stack([pixels[i] for i in chosen]),
         timestamps_s=tuple(source.index.timestamps_s[i] - (video.start_s or 0.0) for i in chosen),

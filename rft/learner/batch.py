@@ -31,6 +31,24 @@ class SampleGroup:
         completions = [sample.completion for sample in self.samples]
         return packed_length(completions[0].num_prompt_tokens, [len(c.token_ids) for c in completions])
 
+    def padded(self, end_id: int, pad_id: int) -> "SampleGroup":
+        """The group with padding up to its longest completion behind those without the end token.
+
+        So VideoChat-R1's released trainer sees them: its mask goes on to the first end token, or to the last place.
+        """
+        longest = max(len(sample.completion.token_ids) for sample in self.samples)
+
+        def padded(sample: TrainSample) -> TrainSample:
+            completion = sample.completion
+            number = longest - len(completion.token_ids)
+            if not number or end_id in completion.token_ids:
+                return sample
+            token_ids, logprobs = completion.token_ids + (pad_id,) * number, completion.logprobs + (0.0,) * number
+            completion = replace(completion, token_ids=token_ids, logprobs=logprobs)
+            return replace(sample, completion=completion, num_padding=number)
+
+        return replace(self, samples=tuple(map(padded, self.samples)))
+
     def singles(self) -> "tuple[SampleGroup, ...]":
         """A group for each sample."""
         return tuple(replace(self, samples=(sample,)) for sample in self.samples)
@@ -52,7 +70,7 @@ class MicroBatch:
     rollout_logprobs: Tensor
     """[N, T], 0 outside `sampled`."""
     sampled: Tensor
-    """[N, T], True at tokens that an engine drew: all but those of ground truths."""
+    """[N, T], True at tokens that an engine drew: all but those of ground truths and padding."""
     reference_visual: VisualInput | None
     """What the reference sees, where its tower is another than the policy's."""
     is_filler: bool
@@ -177,15 +195,16 @@ def micro_batch(
 ) -> MicroBatch:
     samples = [sample for group in groups for sample in group.samples]
     lengths = torch.tensor([len(sample.completion.token_ids) for sample in samples])
-    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    places = torch.arange(int(lengths.max()))
+    mask = places < lengths[:, None]
     logprobs = torch.tensor([value for sample in samples for value in sample.completion.logprobs], dtype=dtype)
-    is_drawn = torch.tensor([not sample.is_ground_truth for sample in samples])
+    drawn = [0 if s.is_ground_truth else len(s.completion.token_ids) - s.num_padding for s in samples]
     return MicroBatch(
         packed=packed,
         mask=mask,
         advantages=torch.tensor([sample.advantage for sample in samples], dtype=dtype),
         rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs),
-        sampled=mask & is_drawn[:, None],
+        sampled=places < torch.tensor(drawn)[:, None],
         reference_visual=reference_visual,
         is_filler=is_filler,
     )

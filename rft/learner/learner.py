@@ -94,7 +94,8 @@ class Learner:
         self.dtype = dtype or DTYPES[recipe.learner.dtype]
         self.policy_version = 0
         loading = Loading(self.device, self.dtype, packed, features_dir)
-        self._policies = Policies(model_dir, recipe, processor.banned_token_ids, loading)
+        banned = processor.banned_token_ids if recipe.learner.ban_vision_tokens else ()
+        self._policies = Policies(model_dir, recipe, banned, loading)
         self._model, self._policy = self._policies.model, self._policies.policy
         self._optimizer = build_optimizer(list(trainable(self._model).values()), recipe.learner)
 
@@ -130,6 +131,8 @@ class Learner:
         algorithm = self.recipe.algorithm
         samples = with_tokens(samples, self.processor)
         groups = group_samples(samples)
+        if not self.recipe.learner.mask_padding:
+            groups = tuple(group.padded(self.processor.eos_token_id, self.processor.pad_token_id) for group in groups)
         if not groups:
             return {"skipped_updates": 1.0}
         num_encoded = self._policies.num_encoded_videos

@@ -85,7 +85,7 @@ class Policy(nn.Module):
     """A model with the sampling distribution around it: everything that needs the weights happens in `forward`."""
 
     def __init__(self, model: PreTrainedModel, *, temperature: float, banned: Iterable[int], chunk: int) -> None:
-        """`banned`: token ids that are never sampled. `chunk`: tokens whose logits exist at one time."""
+        """`banned`: token ids that are left out of the softmax. `chunk`: tokens whose logits exist at one time."""
         super().__init__()
         self.model = model
         self.temperature = temperature
@@ -97,8 +97,7 @@ class Policy(nn.Module):
     def forward(self, batch: PackedBatch, *, as_sampled: bool = True) -> TokenLogprobs:
         """Log-probabilities of the batch's completion tokens.
 
-        `as_sampled`: under logits / temperature with banned tokens left out, as the engine samples;
-        False: under the bare logits.
+        `as_sampled`: under logits / temperature with banned tokens left out; False: under the bare logits.
         """
         hidden = self._hidden(batch)
         hidden = hidden.flatten(0, 1)[batch.scored]

@@ -50,6 +50,10 @@ CHOICES: tuple[Choice, ...] = (
     Choice(
         "learner.seconds_per_grid", "one", "clip", "the time step went to sampling and was left out of the forward pass"
     ),
+    Choice(
+        "learner.ban_vision_tokens", False, True, "the softmax covered placeholders of pixels, which must not be drawn"
+    ),
+    Choice("learner.mask_padding", False, True, "the mask ended at <|im_end|> alone: after <|endoftext|> it went on"),
     Choice("parity.on_mismatch", "warn", "stop", "without the time step learner and engine do disagree"),
     Choice(
         "tasks.tracking.frames", "seven", "one_per_box", "eight boxes were asked of seven frames, told as 2 per second"

@@ -231,6 +231,11 @@ class LearnerRecipe(Section):
     """Keep the vision tower as it is."""
     seconds_per_grid: Literal["clip", "one"] = "clip"
     """Time between two frame pairs in the learner's positions: the clip's own, as the engine has it, or always 1 s."""
+    ban_vision_tokens: bool = True
+    """Leave vision tokens, which the engine never draws, out of the softmax; false: log-probabilities cover all."""
+    mask_padding: bool = True
+    """Learn from no padding; false: a completion without the tokenizer's end token, such as one that ended in
+    <|endoftext|>, is followed by padding up to the longest of its group, and that is learned from too."""
     lora: LoraRecipe | None = None
     """Train low-rank adapters instead of all weights."""
 

@@ -19,7 +19,7 @@ from rft.data.processor import PromptInputs
 from rft.recipe import Recipe
 from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
 
-VISION_START, VISION_END, IMAGE, VIDEO, END = 1, 2, 3, 4, 5
+PAD, VISION_START, VISION_END, IMAGE, VIDEO, END = range(6)
 VOCABULARY = 40
 GRID = (2, 4, 6)
 
@@ -90,6 +90,7 @@ class FakeProcessor:
 
     banned_token_ids = (VISION_START, VISION_END, IMAGE, VIDEO)
     eos_token_id = END
+    pad_token_id = PAD
 
     def encode(self, prompt: Prompt, frames: object) -> PromptInputs:
         text = tuple(int(word) for word in prompt.text.split())
