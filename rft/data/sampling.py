@@ -90,7 +90,7 @@ def resize_to_patches(frame: np.ndarray, min_pixels: int, factor: int) -> np.nda
     height, width = qwen.smart_resize(
         *frame.shape[:2], factor=factor, min_pixels=min_pixels, max_pixels=qwen.IMAGE_MAX_TOKEN_NUM * factor**2
     )
-    return np.asarray(PIL.Image.fromarray(frame).resize((width, height), PIL.Image.Resampling.BICUBIC))
+    return np.array(PIL.Image.fromarray(frame).resize((width, height), PIL.Image.Resampling.BICUBIC))
 
 
 def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

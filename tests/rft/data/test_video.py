@@ -12,11 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from grey_clips import SAMPLING, WriteClip, video
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import resize
 
 from rewards.types import SpanTarget
 from rft.data.dataset import PromptOrder
 from rft.data.decode_process import DecodeProcess
+from rft.data.decoders import open_source
 from rft.data.frames import ClipError
 from rft.data.video import ClipCache, clip_key, decode
 from rft.errors import DataError
@@ -215,6 +220,21 @@ def test_published_tracking_frames_are_told_as_two_a_second(write_clip: WriteCli
     assert frames.frame_indices == (0, 6, 12, 18, 24, 30, 36, 36)
     assert frames.sampled_fps == pytest.approx(2.0)
     assert frames.duration_s == pytest.approx(3.7)
+
+
+def test_published_tracking_frames_are_rounded_to_patches_by_pil_first(write_clip: WriteClip) -> None:
+    """As the released code does it: PIL's filter to the nearest multiples of 28, then qwen-vl-utils'."""
+    path = write_clip(size=(250, 190), num_frames=8, is_textured=True)
+    sampling = replace(SAMPLING, min_pixels=4 * 784, max_pixels=20 * 784)
+    published = decode(video(path, sampling=replace(sampling, pick="published_tracking")))
+    frame = next(open_source(path, None, "pyav").read([0]))
+    rounded = Image.fromarray(frame).resize((252, 196), Image.Resampling.BICUBIC)
+    tensor = torch.from_numpy(np.array(rounded)).permute(2, 0, 1)[None]
+    expected = resize(tensor, [84, 140], InterpolationMode.BICUBIC, antialias=True)[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(published.pixels[0], expected)
+    usual = decode(video(path, sampling=replace(sampling, num_frames=8)))
+    assert usual.pixels.shape == published.pixels.shape
+    assert not np.array_equal(usual.pixels[0], published.pixels[0])
 
 
 def test_shuffled_frames_are_the_same_pictures_at_the_same_times(write_clip: WriteClip, cache: ClipCache) -> None:

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 import torch
-from tiny_policy import FakeClips, FakeProcessor
+from tiny_policy import END, PAD, FakeClips, FakeProcessor, sample
 
-from rft.learner.batch import encode_group, group_samples
+from rft.learner.batch import SampleGroup, encode_group, group_samples
 from rft.learner.learner import Learner
 from rft.learner.weights import trainable
 from rft.types import TrainSample
@@ -76,3 +76,78 @@ def test_a_kept_group_without_signal_is_pulled_to_the_reference_and_counts(
     for _ in range(5):
         learner.update(flat)
     assert learner.update(flat)["kl"] < before
+
+
+def gradients(learner: Learner, samples: tuple[TrainSample, ...]) -> tuple[torch.Tensor, dict[str, float]]:
+    """Of one update, as the optimizer gets them; and its metrics."""
+    seen: list[torch.Tensor] = []
+
+    def keep(*_: object) -> None:
+        seen.append(torch.cat([parameter.grad.flatten() for parameter in trainable(learner._model).values()]))
+
+    learner._optimizer.register_step_pre_hook(keep)
+    metrics = learner.update(samples)
+    return seen[0], metrics
+
+
+def test_the_softmax_covers_what_the_engine_bans_or_not(
+    make_learner: MakeLearner, samples: tuple[TrainSample, ...]
+) -> None:
+    """An engine never draws banned tokens; where the softmax covers them, the gap tells the probability they have."""
+    banned = list(FakeProcessor.banned_token_ids)
+    learner = make_learner(learner={"ban_vision_tokens": False})
+    drawn, of_all = [], []
+    for group in group_samples(samples):
+        packed = encode_group(group, FakeProcessor(), FakeClips(), learner._model)
+        batch = learner._batch([packed])
+        with torch.no_grad():
+            logits = learner._model.lm_head(learner._policy._hidden(batch).flatten(0, 1)[batch.scored])
+        everything = logits.log_softmax(-1)
+        covered = everything.gather(1, packed.labels[:, None])[:, 0]
+        of_all.append(covered)
+        others = torch.log1p(-everything[:, banned].exp().sum(-1))
+        drawn.append(covered - others)
+    told = [list(values.tolist()) for values in drawn]
+    engine = []
+    for group, values in zip(group_samples(samples), told, strict=True):
+        for one in group.samples:
+            number = len(one.completion.token_ids)
+            engine.append(replace(one, completion=replace(one.completion, logprobs=tuple(values[:number]))))
+            del values[:number]
+    assert make_learner().update(engine)["logprob_gap"] == pytest.approx(0.0, abs=1e-6)
+    gap = float((torch.cat(drawn) - torch.cat(of_all)).mean())
+    assert gap > 0.01
+    assert learner.update(engine)["logprob_gap"] == pytest.approx(gap, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("completions", "padded", "num_padding"),
+    [
+        ([(7, PAD), (8, 9, 10, END)], [(7, PAD, PAD, PAD), (8, 9, 10, END)], [2, 0]),
+        ([(7, 8, 9, 10), (8, END)], [(7, 8, 9, 10), (8, END)], [0, 0]),  # one cut, one ended: nothing behind either
+        ([(7, END, 9), (8, 9, 10, PAD)], [(7, END, 9), (8, 9, 10, PAD)], [0, 0]),
+    ],
+)
+def test_padding_follows_completions_without_the_end_token(
+    completions: list[tuple[int, ...]], padded: list[tuple[int, ...]], num_padding: list[int]
+) -> None:
+    samples = tuple(sample("a", "7 8", token_ids, 1.0) for token_ids in completions)
+    (group,) = group_samples(samples)
+    found = group.padded(END, PAD)
+    assert isinstance(found, SampleGroup)
+    assert [one.completion.token_ids for one in found.samples] == padded
+    assert [one.num_padding for one in found.samples] == num_padding
+
+
+def test_padding_is_learned_from_as_the_released_code_does(make_learner: MakeLearner) -> None:
+    """The other end token stands alone in a mean over two tokens, or with two of padding in one over four."""
+    ended, other = sample("a", "7 8 9", (10, PAD), 1.0), sample("a", "7 8 9", (11, 12, 13, END), -1.0)
+    by_hand = replace(ended, completion=replace(ended.completion, token_ids=(10, PAD, PAD, PAD), logprobs=(-1.0,) * 4))
+    beta = {"beta": 0.04}
+    masked, own = gradients(make_learner(algorithm=beta), (ended, other))
+    unmasked, metrics = gradients(make_learner(algorithm=beta, learner={"mask_padding": False}), (ended, other))
+    expected, _ = gradients(make_learner(algorithm=beta), (by_hand, other))
+    assert torch.allclose(unmasked, expected, atol=1e-12)
+    assert (unmasked - masked).norm() > 0.1 * unmasked.norm()
+    assert (own["num_tokens"], metrics["num_tokens"]) == (6, 8)
+    assert metrics["logprob_gap"] == pytest.approx(own["logprob_gap"], rel=1e-12), "no engine drew the padding"
