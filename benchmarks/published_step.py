@@ -35,19 +35,19 @@ class PublishedStep:
     def __init__(self, model_dir: Path, group: int, completion_tokens: int, beta: float) -> None:
         self._group, self._beta = group, beta
         self._processor = AutoProcessor.from_pretrained(model_dir)
-        self._policy = AutoModelForImageTextToText.from_pretrained(model_dir, dtype=torch.float32)
+        self.policy = AutoModelForImageTextToText.from_pretrained(model_dir, dtype=torch.float32)
         self._reference = AutoModelForImageTextToText.from_pretrained(model_dir, dtype=torch.float32)
         self._reference.requires_grad_(False)
-        self._optimizer = torch.optim.AdamW(self._policy.parameters(), lr=LEARNING_RATE)
+        self._optimizer = torch.optim.AdamW(self.policy.parameters(), lr=LEARNING_RATE)
         tokenizer = self._processor.tokenizer
-        self._eos: int = tokenizer.eos_token_id
+        self.eos_token_id: int = tokenizer.eos_token_id
         self._generation = {
             "max_new_tokens": completion_tokens,
             "num_return_sequences": group,
             "do_sample": True,
             "temperature": 1.0,
             "top_k": 0,  # there 50; without, completions are as long as those of the others
-            "eos_token_id": self._eos,
+            "eos_token_id": self.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
             # A trained policy never samples them; sampled, they would stand for pixels that are not there.
             "suppress_tokens": tokenizer.convert_tokens_to_ids(list(VISION_TOKENS)),
@@ -63,30 +63,30 @@ class PublishedStep:
         for prompt in prompts:
             with self._phase("decode"):
                 frames = decode(prompt.media)
-            inputs = self._inputs(prompt, frames)
+            inputs = self.inputs(prompt, frames)
             self.num_prompt_tokens.append(inputs["input_ids"].shape[1])
             with self._phase("generate"), torch.no_grad():
-                token_ids = self._policy.generate(**inputs, **self._generation)
+                token_ids = self.policy.generate(**inputs, **self._generation)
             completions = token_ids[:, inputs["input_ids"].shape[1] :]
-            mask = until_end(completions, self._eos)
+            mask = until_end(completions, self.eos_token_id)
             self.num_tokens += mask.sum(1).tolist()
-            loss = self._loss(prompt, frames, token_ids, mask)
+            with self._phase("rewards"):
+                rewards = self._rewards(prompt, completions)
+            loss = self.loss(prompt, frames, token_ids, mask, rewards)
             with self._phase("backward"):
                 (loss / len(prompts)).backward()
         with self._phase("optimizer"):
-            torch.nn.utils.clip_grad_norm_(self._policy.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
             self._optimizer.step()
             self._optimizer.zero_grad()
         return time.perf_counter() - begun
 
-    def _loss(self, prompt: Prompt, frames: Frames, token_ids: Tensor, mask: Tensor) -> Tensor:
-        """Of one group."""
+    def loss(self, prompt: Prompt, frames: Frames, token_ids: Tensor, mask: Tensor, rewards: Tensor) -> Tensor:
+        """Of one group: prompt and completions [G, L], the completions' mask [G, T], rewards [G]."""
         with self._phase("policy pass"):
-            policy = self._logprobs(self._policy, prompt, frames, token_ids, mask)
+            policy = self._logprobs(self.policy, prompt, frames, token_ids, mask)
         with self._phase("reference pass"), torch.no_grad():
             reference = self._logprobs(self._reference, prompt, frames, token_ids, mask)
-        with self._phase("rewards"):
-            rewards = self._rewards(prompt, token_ids[:, -mask.shape[1] :])
         advantages = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
         kl = torch.exp(reference - policy) - (reference - policy) - 1
         per_token = torch.exp(policy - policy.detach()) * advantages[:, None] - self._beta * kl
@@ -94,7 +94,7 @@ class PublishedStep:
 
     def _logprobs(self, model: Any, prompt: Prompt, frames: Frames, token_ids: Tensor, mask: Tensor) -> Tensor:
         """Of the completions' tokens, [G, T]."""
-        one = self._inputs(prompt, frames)
+        one = self.inputs(prompt, frames)
         num_prompt, group = one["input_ids"].shape[1], self._group
         kinds = torch.zeros_like(token_ids)
         kinds[:, :num_prompt] = one["mm_token_type_ids"]
@@ -109,7 +109,7 @@ class PublishedStep:
         rows = [row.log_softmax(-1).gather(1, ids[:, None])[:, 0] for row, ids in zip(logits, wanted, strict=True)]
         return torch.stack(rows)[:, num_prompt - 1 :]
 
-    def _inputs(self, prompt: Prompt, frames: Frames) -> dict[str, Any]:
+    def inputs(self, prompt: Prompt, frames: Frames) -> dict[str, Any]:
         """The processor's, with the seconds between frames."""
         with self._phase("processor"):
             content = [{"type": "text", "text": prompt.text}, {"type": "video"}]

@@ -49,6 +49,16 @@ def test_rollout() -> None:
     assert found["workers"]["1"]["tokens_per_second"] > 0
 
 
+def test_published_choices() -> None:
+    found = run("published_choices")
+    gradients = found["relative_gradient"]
+    assert max(gradients["as_published"]) < 1e-4, "as_published is no longer what the released code does"
+    assert 1e-4 < min(gradients["learner.ban_vision_tokens: true"])
+    assert max(gradients["learner.ban_vision_tokens: true"]) < 1e-2
+    assert 0.1 < max(gradients["learner.mask_padding: true"])
+    assert 1 <= max(found["grey_levels"].values()) < 40
+
+
 def test_features() -> None:
     ways = run("features", *SMALL)["ways"]
     assert {name: way["looks"] for name, way in ways.items()} == {"every pass": 3, "first sight": 1, "known": 0}
