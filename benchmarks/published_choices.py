@@ -48,7 +48,7 @@ SHOWN_FRAMES = range(0, 100, 20)
 
 
 def make_group(seed: int, processor: PromptProcessor) -> list[list[int]]:
-    """Completions of SHORTEST to WORK.completion_tokens tokens; the first ends in <|endoftext|>, the others as usual."""
+    """Completions of SHORTEST to WORK.completion_tokens tokens, of which the first ends in <|endoftext|>."""
     draw = torch.Generator().manual_seed(seed)
     lengths = torch.randint(SHORTEST, WORK.completion_tokens, (WORK.group,), generator=draw).tolist()
     ended = {processor.eos_token_id, processor.pad_token_id}

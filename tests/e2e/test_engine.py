@@ -14,6 +14,7 @@ import pytest
 import torch
 from engine_process import engine_process
 from PIL import Image
+from transformers import GenerationConfig
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from rewards.targets.span import SpanTarget
@@ -22,7 +23,7 @@ from rft.data.video import decode
 from rft.recipe import Recipe
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
-from rft.types import Prompt, Sampling, Video, VideoSampling
+from rft.types import Completion, Prompt, Sampling, Video, VideoSampling
 
 if TYPE_CHECKING:
     from rft.rollout.engine import Engine
@@ -32,6 +33,10 @@ pytestmark = pytest.mark.slow
 NUM_PROMPTS = 12
 PROMPT_TOKENS = 500
 """At least; twelve of them are more than the 4096 tokens of a forward on the CPU."""
+
+
+MORE_ENDS = range(300, 800)
+"""Tokens that the model's generation_config.json names as ends too, so that one is met soon."""
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,9 @@ def process() -> Iterator[ProcessPoolExecutor]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engine")
     build_policy(folder / "policy")
+    config = GenerationConfig.from_pretrained(folder / "policy")
+    config.eos_token_id = sorted({config.eos_token_id, config.pad_token_id, *MORE_ENDS})
+    config.save_pretrained(folder / "policy")
     shape = Shape("red", "circle", 0.15, (0.1, 0.1), (0.9, 0.5), (0.5, 1.5))
     write_clip(Scene((shape,), Fraction(10), 4.0, texture_seed=0), folder / "slow.mp4")
     (folder / "fast").mkdir()
@@ -153,3 +161,18 @@ def test_prompts_that_do_not_fit_in_one_forward_are_not_split(process: ProcessPo
     assert len(found) == NUM_PROMPTS
     assert all(num_prompt >= PROMPT_TOKENS for num_prompt, _ in found)
     assert all(1 <= num_tokens <= 4 for _, num_tokens in found)
+
+
+def drawn(folder: Path) -> tuple[Completion, ...]:
+    video = Video(folder / "slow.mp4", VideoSampling(2.0, 4, 32, 56 * 56, 84 * 84, 10**6))
+    prompt = Prompt("p", "temporal_grounding", "When does the shape move?", video, SpanTarget(1.0, 2.0))
+    return engine(folder).submit(engine(folder).render(prompt, decode(video)), Sampling(8, 1.0, 1.0, 0, 64), 0).result()
+
+
+def test_completions_end_at_every_end_token_of_the_model(process: ProcessPoolExecutor, folder: Path) -> None:
+    """Qwen's models name two, the tokenizer's <|im_end|> and <|endoftext|>; here there are more."""
+    found = process.submit(drawn, folder).result(timeout=300)
+    ends = set(GenerationConfig.from_pretrained(folder / "policy").eos_token_id)
+    assert len(found) == 8
+    assert {one.finish_reason for one in found} == {"stop"}
+    assert all([token for token in one.token_ids if token in ends] == [one.token_ids[-1]] for one in found)
