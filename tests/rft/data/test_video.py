@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
-from rewards.types import SpanTarget
+from rewards.targets.span import SpanTarget
 from rft.data.dataset import PromptOrder
 from rft.data.decode_process import DecodeProcess
 from rft.data.decoders import open_source
