@@ -1,4 +1,4 @@
-"""Rows of JSONL files, checked whole, and prompts in a seeded order that can be continued."""
+"""Rows of JSONL files, with every problem listed, and prompts in a seeded order that can be resumed."""
 
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -23,8 +23,8 @@ NAMED_FILES = 5
 def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[str]) -> tuple[Row, ...]:
     """The rows of all files, in order, each of its task's own type, with the path of its video or image resolved.
 
-    Relative paths start from `video_root`, or from the folder of the row's file. Whether a file is there is left
-    to `missing_files` and to decoding. DataError: every problem, by file and line.
+    Relative paths start from `video_root`, or from the folder of the row's file. Whether the videos exist is checked by
+    `missing_files` and by decoding. Raises DataError with every problem, by file and line.
     """
     problems: list[str] = []
     rows: list[Row] = []
@@ -53,8 +53,8 @@ def _resolved(row: Row, root: Path) -> dict[str, str]:
 
 
 def missing_files(rows: Sequence[Row]) -> str | None:
-    """Says how many videos and images are not there and names the first few; None: all are there."""
-    files = dict.fromkeys(row.shown for row in rows if row.shown is not None)
+    """Message with the number of missing videos and images and the first of them; None if all exist."""
+    files = dict.fromkeys(row.media_path for row in rows if row.media_path is not None)
     missing = [file for file in files if not Path(file).exists()]
     if not missing:
         return None
@@ -95,9 +95,9 @@ def _explained(error: Any, row_type: type[Row]) -> str:
 
 
 def bad_rows(reasons: Sequence[str], total: int, max_share: float) -> tuple[str, bool]:
-    """What to say of rows whose clip or image cannot be used, one reason each, and whether they are too many.
+    """(message about rows with unusable clips or images, whether they are too many). `reasons`: one per row.
 
-    Too many are more than `max_share` of the `total`, or all of them.
+    Too many: more than `max_share` of the `total`, or all of them.
     """
     are_too_many = bool(reasons) and (len(reasons) > max_share * total or len(reasons) == total)
     allows = f"{'more than' if are_too_many else 'which'} data.max_bad_share {max_share:g} allows"
@@ -108,7 +108,7 @@ def bad_rows(reasons: Sequence[str], total: int, max_share: float) -> tuple[str,
 
 
 def to_prompt(row: Row, recipe: Recipe) -> Prompt:
-    """What the policy is asked by `row` under `recipe`."""
+    """The prompt of `row`: text, media and target under `recipe`."""
     task = TASKS[row.task]
     text = task.prompt_text(row, recipe.tasks[row.task].think)
     return Prompt(row.id, row.task, text, _media(row, recipe), task.target(row), row.dataset)
@@ -121,7 +121,7 @@ def _media(row: Row, recipe: Recipe) -> Media | None:
 
 
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
-    """How the frames of a row's clip are chosen under `recipe`."""
+    """Rule for the frames of a row's clip under `recipe`."""
     sampling, frames = recipe.video.sampling(), recipe.tasks[row.task].frames
     boxes = () if frames == "sampled" else TASKS[row.task].target(row).frame_boxes()
     if not boxes:
@@ -132,7 +132,7 @@ def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
 
 
 class Clips(Protocol):
-    """Where decoded clips and images come from: rft.data.video.ClipCache in a run."""
+    """Source of decoded clips and images: rft.data.video.ClipCache in a run."""
 
     def fingerprinted(self, media: Media | None) -> Media | None:
         """`media` with the `content` of its file as it is now. ClipError: there is no such file."""
@@ -145,9 +145,9 @@ class Clips(Protocol):
 
 @dataclass
 class PromptOrder:
-    """Prompts in a seeded order, a new shuffle each time around, without those whose clip cannot be decoded.
+    """Prompts in a seeded order, shuffled in each round, without those whose clip cannot be decoded.
 
-    Seed and position decide what comes next, so a run that sets `position` continues as if it had not stopped.
+    Seed and position determine the next prompts, so a run that sets `position` resumes as if it had not stopped.
     """
 
     prompts: Sequence[Prompt]
@@ -157,17 +157,17 @@ class PromptOrder:
     expect: Callable[[Sequence[Media]], None] = lambda media: None
     """Told which clips probably come next, as many as were taken: ClipPrefetch.expect in a run."""
     fewest: int = 1
-    """Prompts that must be left to ask; where fewer are, solved ones are asked again."""
+    """Minimum number of unsolved prompts. Below it, solved prompts are drawn again."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
             raise DataError("data: no prompts")
         self.position = 0
-        """Places of the order behind us, the bad ones included."""
+        """Index into the endless order of the next prompt; bad prompts count."""
         self.bad: dict[str, str] = {}
-        """prompt_id -> why its clip cannot be used, as far as met."""
+        """prompt_id -> why its clip cannot be used, for the clips met so far."""
         self.solved: dict[str, int] = {}
-        """prompt_id -> position from which on it is passed over."""
+        """prompt_id -> position from which on it is skipped."""
         self._shuffled: tuple[int, list[int]] = (-1, [])
 
     def take(self, n: int) -> tuple[Prompt, ...]:
@@ -188,7 +188,7 @@ class PromptOrder:
         return tuple(taken)
 
     def drop(self, prompt_ids: Iterable[str]) -> None:
-        """Pass these over from here on. The place is kept, so positions before it give what they gave."""
+        """Skip these prompts from `position` on; positions before it still give the same prompts."""
         for prompt_id in prompt_ids:
             self.solved.setdefault(prompt_id, self.position)
 
@@ -196,15 +196,15 @@ class PromptOrder:
         return {"data/bad_clips": len(self.bad), "data/solved_rows": len(self.solved)}
 
     def _at(self, position: int) -> Prompt:
-        epoch, place = divmod(position, len(self.prompts))
+        epoch, index = divmod(position, len(self.prompts))
         if self._shuffled[0] != epoch:
             order = list(range(len(self.prompts)))
             random.Random(f"{self.seed} {epoch}").shuffle(order)
             self._shuffled = (epoch, order)
-        return self.prompts[self._shuffled[1][place]]
+        return self.prompts[self._shuffled[1][index]]
 
     def _is_over(self, position: int) -> bool:
-        """Whether the prompt there was solved before, and enough others are left to ask."""
+        """Whether the prompt at `position` is skipped: solved before, and enough others are unsolved."""
         solved_at = self.solved.get(self._at(position).prompt_id)
         if solved_at is None or solved_at > position:
             return False

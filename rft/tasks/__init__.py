@@ -1,4 +1,4 @@
-"""The tasks, one file each. A new file in this folder that holds a TASK is found by itself. Runs without torch."""
+"""The tasks, one file each. A new file in this folder with a TASK needs no registration. Runs without torch."""
 
 import importlib
 import pkgutil

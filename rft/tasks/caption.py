@@ -1,4 +1,4 @@
-"""What happens in the clip: a caption out, judged by the true events that it states."""
+"""Task caption: describe the clip; the metric is the share of the target's events that the caption states."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from rewards.targets.caption import CaptionTarget
 from rft.tasks.types import Row, Task
 
 QUERY = "Describe what happens in the video, event by event, in the order of time."
-"""Question for rows without an instruction of their own."""
+"""Question for rows without a `query`."""
 
 
 class CaptionRow(Row):

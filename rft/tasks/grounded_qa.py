@@ -1,4 +1,4 @@
-"""Which option is right, and when the video shows it: a question and its options in, a letter and time spans out."""
+"""Task grounded_qa: choose the right option and give the time spans of the video that show it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from rewards.parsing import parse_spans
 from rewards.targets.grounded_choice import GroundedChoiceTarget
 from rewards.types import Score, Span
 from rft.tasks.multiple_choice import MultipleChoiceRow
-from rft.tasks.spans import best_constant_span, fractions_of_clip, true_share
+from rft.tasks.spans import best_constant_span, fractions_of_clip, intersection_over_prediction
 from rft.tasks.types import Task, majority, option_lines, option_problems
 
 
@@ -72,9 +72,9 @@ class GroundedQA(Task):
 
 
 def _iop(grounding: Score, target: GroundedChoiceTarget) -> float:
-    """Share of the answered seconds that lies in the target; 0 with an IoU of 0, which unreadable answers have too."""
+    """Share of the answered seconds inside the target spans, in [0, 1]; 0 if the IoU is 0 or nothing is readable."""
     spans = parse_spans(grounding.answer) if grounding.answer and grounding.value > 0 else None
-    return true_share(spans, target.spans) if spans else 0.0
+    return intersection_over_prediction(spans, target.spans) if spans else 0.0
 
 
 TASK = GroundedQA()

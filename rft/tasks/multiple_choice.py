@@ -1,4 +1,4 @@
-"""Which option is right: a question and its options in, one letter out."""
+"""Task multiple_choice: choose the right option; the answer is its letter."""
 
 from collections.abc import Mapping, Sequence
 

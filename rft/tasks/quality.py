@@ -1,4 +1,4 @@
-"""Which label fits the clip: an instruction and a fixed set of labels in, one label out."""
+"""Task quality: choose the label of a fixed set that fits the clip."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +12,9 @@ from rft.tasks.types import Row, Task, majority
 
 class QualityRow(Row):
     question: str = Field(min_length=1)
-    """The instruction: what to judge, and how."""
+    """The instruction, such as what to judge and how."""
     labels: tuple[str, ...] = Field(min_length=2)
-    """All labels that can be answered."""
+    """All allowed labels."""
 
     @property
     def num_options(self) -> int:

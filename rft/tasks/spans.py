@@ -1,4 +1,4 @@
-"""Time spans: which are answered without looking at the video, and how much of an answer is true."""
+"""Time spans: constant baselines, and the precision of answered spans."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _MOST_EDGES = 24
 
 
 def fractions_of_clip(clips_s: Sequence[float | None]) -> dict[str, list[Span]]:
-    """Fixed parts of each clip by name; empty where a clip's length is not known."""
+    """Baseline name -> span per clip, a fixed part of it in seconds; {} if a clip's length is unknown."""
     lengths = [length for length in clips_s if length is not None]
     if len(lengths) < len(clips_s):
         return {}
@@ -26,24 +26,24 @@ def fractions_of_clip(clips_s: Sequence[float | None]) -> dict[str, list[Span]]:
     }
 
 
-def true_share(answered: Sequence[Span], truth: Sequence[Span]) -> float:
-    """Share of the answered seconds that lies in the target, in [0, 1]; 0 for an empty answer. NExT-GQA's IoP."""
+def intersection_over_prediction(answered: Sequence[Span], target: Sequence[Span]) -> float:
+    """IoP of NExT-GQA: share of the answered seconds inside the target spans, in [0, 1]; 0 for an empty answer."""
     spans = merged(answered)
     length = sum(end - start for start, end in spans)
-    common = sum(max(0.0, min(end, e) - max(start, s)) for start, end in spans for s, e in merged(truth))
+    common = sum(max(0.0, min(end, e) - max(start, s)) for start, end in spans for s, e in merged(target))
     return min(1.0, common / length) if length > 0 else 0.0
 
 
-def best_constant_span(truths: Sequence[Sequence[Span]]) -> Span | None:
-    """The one span with the highest mean IoU over many true sets of spans; None without any.
+def best_constant_span(targets: Sequence[Sequence[Span]]) -> Span | None:
+    """The span with the highest mean IoU over many targets, each a set of spans; None without targets.
 
-    Searched among pairs of true starts and ends, at most 24 quantiles of each, over at most 500 evenly chosen sets.
+    Searched among pairs of target starts and ends, at most 24 quantiles of each, over at most 500 targets.
     """
-    truths = truths[:: 1 + (len(truths) - 1) // _MOST_TARGETS] if truths else truths
-    starts = _quantiles([span[0] for spans in truths for span in spans])
-    ends = _quantiles([span[1] for spans in truths for span in spans])
+    targets = targets[:: 1 + (len(targets) - 1) // _MOST_TARGETS] if targets else targets
+    starts = _quantiles([span[0] for spans in targets for span in spans])
+    ends = _quantiles([span[1] for spans in targets for span in spans])
     candidates = [(start, end) for start in starts for end in ends if start < end]
-    return max(candidates, key=lambda c: sum(spans_iou((c,), spans) for spans in truths), default=None)
+    return max(candidates, key=lambda c: sum(spans_iou((c,), spans) for spans in targets), default=None)
 
 
 def _quantiles(values: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""When does an event happen: one sentence in, one time span out."""
+"""Task temporal_grounding: find an event given as a sentence; the answer is its time span."""
 
 from collections.abc import Mapping, Sequence
 

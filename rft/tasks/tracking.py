@@ -1,4 +1,4 @@
-"""Where an object is: its first box in, one box per asked moment out."""
+"""Task tracking: follow an object from its first box; the answer is one box per queried time."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean as mean
@@ -13,7 +13,7 @@ from rewards.tracking import box_ious
 from rft.tasks.types import Row, Task
 
 BOX_IOUS = {REWARDS["mean_box_iou"]: box_ious, PUBLISHED_EVAL["mean_box_iou"]: evaluated_box_ious}
-"""Reward of each parser -> the IoUs of the single boxes, of which it is the mean."""
+"""Reward of each parser -> function of the IoUs of the single boxes, whose mean the reward is."""
 
 
 class TrackingRow(Row):
@@ -44,7 +44,7 @@ class Tracking(Task):
         )
 
     def metrics(self, completion: str, target: BoxesTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
-        # Rounded, so that no threshold turns on the last digit.
+        # Rounded, so that no threshold depends on the last digit.
         ious = [round(iou, 9) for iou in BOX_IOUS[rewards["mean_box_iou"]](completion, target)]
         overlap, moved = mean(ious), mean(ious[1:])
         return {
@@ -68,7 +68,7 @@ class Tracking(Task):
         if boxes:
             x0, y0, x1, y1 = (round(median(values), 3) for values in zip(*boxes, strict=True))
             answers["best_constant"] = [BoxesTarget(((x0, y0, x1, y1),) * len(target.boxes)) for target in targets]
-        return {name: [target.written() for target in found] for name, found in answers.items()}
+        return {name: [target.written() for target in targets] for name, targets in answers.items()}
 
 
 TASK = Tracking()

@@ -1,4 +1,4 @@
-"""What a task is: how its rows look, what the policy is asked, and how answers are measured."""
+"""Row and Task: the form of a data row, its question to the policy, and the metrics of answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,21 @@ from rewards.targets.choice import LETTERS
 from rewards.types import RowFacts, Target
 
 LATE_END_S = 1.55
-"""How far a true span may end past its clip: published ends run past published lengths, by up to 1.5 s in
-Charades-STA. More points at times in another unit or of another clip."""
+"""Seconds by which a target span may end after its clip: published ends exceed published lengths, by up to 1.5 s in
+Charades-STA. More means times in another unit or of another clip."""
 
 OF_CLIPS = ("start_s", "end_s", "source_fps", "duration_s")
-"""Fields of a row that only a clip can have."""
+"""Fields of a row that need a video."""
 
 FORMS = ("think_format", "answer_format")
-"""The format reward with a thought, and the one without; tasks name their other rewards themselves."""
+"""Names of the format rewards with and without a thought; each task names its other rewards."""
 
 THOUGHT = "I look at the clip."
-"""Thought in the think block of a target that is written out."""
+"""Text of the think block in a completion that is written from a target."""
 
 
 class Row(BaseModel):
-    """One line of a data file: a clip, an image or neither; a question; the truth. Tasks add what they ask with."""
+    """One line of a data file: a clip, an image or neither, and a target. Tasks add the fields of their question."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -36,24 +36,24 @@ class Row(BaseModel):
     video: str | None = Field(None, min_length=1)
     """A video file or a folder of frames."""
     image: str | None = Field(None, min_length=1)
-    """An image file: jpg, png or webp. A row with neither video nor image is asked by its text alone."""
+    """An image file: jpg, png or webp. A row with neither video nor image is a text-only prompt."""
     start_s: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """Where the clip begins in the file; default: at its start. Times in the target count from here."""
+    """Start of the clip in the file; default: the file's start. Times in the target count from here."""
     end_s: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """Where the clip ends in the file; default: at its end."""
+    """End of the clip in the file; default: the file's end."""
     source_fps: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Frames per second of a folder of frames; a file states its own."""
     duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """Length of the whole file, where known: times in the target are checked against it."""
+    """Length of the whole file, if known: times in the target are checked against it."""
     target: dict[str, Any]
     """The ground truth: {"span": ..}, {"choice": ..}, {"boxes": ..} and so on, see rewards/targets/."""
     dataset: str | None = None
-    """Published set and split the row is from, such as "charades_sta/test"; evaluation tells them apart."""
+    """Published set and split the row is from, such as "charades_sta/test"; evaluation reports each of them."""
     demonstration: str | None = None
-    """Completion for the supervised stage; default: the target written out."""
+    """Completion for the supervised stage; default: the target written as a completion."""
 
     @model_validator(mode="after")
-    def _shows_one_thing(self) -> Self:
+    def _has_one_medium(self) -> Self:
         if self.video is not None:
             if self.image is not None:
                 raise ValueError("a row shows a video or an image, not both. Take one out.")
@@ -64,29 +64,29 @@ class Row(BaseModel):
         return self
 
     @property
-    def shown(self) -> str | None:
-        """What the row shows, as a path; None: nothing but its text."""
+    def media_path(self) -> str | None:
+        """Path of the row's video or image; None: text only."""
         return self.video or self.image
 
     @property
     def kind(self) -> Literal["video", "image", "text"]:
-        """What the row shows."""
+        """Kind of the row's media."""
         return "video" if self.video else "image" if self.image else "text"
 
     @property
     def clip_s(self) -> float | None:
-        """Length of the clip in seconds, where the row tells it."""
+        """Length of the clip in seconds; None if the row has no end and no duration."""
         end = self.end_s if self.end_s is not None else self.duration_s
         return None if end is None else end - (self.start_s or 0.0)
 
     @property
     def num_options(self) -> int | None:
-        """Number of answers that the row offers; None where it offers none."""
+        """Number of options of the row; None if it has none."""
         return None
 
 
 class Task(ABC):
-    """One kind of question: how its rows look, what the policy is asked, how answers are measured.
+    """One kind of question: the type of its rows, the prompt, the rewards and the metrics.
 
     Each task is a subclass in one file of rft/tasks/, which holds an instance of it as TASK. `row` and `target` are of
     the task's own types, `row_type` and `target_type`. What the target knows itself, such as its JSON form and the
@@ -98,13 +98,13 @@ class Task(ABC):
     row_type: ClassVar[type[Row]]
     target_type: ClassVar[type[Target]]
     example: ClassVar[Row]
-    """A whole row: `rft check` asks every reward of the task to like its answer."""
+    """A complete row: `rft check` tests that every reward of the task gives its target full score."""
     rewards: ClassVar[tuple[tuple[str, float], ...]]
     """(reward name, weight), without the format rewards."""
     own_rewards: ClassVar[Mapping[str, RewardFn]] = {}
-    """Rewards by name that stand in the task's own file in place of REWARDS."""
+    """Reward name -> reward that is defined in the task's own file, in addition to REWARDS."""
     main_metric: ClassVar[str]
-    """Metric that stands for the task in tables: one of the names that `metrics` gives."""
+    """Name of the metric that represents the task in tables; one of those of `metrics`."""
 
     @abstractmethod
     def question(self, row: Any, target: Any) -> str:
@@ -115,31 +115,31 @@ class Task(ABC):
         """Metric name -> value of this completion, in [0, 1]. `rewards`: by name; they do the parsing."""
 
     def row_problems(self, row: Any, target: Any) -> list[str]:
-        """Problems of a row apart from the limits of its clip, and what to do."""
+        """Problems of a row, each with what to do; the limits of its clip are checked elsewhere."""
         return []
 
     def baselines(self, train: Sequence[Any], rows: Sequence[tuple[Any, float | None]]) -> dict[str, list[str]]:
-        """Baseline name -> one completion per held-out row, written without a look at its clip.
+        """Baseline name -> one completion per held-out row, written without its clip.
 
         `train`: training targets. `rows`: each held-out row's target and the length of its clip in seconds or None.
-        A baseline that needs lengths or training targets which are not there is left out; without training targets
+        A baseline is left out if the lengths or training targets that it needs are missing; without training targets
         "majority" is the most frequent target of the rows themselves, more than any constant answer can reach.
         """
         return {}
 
     def prompt_text(self, row: Row, think: bool) -> str:
-        """What the policy is asked, without the video."""
+        """Text of the prompt, without the video."""
         return self.prompt_about(row, self.target(row), think)
 
     def prompt_about(self, row: Row, target: Target, think: bool) -> str:
-        """Like `prompt_text`, for a row of any task that has what this task's question needs."""
+        """Like `prompt_text`, but asks this task's question about a row of any task that has the fields it needs."""
         how = (
             "Think first, then answer, in this form: <think>your thoughts</think>" if think else "Answer in this form: "
         )
         return f"{self.question(row, target)}\n{how}{self.target_type.answer_form}"
 
     def read_target(self, data: object, facts: RowFacts | None = None) -> Target:
-        """The target that a JSON object states. Raises ValueError with every problem and what to do."""
+        """Target from a JSON object. Raises ValueError with every problem and what to do."""
         try:
             return target_from_json(data, facts, self.target_type)
         except ValueError:
@@ -150,7 +150,7 @@ class Task(ABC):
             raise
 
     def target(self, row: Row) -> Target:
-        """The target of a row, checked against the row. Raises ValueError with every problem and what to do."""
+        """Target of a row, checked against the row. Raises ValueError with every problem and what to do."""
         target = self.read_target(row.target, RowFacts(row.clip_s, row.num_options))
         ends = {name: end for name, (_, end) in target.time_spans().items()}
         problems = clip_problems(row, ends) + self.row_problems(row, target)
@@ -161,7 +161,7 @@ class Task(ABC):
         return target
 
     def target_completion(self, target: Target, think: bool, thought: str = THOUGHT) -> str:
-        """The completion that states the target: full score from the task's rewards."""
+        """Completion written from the target; it gets full score from the task's rewards."""
         return f"<think>{thought}</think>{target.written()}" if think else target.written()
 
     def default_rewards(self, think: bool) -> dict[str, float]:
@@ -179,12 +179,12 @@ class Task(ABC):
 
 
 def recalls(iou: float) -> dict[str, float]:
-    """1 or 0 for each usual threshold."""
+    """Metric "R@threshold" -> 1 if the IoU reaches the threshold, else 0."""
     return {f"R@{threshold}": float(iou >= threshold) for threshold in (0.3, 0.5, 0.7)}
 
 
 def clip_problems(row: Row, ends_s: Mapping[str, float]) -> list[str]:
-    """What is wrong with the clip's limits, and which named times of the target lie outside the clip."""
+    """Problems of the clip's limits, and of target times outside the clip. `ends_s`: name -> end in seconds."""
     clip_s = row.clip_s
     if clip_s is None:
         return []
@@ -199,7 +199,7 @@ def clip_problems(row: Row, ends_s: Mapping[str, float]) -> list[str]:
 
 
 def option_lines(options: Sequence[str]) -> str:
-    """'(A) text' lines; options that carry their own letter are not lettered twice."""
+    """Options as '(A) text' lines; an option that begins with its letter does not get it twice."""
     return "\n".join(
         f"({letter}) {option.strip().removeprefix(f'({letter})').strip()}"
         for letter, option in zip(LETTERS, options, strict=False)
@@ -207,11 +207,11 @@ def option_lines(options: Sequence[str]) -> str:
 
 
 def option_problems(options: Sequence[str], choice: str) -> list[str]:
-    """What is wrong with the options, or with the target's letter among them."""
+    """Problem of a target letter that is not among the options, as a list."""
     last = LETTERS[len(options) - 1]
     return [f"choice: {choice} is not among the options A..{last}"] if choice > last else []
 
 
 def majority(choices: Sequence[str]) -> str | None:
-    """The most frequent letter, the first in the alphabet of equals; None without any."""
+    """The most frequent value, of equals the first in the alphabet; None if there are no values."""
     return max(sorted(set(choices)), key=choices.count, default=None)

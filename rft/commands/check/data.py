@@ -80,10 +80,14 @@ def _check_files(
         notes.append(f"{key}: {num_text:,} of {len(rows):,} rows show neither video nor image.")
     states = {
         (kind, path): _state(Path(path), kind == "video")
-        for kind, path in {(row.kind, row.shown) for row in rows}
+        for kind, path in {(row.kind, row.media_path) for row in rows}
         if path is not None
     }
-    bad = [f"{row.id}: {row.shown}: {state}" for row in rows if row.shown and (state := states[row.kind, row.shown])]
+    bad = [
+        f"{row.id}: {row.media_path}: {state}"
+        for row in rows
+        if row.media_path and (state := states[row.kind, row.media_path])
+    ]
     if not bad:
         return
     text, are_too_many = bad_rows(bad, len(rows), max_bad_share)

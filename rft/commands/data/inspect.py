@@ -60,7 +60,7 @@ def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[
 
 
 def _all_there(rows: Sequence[Row]) -> str:
-    shown = {kind: len({row.shown for row in rows if row.kind == kind}) for kind in ("video", "image")}
+    shown = {kind: len({row.media_path for row in rows if row.kind == kind}) for kind in ("video", "image")}
     there = " and ".join(f"{kind}s" for kind, count in shown.items() if count)
     return f"All {there} are there." if there else "No row shows a video or an image."
 
@@ -90,7 +90,7 @@ def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
         return []
     rows = {path: read_rows([path], video_root, tuple(TASKS)) for path in paths}
     files = {
-        (path, kind): {row.shown for row in own if row.kind == kind}
+        (path, kind): {row.media_path for row in own if row.kind == kind}
         for path, own in rows.items()
         for kind in ("video", "image")
     }

@@ -16,7 +16,7 @@ from rewards.targets.label import LabelTarget
 from rewards.targets.span import SpanTarget
 from rewards.targets.values import write_number
 from rft.tasks import TASKS
-from rft.tasks.spans import best_constant_span, fractions_of_clip, true_share
+from rft.tasks.spans import best_constant_span, fractions_of_clip, intersection_over_prediction
 from rft.tasks.types import Task, option_lines
 
 TIMES = st.floats(0, 1e6)
@@ -199,8 +199,12 @@ def test_metrics_of_grounded_answers(glue: str, iou: float, iop: float) -> None:
 
 
 def test_an_answer_without_length_is_not_true() -> None:
-    assert true_share([(3.0, 3.0)], [(2.0, 4.0)]) == true_share([], [(2.0, 4.0)]) == 0.0
-    assert true_share([(5.0, 4.0), (3.0, 4.0)], [(3.5, 9.0)]) == 0.5
+    assert (
+        intersection_over_prediction([(3.0, 3.0)], [(2.0, 4.0)])
+        == intersection_over_prediction([], [(2.0, 4.0)])
+        == 0.0
+    )
+    assert intersection_over_prediction([(5.0, 4.0), (3.0, 4.0)], [(3.5, 9.0)]) == 0.5
 
 
 @pytest.mark.parametrize("rewards", [REWARDS, REWARDS | PUBLISHED_EVAL], ids=["lenient", "strict"])
@@ -279,8 +283,8 @@ def test_grounded_baselines() -> None:
 
 
 def test_the_best_constant_is_found_among_many() -> None:
-    truths = [[(10 + i % 5 / 10, 15 + i % 7 / 10)] if i % 10 else [(i / 100, i / 100 + 5)] for i in range(3000)]
-    assert best_constant_span(truths) == pytest.approx((10.2, 15.3), abs=0.5)
+    targets = [[(10 + i % 5 / 10, 15 + i % 7 / 10)] if i % 10 else [(i / 100, i / 100 + 5)] for i in range(3000)]
+    assert best_constant_span(targets) == pytest.approx((10.2, 15.3), abs=0.5)
     assert best_constant_span([]) is None
 
 
