@@ -1,4 +1,4 @@
-"""Caches with a limit in bytes, in memory and in a folder: the least recently used entries go first."""
+"""Caches with a limit in bytes, in memory and in a folder: the least recently used entries are removed first."""
 
 import contextlib
 import math
@@ -14,11 +14,11 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 ABANDONED_S = 3600.0
-"""Age from which on a part of a file is one that a killed process left behind."""
+"""Age in seconds from which a .part file counts as left over by a killed process."""
 
 
 class MemoryCache(Generic[Key, Value]):
-    """Values of this process, at most `max_bytes` of them."""
+    """Values in the memory of this process, at most `max_bytes` in all."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -35,7 +35,7 @@ class MemoryCache(Generic[Key, Value]):
         return self._entries[key][0]
 
     def put(self, key: Key, value: Value, num_bytes: int) -> None:
-        """Keep `value`, of `num_bytes`, under a key that has none."""
+        """Store `value`, of `num_bytes`, under a key that has none yet."""
         self._entries[key] = (value, num_bytes)
         self._bytes += num_bytes
         while self._bytes > self._max_bytes:
@@ -43,17 +43,17 @@ class MemoryCache(Generic[Key, Value]):
 
 
 class FolderCache:
-    """Files below a folder, at most `max_gib` of them; several processes may read, write and make room at one time."""
+    """Files in a folder, at most `max_gib` in all; several processes may read, write and remove at the same time."""
 
     def __init__(self, directory: Path, pattern: str, max_gib: float) -> None:
-        """`pattern`: of the files, as `Path.glob` reads it."""
+        """`pattern`: glob of the cache's files, relative to `directory`."""
         self._directory = directory
         self._pattern = pattern
         self._max_bytes = int(max_gib * 2**30)
         self._bytes_since_scan = math.inf
 
     def store(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Let `write` fill a file beside `path`, then put it in place, so that no reader meets half a file."""
+        """Write the file `path`: `write` fills a temporary file, which is then renamed, so that no reader gets half."""
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
         os.close(descriptor)

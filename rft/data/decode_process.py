@@ -19,9 +19,9 @@ from rft.errors import DataError
 
 
 class DecodeProcess:
-    """Opens clips in a child process, which starts at the first and serves one at a time.
+    """Opens clips in a child process, which starts with the first clip and serves one clip at a time.
 
-    Besides what `open_source` raises, ClipError: the decoder took longer than `timeout_s`, or crashed.
+    Raises what `open_source` raises, and ClipError if the decoder takes longer than `timeout_s` or crashes.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -31,19 +31,19 @@ class DecodeProcess:
 
     @contextlib.contextmanager
     def open(self, path: Path, source_fps: float | None, reader: ReaderName) -> Iterator[FrameSource]:
-        """The source, to be read inside the `with`."""
+        """The frames of `path`, valid inside the `with`."""
         with self._lock:
             try:
                 if self._child is None:
                     self._child = ChildProcess(__name__)
                 yield _RemoteSource(self._child, path, source_fps, reader, self._timeout_s)
             except BaseException:
-                # Wherever it stopped, the child may still be sending frames of this clip.
+                # The child may still be sending frames of this clip.
                 self.close()
                 raise
 
     def close(self) -> None:
-        """End the child, if there is one; the next clip starts another."""
+        """End the child if there is one; the next clip starts a new one."""
         if self._child is not None:
             self._child.close()
         self._child = None
@@ -90,7 +90,7 @@ class _RemoteSource:
 
 
 def serve(fd: int, parent_pid: int) -> None:
-    """The child: for each clip a request, its times back, a list of indices, the frames back."""
+    """Main function of the child. Per clip: get a request, send its FrameIndex, get indices, send the frames."""
     connection = Connection(fd)
     with contextlib.suppress(EOFError, ConnectionError):
         for path, source_fps, reader, timeout_s in requests(connection, parent_pid):

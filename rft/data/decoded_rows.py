@@ -1,4 +1,4 @@
-"""Rows whose clips can be decoded, for what needs all of them at once: evaluation and the supervised stage."""
+"""Rows with decoded clips, for evaluation and the supervised stage, which need all rows at once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ WHOLE: Shard = (0, 1)
 
 @dataclass(frozen=True, slots=True)
 class UsableRow:
-    """A row whose clip or image was decoded."""
+    """A row whose clip or image could be decoded, and its prompt."""
 
     row: Row
     prompt: Prompt
     duration_s: float | None
-    """Of the clip, as decoded; None: the row shows no clip."""
+    """Length of the decoded clip in seconds; None: the row has no clip."""
 
     def demonstration(self, recipe: Recipe) -> Demonstration:
-        """What the supervised stage imitates: the row's own text, or its target written out."""
+        """Example for the supervised stage: the row's `demonstration`, or its target written as a completion."""
         think = recipe.tasks[self.row.task].think
         text = self.row.demonstration or TASKS[self.row.task].target_completion(self.prompt.target, think)
         return Demonstration(self.prompt, text)
@@ -46,18 +46,18 @@ def usable_rows(
 ) -> tuple[UsableRow, ...]:
     """The rows of `paths`, or those of one task, or a shard of these, with their clips decoded.
 
-    A row whose clip or image is missing or damaged is told to `on_bad` and left out. DataError: rows are wrong, or more
-    are left out than data.max_bad_share allows.
+    A row whose clip or image is missing or damaged is reported to `on_bad` and left out. Raises DataError if rows are
+    invalid, or if more are left out than data.max_bad_share allows.
     """
     rows = read_rows(paths, recipe.data.video_root, recipe.tasks) if paths else ()
     rows = tuple(row for row in rows if task in (None, row.task))[shard[0] :: shard[1]]
     on_total(len(rows))
-    found, bad = [], []
+    usable, bad = [], []
     for row in rows:
         prompt = to_prompt(row, recipe)
         try:
             frames = clips.load(prompt.media)
-            found.append(UsableRow(row, prompt, frames.duration_s if frames and row.video else None))
+            usable.append(UsableRow(row, prompt, frames.duration_s if frames and row.video else None))
         except ClipError as error:
             bad.append(f"{row.id}: {error}")
             on_bad(f"row {row.id} left out: {error}")
@@ -65,4 +65,4 @@ def usable_rows(
     text, are_too_many = bad_rows(bad, len(rows), recipe.data.max_bad_share)
     if are_too_many:
         raise DataError(f"{', '.join(map(str, paths))}: {text}")
-    return tuple(found)
+    return tuple(usable)

@@ -1,4 +1,4 @@
-"""Readers of video files and folders of frames: where every frame lies in time, and the pixels of those asked for.
+"""Readers of video files and folders of frames: the times of all frames, and the pixels of chosen ones.
 
 Every failure is a ClipError that names the file and the cause.
 """
@@ -20,32 +20,32 @@ from rft.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
-"""Of single images, by Pillow's names."""
+"""Formats of single images, by Pillow's names."""
 
 REWRITE = "Rewrite it with ffmpeg -i IN OUT.mp4, or drop its rows."
 
 THREADS_FROM_PIXELS = 320 * 240
-"""Frame size from which starting decoder threads costs less than they save."""
+"""Pixels of a frame from which on decoder threads save more time than they cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameIndex:
-    """Where the frames of a source lie in time, found without decoding it."""
+    """Times of the frames of a source, read without decoding."""
 
     timestamps_s: tuple[float, ...]
-    """In display order, the first at 0."""
+    """[frames], in display order, the first at 0."""
     average_fps: float
-    """As the file states it; 0: it does not."""
+    """Frame rate that the file states; 0: it states none."""
 
 
 class FrameSource(Protocol):
-    """A file or folder that frames come from."""
+    """A video file, image file or folder of frames."""
 
     @property
     def index(self) -> FrameIndex: ...
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        """uint8 [H, W, 3] of each of `indices`, which rise strictly."""
+        """Pixels, uint8 [H, W, 3], of each of `indices`, which increase strictly."""
         ...
 
 
@@ -71,25 +71,25 @@ class _Packets:
     pts: tuple[int, ...]
     is_key: tuple[bool, ...]
     is_shown: tuple[bool, ...]
-    """False: needed by others, but cut away by the container."""
+    """False: the container cuts the frame away, but other frames may need it."""
     time_base: Fraction
     average_fps: float
 
-    def shown(self) -> list[int]:
-        """Presentation times of the frames, in display order."""
+    def display_times(self) -> list[int]:
+        """Presentation times of the frames, in display order, in units of `time_base`."""
         return sorted({pts for pts, is_shown in zip(self.pts, self.is_shown, strict=True) if is_shown})
 
-    def needed(self, wanted: set[int]) -> list[bool]:
-        """Which packets must be decoded to see the frames with the presentation times `wanted`.
+    def needed(self, chosen: set[int]) -> list[bool]:
+        """Per packet: whether it must be decoded for the frames with the presentation times `chosen`.
 
-        Whole stretches from one key frame to the next. A frame that is stored after a key frame but shown before
-        it leans on the stretch before as well.
+        Packets are decoded in whole segments from one key frame to the next. A frame that is stored after a key frame
+        but displayed before it depends on the segment before as well.
         """
         bounds = [0, *(i for i, is_key in enumerate(self.is_key) if is_key and i > 0), len(self.pts)]
         needed = [False] * len(self.pts)
         before = 0
         for first, end in itertools.pairwise(bounds):
-            hits = [pts for pts in self.pts[first:end] if pts in wanted]
+            hits = [pts for pts in self.pts[first:end] if pts in chosen]
             if hits:
                 start = before if min(hits) < self.pts[first] else first
                 needed[start:end] = [True] * (end - start)
@@ -98,37 +98,38 @@ class _Packets:
 
 
 class _VideoFile:
-    """A video file read with PyAV: once without decoding, for the times; then only what the asked frames need."""
+    """A video file read with PyAV: the times without decoding, then only the packets that the chosen frames need."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.packets = self._scan()
-        shown = self.packets.shown()
-        if not shown:
+        display_times = self.packets.display_times()
+        if not display_times:
             raise ClipError(f"{path}: the video holds no frames")
         self.index = FrameIndex(
-            tuple(float((pts - shown[0]) * self.packets.time_base) for pts in shown), self.packets.average_fps
+            tuple(float((pts - display_times[0]) * self.packets.time_base) for pts in display_times),
+            self.packets.average_fps,
         )
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        shown = self.packets.shown()
-        wanted = iter(indices)
-        index = next(wanted)
+        display_times = self.packets.display_times()
+        remaining = iter(indices)
+        index = next(remaining)
         last = None
-        for frame in self._decode({shown[i] for i in indices}):
+        for frame in self._decode({display_times[i] for i in indices}):
             if last is not None and frame.pts <= last:
                 raise ClipError(f"{self.path}: frame times out of order. {REWRITE}")
             last = frame.pts
-            if frame.is_corrupt:  # what leans on it is damaged as well, if without the mark
+            if frame.is_corrupt:  # frames that depend on it are damaged too, without the mark
                 break
-            if last != shown[index]:
+            if last != display_times[index]:
                 continue
             yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-            following = next(wanted, None)
-            if following is None:
+            next_index = next(remaining, None)
+            if next_index is None:
                 return
-            index = following
-        raise ClipError(f"{self.path}: damaged, frame {index} of {len(shown)} cannot be decoded")
+            index = next_index
+        raise ClipError(f"{self.path}: damaged, frame {index} of {len(display_times)} cannot be decoded")
 
     def _scan(self) -> _Packets:
         rows: list[tuple[int, bool, bool]] = []
@@ -145,19 +146,19 @@ class _VideoFile:
             return _Packets(pts, is_key, is_shown, stream.time_base, float(rate))
 
     def _check_length(self, container: Any, stream: Any, rows: Sequence[tuple[int, bool, bool]]) -> None:
-        """A file that was cut off still opens where its index is written first: compare with what it promises."""
+        """Compares with the length that the file states: a truncated file still opens if its index comes first."""
         if "mp4" in container.format.name and len(rows) < stream.frames:
             raise ClipError(f"{self.path}: truncated, holds {len(rows)} of {stream.frames} frames")
         stated = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
         if stated and rows:
             hours, minutes, seconds = (float(part) for part in stated.groups())
-            promised_s, found_s = hours * 3600 + minutes * 60 + seconds, float(max(rows)[0] * stream.time_base)
-            if found_s < promised_s - 1:
-                raise ClipError(f"{self.path}: truncated, holds {found_s:.1f} of {promised_s:.1f} s")
+            stated_s, held_s = hours * 3600 + minutes * 60 + seconds, float(max(rows)[0] * stream.time_base)
+            if held_s < stated_s - 1:
+                raise ClipError(f"{self.path}: truncated, holds {held_s:.1f} of {stated_s:.1f} s")
 
-    def _decode(self, wanted: set[int]) -> Iterator[Any]:
-        """Decoded frames, in time order, `wanted` among them."""
-        needed = self.packets.needed(wanted)
+    def _decode(self, chosen: set[int]) -> Iterator[Any]:
+        """Decoded frames in time order: those with the presentation times `chosen`, and others."""
+        needed = self.packets.needed(chosen)
         with _Opened(self.path) as (container, stream):
             codec = stream.codec_context
             codec.thread_type = "AUTO" if codec.width * codec.height >= THREADS_FROM_PIXELS else "NONE"
@@ -165,7 +166,7 @@ class _VideoFile:
             for number, packet in enumerate(p for p in container.demux(stream) if p.size):
                 if number < len(needed) and needed[number]:
                     start = packet.pts if start is None else start
-                    # Frames before the first key frame of a stretch lack what they lean on; nobody wants them.
+                    # Frames before the first key frame of a segment cannot be decoded right; none of them is chosen.
                     yield from (frame for frame in codec.decode(packet) if frame.pts >= start)
                 elif start is not None:
                     yield from (frame for frame in codec.decode(None) if frame.pts >= start)
@@ -176,7 +177,7 @@ class _VideoFile:
 
 
 class _Opened:
-    """The container and video stream of a file; what FFmpeg raises meanwhile becomes a ClipError."""
+    """Container and video stream of a file, as a `with`; an error of FFmpeg inside becomes a ClipError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -202,7 +203,7 @@ def _cause(error: Exception) -> str:
 
 
 class _TorchcodecFile:
-    """A video file whose pixels torchcodec decodes; times come from the same scan as PyAV's."""
+    """A video file whose pixels torchcodec decodes; the times come from PyAV."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -225,7 +226,7 @@ class _TorchcodecFile:
 
 
 def load_torchcodec() -> Any:
-    """torchcodec's VideoDecoder. DataError: it cannot be loaded here."""
+    """torchcodec's VideoDecoder class. Raises DataError if it cannot be loaded."""
     try:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, RuntimeError, OSError) as error:
@@ -233,7 +234,7 @@ def load_torchcodec() -> Any:
     try:
         VideoDecoder(b"")
     except (RuntimeError, ValueError) as error:
-        # The module loads its libraries at first use; with them, no bytes are merely no video.
+        # The module loads its libraries at first use; with them, empty bytes are only an invalid video.
         if "libtorchcodec" in str(error):
             raise _no_torchcodec(error) from error
     return VideoDecoder
@@ -247,7 +248,7 @@ def _no_torchcodec(error: Exception) -> DataError:
 
 
 class _Folder:
-    """A folder of images, one per frame, in name order; numbers in names count by value."""
+    """A folder of images, one per frame, in name order; numbers in names are compared by value."""
 
     def __init__(self, path: Path, source_fps: float | None) -> None:
         self.path = path
@@ -274,7 +275,7 @@ class _Folder:
 
 
 class _ImageFile:
-    """One image, turned as its EXIF tags say, on white where it is transparent."""
+    """One image, rotated by its EXIF tags, on white if it is transparent."""
 
     index = FrameIndex((0.0,), 0.0)
 
@@ -299,7 +300,7 @@ class _ImageFile:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, in name order; numbers in names count by value."""
+    """The images of a folder, in name order; numbers in names are compared by value."""
 
     def key(path: Path) -> list[tuple[int, str]]:
         return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]

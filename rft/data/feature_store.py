@@ -1,4 +1,4 @@
-"""What a frozen vision tower makes of clips, in a folder that engines and learner share: a clip is encoded once."""
+"""Vision features of clips in a folder that engines and learner share, so that a frozen tower encodes a clip once."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ from rft.data.cache import FolderCache
 
 
 def features_in(clips_dir: Path) -> Path:
-    """Where a run keeps them, beside its decoded clips."""
+    """Folder of a run's features, in the folder of its decoded clips."""
     return clips_dir / "features"
 
 
 class FeatureFolder:
-    """Features by tower and clip, at most `max_gib` of all towers together; the least recently used go first.
+    """Features by tower and clip, at most `max_gib` for all towers together; the least recently used are removed first.
 
-    Several processes may read, write and make room at one time.
+    Several processes may read, write and remove at the same time.
     """
 
     def __init__(self, directory: Path, max_gib: float) -> None:
@@ -26,7 +26,7 @@ class FeatureFolder:
         self._files = FolderCache(directory, "*/*.feat", max_gib)
 
     def load(self, tower: str, key: str) -> Tensor | None:
-        """What was stored, [visual tokens, width]; None: nothing, or it had to make room, or the file is damaged."""
+        """Stored features, [visual tokens, width]; None: never stored, removed, or the file is damaged."""
         path = self._path(tower, key)
         try:
             features = load_file(path)["features"]
@@ -36,7 +36,7 @@ class FeatureFolder:
         return features
 
     def store(self, tower: str, key: str, features: Tensor) -> None:
-        """Keep `features`, [visual tokens, width], of clip `key` by the tower of fingerprint `tower`."""
+        """Store `features`, [visual tokens, width], of the clip `key` by the tower with the fingerprint `tower`."""
         tensors = {"features": features.detach().cpu().contiguous()}
         self._files.store(self._path(tower, key), lambda part: save_file(tensors, part))
 

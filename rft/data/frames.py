@@ -1,4 +1,4 @@
-"""Frames of a clip, and how they lie on disk."""
+"""Frames of a clip, and their file format."""
 
 import json
 import random
@@ -17,7 +17,7 @@ ReaderName = DecoderName | Literal["pillow"]
 
 
 class ClipError(DataError):
-    """One clip or image that cannot be used: its row is left out of the run's order and counted."""
+    """Error of one clip or image that cannot be used: its row is left out of the run and counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,16 @@ class Frames:
     pixels: np.ndarray
     """uint8 [F, H, W, 3], RGB."""
     timestamps_s: tuple[float, ...]
-    """[F], seconds from the start of the clip, as the file states them."""
+    """[F], seconds from the start of the clip, as in the file."""
     frame_indices: tuple[int, ...]
-    """[F], in the whole file, from 0."""
+    """[F], index of each frame in the whole file, from 0."""
     source_fps: float
-    """Frames per second of the clip, as the model is told."""
+    """Frames per second of the clip, as the model gets it."""
     num_source_frames: int
     """Frames of the clip, chosen or not."""
     duration_s: float
     key: str
-    """Names content and sampling: equal keys mean equal frames."""
+    """Hash of content and sampling: equal keys mean equal frames."""
 
     @property
     def sampled_fps(self) -> float:
@@ -44,7 +44,7 @@ class Frames:
         return len(self.frame_indices) / self.num_source_frames * self.source_fps
 
     def shuffled(self, seed: int) -> "Frames":
-        """The same pictures in an order drawn with `seed`, at the times and places of the true order."""
+        """Frames with the pixels shuffled by `seed`; times and indices stay in order."""
         order = list(range(len(self.pixels)))
         random.Random(seed).shuffle(order)
         return replace(self, pixels=self.pixels[order], key=f"{self.key}-shuffled-{seed}")
@@ -71,7 +71,7 @@ def write_frames(frames: Frames, path: Path) -> None:
 
 
 def read_frames(path: Path) -> Frames:
-    """The frames in a file of `write_frames`; the pixels are mapped, not read. ValueError: not such a file."""
+    """Frames from a file of `write_frames`, with memory-mapped pixels. Raises ValueError if it is no such file."""
     with path.open("rb") as file:
         start = file.read(8)
         if len(start) < 8:

@@ -1,4 +1,4 @@
-"""Clips decoded before they are needed, in processes of their own, while rollouts and learner work."""
+"""Decodes clips before they are needed, in separate processes, while rollouts and learner work."""
 
 import threading
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from rft.types import Media
 
 
 class ClipPrefetch:
-    """Fills a ClipCache behind the back of its readers; a reader that comes too early waits for the clip.
+    """Fills a ClipCache in the background; a reader that needs a clip earlier waits for it.
 
-    What cannot be decoded is left to the reader, who meets the same error.
+    Errors are ignored here: the reader of the clip gets the same error.
     """
 
     def __init__(self, clips: ClipCache, num_workers: int) -> None:
@@ -39,7 +39,7 @@ class ClipPrefetch:
         self._waiting |= {self._pool.submit(self._load, one) for one in media}
 
     def close(self) -> None:
-        """Give up what has not begun, wait for the rest and end the child processes."""
+        """Cancel clips not yet started, wait for the others and end the child processes."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         for clips in self._copies:
@@ -47,7 +47,7 @@ class ClipPrefetch:
 
     def _load(self, media: Media) -> None:
         if not hasattr(self._own, "clips"):
-            # A copy works on the same folder, with a child process of its own.
+            # A copy uses the same folder, with a separate child process.
             self._own.clips = copy(self._clips)
             self._copies.append(self._own.clips)
         try:

@@ -1,4 +1,4 @@
-"""Prompt and Frames -> token ids and model inputs, by the model's own processor: one way for learner and engine."""
+"""Prompt and Frames -> token ids and model inputs, by the model's processor; the same for learner and engine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +15,32 @@ from rft.errors import DataError
 from rft.types import Image, Prompt
 
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
-"""Tokens of the Qwen-VL vocabulary that stand for pixels; sampled, they would break the learner's forward pass."""
+"""Tokens of the Qwen-VL vocabulary that stand for pixels; if sampled, they would break the learner's forward pass."""
 
 FPS_NUDGE = 1 - 1e-6
 """Learner and engine turn seconds into whole M-RoPE positions by truncation, one in single precision, the other in
-double. Seconds that are a millionth too long keep exact multiples off the edge, where the two would differ."""
+double. Seconds a millionth too long keep exact multiples off the edge at which the two would differ."""
 
 MAX_CACHED_BYTES = 1 << 30
-"""Processed clips and images held in memory: some fifteen of 3,700 tokens, or a hundred of a small policy's."""
+"""Limit of processed clips and images in memory: about 15 clips of 3,700 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptInputs:
-    """What the model reads for one prompt."""
+    """Inputs of the model for one prompt."""
 
     token_ids: tuple[int, ...]
-    """The visual placeholders expanded, the generation prompt at the end."""
+    """[T], with the visual placeholders expanded and the generation prompt at the end."""
     patches: torch.Tensor | None = None
-    """float32 [patches, patch size], of the clip or image; None: text alone."""
+    """float32 [patches, patch size], of the clip or image; None: text only."""
     grid: torch.Tensor | None = None
     """int64 [1, 3]: frame pairs (of an image: 1), rows and columns of patches."""
     seconds_per_grid: torch.Tensor | None = None
-    """float32 [1]: seconds between frame pairs; None: the model's positions do not count them, or there is no clip."""
+    """float32 [1]: seconds between frame pairs; None: the model's positions do not use them, or there is no clip."""
 
     @property
     def num_bytes(self) -> int:
-        """Of the patches; all else is small."""
+        """Bytes of the patches; everything else is small."""
         return 0 if self.patches is None else self.patches.nbytes
 
 
@@ -53,8 +53,8 @@ class PromptProcessor:
         self._cache = MemoryCache[tuple[str, str | None], PromptInputs](MAX_CACHED_BYTES)
         self._video_token: str = self._processor.video_token
         self._image_token: str = self._processor.image_token
-        self._tells_times = isinstance(self._processor, Qwen3VLProcessor)
-        """Whether the time of a frame pair is told in words, in place of its position."""
+        self._writes_times = isinstance(self._processor, Qwen3VLProcessor)
+        """Whether the prompt states the time of a frame pair in words, instead of by its position."""
         tokenizer = self._processor.tokenizer
         vocabulary = tokenizer.get_vocab()
         self.eos_token_id: int = tokenizer.eos_token_id
@@ -79,29 +79,29 @@ class PromptProcessor:
         return self._processor.tokenizer
 
     def text(self, prompt: Prompt) -> str:
-        """The chat up to where the policy writes, with a placeholder for what is shown. DataError: it has another."""
+        """The chat before the completion, with one placeholder for clip or image. Raises DataError if it has others."""
         kind = _kind(prompt)
         content = [{"type": "text", "text": prompt.text}, *([{"type": kind}] if kind else [])]
         messages: list[dict[str, object]] = [{"role": "user", "content": content}]
         if self._system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._system_prompt})
         text: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        for token, wanted in ((self._video_token, kind == "video"), (self._image_token, kind == "image")):
-            if text.count(token) != wanted:
+        for token, is_needed in ((self._video_token, kind == "video"), (self._image_token, kind == "image")):
+            if text.count(token) != is_needed:
                 raise DataError(
                     f"prompt {prompt.prompt_id}: the chat has {text.count(token)} {token} instead of "
-                    f"{'one' if wanted else 'none'}. Take it out of the row, or use a chat template that shows the "
+                    f"{'one' if is_needed else 'none'}. Take it out of the row, or use a chat template that shows the "
                     f"{kind or 'text'} once."
                 )
         return text
 
     def encode(self, prompt: Prompt, frames: Frames | None) -> PromptInputs:
-        """The model inputs of `prompt` on `frames`; None: of a prompt of text alone."""
+        """Model inputs of `prompt` with the frames of its clip or image; `frames` None: text only."""
         text = self.text(prompt)
         key = (text, None if frames is None else frames.key)
         if (cached := self._cache.get(key)) is not None:
             return cached
-        outputs = self._processor(text=[text], return_tensors="pt", **self._shown(prompt, frames))
+        outputs = self._processor(text=[text], return_tensors="pt", **self._media_args(prompt, frames))
         token_ids = tuple(outputs["input_ids"][0].tolist())
         kind = _kind(prompt)
         if kind is None:
@@ -116,8 +116,8 @@ class PromptProcessor:
         self._cache.put(key, inputs, inputs.num_bytes)
         return inputs
 
-    def _shown(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
-        """Arguments of the model's processor for what the prompt shows, taken as it is."""
+    def _media_args(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
+        """Arguments of the model's processor for the clip or image, which is not resized or sampled again."""
         if frames is None:
             return {}
         if isinstance(prompt.media, Image):
@@ -130,7 +130,7 @@ class PromptProcessor:
         }
 
     def engine_input(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
-        """The same prompt as one input of vLLM's `LLM.generate`."""
+        """Input of vLLM's `LLM.generate` for the prompt."""
         text: dict[str, Any] = {"prompt": self.text(prompt)}
         if frames is None:
             return text
@@ -140,16 +140,16 @@ class PromptProcessor:
         return text | {"multi_modal_data": {"video": [(frames.pixels, metadata)]}}
 
     def engine_options(self) -> dict[str, Any]:
-        """Arguments of vLLM's `LLM` that make it take frames as they are: they arrive at their final size."""
+        """Arguments of vLLM's `LLM` that keep it from resizing frames, which have their final size."""
         return {"mm_processor_kwargs": {"do_resize": False, "cap_pixels_per_frame": False}}
 
     def seconds_per_grid(self, frames: Frames) -> float:
-        """Between frame pairs, as `encode` states them."""
+        """Seconds between frame pairs, as in `encode`."""
         frames_per_grid: int = self._processor.video_processor.temporal_patch_size
         return frames_per_grid / float(VideoMetadata(**self._metadata(frames)).sampled_fps)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
-        """The tokens of a completion, the end token included."""
+        """Token ids of a completion, with the end token."""
         ids = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         return (*ids, self.eos_token_id)
 
@@ -157,11 +157,11 @@ class PromptProcessor:
         self._processor.save_pretrained(directory)
 
     def _metadata(self, frames: Frames) -> dict[str, Any]:
-        """As transformers' VideoMetadata names it."""
+        """Arguments of transformers' VideoMetadata."""
         metadata = {"total_num_frames": frames.num_source_frames, "duration": frames.duration_s, "video_backend": "rft"}
-        if self._tells_times:
-            # What it tells is the index over the rate. Told as one frame per second, frames lie at their true times,
-            # which count from the clip's start and hold at a variable rate.
+        if self._writes_times:
+            # The processor writes index / rate. With a rate of 1 and times for indices it writes the true times, which
+            # count from the clip's start and are right at a variable rate.
             return metadata | {"fps": 1.0, "frames_indices": list(frames.timestamps_s)}
         return metadata | {"fps": frames.source_fps * FPS_NUDGE, "frames_indices": list(frames.frame_indices)}
 

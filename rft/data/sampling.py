@@ -1,4 +1,4 @@
-"""Which frames of a clip are used, and how large frames and images are: qwen-vl-utils' rules, by its own functions."""
+"""Choice of a clip's frames, and the size of frames and images, by the functions of qwen-vl-utils."""
 
 import logging
 from collections.abc import Sequence
@@ -11,26 +11,26 @@ from qwen_vl_utils import vision_process as qwen
 
 from rft.types import Image, VideoSampling
 
-# It warns of every clip with fewer frames than asked for; Frames states what was taken.
+# It warns of every clip with fewer frames than requested; Frames states their number.
 logging.getLogger(qwen.__name__).setLevel(logging.ERROR)
 
 MAX_DRIFT = 0.5
-"""Largest distance of a frame from its even place, in steps, at which a clip still counts as of constant rate."""
-
+"""Largest distance of a frame from its evenly spaced time, in frame intervals, for a constant frame rate."""
 
 PUBLISHED_TRACKING_FRAMES = 7
-"""Frames that VideoChat-R1's released code takes of a tracking clip; its processor repeats the last one."""
+"""Number of frames of a tracking clip in VideoChat-R1's released code; its processor repeats the last one."""
 
 PUBLISHED_TRACKING_FPS = 2.0
-"""The rate that the released code states for them, whatever the length of the clip."""
+"""Frame rate that the released code states for them, for any length of the clip."""
 
 
 def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSampling) -> list[int]:
     """Indices into `timestamps_s`, an even number of them in order, by the rule that `sampling` names.
 
-    By rate: evenly spread over the clip. At a constant rate these are qwen-vl-utils' own; at a variable rate the frames
-    nearest to evenly spaced *times*, because the model counts time by frames. By number: so many; an odd number
-    repeats the last frame, as processors do. ValueError: the clip has too few frames.
+    By rate (fps): evenly spread over the clip. At a constant frame rate these are the frames of qwen-vl-utils; at a
+    variable rate the frames nearest to evenly spaced *times*, because the model counts time by frames. By number
+    (num_frames): that many; after an odd number the last frame is repeated, as processors do. Raises ValueError if the
+    clip has too few frames.
     """
     total = len(timestamps_s)
     if sampling.pick == "published_tracking":
@@ -38,12 +38,12 @@ def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSamp
         return _paired([int(i * (total - 1) / last) for i in range(PUBLISHED_TRACKING_FRAMES)])
     if sampling.num_frames is not None:
         if sampling.num_frames > total:
-            raise ValueError(f"{total} frames, but {sampling.num_frames} are asked for")
+            raise ValueError(f"{total} frames, but {sampling.num_frames} are needed")
         if sampling.pick == "start_then_even":
             return _paired([0, *_even_indices(1, total - 1, sampling.num_frames - 1)])
         return _paired(_even_indices(0, total - 1, sampling.num_frames))
-    wanted = {"fps": sampling.fps, "min_frames": sampling.min_frames, "max_frames": sampling.max_frames}
-    count = qwen.smart_nframes(wanted, total_frames=total, video_fps=fps)
+    rule = {"fps": sampling.fps, "min_frames": sampling.min_frames, "max_frames": sampling.max_frames}
+    count = qwen.smart_nframes(rule, total_frames=total, video_fps=fps)
     times = np.asarray(timestamps_s)
     even = np.linspace(times[0], times[-1], total)
     if np.abs(times - even).max() <= MAX_DRIFT * (even[1] - even[0]):

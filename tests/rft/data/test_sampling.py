@@ -58,7 +58,7 @@ def test_a_number_of_frames_in_place_of_a_rate(changes: dict[str, Any], total: i
 
 
 def test_more_frames_than_there_are_is_an_error() -> None:
-    with pytest.raises(ValueError, match="5 frames, but 6 are asked for"):
+    with pytest.raises(ValueError, match="5 frames, but 6 are needed"):
         choose_frames([0.0, 0.1, 0.2, 0.3, 0.4], 10.0, replace(PUBLISHED, num_frames=6))
 
 
