@@ -135,11 +135,11 @@ class Clips(Protocol):
     """Source of decoded clips and images: rft.data.video.ClipCache in a run."""
 
     def fingerprinted(self, media: Media | None) -> Media | None:
-        """`media` with the `content` of its file as it is now. ClipError: there is no such file."""
+        """`media` with the fingerprint of its file as `content`. Raises ClipError if there is no such file."""
         ...
 
     def load(self, media: Media | None) -> Frames | None:
-        """None for None."""
+        """Frames of `media`; None for None."""
         ...
 
 
@@ -171,9 +171,9 @@ class PromptOrder:
         self._shuffled: tuple[int, list[int]] = (-1, [])
 
     def take(self, n: int) -> tuple[Prompt, ...]:
-        """The next `n` prompts. DataError: more bad clips than `max_bad_share` allows.
+        """The next `n` prompts, with decoded clips. Raises DataError if more clips are bad than `max_bad_share` allows.
 
-        Their clips are decoded, and their files hashed once for all who read them in this step.
+        Each clip's file is hashed once here, for all its readers in this step.
         """
         taken: list[Prompt] = []
         while len(taken) < n:
@@ -212,7 +212,7 @@ class PromptOrder:
         return len(self.prompts) - len(self.bad) - num_over >= self.fewest
 
     def _decoded(self, prompt: Prompt) -> Prompt | None:
-        """The prompt with the fingerprint of its clip; None where that cannot be decoded."""
+        """The prompt with the fingerprint of its decoded clip; None if the clip cannot be decoded."""
         if prompt.prompt_id in self.bad:
             return None
         try:

@@ -25,7 +25,7 @@ PUBLISHED_TRACKING_FPS = 2.0
 
 
 def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSampling) -> list[int]:
-    """Indices into `timestamps_s`, an even number of them in order, by the rule that `sampling` names.
+    """Indices into `timestamps_s`, an even number of them in order, chosen by the rule of `sampling`.
 
     By rate (fps): evenly spread over the clip. At a constant frame rate these are the frames of qwen-vl-utils; at a
     variable rate the frames nearest to evenly spaced *times*, because the model counts time by frames. By number
@@ -62,7 +62,7 @@ def _paired(indices: list[int]) -> list[int]:
 
 
 def frame_size(height: int, width: int, num_frames: int, sampling: VideoSampling, factor: int) -> tuple[int, int]:
-    """(height, width) of every frame, multiples of `factor`. ValueError: a shape or budget that allows none."""
+    """(height, width) of every frame, multiples of `factor`. Raises ValueError if shape or budget allow none."""
     if sampling.max_pixels < sampling.min_pixels:
         raise ValueError(f"video.max_pixels {sampling.max_pixels} is below video.min_pixels {sampling.min_pixels}")
     most = sampling.frame_pixels(num_frames, factor)
@@ -73,7 +73,7 @@ def frame_size(height: int, width: int, num_frames: int, sampling: VideoSampling
 
 
 def image_size(height: int, width: int, image: Image, factor: int) -> tuple[int, int]:
-    """(height, width) of an image, multiples of `factor`. ValueError: a shape or limits that allow none."""
+    """(height, width) of an image, multiples of `factor`. Raises ValueError if shape or limits allow none."""
     if image.max_pixels < image.min_pixels:
         raise ValueError(f"video.max_pixels {image.max_pixels} is below video.min_pixels {image.min_pixels}")
     size: tuple[int, int] = qwen.smart_resize(

@@ -1,4 +1,4 @@
-"""The only decoder: Video or Image -> Frames, and the cache that rollout, learner and evaluation share."""
+"""The only decoder, Video or Image -> Frames, and the cache that rollout, learner and evaluation share."""
 
 import contextlib
 import fcntl
@@ -23,10 +23,10 @@ from rft.types import Image, Media, Video
 __all__ = ["ClipCache", "ClipError", "Frames", "clip_key", "decode"]
 
 FORMAT = 2
-"""Part of every key: raise it when decoding or sampling changes."""
+"""Version of the keys: increase it when decoding or sampling changes."""
 
 WHOLE_HASH_BYTES = 8 << 20
-"""Files up to this size are hashed whole; of larger ones a sample, with their time of change."""
+"""Size up to which a file is hashed whole; of a larger one a sample is hashed, with its time of change."""
 
 HASHED_BLOCKS = 16
 TIME_TOLERANCE_S = 1e-3
@@ -34,29 +34,33 @@ TIME_TOLERANCE_S = 1e-3
 
 
 def decode(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
-    """The frames `media` asks for, decoded in this process. `factor`: sizes are its multiples (patch x merge size).
+    """Frames of `media`, decoded in this process. `factor`: sizes are its multiples (patch x merge size).
 
-    ClipError: names the file and why it cannot be used.
+    Raises ClipError, which names the file and why it cannot be used.
     """
     key = clip_key(media, decoder, factor)
-    return _in_order(_frames(media, open_source(media.path, *_reading(media, decoder)), factor, key), media)
+    return _shuffled(_clip_frames(media, open_source(media.path, *_reader_args(media, decoder)), factor, key), media)
 
 
-def _reading(media: Media, decoder: DecoderName) -> tuple[float | None, ReaderName]:
-    """The rate that a row states, and what reads its file."""
+def _reader_args(media: Media, decoder: DecoderName) -> tuple[float | None, ReaderName]:
+    """(source_fps, reader) for `open_source`."""
     return (media.source_fps, decoder) if isinstance(media, Video) else (None, "pillow")
 
 
-def _in_order(frames: Frames, media: Media) -> Frames:
+def _shuffled(frames: Frames, media: Media) -> Frames:
     seed = media.shuffle_seed if isinstance(media, Video) else None
     return frames if seed is None else frames.shuffled(seed)
 
 
-def _frames(media: Media, source: FrameSource, factor: int, key: str) -> Frames:
-    return _sample(media, source, factor, key) if isinstance(media, Video) else _still(media, source, factor, key)
+def _clip_frames(media: Media, source: FrameSource, factor: int, key: str) -> Frames:
+    return (
+        _video_frames(media, source, factor, key)
+        if isinstance(media, Video)
+        else _image_frames(media, source, factor, key)
+    )
 
 
-def _still(image: Image, source: FrameSource, factor: int, key: str) -> Frames:
+def _image_frames(image: Image, source: FrameSource, factor: int, key: str) -> Frames:
     from rft.data.sampling import image_size, resize
 
     (picture,) = source.read([0])
@@ -67,14 +71,14 @@ def _still(image: Image, source: FrameSource, factor: int, key: str) -> Frames:
     return Frames(pixels[None], (0.0,), (0,), source_fps=0.0, num_source_frames=1, duration_s=0.0, key=key)
 
 
-def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
-    # Here, because it loads torch, which those who only read rows do without.
+def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
+    # Imported here because it loads torch, which is not needed to read rows.
     from rft.data.sampling import PUBLISHED_TRACKING_FPS, choose_frames, frame_size, resize, resize_to_patches
 
-    inside, shown_s, fps = _shown(video, source.index)
+    inside, times_s, fps = _clip_times(video, source.index)
     is_published = video.sampling.pick == "published_tracking"
     try:
-        chosen = [inside[i] for i in choose_frames(shown_s, fps, video.sampling)]
+        chosen = [inside[i] for i in choose_frames(times_s, fps, video.sampling)]
         distinct = sorted(set(chosen))
         pixels: dict[int, np.ndarray] = {}
         size = None
@@ -95,8 +99,8 @@ def _sample(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
     )
 
 
-def _shown(video: Video, index: FrameIndex) -> tuple[list[int], list[float], float]:
-    """The frames between the clip's limits and inside its windows, their times, and the clip's rate."""
+def _clip_times(video: Video, index: FrameIndex) -> tuple[list[int], list[float], float]:
+    """(frame indices within the clip's limits and windows, their times in seconds, frames per second)."""
     times = index.timestamps_s
     start_s = video.start_s or 0.0
     end_s = times[-1] if video.end_s is None else video.end_s
@@ -104,16 +108,16 @@ def _shown(video: Video, index: FrameIndex) -> tuple[list[int], list[float], flo
     if len(inside) < 2:
         cut = "" if video.start_s is None and video.end_s is None else f" between {start_s:g} and {end_s:g} s"
         raise ClipError(f"{video.path}: {len(inside)} frame(s){cut} of {times[-1]:g} s, at least 2 are needed")
-    shown_s = [times[i] for i in inside]
-    fps = _rate(shown_s, index.average_fps)
+    times_s = [times[i] for i in inside]
+    fps = _rate(times_s, index.average_fps)
     if not video.windows:
-        return inside, shown_s, fps
+        return inside, times_s, fps
     windows = [_between(inside, times, start_s + start, start_s + end) for start, end in video.windows]
     inside = sorted({i for window in windows for i in window})
     if len(inside) < 2:
         raise ClipError(f"{video.path}: {len(inside)} frame(s) in the windows {video.windows}, at least 2 are needed")
-    # As if what lies between the windows had been cut out of the file.
-    return inside, [place / fps for place in range(len(inside))], fps
+    # Times as if the frames between the windows had been cut out of the file.
+    return inside, [number / fps for number in range(len(inside))], fps
 
 
 def _between(indices: Iterable[int], times: Sequence[float], start_s: float, end_s: float) -> list[int]:
@@ -121,15 +125,15 @@ def _between(indices: Iterable[int], times: Sequence[float], start_s: float, end
 
 
 def _rate(times: Sequence[float], stated: float) -> float:
-    """Frames per second: what the file states where its times agree with it, else what the times say."""
+    """Frames per second: the stated rate if the frame times agree with it, else the rate measured from the times."""
     measured = (len(times) - 1) / (times[-1] - times[0])
     return stated if abs(stated - measured) <= 0.005 * measured else measured
 
 
 def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> str:
-    """Names content and sampling of a clip, in whatever order its frames are shown: it is decoded once for all.
+    """Hash of content and sampling of a clip, without the order of frames: a shuffled clip is not decoded again.
 
-    By `media.content` where that is known, else the file is hashed. ClipError: there is no such file or folder.
+    Uses `media.content` if it is set, else hashes the file. Raises ClipError if there is no such file or folder.
     """
     content = media.content or content_of(media)
     choice: tuple[object, ...]
@@ -141,7 +145,7 @@ def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> s
 
 
 def content_of(media: Media) -> str:
-    """Fingerprint of the file or folder as it is now. ClipError: there is none."""
+    """Fingerprint of the file or folder as it is now. Raises ClipError if there is none."""
     path = media.path
     try:
         return _folder_content(path) if path.is_dir() else _file_content(path)
@@ -173,8 +177,8 @@ def _folder_content(path: Path) -> str:
 class ClipCache:
     """Decoded clips and images in a folder that all processes of a run share; each is decoded once.
 
-    Decoding happens in a child process and may take `timeout_s` per clip. At `max_gib` the least recently used clips
-    go. May be pickled: the copy works on the same folder.
+    A child process decodes, for at most `timeout_s` per clip. At `max_gib` the least recently used clips are removed.
+    May be pickled: the copy uses the same folder.
     """
 
     def __init__(
@@ -182,9 +186,9 @@ class ClipCache:
     ) -> None:
         self._args = (directory, max_gib, decoder, timeout_s, factor)
         self.decodes = 0
-        """Clips this object decoded."""
+        """Clips that this object decoded."""
         self.hits = 0
-        """Clips it found decoded."""
+        """Clips that this object read from the folder."""
         self._directory = directory
         self._files = FolderCache(directory, "*.clip", max_gib)
         self._decoder: DecoderName = decoder
@@ -197,7 +201,7 @@ class ClipCache:
 
     @classmethod
     def of(cls, recipe: Recipe, directory: Path) -> "ClipCache":
-        """As a run of `recipe` uses it."""
+        """The cache of a run of `recipe`, in `directory`."""
         video = recipe.video
         factor = size_factor(recipe.model)
         return cls(directory, video.cache_gib, video.decoder, video.decode_timeout_s, factor)
@@ -210,9 +214,9 @@ class ClipCache:
         self._process.close()
 
     def fingerprinted(self, media: Media | None) -> Media | None:
-        """`media` with the `content` of its file as it is now, None for None. ClipError: there is no such file.
+        """`media` with the fingerprint of its file as `content`; None for None. Raises ClipError without such a file.
 
-        Whoever reads it then does not hash the file again; where it must be decoded and has changed, that is an error.
+        Later readers do not hash it again; a changed file that has to be decoded is a ClipError.
         """
         return media and replace(media, content=content_of(media))
 
@@ -223,7 +227,7 @@ class ClipCache:
     @overload
     def load(self, media: Media | None) -> Frames | None: ...
     def load(self, media: Media | None) -> Frames | None:
-        """The frames of `media`, None for None. ClipError: undecodable. DataError: the cache cannot be written."""
+        """Frames of `media`; None for None. Raises ClipError if undecodable, DataError if the folder is unusable."""
         if media is None:
             return None
         key = clip_key(media, self._decoder, self._factor)
@@ -232,12 +236,12 @@ class ClipCache:
         if frames is None:
             with self._lock(key):
                 frames = self._find(path) or self._decode(media, path, key)
-        return _in_order(frames, media)
+        return _shuffled(frames, media)
 
     def find(self, media: Media) -> Frames | None:
-        """The frames of `media` where they lie decoded. ClipError: there is no such file."""
+        """Frames of `media` if they are in the folder, else None. Raises ClipError if there is no such file."""
         frames = self._find(self._directory / f"{clip_key(media, self._decoder, self._factor)}.clip")
-        return frames and _in_order(frames, media)
+        return frames and _shuffled(frames, media)
 
     def counters(self) -> dict[str, float]:
         return {"clips/decodes": self.decodes, "clips/hits": self.hits}
@@ -254,8 +258,8 @@ class ClipCache:
     def _decode(self, media: Media, path: Path, key: str) -> Frames:
         if media.content not in (None, content_of(media)):
             raise ClipError(f"{media.path}: changed since its prompt was taken")
-        with self._process.open(media.path, *_reading(media, self._decoder)) as source:
-            frames = _frames(media, source, self._factor, key)
+        with self._process.open(media.path, *_reader_args(media, self._decoder)) as source:
+            frames = _clip_frames(media, source, self._factor, key)
         self.decodes += 1
         try:
             self._files.store(path, lambda part: write_frames(frames, part))
@@ -265,7 +269,7 @@ class ClipCache:
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[None]:
-        """One process at a time decodes a clip; a few hundred lock files serve all clips."""
+        """Lock of a clip over all processes; 256 lock files serve all clips."""
         try:
             file = (self._directory / f"{key[:2]}.lock").open("w")
         except OSError as error:
