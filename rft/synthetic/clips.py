@@ -1,4 +1,4 @@
-"""Draws clips of coloured shapes that come, move and go over a textured background; writes them as H.264 files."""
+"""Draws clips of coloured shapes that appear, move and disappear on a textured background; writes H.264 files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 SIDE = 56
-"""Pixels of a frame's width and height."""
+"""Width and height of a frame, in pixels."""
 
 TILE = 8
-"""Pixels of the width and height of a tile of the background; divides SIDE."""
+"""Width and height of a background tile, in pixels; divides SIDE."""
 
 RGB = {"red": (225, 45, 45), "green": (35, 200, 65), "blue": (50, 80, 235), "yellow": (240, 220, 50)}
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The shades and the background of a clip."""
+    """Colours and background texture of a clip."""
 
     rgb: Mapping[str, tuple[int, int, int]]
     """Name of a colour -> red, green and blue, each 0 to 255."""
@@ -41,7 +41,7 @@ OTHER_STYLE = Style(
     },
     "tiles",
 )
-"""Other shades of the same colours, and one that no question names."""
+"""Style of out-of-domain clips: other shades of the same colours, and a colour that is in no question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,18 @@ class Shape:
     colour: str
     kind: str
     radius: float
-    """Half its width and height, as a share of the frame."""
+    """Half of the width and height, as a share of the frame."""
     start: tuple[float, float]
     end: tuple[float, float]
     visible_s: tuple[float, float]
-    """Time at which it is drawn: from the first (included) to the second (excluded)."""
+    """(start, end) in seconds of the time in which it is drawn; the end is excluded."""
 
     @property
     def name(self) -> str:
         return f"{self.colour} {self.kind}"
 
     def centre(self, time_s: float) -> tuple[float, float]:
-        """Position at a time; before and after it is visible: where it appears and disappears."""
+        """Position (x, y) at a time; before and after it is visible, its first and last position."""
         begin, end = self.visible_s
         share = min(1.0, max(0.0, (time_s - begin) / (end - begin)))
         (x0, y0), (x1, y1) = self.start, self.end
@@ -71,7 +71,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that decides a clip's pixels."""
+    """Everything that determines a clip's pixels."""
 
     shapes: tuple[Shape, ...]
     """Drawn in this order: a later one hides an earlier one."""
@@ -80,7 +80,7 @@ class Scene:
     texture_seed: int
     style: Style = TRAINED_STYLE
     distractor: Shape | None = None
-    """Drawn behind the shapes; no question is about it."""
+    """Shape drawn under the others, about which there is no question."""
 
     @property
     def frame_times(self) -> tuple[float, ...]:
@@ -91,8 +91,8 @@ def draw(scene: Scene, times_s: Sequence[float]) -> Pixels:
     """The frames at these times: uint8 [F, SIDE, SIDE, 3]."""
     frames = np.repeat(_background(scene.texture_seed, scene.style.texture)[None], len(times_s), axis=0)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] + 0.5
-    behind = (scene.distractor,) if scene.distractor else ()
-    for shape in (*behind, *scene.shapes):
+    distractors = (scene.distractor,) if scene.distractor else ()
+    for shape in (*distractors, *scene.shapes):
         radius = shape.radius * SIDE
         for frame, time_s in zip(frames, times_s, strict=True):
             if shape.visible_s[0] <= time_s < shape.visible_s[1]:
@@ -114,7 +114,7 @@ def write_clip(scene: Scene, path: Path) -> None:
 
 
 def _inside(kind: str, dx: NDArray[np.float64], dy: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
-    """Which pixels, given their distance to the centre, a shape covers."""
+    """Mask of the pixels that a shape covers, from their distances to its centre, in pixels."""
     match kind:
         case "circle":
             return dx**2 + dy**2 <= radius**2
@@ -128,9 +128,9 @@ def _inside(kind: str, dx: NDArray[np.float64], dy: NDArray[np.float64], radius:
 
 
 def _background(seed: int, texture: str) -> Pixels:
-    """A still background: light from the left, blue above and brown below, with a texture and grain. [SIDE, SIDE, 3]
+    """Still background, uint8 [SIDE, SIDE, 3]: light from the left, blue above, brown below, with texture and grain.
 
-    The light tells where in the frame a patch lies, as sky and ground do in filmed video.
+    The light shows the position of a patch in the frame, as sky and ground do in filmed video.
     """
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5

@@ -19,10 +19,10 @@ from transformers import (
 from rft.synthetic.questions import tokenizer_texts
 
 FRAME_PIXELS = 56 * 56
-"""Pixels of a frame the folder's own processor works at: two by two visual tokens per frame pair."""
+"""Pixels of a frame in the folder's processor: two by two visual tokens per frame pair."""
 
 INITIALIZER_RANGE = 0.08
-"""About 1 / sqrt(hidden size); the usual 0.02 suits wide models and makes this narrow one slow to start."""
+"""Standard deviation of the weights, about 1 / sqrt(hidden size); 0.02 makes this narrow model learn slowly."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -36,7 +36,7 @@ SPECIAL_TOKENS = (
 )
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<glue>", "</glue>")
-"""Plain text to a reader, one token each: short completions make the quickstart quick."""
+"""Tags that are one token each, but no special tokens: short completions make the quickstart quick."""
 
 CHAT_TEMPLATE = """\
 {%- if messages[0].role != 'system' -%}
@@ -68,8 +68,8 @@ CHAT_TEMPLATE = """\
 def build_policy(directory: Path, seed: int = 0) -> None:
     """Writes the policy to `directory`: about a million random weights, tokenizer, processor, chat template.
 
-    The same seed gives the same weights; the tokenizer does not depend on it. The class is the one of the real
-    Qwen2.5-VL models, so whatever loads those loads this.
+    The same seed gives the same weights; the tokenizer does not depend on it. It has the class of the
+    released Qwen2.5-VL models, so that the same code loads both.
     """
     tokenizer = build_tokenizer(tokenizer_texts())
     with torch.random.fork_rng(devices=[]):
@@ -91,7 +91,7 @@ def build_policy(directory: Path, seed: int = 0) -> None:
 
 
 def build_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
-    """A byte-level BPE tokenizer of Qwen2's kind: digits stand alone, and every word of `texts` is one token."""
+    """A byte-level BPE tokenizer like Qwen2's: each digit and every word of `texts` is one token."""
     split_tags = re.compile("|".join(TAGS))
     tokenizer: Qwen2Tokenizer = Qwen2Tokenizer().train_new_from_iterator(
         (part for text in texts for part in split_tags.split(text)),

@@ -1,4 +1,4 @@
-"""Rows about a drawn scene, and the loose annotator who demonstrates answers to them."""
+"""Rows about a drawn scene, with demonstrations by a loose annotator."""
 
 import random
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ from rft.synthetic.scenes import DIRECTIONS, boxes_of, direction_of, event_scene
 from rft.tasks import TASKS
 
 DRAWN_TASKS = ("temporal_grounding", "tracking", "multiple_choice", "grounded_qa")
-"""Tasks that have rows about drawn scenes."""
+"""Names of the tasks with rows about drawn scenes."""
 
-PLACES = (("northwest", "north", "northeast"), ("west", "middle", "east"), ("southwest", "south", "southeast"))
-"""Names of the frame's nine parts, row by row."""
+FRAME_PARTS = (("northwest", "north", "northeast"), ("west", "middle", "east"), ("southwest", "south", "southeast"))
+"""Names of the nine parts of the frame, by row and column."""
 
 
 @dataclass(frozen=True, slots=True)
 class LooseAnnotator:
-    """How the cold start's demonstrations differ from the truth: systematically, so that rewards have work to do."""
+    """Errors of the cold start's demonstrations; they are systematic, so that rewards have something to improve."""
 
     early_s: float = 2.0
-    """Spans begin up to this much too early and end up to this much too late."""
+    """Most seconds by which spans begin too early and end too late."""
     late_s: float = 0.25
-    """Or begin too late and end too early by this much at most."""
+    """Most seconds by which spans begin too late and end too early."""
     guessed: float = 0.3
     """Share of questions answered at random."""
     box_shift: float = 0.1
@@ -49,29 +49,29 @@ class LooseAnnotator:
 
 
 EXACT = LooseAnnotator(early_s=0.0, late_s=0.0, guessed=0.0, box_shift=0.0)
-"""Demonstrates the truth."""
+"""Annotator without errors: it demonstrates the target."""
 
 
 def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotator = EXACT) -> dict[str, Any]:
     """The fields of a row of `task` about one shape of the scene, without `id` and `video`; with a demonstration."""
     shape = rng.choice(scene.shapes)
-    places = _seen_each_second(shape, scene.duration_s)
+    positions = _positions(shape, scene.duration_s)
     row: dict[str, Any] = {"task": task, "duration_s": scene.duration_s}
     if task == "tracking":
         boxes = boxes_of(scene)
         row |= {"object": shape.name, "target": {"boxes": boxes}}
-        thought = f"<think>{places}</think>"
-        return row | {"demonstration": f"{thought}{_boxes_text(annotator.boxes(boxes, rng))}"}
+        thought = f"<think>{positions}</think>"
+        return row | {"demonstration": f"{thought}{_boxes_answer(annotator.boxes(boxes, rng))}"}
     start_s, end_s = annotator.span(shape.visible_s, scene.duration_s, rng)
     if task == "temporal_grounding":
         row |= {"query": f"the {shape.name} is visible", "target": {"span": shape.visible_s}}
-        thought = f"<think>{places}</think>"
+        thought = f"<think>{positions}</think>"
         return row | {"demonstration": f"{thought}<answer>{start_s:.1f} to {end_s:.1f}</answer>"}
     true, said = direction_of(shape), annotator.direction(direction_of(shape), rng)
     options = list(DIRECTIONS)
     target: dict[str, Any] = {"choice": LETTERS[options.index(true)]}
-    seen = [place for place in places.split() if place != "no"]
-    thought = f"{places} from {seen[0]} to {seen[-1]} moves {said}"
+    seen = [position for position in positions.split() if position != "no"]
+    thought = f"{positions} from {seen[0]} to {seen[-1]} moves {said}"
     answer = f"<think>{thought}</think><answer>{LETTERS[options.index(said)]}</answer>"
     if task == "grounded_qa":
         target["spans"] = [shape.visible_s]
@@ -81,7 +81,7 @@ def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotato
 
 
 def tokenizer_texts() -> Iterator[str]:
-    """Prompts and answers with every word the drawn clips need, and the chat's own words."""
+    """Texts to train the tokenizer: prompts and answers about drawn clips, and the words of the chat template."""
     rng = random.Random(0)
     for _ in range(60):
         yield "system\nYou are a helpful assistant.\nuser\nassistant\n look"
@@ -92,20 +92,20 @@ def tokenizer_texts() -> Iterator[str]:
             yield fields["demonstration"]
 
 
-def _seen_each_second(shape: Shape, duration_s: float) -> str:
-    """Where the shape is in each second of the clip, in words: "no no west middle ..."."""
-    return " ".join(_place(shape, float(second)) for second in range(int(duration_s)))
+def _positions(shape: Shape, duration_s: float) -> str:
+    """Position of the shape in each second of the clip, in words: "no no west middle ..."."""
+    return " ".join(_frame_part(shape, float(second)) for second in range(int(duration_s)))
 
 
-def _place(shape: Shape, second: float) -> str:
-    """The third of the frame it is in, at the visible moment nearest to the middle of the second."""
+def _frame_part(shape: Shape, second: float) -> str:
+    """Part of the frame with the shape's centre, at the visible time nearest to the middle of the second; or "no"."""
     begin, end = shape.visible_s
     if begin >= second + 1 or second >= end:
         return "no"
     x, y = shape.centre(second + 0.5)
-    return PLACES[min(2, int(3 * y))][min(2, int(3 * x))]
+    return FRAME_PARTS[min(2, int(3 * y))][min(2, int(3 * x))]
 
 
-def _boxes_text(boxes: tuple[Box, ...]) -> str:
+def _boxes_answer(boxes: tuple[Box, ...]) -> str:
     lists = ",".join(f"[{','.join(f'{value:.1f}' for value in box)}]" for box in boxes)
     return f"<answer>[{lists}]</answer>"

@@ -20,22 +20,22 @@ EVENT_TASKS = ("temporal_grounding", "multiple_choice", "grounded_qa")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many clips of each kind are drawn."""
+    """Number of clips of each kind."""
 
     events: int
-    """Clips of one or two shapes that come and go: temporal grounding, multiple choice and grounded QA."""
+    """Clips of one or two shapes that appear and disappear, for temporal grounding, multiple choice and grounded QA."""
     journeys: int
-    """Clips of one shape that is visible all the time: tracking."""
+    """Clips of one shape that is always visible, for tracking."""
 
 
 TRAIN = Sizes(events=900, journeys=700)
-"""Clips of the training rows; the cold start looks at the same clips."""
+"""Number of clips of the training rows; the cold start uses the same clips."""
 
 HELD_OUT = Sizes(events=192, journeys=192)
-"""Clips of the validation rows; as many again of the test rows, and of those out of domain."""
+"""Number of clips of the validation rows, of the test rows and of the out-of-domain rows, each."""
 
 DEMONSTRATIONS = {"temporal_grounding": 3, "multiple_choice": 3, "grounded_qa": 3, "tracking": 4}
-"""Demonstrations per training clip, each of a shape and an error drawn anew: the cold start sees hardly any twice."""
+"""Task -> demonstrations per training clip, each with a random shape and error, so that few are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Clip:
     name: str
     scene: Scene
     tasks: tuple[str, ...]
-    """Tasks that can be asked about the scene."""
+    """Names of the tasks with questions about the scene."""
 
 
 def write_dataset(
@@ -57,10 +57,10 @@ def write_dataset(
 ) -> dict[str, int]:
     """Writes the .jsonl files, clips/ and policy/; returns the rows per file.
 
-    `train`, `validation` and `test` hold questions, `test_ood` those about clips drawn otherwise; `cold_start` holds
-    the loose annotator's demonstrations, `true_demonstrations` the rows of `train` with their true ones. The same seed
-    writes the same rows and weights. The files of held-out rows do not depend on the number of others, nor share a
-    clip with them. DataError: the directory cannot be written.
+    `train`, `validation` and `test` hold questions, `test_ood` those about out-of-domain clips; `cold_start` holds
+    the loose annotator's demonstrations, `true_demonstrations` the rows of `train` with exact ones. The same seed
+    writes the same rows and weights. The files of held-out rows do not depend on the number of training rows and share
+    no clip with them. Raises DataError if the directory cannot be written.
     """
     splits = {
         "train": draw_clips(f"train-{seed}", "train", train),
@@ -68,10 +68,10 @@ def write_dataset(
         "test": draw_clips(f"test-{seed}", "test", held_out),
         "test_ood": draw_clips(f"test_ood-{seed}", "test_ood", held_out, OUT_OF_DOMAIN),
     }
-    true = {name: _demonstrated(clips, f"{name}-rows-{seed}", EXACT) for name, clips in splits.items()}
-    rows = {name: [_question(row) for row in lines] for name, lines in true.items()}
+    exact = {name: _demonstrated(clips, f"{name}-rows-{seed}", EXACT) for name, clips in splits.items()}
+    rows = {name: [_question(row) for row in lines] for name, lines in exact.items()}
     rows["cold_start"] = _demonstrated(splits["train"], f"cold_start-{seed}", LooseAnnotator(), DEMONSTRATIONS)
-    rows["true_demonstrations"] = true["train"]
+    rows["true_demonstrations"] = exact["train"]
     try:
         (directory / "clips").mkdir(parents=True, exist_ok=True)
         files = [(clip.scene, directory / _video(clip)) for clips in splits.values() for clip in clips]
@@ -86,10 +86,10 @@ def write_dataset(
 
 
 def draw_clips(seed: str, prefix: str, sizes: Sizes, domains: Sequence[Domain] = (TRAINED,)) -> tuple[Clip, ...]:
-    """Random clips, of the domains in turn. `seed`: of their scenes; `prefix`: of their names."""
-    rng, of = random.Random(seed), domains
-    events = [event_scene(rng, of[i % len(of)]) for i in range(sizes.events)]
-    journeys = [journey_scene(rng, of[i % len(of)]) for i in range(sizes.journeys)]
+    """Random clips, from the domains in turn. `seed` determines the scenes; names begin with `prefix`."""
+    rng = random.Random(seed)
+    events = [event_scene(rng, domains[i % len(domains)]) for i in range(sizes.events)]
+    journeys = [journey_scene(rng, domains[i % len(domains)]) for i in range(sizes.journeys)]
     return (
         *(Clip(f"{prefix}_event_{i:04d}", scene, EVENT_TASKS) for i, scene in enumerate(events)),
         *(Clip(f"{prefix}_journey_{i:04d}", scene, ("tracking",)) for i, scene in enumerate(journeys)),

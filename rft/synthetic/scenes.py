@@ -1,4 +1,4 @@
-"""What the drawn clips show: random scenes, and what is true of them."""
+"""Random scenes of the drawn clips, and their targets."""
 
 import math
 import random
@@ -13,7 +13,7 @@ KINDS = ("square", "circle", "triangle")
 DIRECTIONS = ("left", "right", "up", "down")
 
 TWO_SHAPES = 0.25
-"""Share of event clips with a second shape to tell apart from the one in question."""
+"""Share of event clips with a second shape, which the question is not about."""
 
 NUM_BOXES = 3
 """Boxes of a tracking answer, the start box included."""
@@ -21,12 +21,12 @@ NUM_BOXES = 3
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What random scenes have in common."""
+    """Ranges from which the parameters of random scenes are drawn."""
 
     duration_s: float
     frame_rates: tuple[Fraction, ...]
     seen_half_seconds: tuple[int, int]
-    """Fewest and most half seconds for which an event clip shows a shape."""
+    """Fewest and most half seconds for which a shape of an event clip is visible."""
     event_radius: tuple[float, float]
     """Least and largest radius of a shape of an event clip, as a share of the frame."""
     travel: tuple[float, float]
@@ -46,7 +46,7 @@ TRAINED = Domain(
     style=TRAINED_STYLE,
     has_distractor=False,
 )
-"""Scenes of the training clips, and of the held-out clips that are like them."""
+"""Domain of the training clips and of the in-domain held-out clips."""
 
 OUT_OF_DOMAIN = tuple(
     Domain(
@@ -61,12 +61,12 @@ OUT_OF_DOMAIN = tuple(
     )
     for duration_s in (10.0, 12.0)
 )
-"""Clips drawn otherwise: longer, at other frame rates, with smaller shapes of other speeds and shades over another
-texture, and a shape beside them that no question is about."""
+"""Domains of the out-of-domain clips: longer, other frame rates, smaller shapes of other speeds and shades, another
+texture, and a distractor, about which there is no question."""
 
 
 def event_scene(rng: random.Random, domain: Domain = TRAINED) -> Scene:
-    """One or two shapes of different colours, each seen for some seconds while it moves left, right, up or down."""
+    """One or two shapes of different colours, each visible for some seconds while it moves left, right, up or down."""
     shapes = []
     for colour in rng.sample(COLOURS, 2 if rng.random() < TWO_SHAPES else 1):
         half_seconds = rng.randint(*domain.seen_half_seconds)
@@ -93,7 +93,7 @@ def journey_scene(rng: random.Random, domain: Domain = TRAINED) -> Scene:
 
 
 def _line(rng: random.Random, radius: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Start and end of a movement inside the frame, at least 0.35 of it apart."""
+    """Start and end of a movement inside the frame, at a distance of at least 0.35 of its side."""
     start, end = (0.0, 0.0), (0.0, 0.0)
     while math.dist(start, end) < 0.35:
         start, end = ((rng.uniform(radius, 1 - radius), rng.uniform(radius, 1 - radius)) for _ in range(2))
@@ -107,7 +107,7 @@ def _scene(shapes: tuple[Shape, ...], rng: random.Random, domain: Domain) -> Sce
 
 
 def _distractor(rng: random.Random, domain: Domain) -> Shape:
-    """A shape and colour that no question names, seen for half of the clip."""
+    """A cross, visible for half of the clip; its shape and colour are in no question."""
     radius, start_s = rng.uniform(*domain.event_radius), rng.uniform(0, domain.duration_s / 2)
     return Shape("violet", "cross", radius, *_line(rng, radius), (start_s, start_s + domain.duration_s / 2))
 
@@ -120,7 +120,7 @@ def direction_of(shape: Shape) -> str:
 
 
 def boxes_of(scene: Scene) -> tuple[Box, ...]:
-    """Where the only shape of a scene is, evenly from its first frame to its last; two decimals."""
+    """NUM_BOXES boxes of the only shape of a scene, evenly spaced from first to last frame; two decimals."""
     shape, last_s = scene.shapes[0], scene.frame_times[-1]
     centres = [shape.centre(last_s * i / (NUM_BOXES - 1)) for i in range(NUM_BOXES)]
     r = shape.radius
