@@ -1,4 +1,4 @@
-"""Clip features that are kept outside of vLLM: known ones go in instead of a pass of the tower, new ones come out."""
+"""vLLM connector to a FeatureFolder: stored clip features replace a pass of the vision tower, new ones are stored."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,18 @@ from rft.data.feature_store import FeatureFolder
 
 
 def clip_identifier(tower: str | None, key: str) -> str:
-    """How vLLM's caches name a clip. With the tower's fingerprint where that is frozen: its features are kept."""
+    """Identifier of a clip in vLLM's caches; `tower`: fingerprint of a frozen tower, whose features are stored."""
     return key if tower is None else f"{tower}/{key}"
 
 
 def tower_and_key(identifier: str) -> tuple[str, str]:
-    """What `clip_identifier` made it of; "" where there was no tower."""
+    """(tower, key) of an identifier of `clip_identifier`; the tower is "" if it had none."""
     tower, _, key = identifier.rpartition("/")
     return tower, key
 
 
 def connector_config(directory: Path, max_gib: float) -> ECTransferConfig:
-    """Has an engine keep features in `directory`, a FeatureFolder."""
+    """vLLM settings with which an engine stores features in `directory`, a FeatureFolder."""
     return ECTransferConfig(
         ec_connector=FeatureConnector.__name__,
         ec_connector_module_path=__name__,
@@ -37,15 +37,15 @@ def connector_config(directory: Path, max_gib: float) -> ECTransferConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Found(ECConnectorMetadata):  # type: ignore[misc]
-    """What the scheduler hands the workers with a step."""
+class StepFeatures(ECConnectorMetadata):  # type: ignore[misc]
+    """Metadata that the scheduler sends to the workers with a step: stored features of its clips."""
 
     features: dict[str, Tensor]
-    """Identifier -> [visual tokens, width]. Read before the step, so that a file that goes meanwhile is not missed."""
+    """Identifier -> features, [visual tokens, width]. Loaded at lookup: the file may be removed until the step."""
 
 
 class FeatureConnector(ECConnectorBase):  # type: ignore[misc]
-    """vLLM makes one for its scheduler and one for each worker."""
+    """Connector that vLLM creates once for its scheduler and once for each worker."""
 
     def __init__(self, vllm_config: VllmConfig, role: ECConnectorRole) -> None:
         super().__init__(vllm_config, role)
@@ -54,18 +54,18 @@ class FeatureConnector(ECConnectorBase):  # type: ignore[misc]
         self._folder = FeatureFolder(Path(given["directory"]), given["max_gib"])
         self._dtype = vllm_config.model_config.dtype
         self._looked_up: dict[str, Tensor] = {}
-        """In this step."""
-        self._wanted: dict[str, Tensor] = {}
-        """Of these, what takes part in the step."""
+        """Features looked up in this step, by identifier."""
+        self._needed: dict[str, Tensor] = {}
+        """Those of `_looked_up` whose clip is part of the step."""
         self._waiting: dict[str, Tensor] = {}
-        """Looked up in the step before, by a prompt that did not fit in."""
+        """Features looked up in the step before, by a prompt that did not fit into it."""
         self.num_encoded = 0
-        """Clips that the tower was given. This and the next by the scheduler's connector."""
-        self.num_found = 0
-        """Clips whose features were in the folder."""
+        """Clips that the tower encoded. Both counts are kept by the scheduler's connector."""
+        self.num_loaded = 0
+        """Clips whose features were loaded from the folder."""
 
     def has_cache_item(self, identifier: str) -> bool:
-        """In the scheduler: whether the clip's features are kept. It reads them at once."""
+        """In the scheduler: whether the clip's features are stored. They are loaded at once."""
         tower, key = tower_and_key(identifier)
         features = self._waiting.get(identifier)
         if features is None and tower:
@@ -76,38 +76,38 @@ class FeatureConnector(ECConnectorBase):  # type: ignore[misc]
         return True
 
     def update_state_after_alloc(self, request: Request, index: int) -> None:
-        """In the scheduler: the clip is part of the step, and will be encoded unless its features were found."""
+        """In the scheduler: the clip is part of the step, and is encoded unless its features were loaded."""
         identifier = request.mm_features[index].identifier
         if identifier in self._looked_up:
-            self._wanted[identifier] = self._looked_up[identifier]
-            self.num_found += 1
+            self._needed[identifier] = self._looked_up[identifier]
+            self.num_loaded += 1
         else:
             self.num_encoded += 1
 
-    def build_connector_meta(self, scheduler_output: SchedulerOutput) -> Found:
-        """In the scheduler, at the end of its part of a step: what the workers need."""
-        found = Found(self._wanted)
-        self._waiting = {name: one for name, one in self._looked_up.items() if name not in self._wanted}
-        self._looked_up, self._wanted = {}, {}
-        return found
+    def build_connector_meta(self, scheduler_output: SchedulerOutput) -> StepFeatures:
+        """In the scheduler, at the end of its part of a step: the metadata for the workers."""
+        metadata = StepFeatures(self._needed)
+        self._waiting = {name: one for name, one in self._looked_up.items() if name not in self._needed}
+        self._looked_up, self._needed = {}, {}
+        return metadata
 
     def start_load_caches(self, encoder_cache: dict[str, Tensor], **_: object) -> None:
-        """In a worker, before a step."""
-        found = self._get_connector_metadata()
-        assert isinstance(found, Found)
-        for identifier, features in found.features.items():
+        """In a worker, before a step: put the stored features into vLLM's cache."""
+        metadata = self._get_connector_metadata()
+        assert isinstance(metadata, StepFeatures)
+        for identifier, features in metadata.features.items():
             encoder_cache[identifier] = features.to(current_platform.device_type, self._dtype)
 
     def save_caches(self, encoder_cache: dict[str, Tensor], mm_hash: str, **_: object) -> None:
-        """In a worker, when a clip has been encoded."""
+        """In a worker, after a clip was encoded: store its features."""
         tower, key = tower_and_key(mm_hash)
         if tower and get_tensor_model_parallel_rank() == 0:
             self._folder.store(tower, key, encoder_cache[mm_hash])
 
 
 def feature_counts(engine: LLMEngine) -> dict[str, float]:
-    """Clips that the engine encoded, and that it found encoded, since it began; nothing without a FeatureConnector."""
+    """Counts since the engine's start of clips encoded and of clips loaded; {} without a FeatureConnector."""
     connector = engine.engine_core.engine_core.scheduler.get_ec_connector()
     if not isinstance(connector, FeatureConnector):
         return {}
-    return {"clips/encodes": float(connector.num_encoded), "clips/feature_hits": float(connector.num_found)}
+    return {"clips/encodes": float(connector.num_encoded), "clips/feature_hits": float(connector.num_loaded)}
