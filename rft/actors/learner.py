@@ -51,16 +51,14 @@ class LearnerRank:
 
     def build(self, address: tuple[str, int] | None) -> int:
         """Load the policy, sharded over the ranks where there are several; returns the policy version."""
-        import torch
-
         from rft.data.feature_store import features_in
         from rft.data.processor import PromptProcessor
         from rft.data.video import ClipCache
         from rft.learner.learner import Learner
-        from rft.learner.sharding import init_distributed
+        from rft.learner.sharding import init_distributed, own_device
         from rft.weights.sender import WeightSender
 
-        self._device = device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device = own_device()
         road = choose_road(self._recipe.rollout, device.type == "cuda")
         if road != "object_store":
             self._sender = WeightSender()

@@ -11,10 +11,15 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
+def own_device() -> torch.device:
+    """Where this process computes: on the one GPU that Ray shows it, else on the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def init_distributed(rank: int, world_size: int, address: str, port: int, device: torch.device) -> None:
     """Join the learner processes; returns once all `world_size` of them have called it.
 
-    `address` and `port`: where rank 0 listens.
+    `address` and `port`: where rank 0 listens. `device`: with its index, as torch asks of a GPU.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
