@@ -27,7 +27,7 @@ from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
 from rft.tables import TextTable
-from rft.types import Prompt, TrainSample
+from rft.types import Prompt, TrainGroup
 from rft.weights.ref import WeightsRef
 
 if TYPE_CHECKING:
@@ -88,13 +88,12 @@ def one_step(engine: "Engine", learner: "Learner", clips: ClipCache, prompts: Se
         engine.submit(engine.render(prompt, clips.load(prompt.media)), recipe.sampling.sampling(), seed)
         for seed, prompt in enumerate(prompts)
     ]
-    samples = [
-        TrainSample(prompt, completion, 1.0 if place % 2 else -1.0)
+    groups = [
+        TrainGroup(prompt, group.result(), tuple(1.0 if place % 2 else -1.0 for place in range(len(group.result()))))
         for prompt, group in zip(prompts, asked, strict=True)
-        for place, completion in enumerate(group.result())
     ]
     drawn = time.process_time()
-    metrics = learner.update(samples)
+    metrics = learner.update(groups)
     done = time.process_time()
     passes = engine.counters().result()["clips/encodes"] + metrics["num_encoded_videos"]
     if learner.frozen_tower is None:  # the reference's tower looks as often as the policy's, and is not counted

@@ -30,9 +30,9 @@ import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
-from benchmarks.random_policy import SIZES, OneVideo, make_samples, write_model
+from benchmarks.random_policy import SIZES, OneVideo, make_group, write_model
 from rft.commands.check.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
-from rft.learner.batch import group_samples
+from rft.learner.batch import token_groups
 from rft.learner.learner import Learner
 from rft.learner.sharding import full
 from rft.recipe import Recipe
@@ -41,7 +41,7 @@ WAYS = ("packed", "copies")
 
 
 class Way:
-    """A learner and the samples that it trains on, again and again."""
+    """A learner and the group that it trains on, again and again."""
 
     def __init__(self, arguments: argparse.Namespace, model_dir: Path, *, packed: bool) -> None:
         self.device = torch.device(arguments.device)
@@ -67,7 +67,7 @@ class Way:
         one = OneVideo(arguments.prompt_tokens, vocabulary, text_only=arguments.text_only)
         self.grid = one.grid
         completions = torch.randint(5, vocabulary, (arguments.group, arguments.completion_tokens)).tolist()
-        self.samples = make_samples(len(one.inputs.token_ids), completions)
+        self.group = make_group(len(one.inputs.token_ids), completions)
         self.learner = Learner(
             model_dir,
             recipe,
@@ -84,15 +84,15 @@ class Way:
     def update(self) -> tuple[float, dict[str, float]]:
         """Seconds and metrics of one update."""
         start = time.perf_counter()
-        metrics = self.learner.update(self.samples)
+        metrics = self.learner.update([self.group])
         return time.perf_counter() - start, metrics
 
     def logprobs_and_gradients(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Of the completion tokens; and of their mean, by parameter. On the CPU."""
         learner, found = self.learner, []
-        for batch in learner._micro_batches(group_samples(self.samples)):
+        for batch in learner._micro_batches(token_groups([self.group], learner.processor)):
             logprobs = learner._policy(batch.packed.to(self.device)).logprobs
-            (logprobs.sum() / sum(len(s.completion.token_ids) for s in self.samples)).backward()
+            (logprobs.sum() / sum(len(completion.token_ids) for completion in self.group.completions)).backward()
             found.append(logprobs.detach().cpu())
         trained = {name: p.grad for name, p in learner._model.named_parameters() if p.grad is not None}
         named = {name: full(gradient).to("cpu", copy=True) for name, gradient in trained.items()}

@@ -12,7 +12,7 @@ from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalG
 from rewards.targets.span import SpanTarget
 from rft.data.processor import PromptInputs
 from rft.synthetic.policy import build_policy
-from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
+from rft.types import Completion, Prompt, TrainGroup, Video, VideoSampling
 
 VISION_START, VISION_END, IMAGE, VIDEO, END = 0, 1, 2, 3, 4
 FRAME_PAIRS = 20
@@ -149,12 +149,11 @@ class OneVideo:
         return self
 
 
-def make_samples(num_prompt_tokens: int, completions: Sequence[Sequence[int]]) -> list[TrainSample]:
+def make_group(num_prompt_tokens: int, completions: Sequence[Sequence[int]]) -> TrainGroup:
     video = Video(Path("none.mp4"), VideoSampling(2.0, 4, 768, 784, 784, 784))
     prompt = Prompt("p", "t", "", video, SpanTarget(0.0, 1.0))
-    samples = []
-    for number, token_ids in enumerate(completions):
-        logprobs = (0.0,) * len(token_ids)
-        completion = Completion("", tuple(token_ids), logprobs, num_prompt_tokens, "stop", 0)
-        samples.append(TrainSample(prompt, completion, 1.0 if number % 2 else -1.0))
-    return samples
+    drawn = tuple(
+        Completion("", tuple(token_ids), (0.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
+        for token_ids in completions
+    )
+    return TrainGroup(prompt, drawn, tuple(1.0 if number % 2 else -1.0 for number in range(len(drawn))))

@@ -29,7 +29,7 @@ from rft.data.video import ClipCache, decode
 from rft.learner.learner import Learner
 from rft.recipe import Recipe
 from rft.tables import TextTable
-from rft.types import Completion, Prompt, TrainSample
+from rft.types import Completion, Prompt, TrainGroup
 
 MIDDLE = Workload(prompts=1, group=8, completion_tokens=64, frames=16, steps=1, beta=0.0)
 AXES: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -71,7 +71,7 @@ def measure(folder: Path, axis: str, work: Workload, repeats: int) -> Point:
     loaded = time.perf_counter()
     num_prompt = len(processor.encode(prompt, frames).token_ids)
     encoded = time.perf_counter()
-    samples = made_up(prompt, work, num_prompt, len(processor.tokenizer), set(processor.banned_token_ids))
+    group = made_up(prompt, work, num_prompt, len(processor.tokenizer), set(processor.banned_token_ids))
     learners = {
         way: Learner(recipe.model, recipe, processor, clips, total_updates=1_000_000, packed=way == "packed")
         for way in WAYS
@@ -80,7 +80,7 @@ def measure(folder: Path, axis: str, work: Workload, repeats: int) -> Point:
     for repeat in range(repeats + 1):
         for way, learner in learners.items():
             start = time.perf_counter()
-            learner.update(samples)
+            learner.update([group])
             if repeat:  # the first warms up
                 seconds[way].append(time.perf_counter() - start)
     clips.close()
@@ -89,19 +89,13 @@ def measure(folder: Path, axis: str, work: Workload, repeats: int) -> Point:
     return Point(value, num_prompt, decoded - begun, encoded - loaded, packed, copies)
 
 
-def made_up(prompt: Prompt, work: Workload, num_prompt: int, vocabulary: int, banned: set[int]) -> list[TrainSample]:
+def made_up(prompt: Prompt, work: Workload, num_prompt: int, vocabulary: int, banned: set[int]) -> TrainGroup:
     """A group of random completions, half of them good."""
     torch.manual_seed(0)
     allowed = torch.tensor([token for token in range(vocabulary) if token not in banned])
     drawn = allowed[torch.randint(len(allowed), (work.group, work.completion_tokens))].tolist()
-    return [
-        TrainSample(
-            prompt,
-            Completion("", tuple(ids), (0.0,) * len(ids), num_prompt, "length", 0),
-            advantage=1.0 if number % 2 else -1.0,
-        )
-        for number, ids in enumerate(drawn)
-    ]
+    completions = tuple(Completion("", tuple(ids), (0.0,) * len(ids), num_prompt, "length", 0) for ids in drawn)
+    return TrainGroup(prompt, completions, tuple(1.0 if number % 2 else -1.0 for number in range(len(drawn))))
 
 
 def tables(found: Mapping[str, Sequence[Point]]) -> list[TextTable]:

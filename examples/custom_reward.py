@@ -9,8 +9,8 @@ from rewards import REWARDS
 from rewards.parsing import answer_text, parse_span
 from rewards.targets.span import SpanTarget
 from rewards.types import Score
-from rft.recipe import DataRecipe, Recipe, RewardRecipe, TaskRecipe
-from rft.scoring.group import score_group
+from rft.recipe import ScoringRecipe, VideoRecipe
+from rft.scoring.group import WeightedReward, score_group
 from rft.tasks import TASKS
 from rft.types import Completion, Prompt, Video
 
@@ -27,18 +27,15 @@ def start_distance(completion: str, target: SpanTarget, *, within_s: float = 5.0
 
 def main() -> None:
     task = TASKS["temporal_grounding"]
-    rewards = {"temporal_iou": 1.0, "start_distance": RewardRecipe(weight=0.5, args={"within_s": 2.0})}
-    recipe = Recipe(
-        model="any",
-        tasks={task.name: TaskRecipe(rewards=rewards)},
-        data=DataRecipe(train=(Path("train.jsonl"),)),
-        steps=1,
+    rewards = (
+        WeightedReward("temporal_iou", REWARDS["temporal_iou"]),
+        WeightedReward("start_distance", start_distance, weight=0.5, args={"within_s": 2.0}),
     )
-    video = Video(Path(task.example.video), recipe.video.sampling())
+    video = Video(Path(task.example.video), VideoRecipe().sampling())
     prompt = Prompt("p1", task.name, task.prompt_text(task.example, think=True), video, task.target(task.example))
     texts = [task.target_completion(prompt.target, think=True), "<answer>13.5 to 20</answer>", "about 12 s"]
     completions = [Completion(text, (), (), 0, "stop", 0) for text in texts]
-    group = score_group(prompt, completions, recipe, {**REWARDS, "start_distance": start_distance})
+    group = score_group(prompt, completions, rewards, ScoringRecipe(), max_completion_length=1024)
     for rollout in group.rollouts:
         print(f"{rollout.reward:.3f}  {rollout.completion.text}")
         for name, score in rollout.scores.items():

@@ -44,6 +44,10 @@ class Clock:
         for name, more in seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + more
 
+    def metrics(self) -> dict[str, float]:
+        """The seconds as metrics, by name."""
+        return {f"seconds/{name}": seconds for name, seconds in self.seconds.items()}
+
     def _account(self) -> None:
         """Give the time since the last change to the innermost open phase."""
         now = self._now()

@@ -21,7 +21,8 @@ from rft.evaluation.second_look import TwoPass
 from rft.parity.check import compare_sides, settle
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
-from rft.runs.ahead_batch import read_upcoming
+from rft.rollout_batches import RolloutBatches
+from rft.runs.ahead_batch import read_ahead_batch
 from rft.runs.checkpoint import load_state
 from rft.runs.learning_curves import learning_curves
 from rft.runs.library_logs import quiet_libraries
@@ -94,12 +95,12 @@ class TrainingRun:
             pool.wait_until_ready()
             learner = LearnerActors(recipe, model, self.clips_dir)
             self.closing.callback(learner.close)
-            upcoming = None
+            next_batch = None
             if checkpoint and state:
                 view.note(f"continuing after step {state.step} of {recipe.steps}")
                 learner.load(checkpoint)
                 order.position, order.bad, order.solved = state.data_position, dict(state.bad), dict(state.solved)
-                upcoming = read_upcoming(checkpoint, order, recipe, state.variances)
+                next_batch = read_ahead_batch(checkpoint, order, recipe, state.variances)
             pool.load_weights(learner.publish_weights())
             view.phase("comparing engine and learner")
             found = compare_sides(order.prompts, recipe, self.clips, pool, learner, view.note)
@@ -109,17 +110,17 @@ class TrainingRun:
         record = RunRecorder(recipe, run, view, learner, order, evaluator, pool.failed, resumed=state)
         self.closing.callback(record.close)
         try:
-            run_steps(
+            batches = RolloutBatches(
                 recipe,
                 order,
                 pool,
-                learner,
-                record,
+                learner.prefetch,
+                record.progress,
                 first_step=record.num_steps,
-                upcoming=upcoming,
+                next_batch=next_batch,
                 variances=state.variances if state else None,
-                should_stop=self.stop,
             )
+            run_steps(batches, pool, learner, record, self.stop)
         except Interrupted:
             view.note("the evaluation between two steps was left out")
         saved = record.save()
@@ -141,7 +142,7 @@ class TrainingRun:
         prefetch = ClipPrefetch(self.clips, recipe.video.decode_ahead)
         self.closing.callback(prefetch.close)
         share, fewest = recipe.data.max_bad_share, recipe.prompts_per_step
-        return PromptOrder(prompts, recipe.seed, self.clips, share, prefetch.expect, fewest)
+        return PromptOrder(prompts, recipe.seed, self.clips, share, prefetch.prefetch, fewest)
 
     def usable(self, paths: tuple[Path, ...], what: str) -> tuple[UsableRow, ...]:
         return usable(paths, self.recipe, self.clips, self.view, what)

@@ -3,9 +3,10 @@
 Letters: P prompts per step, G completions per prompt, T tokens of a completion, F frames of a clip.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from rewards.types import Score, Span, Target
 
@@ -187,13 +188,35 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainSample:
-    """One completion the learner learns from."""
+class TrainGroup:
+    """What the learner learns of one prompt: N completions and their advantages.
+
+    Example: p17 with completions of reward 1, 0, 0, 1 -> advantages (1.0, -1.0, -1.0, 1.0).
+    """
 
     prompt: Prompt
-    completion: Completion
-    advantage: float
-    is_ground_truth: bool = False
-    """No engine drew the completion, which has a text alone."""
-    num_padding: int = 0
-    """Last tokens of the completion that are padding, which no engine drew; above 0 in the learner alone."""
+    completions: tuple[Completion, ...]
+    """[N]"""
+    advantages: tuple[float, ...]
+    """[N]"""
+    has_ground_truth: bool = False
+    """The last completion is the target written out: a text alone, whose tokens the learner makes."""
+
+    def __post_init__(self) -> None:
+        if len(self.completions) != len(self.advantages):
+            raise ValueError(f"{len(self.completions)} completions but {len(self.advantages)} advantages")
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether an advantage is not 0."""
+        return any(self.advantages)
+
+
+class Sampler(Protocol):
+    """What draws completions: rft.rollout.pool.WorkerPool in a run."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        """Yield (index into prompts, its completions) as groups finish. Raises Interrupted when asked to stop."""
+        ...

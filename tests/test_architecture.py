@@ -30,6 +30,7 @@ LAYERS = (
     "rft.evaluation",
     "rft.parity",
     "rft.weights",
+    "rft.rollout_batches",
     "rft.train",
     "rft.learner",
     "rft.rollout",

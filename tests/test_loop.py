@@ -1,9 +1,10 @@
 """The loop itself, on hand-written parts: order of events, resume, interrupt, groups without signal."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from rft.data.dataset import PromptOrder
 from rft.data.frames import Frames
 from rft.errors import CheckpointError, Interrupted
 from rft.recipe import Recipe
-from rft.runs.ahead_batch import read_upcoming, write_upcoming
-from rft.train import Collected, FinishedStep, train
-from rft.types import Completion, Prompt, Sampling, TrainSample, Video, VideoSampling
+from rft.rollout_batches import RolloutBatch, RolloutBatches
+from rft.runs.ahead_batch import read_ahead_batch, write_ahead_batch
+from rft.train import StepResult, train
+from rft.types import Completion, Prompt, Sampling, TrainGroup, Video, VideoSampling
 from rft.weights.ref import Probe, WeightsRef
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -88,14 +90,22 @@ class Pool:
 class Learner:
     policy_version: int = 0
     batches: list[list[tuple[str, int, float]]] = field(default_factory=list)
-    expected: list[tuple[str, ...]] = field(default_factory=list)
+    num_groups: list[int] = field(default_factory=list)
+    prefetched: list[tuple[str, ...]] = field(default_factory=list)
 
-    def expect(self, prompts: Sequence[Prompt]) -> None:
-        self.expected.append(tuple(prompt.prompt_id for prompt in prompts))
+    def prefetch(self, prompts: Sequence[Prompt]) -> None:
+        self.prefetched.append(tuple(prompt.prompt_id for prompt in prompts))
 
-    def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+    def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         self.policy_version += 1
-        self.batches.append([(s.prompt.prompt_id, s.completion.policy_version, s.advantage) for s in samples])
+        self.num_groups.append(len(groups))
+        self.batches.append(
+            [
+                (group.prompt.prompt_id, completion.policy_version, advantage)
+                for group in groups
+                for completion, advantage in zip(group.completions, group.advantages, strict=True)
+            ]
+        )
         return {"loss": 0.0}
 
     def publish_weights(self) -> WeightsRef:
@@ -110,61 +120,77 @@ class Record:
     steps: list[tuple[int, list[str]]] = field(default_factory=list)
     metrics: list[dict[str, float]] = field(default_factory=list)
     num_after: int = 0
-    upcoming: Collected | None = None
+    next_batch: RolloutBatch | None = None
     variances: list[float] = field(default_factory=list)
 
     def progress(self, phase: str, done: int, total: int) -> None:
         assert 0 <= done <= total
 
-    def step(self, done: FinishedStep) -> None:
-        self.steps.append((done.number, [g.prompt.prompt_id for g in done.collected.groups]))
-        self.metrics.append(done.metrics)
-        self.upcoming = done.upcoming
-        self.variances.append(done.collected.variances.get("multiple_choice", 0.0))
+    def step(self, result: StepResult) -> None:
+        self.steps.append((result.step, [g.prompt.prompt_id for g in result.batch.groups]))
+        self.metrics.append(result.metrics)
+        self.next_batch = result.next_batch
+        self.variances.append(result.batch.variances.get("multiple_choice", 0.0))
 
     def after_step(self) -> None:
         self.num_after += 1
 
 
+def run(
+    recipe: Recipe,
+    prompts: Prompts | PromptOrder,
+    pool: Pool,
+    learner: Learner,
+    record: Record,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    **start: Any,
+) -> int:
+    """Returns how many steps were recorded. `start`: of RolloutBatches."""
+    batches = RolloutBatches(recipe, prompts, pool, learner.prefetch, record.progress, **start)
+    train(batches, pool, learner, record, should_stop)
+    return len(record.steps)
+
+
 def test_each_step_learns_from_the_policy_of_the_step_before() -> None:
     pool, learner, record = Pool(), Learner(), Record()
-    assert train(recipe(), Prompts(), pool, learner, record) == 3
+    assert run(recipe(), Prompts(), pool, learner, record) == 3
     assert record.steps == [(0, ["p0", "p1"]), (1, ["p2", "p3"]), (2, ["p4", "p5"])]
     assert [{version for _, version, _ in batch} for batch in learner.batches] == [{0}, {1}, {2}]
     assert record.num_after == 3
-    assert learner.expected == [prompt_ids for prompt_ids, _ in pool.requests]
+    assert learner.prefetched == [prompt_ids for prompt_ids, _ in pool.requests]
 
 
 def test_a_learner_that_reports_what_scoring_counts_is_refused() -> None:
     class Counting(Learner):
-        def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+        def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
             return {"num_groups": 1.0}
 
     with pytest.raises(ValueError, match="report the metric num_groups"):
-        train(recipe(steps=1), Prompts(), Pool(), Counting(), Record())
+        run(recipe(steps=1), Prompts(), Pool(), Counting(), Record())
 
 
 def test_right_answers_get_the_positive_advantage() -> None:
     learner = Learner()
-    train(recipe(steps=1), Prompts(), Pool(), learner, Record())
+    run(recipe(steps=1), Prompts(), Pool(), learner, Record())
     signs = [advantage > 0 for _, _, advantage in learner.batches[0]]
     assert signs == [True, False, True, False]
 
 
 def test_stop_and_resume_is_the_same_run() -> None:
     whole, parts = Pool(), Pool()
-    train(recipe(), Prompts(), whole, Learner(), Record())
+    run(recipe(), Prompts(), whole, Learner(), Record())
     learner, prompts = Learner(), Prompts()
-    assert train(recipe(), prompts, parts, learner, Record(), should_stop=lambda: True) == 1
-    assert train(recipe(), Prompts(prompts.position), parts, learner, Record(), first_step=1) == 3
+    assert run(recipe(), prompts, parts, learner, Record(), should_stop=lambda: True) == 1
+    assert run(recipe(), Prompts(prompts.position), parts, learner, Record(), first_step=1) == 2
     assert parts.requests == whole.requests
 
 
 def test_interrupted_step_is_taken_again() -> None:
     reference = Pool()
-    train(recipe(), Prompts(), reference, Learner(), Record())
+    run(recipe(), Prompts(), reference, Learner(), Record())
     prompts, record = Prompts(), Record()
-    stopped = train(recipe(), prompts, Pool(interrupt_at_seed=reference.requests[1][1]), Learner(), record)
+    stopped = run(recipe(), prompts, Pool(interrupt_at_seed=reference.requests[1][1]), Learner(), record)
     assert (stopped, prompts.position, len(record.steps)) == (1, 2, 1)
 
 
@@ -177,7 +203,7 @@ def test_groups_without_signal_are_replaced_up_to_the_limit(
 ) -> None:
     learner, record = Learner(), Record()
     pool = Pool(flat=frozenset({"p0", "p2"}))
-    train(recipe(steps=1, algorithm={"max_resamples": max_resamples}), Prompts(), pool, learner, record)
+    run(recipe(steps=1, algorithm={"max_resamples": max_resamples}), Prompts(), pool, learner, record)
     assert record.steps == [(0, taken)]
     assert {prompt_id for prompt_id, _, _ in learner.batches[0]} == learned
 
@@ -192,22 +218,22 @@ class BusyLearner(Learner):
     pool: Pool = field(default_factory=Pool)
     last_step: int = 3
 
-    def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+    def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         deadline = time.monotonic() + 60.0
         steps_begun = self.policy_version + 2
         while len(self.pool.requests) < min(steps_begun, self.last_step):
             assert time.monotonic() < deadline, "nothing is sampled while the learner works"
             time.sleep(0.001)
-        return super().update(samples)
+        return super().update(groups)
 
 
 def test_one_step_ahead_samples_while_the_learner_works_by_the_policy_before() -> None:
     pool, record = Pool(), Record()
     learner = BusyLearner(pool=pool)
-    assert train(recipe(**AHEAD), Prompts(), pool, learner, record) == 3
+    assert run(recipe(**AHEAD), Prompts(), pool, learner, record) == 3
     assert record.steps == [(0, ["p0", "p1"]), (1, ["p2", "p3"]), (2, ["p4", "p5"])]
     assert [{version for _, version, _ in batch} for batch in learner.batches] == [{0}, {0}, {1}]
-    assert learner.expected == [("p0", "p1")]  # later it has no time to read ahead
+    assert learner.prefetched == [("p0", "p1")]  # later it has no time to read ahead
     assert [set(names) for names in map(timed, record.metrics)] == [
         {"data", "rollout", "update", "wait", "weights"},
         {"ahead_data", "ahead_rollout", "update", "wait", "weights"},
@@ -225,24 +251,33 @@ def test_groups_sampled_ahead_survive_in_the_checkpoint(tmp_path: Path, ground_t
     whole_learner, learner, record = Learner(), Learner(), Record()
     whole, parts = Pool(), Pool()
     order = [Prompt(f"p{i}", "multiple_choice", "Which?", VIDEO, ChoiceTarget("A")) for i in range(6)]
-    train(asked, PromptOrder(order, 0, AllClips(), 0.0), whole, whole_learner, Record())
+    run(asked, PromptOrder(order, 0, AllClips(), 0.0), whole, whole_learner, Record())
     prompts = PromptOrder(order, 0, AllClips(), 0.0)
-    assert train(asked, prompts, parts, learner, record, should_stop=lambda: True) == 1
-    assert record.upcoming is not None
-    write_upcoming(tmp_path, record.upcoming)
+    assert run(asked, prompts, parts, learner, record, should_stop=lambda: True) == 1
+    assert record.next_batch is not None
+    write_ahead_batch(tmp_path, record.next_batch)
     resumed = PromptOrder(order, 0, AllClips(), 0.0)
-    resumed.position = record.upcoming.position
-    upcoming = read_upcoming(tmp_path, resumed, asked, {})
-    assert upcoming is not None
-    assert upcoming.groups == record.upcoming.groups
-    assert train(asked, resumed, parts, learner, Record(), first_step=1, upcoming=upcoming) == 3
+    resumed.position = record.next_batch.position
+    next_batch = read_ahead_batch(tmp_path, resumed, asked, {})
+    assert next_batch is not None
+    assert next_batch.groups == record.next_batch.groups
+    assert run(asked, resumed, parts, learner, Record(), first_step=1, next_batch=next_batch) == 2
     assert parts.requests == whole.requests
     assert learner.batches == whole_learner.batches
     assert {len(batch) for batch in learner.batches} == {6 if ground_truth else 4}
     other = PromptOrder(order, 1, AllClips(), 0.0)
     with pytest.raises(CheckpointError, match="other prompts"):
-        read_upcoming(tmp_path, other, recipe(), {})
-    assert read_upcoming(tmp_path / "elsewhere", other, recipe(), {}) is None
+        read_ahead_batch(tmp_path, other, recipe(), {})
+    assert read_ahead_batch(tmp_path / "elsewhere", other, recipe(), {}) is None
+
+
+def test_a_prompt_that_a_step_takes_twice_is_two_groups() -> None:
+    """A step that crosses the end of a round takes its prompts anew."""
+    order = [Prompt("p0", "multiple_choice", "Which?", VIDEO, ChoiceTarget("A"))]
+    learner, record = Learner(), Record()
+    run(recipe(steps=1), PromptOrder(order, 0, AllClips(), 0.0), Pool(), learner, record)
+    assert record.steps == [(0, ["p0", "p0"])]
+    assert (learner.num_groups, record.metrics[0]["num_groups"]) == ([2], 2)
 
 
 class AllClips:
@@ -255,11 +290,11 @@ class AllClips:
 
 def test_an_interrupt_of_what_runs_ahead_keeps_the_step_that_was_learned() -> None:
     reference = Pool()
-    train(recipe(), Prompts(), reference, Learner(), Record())
+    run(recipe(), Prompts(), reference, Learner(), Record())
     prompts, record, learner = Prompts(), Record(), Learner()
     pool = Pool(interrupt_at_seed=reference.requests[1][1])
-    assert train(recipe(**AHEAD), prompts, pool, learner, record, should_stop=lambda: learner.policy_version > 0) == 1
-    assert (prompts.position, len(record.steps), record.upcoming) == (2, 1, None)
+    assert run(recipe(**AHEAD), prompts, pool, learner, record, should_stop=lambda: learner.policy_version > 0) == 1
+    assert (prompts.position, len(record.steps), record.next_batch) == (2, 1, None)
     assert pool.version == 1
 
 
@@ -275,17 +310,17 @@ def test_solved_prompts_are_dropped_and_the_resumed_run_is_the_same(tmp_path: Pa
 
     whole, parts = Pool(), Pool()
     prompts, resumed, record = order(), order(), Record()
-    train(recipe(**asked), prompts, whole, Learner(), Record())
+    run(recipe(**asked), prompts, whole, Learner(), Record())
     assert set(prompts.solved) == {"p0", "p2", "p3", "p5"}
     assert {name for names, _ in whole.requests[-2:] for name in names} == {"p1", "p4"}
     first, learner = order(), Learner()
     stop = iter([False, False, True])
-    done = train(recipe(**asked), first, parts, learner, record, should_stop=lambda: next(stop))
-    assert record.upcoming is not None
-    write_upcoming(tmp_path, record.upcoming)
-    resumed.position, resumed.solved = record.upcoming.position, dict(first.solved)
-    upcoming = read_upcoming(tmp_path, resumed, recipe(**asked), {})
-    train(recipe(**asked), resumed, parts, learner, Record(), first_step=done, upcoming=upcoming)
+    done = run(recipe(**asked), first, parts, learner, record, should_stop=lambda: next(stop))
+    assert record.next_batch is not None
+    write_ahead_batch(tmp_path, record.next_batch)
+    resumed.position, resumed.solved = record.next_batch.position, dict(first.solved)
+    next_batch = read_ahead_batch(tmp_path, resumed, recipe(**asked), {})
+    run(recipe(**asked), resumed, parts, learner, Record(), first_step=done, next_batch=next_batch)
     assert parts.requests == whole.requests
     assert resumed.solved == prompts.solved
 
@@ -293,7 +328,7 @@ def test_solved_prompts_are_dropped_and_the_resumed_run_is_the_same(tmp_path: Pa
 def test_the_running_variance_of_a_task_is_carried_from_step_to_step() -> None:
     record = Record()
     settings = {"advantage": "per_task_running_std"}
-    train(recipe(algorithm=settings, **AHEAD), Prompts(), Pool(), Learner(), record, variances={"multiple_choice": 2.0})
+    run(recipe(algorithm=settings, **AHEAD), Prompts(), Pool(), Learner(), record, variances={"multiple_choice": 2.0})
     # Every group has rewards 1 and 0, of variance 0.5; two groups a step.
     expected, seen = 2.0, []
     for _ in range(6):

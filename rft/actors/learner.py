@@ -16,7 +16,7 @@ from rft.actors.cpu import learner_threads, share_cores, yield_cores
 from rft.errors import CheckpointError
 from rft.parity.compare import Reading
 from rft.recipe import Recipe
-from rft.types import Prompt, TrainSample
+from rft.types import Prompt, TrainGroup
 from rft.weights.ref import Layout, Offer, WeightsRef, layout
 from rft.weights.transfer import choose_road, gpu_uuid
 
@@ -76,19 +76,19 @@ class LearnerRank:
         )
         return self._learner.policy_version
 
-    def expect(self, prompts: Sequence[Prompt]) -> None:
+    def prefetch(self, prompts: Sequence[Prompt]) -> None:
         self._is_due.clear()
-        self._reading = self._aside.submit(self._learner.expect, prompts, self._is_due.is_set)
+        self._reading = self._aside.submit(self._learner.prefetch, prompts, self._is_due.is_set)
 
-    def update(self, samples: Sequence[TrainSample]) -> tuple[dict[str, float], int]:
+    def update(self, groups: Sequence[TrainGroup]) -> tuple[dict[str, float], int]:
         self._is_due.set()
         wait([self._reading])
         if self._sender is not None and not self._recipe.rollout.ahead:
             self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
-        return self._learner.update(samples), self._learner.policy_version
+        return self._learner.update(groups), self._learner.policy_version
 
-    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
-        readings = self._learner.readings(samples)
+    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
+        readings = self._learner.readings(groups)
         self._leave_gpu()
         return readings
 
@@ -163,22 +163,22 @@ class LearnerActors:
     def policy_version(self) -> int:
         return self._policy_version
 
-    def expect(self, prompts: Sequence[Prompt]) -> None:
+    def prefetch(self, prompts: Sequence[Prompt]) -> None:
         """Read these prompts next, before anything that is asked later; does not wait for it.
 
         Only a single rank does: which of several gets which group depends on the completions.
         """
         if len(self._ranks) == 1:
-            self._ranks[0].expect.remote(prompts)
+            self._ranks[0].prefetch.remote(prompts)
 
-    def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+    def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         metrics: dict[str, float]
-        metrics, self._policy_version = self._call("update", samples)
+        metrics, self._policy_version = self._call("update", groups)
         return metrics
 
-    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
+    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
         """What the learner makes of each prompt, to compare with the engine."""
-        readings: tuple[Reading, ...] = self._call("readings", samples)
+        readings: tuple[Reading, ...] = self._call("readings", groups)
         return readings
 
     def publish_weights(self) -> WeightsRef:

@@ -154,8 +154,8 @@ class PromptOrder:
     seed: int
     clips: Clips
     max_bad_share: float
-    expect: Callable[[Sequence[Media]], None] = lambda media: None
-    """Told which clips probably come next, as many as were taken: ClipPrefetch.expect in a run."""
+    prefetch: Callable[[Sequence[Media]], None] = lambda media: None
+    """Told which clips probably come next, as many as were taken: ClipPrefetch.prefetch in a run."""
     fewest: int = 1
     """Minimum number of unsolved prompts. Below it, solved prompts are drawn again."""
 
@@ -184,7 +184,7 @@ class PromptOrder:
         end_of_round = (self.position // len(self.prompts) + 1) * len(self.prompts)
         rest = range(self.position, min(self.position + n, end_of_round))
         coming = [self._at(position).media for position in rest if not self._is_over(position)]
-        self.expect([media for media in coming if media is not None])
+        self.prefetch([media for media in coming if media is not None])
         return tuple(taken)
 
     def drop(self, prompt_ids: Iterable[str]) -> None:

@@ -29,8 +29,8 @@ class ClipPrefetch:
         """Clips decoded so far."""
         return sum(clips.decodes for clips in self._copies)
 
-    def expect(self, media: Sequence[Media]) -> None:
-        """These come next. What was expected before and has not begun is given up, so the buffer stays this long."""
+    def prefetch(self, media: Sequence[Media]) -> None:
+        """These come next. What was asked for before and has not begun is given up, so the buffer stays this long."""
         if self._pool is None:
             return
         for future in self._waiting:

@@ -1,7 +1,7 @@
 """Evaluation: greedy and sampled completions, judged by each task's own metrics, by two parsers."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -11,7 +11,7 @@ from rewards.types import Fault, Target, fault_of
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.tasks import TASKS
 from rft.tasks.types import Task
-from rft.types import Completion, FinishReason, Prompt, Sampling
+from rft.types import Completion, FinishReason, Prompt, Sampler, Sampling
 
 Mode = Literal["greedy", "sampled"]
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
@@ -22,14 +22,6 @@ PARSERS: tuple[Parser, ...] = ("lenient", "strict")
 
 WELL_FORMED = "well_formed"
 """The metric of every task that is 1 where the completion has the asked form."""
-
-
-class Generator(Protocol):
-    """What evaluation needs of the rollout workers."""
-
-    def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
-    ) -> Iterator[tuple[int, tuple[Completion, ...]]]: ...
 
 
 class TargetRow(Protocol):
@@ -189,7 +181,7 @@ def row_sets(asked: Iterable[TargetRow]) -> dict[str, RowSet]:
 
 
 def evaluate(
-    pool: Generator,
+    sampler: Sampler,
     prompts: Sequence[Prompt],
     durations: Sequence[float | None],
     sampling: Sampling,
@@ -212,7 +204,7 @@ def evaluate(
     samples: list[Sample] = []
     for mode, how in passes:
         judged: dict[int, tuple[Sample, ...]] = {}
-        for index, completions in pool.generate(prompts, how, seed):
+        for index, completions in sampler.generate(prompts, how, seed):
             judged[index] = tuple(
                 judge(prompts[index], durations[index], mode, number, completion)
                 for number, completion in enumerate(completions)

@@ -5,7 +5,6 @@ Source: VideoChat-R1, arXiv:2504.06958, section on clue-perception inference.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from rewards.geometry import merged
 from rewards.parsing import parse_spans, tag_text
@@ -15,26 +14,18 @@ from rft.recipe import Recipe, SecondLookRecipe
 from rft.tasks import TASKS
 from rft.tasks.multiple_choice import MultipleChoiceRow
 from rft.tasks.types import Row
-from rft.types import Completion, Prompt, Sampling, Video
-
-
-class Generator(Protocol):
-    """What samples completions: the pool of rollout workers."""
-
-    def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
-    ) -> Iterator[tuple[int, tuple[Completion, ...]]]: ...
+from rft.types import Completion, Prompt, Sampler, Sampling, Video
 
 
 class TwoPass:
-    """A Generator whose completions are second answers, with the spans of the first.
+    """A Sampler whose completions are second answers, with the spans of the first.
 
     Where the first answer names no span inside the clip, or its spans cannot be shown, it is the final one.
     """
 
-    def __init__(self, pool: Generator, rows: Mapping[str, Row], recipe: Recipe, look: SecondLookRecipe) -> None:
+    def __init__(self, sampler: Sampler, rows: Mapping[str, Row], recipe: Recipe, look: SecondLookRecipe) -> None:
         """`rows`: by prompt id; those without options are looked at once. Raises DataError where none has options."""
-        self._pool, self._look = pool, look
+        self._sampler, self._look = sampler, look
         asked = {name: _asked(row, recipe) for name, row in rows.items()}
         self._texts = {name: texts for name, texts in asked.items() if texts is not None}
         still = [name for name in self._texts if rows[name].video is None]
@@ -55,15 +46,15 @@ class TwoPass:
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-        """As the pool's own, groups in order once all second looks are done."""
+        """As the sampler's own, groups in order once all second looks are done."""
         asked = [replace(p, text=self._texts.get(p.prompt_id, (p.text,))[0]) for p in prompts]
-        firsts = dict(self._pool.generate(asked, sampling, seed))
+        firsts = dict(self._sampler.generate(asked, sampling, seed))
         places = [(i, j) for i, group in sorted(firsts.items()) for j in range(len(group))]
         closer = {(i, j): self._second_prompt(prompts[i], firsts[i][j], j) for i, j in places}
         again = [(place, prompt) for place, prompt in closer.items() if prompt is not None]
         answers = {place: firsts[place[0]][place[1]] for place in places}
         once = replace(sampling, num_generations=1)
-        for number, (second,) in self._pool.generate([prompt for _, prompt in again], once, seed + 1):
+        for number, (second,) in self._sampler.generate([prompt for _, prompt in again], once, seed + 1):
             place = again[number][0]
             if second.finish_reason != "error":
                 answers[place] = _joined(answers[place], second)

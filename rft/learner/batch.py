@@ -1,4 +1,4 @@
-"""Train samples -> the tensors of the forward passes they share."""
+"""Train groups -> the tensors of the forward passes they share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from rft.errors import DataError
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length
 from rft.learner.vision import VisualInput
-from rft.types import Prompt, TrainSample
+from rft.types import Prompt, TrainGroup
 
 if TYPE_CHECKING:
     from rft.data.frames import Frames
@@ -21,41 +21,51 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class SampleGroup:
-    """The samples of one prompt."""
+class LearnedCompletion:
+    """The tokens of a completion and what they earned."""
+
+    token_ids: tuple[int, ...]
+    """[T]"""
+    logprobs: tuple[float, ...]
+    """[S], of the first S tokens, those that an engine drew: none of a ground truth, nor of padding."""
+    advantage: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGroup:
+    """A TrainGroup as tokens."""
 
     prompt: Prompt
-    samples: tuple[TrainSample, ...]
+    num_prompt_tokens: int
+    """As the engine counted them."""
+    completions: tuple[LearnedCompletion, ...]
 
     def packed_length(self) -> int:
-        completions = [sample.completion for sample in self.samples]
-        return packed_length(completions[0].num_prompt_tokens, [len(c.token_ids) for c in completions])
+        """Tokens of the group in a packed sequence."""
+        return packed_length(self.num_prompt_tokens, [len(completion.token_ids) for completion in self.completions])
 
-    def padded(self, end_id: int, pad_id: int) -> "SampleGroup":
+    def padded(self, end_id: int, pad_id: int) -> "TokenGroup":
         """The group with padding up to its longest completion behind those without the end token.
 
         So VideoChat-R1's released trainer sees them: its mask goes on to the first end token, or to the last place.
         """
-        longest = max(len(sample.completion.token_ids) for sample in self.samples)
+        longest = max(len(completion.token_ids) for completion in self.completions)
 
-        def padded(sample: TrainSample) -> TrainSample:
-            completion = sample.completion
-            number = longest - len(completion.token_ids)
-            if not number or end_id in completion.token_ids:
-                return sample
-            token_ids, logprobs = completion.token_ids + (pad_id,) * number, completion.logprobs + (0.0,) * number
-            completion = replace(completion, token_ids=token_ids, logprobs=logprobs)
-            return replace(sample, completion=completion, num_padding=number)
+        def padded(completion: LearnedCompletion) -> LearnedCompletion:
+            if end_id in completion.token_ids:
+                return completion
+            padding = (pad_id,) * (longest - len(completion.token_ids))
+            return replace(completion, token_ids=completion.token_ids + padding)
 
-        return replace(self, samples=tuple(map(padded, self.samples)))
+        return replace(self, completions=tuple(map(padded, self.completions)))
 
-    def singles(self) -> "tuple[SampleGroup, ...]":
-        """A group for each sample."""
-        return tuple(replace(self, samples=(sample,)) for sample in self.samples)
+    def singles(self) -> "tuple[TokenGroup, ...]":
+        """A group for each completion."""
+        return tuple(replace(self, completions=(completion,)) for completion in self.completions)
 
-    def shortest(self) -> "SampleGroup":
+    def shortest(self) -> "TokenGroup":
         """The group with its shortest completion alone."""
-        return replace(self, samples=(min(self.samples, key=lambda sample: len(sample.completion.token_ids)),))
+        return replace(self, completions=(min(self.completions, key=lambda one: len(one.token_ids)),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +102,24 @@ class MicroBatch:
         return values.new_zeros(self.mask.shape).masked_scatter(self.mask, values)
 
 
-def with_tokens(samples: Sequence[TrainSample], processor: "PromptProcessor") -> tuple[TrainSample, ...]:
-    """The samples, ground truths with the tokens of their text; zeros stand where no engine gave log-probabilities."""
+def token_groups(groups: Sequence[TrainGroup], processor: "PromptProcessor") -> tuple[TokenGroup, ...]:
+    """The groups as tokens, ground truths tokenized. Completions without a token are left out, and groups of none."""
 
-    def written(sample: TrainSample) -> TrainSample:
-        ids = processor.completion_ids(sample.completion.text)
-        return replace(sample, completion=replace(sample.completion, token_ids=ids, logprobs=(0.0,) * len(ids)))
+    def completion(group: TrainGroup, index: int) -> LearnedCompletion:
+        drawn, advantage = group.completions[index], group.advantages[index]
+        if group.has_ground_truth and index == len(group.completions) - 1:
+            return LearnedCompletion(tuple(processor.completion_ids(drawn.text)), (), advantage)
+        return LearnedCompletion(drawn.token_ids, drawn.logprobs, advantage)
 
-    return tuple(written(sample) if sample.is_ground_truth else sample for sample in samples)
-
-
-def group_samples(samples: Sequence[TrainSample]) -> tuple[SampleGroup, ...]:
-    """Groups in the order of their first sample. Samples without a token are left out."""
-    by_prompt: dict[str, list[TrainSample]] = {}
-    for sample in samples:
-        if sample.completion.token_ids:
-            by_prompt.setdefault(sample.prompt.prompt_id, []).append(sample)
-    return tuple(SampleGroup(members[0].prompt, tuple(members)) for members in by_prompt.values())
+    found = []
+    for group in groups:
+        completions = [completion(group, index) for index in range(len(group.completions))]
+        if kept := tuple(one for one in completions if one.token_ids):
+            found.append(TokenGroup(group.prompt, group.completions[0].num_prompt_tokens, kept))
+    return tuple(found)
 
 
-def split_mini_batches(groups: Sequence[SampleGroup], number: int) -> tuple[Sequence[SampleGroup], ...]:
+def split_mini_batches(groups: Sequence[TokenGroup], number: int) -> tuple[Sequence[TokenGroup], ...]:
     """Parts in the order of the groups, whose sizes differ by at most 1; fewer than `number` where groups are fewer."""
     number = min(number, len(groups))
     ends = [len(groups) * part // number for part in range(number + 1)]
@@ -119,7 +127,7 @@ def split_mini_batches(groups: Sequence[SampleGroup], number: int) -> tuple[Sequ
 
 
 def encode_group(
-    group: SampleGroup,
+    group: TokenGroup,
     processor: "PromptProcessor",
     clips: "ClipCache",
     model: PreTrainedModel,
@@ -128,11 +136,10 @@ def encode_group(
     """`seconds_per_grid`: the recipe's. Raises DataError where the completions were sampled from another prompt."""
     frames = clips.load(group.prompt.media)
     inputs = processor.encode(group.prompt, frames)
-    seen = {sample.completion.num_prompt_tokens for sample in group.samples}
-    if seen != {len(inputs.token_ids)}:
+    if group.num_prompt_tokens != len(inputs.token_ids):
         raise DataError(
             f"prompt {group.prompt.prompt_id}: learner built {len(inputs.token_ids)} prompt tokens, rollout used "
-            f"{', '.join(map(str, sorted(seen)))}; both must use rft/data/processor.py with the same model folder."
+            f"{group.num_prompt_tokens}; both must use rft/data/processor.py with the same model folder."
         )
     seconds = inputs.seconds_per_grid
     if seconds is not None and seconds_per_grid == "one":
@@ -140,7 +147,7 @@ def encode_group(
     return pack_group(
         inputs.token_ids,
         prompt_positions(model, inputs.token_ids, inputs.grid, seconds),
-        [sample.completion.token_ids for sample in group.samples],
+        [completion.token_ids for completion in group.completions],
         visual_input(inputs, frames),
     )
 
@@ -186,25 +193,25 @@ def prompt_positions(
 
 
 def micro_batch(
-    groups: Sequence[SampleGroup],
+    groups: Sequence[TokenGroup],
     packed: PackedBatch,
     reference_visual: VisualInput | None,
     dtype: torch.dtype,
     *,
     is_filler: bool,
 ) -> MicroBatch:
-    samples = [sample for group in groups for sample in group.samples]
-    lengths = torch.tensor([len(sample.completion.token_ids) for sample in samples])
+    completions = [completion for group in groups for completion in group.completions]
+    lengths = torch.tensor([len(completion.token_ids) for completion in completions])
+    num_drawn = torch.tensor([len(completion.logprobs) for completion in completions])
     places = torch.arange(int(lengths.max()))
-    mask = places < lengths[:, None]
-    logprobs = torch.tensor([value for sample in samples for value in sample.completion.logprobs], dtype=dtype)
-    drawn = [0 if s.is_ground_truth else len(s.completion.token_ids) - s.num_padding for s in samples]
+    mask, sampled = places < lengths[:, None], places < num_drawn[:, None]
+    logprobs = torch.tensor([value for completion in completions for value in completion.logprobs], dtype=dtype)
     return MicroBatch(
         packed=packed,
         mask=mask,
-        advantages=torch.tensor([sample.advantage for sample in samples], dtype=dtype),
-        rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs),
-        sampled=places < torch.tensor(drawn)[:, None],
+        advantages=torch.tensor([completion.advantage for completion in completions], dtype=dtype),
+        rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(sampled, logprobs),
+        sampled=sampled,
         reference_visual=reference_visual,
         is_filler=is_filler,
     )

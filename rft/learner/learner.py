@@ -1,4 +1,4 @@
-"""The learner: train samples in, a new policy out."""
+"""The learner: train groups in, a new policy out."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +17,12 @@ from rft.data.processor import MAX_CACHED_BYTES, PromptProcessor
 from rft.errors import DataError, RolloutError
 from rft.learner.batch import (
     MicroBatch,
-    SampleGroup,
+    TokenGroup,
     encode_group,
-    group_samples,
     micro_batch,
     split_mini_batches,
+    token_groups,
     visual_input,
-    with_tokens,
 )
 from rft.learner.model import TokenLogprobs
 from rft.learner.optimizer import build_optimizer
@@ -46,7 +45,7 @@ from rft.learner.weights import (
 )
 from rft.parity.compare import Reading
 from rft.recipe import Recipe
-from rft.types import Prompt, TrainSample
+from rft.types import Prompt, TrainGroup
 from rft.weights.ref import Probe
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class Learner:
         self._model, self._policy = self._policies.model, self._policies.policy
         self._optimizer = build_optimizer(list(trainable(self._model).values()), recipe.learner)
 
-    def expect(self, prompts: Sequence[Prompt], is_due: Callable[[], bool] = lambda: False) -> None:
+    def prefetch(self, prompts: Sequence[Prompt], is_due: Callable[[], bool] = lambda: False) -> None:
         """Process what the prompts show while their completions are sampled, as far as it is decoded and the
         processor's cache holds it.
 
@@ -119,27 +118,26 @@ class Learner:
             num_bytes += inputs.num_bytes
             if num_bytes > MAX_CACHED_BYTES:
                 return
-            self._policies.expect(visual_input(inputs, frames))
+            self._policies.prefetch(visual_input(inputs, frames))
 
-    def update(self, samples: Sequence[TrainSample]) -> dict[str, float]:
+    def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         """Train on the rollouts of a step; returns the metrics of the last of num_iterations times over them.
 
         Each time makes num_mini_batches optimizer updates, fewer where there are fewer groups. Sums over a mini-batch
         are divided once, so the result does not depend on how groups share forwards and ranks. An update without
-        samples, or with a gradient that is not finite, changes nothing and counts as skipped.
+        groups, or with a gradient that is not finite, changes nothing and counts as skipped.
         """
         algorithm = self.recipe.algorithm
-        samples = with_tokens(samples, self.processor)
-        groups = group_samples(samples)
-        if not self.recipe.learner.mask_padding:
-            groups = tuple(group.padded(self.processor.eos_token_id, self.processor.pad_token_id) for group in groups)
-        if not groups:
+        tokens = token_groups(groups, self.processor)
+        if not tokens:
             return {"skipped_updates": 1.0}
         num_encoded = self._policies.num_encoded_videos
-        self._check_tokens(samples)
+        self._check_tokens(tokens)
+        if not self.recipe.learner.mask_padding:
+            tokens = tuple(group.padded(self.processor.eos_token_id, self.processor.pad_token_id) for group in tokens)
         clock = Clock()
         with self._phase(clock, "learner_encode"):
-            parts = split_mini_batches(groups, algorithm.num_mini_batches)
+            parts = split_mini_batches(tokens, algorithm.num_mini_batches)
             mini_batches = [self._micro_batches(part) for part in parts]
         with self._phase(clock, "learner_forward"):
             # What the first update works on needs no pass of its own: its own forwards are of the old policy.
@@ -150,13 +148,13 @@ class Learner:
             updates = [self._train(*each, clock) for each in zip(mini_batches, fixed, strict=True)]
             metrics = update_metrics(updates)
             num_skipped += metrics["skipped_updates"]
-        metrics |= {"skipped_updates": num_skipped, "num_groups_trained": float(len(groups))}
+        metrics |= {"skipped_updates": num_skipped, "num_groups_trained": float(len(tokens))}
         encoded = float(self._policies.num_encoded_videos - num_encoded)
         metrics |= sum_over_ranks({"num_encoded_videos": encoded}, self.device)
-        return metrics | {f"seconds/{name}": seconds for name, seconds in clock.seconds.items()}
+        return metrics | clock.metrics()
 
     @torch.no_grad()
-    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
+    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
         """What it makes of each prompt, in the order of the prompts, and of the completions drawn for it."""
 
         def logprobs(packed: PackedGroup) -> Tensor:
@@ -169,7 +167,7 @@ class Learner:
         version = self.policy_version
         return tuple(
             read_group(group, self.processor, self.clips, self._model, seconds, version, logprobs)
-            for group in group_samples(samples)
+            for group in token_groups(groups, self.processor)
         )
 
     @property
@@ -213,16 +211,21 @@ class Learner:
         self.policy_version = read_json(directory / "learner.json")["policy_version"]
         load_state(self._model, self._optimizer, directory)
 
-    def _check_tokens(self, samples: Sequence[TrainSample]) -> None:
+    def _check_tokens(self, groups: Sequence[TokenGroup]) -> None:
         banned = set(self.processor.banned_token_ids)
-        wrong = [s.prompt.prompt_id for s in samples if banned.intersection(s.completion.token_ids)]
+        wrong = [
+            group.prompt.prompt_id
+            for group in groups
+            for completion in group.completions
+            if banned.intersection(completion.token_ids)
+        ]
         if wrong:
             raise RolloutError(
                 f"{len(wrong)} completions hold a token that must never be sampled, such as a vision placeholder "
                 f"(prompts {', '.join(wrong[:3])}). The engine must ban processor.banned_token_ids."
             )
 
-    def _micro_batches(self, groups: Sequence[SampleGroup]) -> list[MicroBatch]:
+    def _micro_batches(self, groups: Sequence[TokenGroup]) -> list[MicroBatch]:
         """This rank's forwards, as many as any other rank has."""
         packed = self._policies.is_packed
         if not packed:
@@ -233,7 +236,7 @@ class Learner:
             self.recipe.learner.max_tokens_per_forward,
             padded=not packed,
         )
-        shortest = min(groups, key=SampleGroup.packed_length).shortest()
+        shortest = min(groups, key=TokenGroup.packed_length).shortest()
         batches = []
         for places in plan[this_rank()]:
             chosen = [groups[place] for place in places] or [shortest]

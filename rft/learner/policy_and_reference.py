@@ -80,7 +80,7 @@ class Policies:
             return None
         return join_visuals([self._reference_features.fill(group.visual) for group in groups])
 
-    def expect(self, visual: VisualInput | None) -> None:
+    def prefetch(self, visual: VisualInput | None) -> None:
         """Let the reference's own tower see a clip or image ahead."""
         if self._reference_features is not None:
             self._reference_features.fill(visual)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rft.learner.batch import SampleGroup, encode_group
+from rft.learner.batch import TokenGroup, encode_group
 from rft.learner.packing import PackedGroup
 from rft.parity.compare import Reading
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_group(
-    group: SampleGroup,
+    group: TokenGroup,
     processor: "PromptProcessor",
     clips: "ClipCache",
     model: PreTrainedModel,
@@ -31,11 +31,9 @@ def read_group(
     inputs = processor.encode(group.prompt, frames)
     num_tokens = len(inputs.token_ids)
     # A prompt of another length than the engine's is told as what makes it so, not refused as in training.
-    samples = tuple(
-        replace(sample, completion=replace(sample.completion, num_prompt_tokens=num_tokens)) for sample in group.samples
-    )
-    packed = encode_group(replace(group, samples=samples), processor, clips, model, seconds_per_grid)
-    lengths = [len(sample.completion.token_ids) for sample in samples]
+    same_length = replace(group, num_prompt_tokens=num_tokens)
+    packed = encode_group(same_length, processor, clips, model, seconds_per_grid)
+    lengths = [len(completion.token_ids) for completion in group.completions]
     return Reading(
         policy_version=policy_version,
         text=processor.tokenizer.decode(inputs.token_ids),

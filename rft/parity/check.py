@@ -11,7 +11,7 @@ from rft.errors import ParityError
 from rft.parity.compare import Agreement, Reading, compare, measured, within
 from rft.recipe import Recipe
 from rft.tables import TextTable
-from rft.types import Completion, Media, Prompt, Sampling, TrainSample, Video
+from rft.types import Completion, Media, Prompt, Sampling, TrainGroup, Video
 
 NUM_COMPLETIONS = 4
 """Drawn for each prompt."""
@@ -20,7 +20,7 @@ MAX_TOKENS = 64
 """Of each completion: enough to measure, little to wait for."""
 
 
-class ReadingPool(Protocol):
+class ParitySampler(Protocol):
     """The sampler: rft.rollout.pool.WorkerPool in a run."""
 
     def read(
@@ -31,7 +31,7 @@ class ReadingPool(Protocol):
 
 
 class ReadingLearner(Protocol):
-    def readings(self, samples: Sequence[TrainSample]) -> Sequence[Reading]:
+    def readings(self, groups: Sequence[TrainGroup]) -> Sequence[Reading]:
         """What the learner makes of each prompt, in the order of the prompts, from the tensors it would train on."""
         ...
 
@@ -74,7 +74,7 @@ def compare_sides(
     prompts: Sequence[Prompt],
     recipe: Recipe,
     clips: Clips,
-    pool: ReadingPool,
+    pool: ParitySampler,
     learner: ReadingLearner,
     note: Callable[[str], None],
 ) -> Agreement:
@@ -83,17 +83,16 @@ def compare_sides(
     return measure(picked, recipe, pool, learner)
 
 
-def measure(prompts: Sequence[Prompt], recipe: Recipe, pool: ReadingPool, learner: ReadingLearner) -> Agreement:
+def measure(prompts: Sequence[Prompt], recipe: Recipe, pool: ParitySampler, learner: ReadingLearner) -> Agreement:
     """Have both sides read `prompts`, and the learner judge what the engine draws for them."""
     drawn = pool.read(prompts, sampling(recipe), recipe.seed)
-    samples = [
-        TrainSample(prompt, completion, 0.0)
+    groups = [
+        TrainGroup(prompt, completions, (0.0,) * len(completions))
         for prompt, (_, completions) in zip(prompts, drawn, strict=True)
-        for completion in completions
     ]
     sides = [
         (prompt, engine, learned)
-        for prompt, (engine, _), learned in zip(prompts, drawn, learner.readings(samples), strict=True)
+        for prompt, (engine, _), learned in zip(prompts, drawn, learner.readings(groups), strict=True)
     ]
     kinds = dict.fromkeys((prompt.task, kind_of(prompt.media)) for prompt in prompts)
     return Agreement(

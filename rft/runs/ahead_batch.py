@@ -10,15 +10,15 @@ from rft.data.dataset import PromptOrder
 from rft.errors import CheckpointError
 from rft.files import read_records, write_records
 from rft.recipe import Recipe
-from rft.scoring.group import running_spread, train_samples
-from rft.train import Collected
+from rft.rollout_batches import RolloutBatch
+from rft.scoring.train_groups import running_spread, train_groups
 from rft.types import Completion, Group, Prompt, Rollout
 
 NAME = "upcoming.jsonl.zst"
 """Inside a checkpoint; not there where nothing was sampled ahead."""
 
 
-def write_upcoming(checkpoint: Path, upcoming: Collected) -> None:
+def write_ahead_batch(checkpoint: Path, batch: RolloutBatch) -> None:
     """One line per group, with everything the learner needs but the prompt, which the data holds."""
     write_records(
         checkpoint / NAME,
@@ -29,19 +29,17 @@ def write_upcoming(checkpoint: Path, upcoming: Collected) -> None:
                 "ground_truth": group.ground_truth and asdict(group.ground_truth),
                 "shuffled_score": group.shuffled_score,
             }
-            for group in upcoming.groups
+            for group in batch.groups
         ),
     )
 
 
-def read_upcoming(
+def read_ahead_batch(
     checkpoint: Path, prompts: PromptOrder, recipe: Recipe, variances: Mapping[str, float]
-) -> Collected | None:
+) -> RolloutBatch | None:
     """The groups in a checkpoint whose data position `prompts` has, which is moved behind them; None where none are.
 
-    `variances`: as the last recorded step left them.
-
-    CheckpointError: the data gives other prompts now.
+    `variances`: as the last recorded step left them. CheckpointError: the data gives other prompts now.
     """
     path = checkpoint / NAME
     if not path.exists():
@@ -53,7 +51,8 @@ def read_upcoming(
         raise CheckpointError(f"{path}: holds groups of other prompts than the data gives. Delete it to sample anew.")
     groups = tuple(_group(prompt, line) for prompt, line in zip(taken, lines, strict=True))
     variances = running_spread(variances, groups)
-    return Collected(groups, train_samples(groups, recipe, variances), position, {}, (), variances)
+    learned = train_groups(groups, recipe.algorithm, variances)
+    return RolloutBatch(groups, learned, position, variances, seconds={}, is_ahead=True)
 
 
 def _group(prompt: Prompt, line: Mapping[str, Any]) -> Group:

@@ -10,7 +10,8 @@ from rft.evaluation.predictions import write_result
 from rft.parity.check import gap_alarm
 from rft.recipe import Recipe
 from rft.rollout.pool import FailedPrompt
-from rft.runs.ahead_batch import write_upcoming
+from rft.rollout_batches import RolloutBatch
+from rft.runs.ahead_batch import write_ahead_batch
 from rft.runs.checkpoint import TrainState, save_checkpoint
 from rft.runs.metrics import MetricsWriter
 from rft.runs.rollout_files import write_rollouts
@@ -18,7 +19,7 @@ from rft.runs.run_dir import RunDir
 from rft.runs.timeline import TimelineWriter
 from rft.runs.views import View
 from rft.scoring.group_metrics import join_metrics
-from rft.train import Collected, FinishedStep, Learner
+from rft.train import Learner, StepResult
 
 
 class RunRecorder:
@@ -44,7 +45,7 @@ class RunRecorder:
         self._learner, self._prompts, self._evaluate = learner, prompts, evaluate
         self._failed = failed
         self._num_bad = len(resumed.bad) if resumed else 0
-        self._upcoming: Collected | None = None
+        self._next_batch: RolloutBatch | None = None
         self._variances: Mapping[str, float] = resumed.variances if resumed else {}
         self._timeline = TimelineWriter(run.timeline)
         self._alarmed = False
@@ -61,17 +62,18 @@ class RunRecorder:
         else:
             self._view.advance()
 
-    def step(self, done: FinishedStep) -> None:
-        self.num_steps = done.number + 1
-        self._upcoming, self._variances = done.upcoming, done.collected.variances
-        alarm = gap_alarm(done.metrics, self._recipe)
-        metrics = join_metrics(done.metrics, self._prompts.counters(), {"logprob_gap_alarm": float(alarm is not None)})
+    def step(self, result: StepResult) -> None:
+        self.num_steps = result.step + 1
+        self._next_batch, self._variances = result.next_batch, result.batch.variances
+        alarm = gap_alarm(result.metrics, self._recipe)
+        own = {"logprob_gap_alarm": float(alarm is not None)}
+        metrics = join_metrics(result.metrics, self._prompts.counters(), own)
         self.clock.add(phase_seconds(metrics))
         with self.clock.phase("record"):
             path = self._run.rollouts_file(self.num_steps)
-            write_rollouts(path, self.num_steps, done.collected.groups, done.collected.batch.samples)
-            self._timeline.write(self.num_steps, "rollout", done.collected.spans)
-            self._timeline.write(self.num_steps, "learner", done.spans)
+            write_rollouts(path, self.num_steps, result.batch.groups, result.batch.train_groups)
+            self._timeline.write(self.num_steps, "rollout", result.batch.spans)
+            self._timeline.write(self.num_steps, "learner", result.spans)
             self._metrics.write(self.num_steps, metrics)
             self._view.step(self.num_steps, self._recipe.steps, metrics)
             self._name_losses()
@@ -114,7 +116,7 @@ class RunRecorder:
         with self.clock.phase("checkpoint"):
             state = TrainState(
                 step=self.num_steps,
-                data_position=self._upcoming.position if self._upcoming else self._prompts.position,
+                data_position=self._next_batch.position if self._next_batch else self._prompts.position,
                 seed=self._recipe.seed,
                 policy_version=self._learner.policy_version,
                 bad=self._prompts.bad,
@@ -128,8 +130,8 @@ class RunRecorder:
 
     def _write(self, directory: Path) -> None:
         self._learner.save(directory)
-        if self._upcoming is not None:
-            write_upcoming(directory, self._upcoming)
+        if self._next_batch is not None:
+            write_ahead_batch(directory, self._next_batch)
 
     def close(self) -> None:
         self._metrics.close()

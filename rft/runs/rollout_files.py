@@ -8,13 +8,17 @@ from typing import Any
 from rft.errors import DataError
 from rft.files import read_records, write_records
 from rft.runs.run_dir import RunDir
-from rft.types import Group, Image, TrainSample, Video
+from rft.types import Group, Image, TrainGroup, Video
 
 
-def write_rollouts(path: Path, step: int, groups: Sequence[Group], samples: Sequence[TrainSample] = ()) -> None:
-    """One line per rollout of `groups`; `samples`: what the learner was given of them, for the advantages."""
-    # The sample carries the rollout's own completion, so identity tells apart equal texts of one group.
-    advantages = {id(sample.completion): sample.advantage for sample in samples}
+def write_rollouts(path: Path, step: int, groups: Sequence[Group], learned: Sequence[TrainGroup] = ()) -> None:
+    """One line per rollout of `groups`; `learned`: what the learner was given of them, for the advantages."""
+    # A train group carries the rollouts' own completions, so identity tells apart equal texts of one group.
+    advantages = {
+        id(completion): advantage
+        for group in learned
+        for completion, advantage in zip(group.completions, group.advantages, strict=True)
+    }
     write_records(path, (line for group in groups for line in rollout_lines(step, group, advantages)))
 
 

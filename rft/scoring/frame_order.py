@@ -3,16 +3,14 @@
 Source: Video-R1, arXiv:2503.21776.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from rewards.types import Score
 from rft.recipe import OrderBonusRecipe, Recipe
-from rft.scoring.group import chosen_rewards, score_group
-from rft.types import Completion, Group, Prompt, Rollout, Sampling, Video
-
-Generate = Callable[[Sequence[Prompt], Sampling, int], Iterator[tuple[int, tuple[Completion, ...]]]]
+from rft.scoring.group import chosen_rewards, score_by_recipe
+from rft.types import Group, Prompt, Rollout, Sampler, Video
 
 SCORE_NAME = "frame_order"
 """Of the score that says whether a completion earned the bonus, among those of the rewards."""
@@ -21,7 +19,7 @@ SCORE_NAME = "frame_order"
 def with_order_bonus(
     groups: Sequence[Group],
     recipe: Recipe,
-    generate: Generate,
+    sampler: Sampler,
     seed: int,
     on_progress: Callable[[str, int, int], None],
 ) -> list[Group]:
@@ -29,13 +27,13 @@ def with_order_bonus(
     asked, compared = recipe.scoring.order_bonus, list(groups)
     if asked is None:
         return compared
-    places = [i for i, group in enumerate(groups) if asked.reward in chosen_rewards(recipe, group.prompt.task)]
+    places = [i for i, group in enumerate(groups) if asked.reward in chosen_rewards(recipe.tasks, group.prompt.task)]
     prompts = [shuffled_prompt(groups[i].prompt, seed) for i in places]
     whole = recipe.sampling.sampling()
     sampling = replace(whole, num_generations=asked.num_generations or whole.num_generations // 2)
     on_progress("rollout, shuffled", 0, len(prompts))
-    for num_done, (index, completions) in enumerate(generate(prompts, sampling, seed), start=1):
-        shuffled = score_group(prompts[index], completions, recipe)
+    for num_done, (index, completions) in enumerate(sampler.generate(prompts, sampling, seed), start=1):
+        shuffled = score_by_recipe(prompts[index], completions, recipe)
         compared[places[index]] = rewarded(groups[places[index]], shuffled, asked)
         on_progress("rollout, shuffled", num_done, len(prompts))
     return compared

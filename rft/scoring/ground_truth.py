@@ -7,7 +7,7 @@ arXiv:2509.18056. What keeps it from upsetting the group: rft/algorithm/advantag
 from dataclasses import replace
 
 from rft.recipe import Recipe
-from rft.scoring.group import score_group
+from rft.scoring.group import score_by_recipe
 from rft.tasks import TASKS
 from rft.types import Completion, Group
 
@@ -20,5 +20,5 @@ def with_ground_truth(group: Group, recipe: Recipe) -> Group:
     prompt = group.prompt
     text = TASKS[prompt.task].target_completion(prompt.target, recipe.tasks[prompt.task].think)
     written = Completion(text, (), (), drawn[0].num_prompt_tokens, "stop", drawn[0].policy_version)
-    (truth,) = score_group(prompt, [written], recipe).rollouts
+    (truth,) = score_by_recipe(prompt, [written], recipe).rollouts
     return group if truth.problem else replace(group, ground_truth=truth)

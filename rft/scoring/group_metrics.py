@@ -1,11 +1,12 @@
 """Metrics of the scored groups of a step, and all of its metrics together."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from rewards.types import FAULTS, fault_of
-from rft.types import Group, Rollout
+from rft.types import Group, Rollout, TrainGroup
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
@@ -36,6 +37,29 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics = {name: sum(values) / len(values) for name, values in by_name.items()}
     totals = {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
     return metrics | totals | faults
+
+
+def train_group_metrics(groups: Sequence[Group], learned: Sequence[TrainGroup]) -> dict[str, float]:
+    """What of a step's groups the learner is given, and the count of what it is not, in all and by task.
+
+    `learned`: what `train_groups` made of `groups`.
+    """
+    silent = Counter(group.prompt.task for group in groups)
+    silent.subtract(group.prompt.task for group in learned if group.has_signal)
+    # "failed", "truncated", or the name of the reward that could not judge the completion.
+    dropped = Counter(r.problem.partition(":")[0] for group in groups for r in group.rollouts if r.problem)
+    truths = [group.advantages[-1] for group in learned if group.has_ground_truth]
+    return (
+        {
+            "num_groups": float(len(groups)),
+            "num_groups_without_signal": float(silent.total()),
+            "num_samples": float(sum(len(group.completions) for group in learned)),
+            "num_dropped": float(dropped.total()),
+        }
+        | {f"num_groups_without_signal/{task}": float(number) for task, number in silent.items()}
+        | ({"num_ground_truths": float(len(truths)), "ground_truth_advantage": fmean(truths)} if truths else {})
+        | {f"num_dropped/{kind}": float(number) for kind, number in sorted(dropped.items())}
+    )
 
 
 def join_metrics(*parts: Mapping[str, float]) -> dict[str, float]:

@@ -29,7 +29,7 @@ from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.synthetic.questions import DRAWN_TASKS
 from rft.synthetic.rows import Sizes, write_dataset
-from rft.types import Completion, Image, Prompt, TrainSample, Video
+from rft.types import Completion, Image, Prompt, TrainGroup, Video
 from rft.weights.ref import WeightsRef
 
 pytestmark = pytest.mark.slow
@@ -107,12 +107,9 @@ class Sides:
         rendered = self.engine.render(prompt, self.clips.load(prompt.media))
         return self.engine.submit(rendered, self.recipe.sampling.sampling(), seed=number).result()
 
-    def samples(self) -> tuple[TrainSample, ...]:
-        return tuple(
-            TrainSample(self.prompt(number), completion, 1.0 - place)
-            for number in range(NUM_SHOWN)
-            for place, completion in enumerate(self.ask(number))
-        )
+    def groups(self) -> tuple[TrainGroup, ...]:
+        asked = [(self.prompt(number), self.ask(number)) for number in range(NUM_SHOWN)]
+        return tuple(TrainGroup(prompt, drawn, tuple(1.0 - i for i in range(len(drawn)))) for prompt, drawn in asked)
 
     def counted(self) -> tuple[float, float]:
         """Passes of the engine's tower, and features found, since the last call."""
@@ -145,21 +142,20 @@ def engine_and_learner(folder: Path) -> None:
     assert sides.files() == [], "the tower of an engine's own folder is nobody's"
 
     sides.load(learner)
-    samples = sides.samples()
+    groups = sides.groups()
     assert sides.counted() == (NUM_SHOWN, 0)
     assert len(sides.files()) == NUM_SHOWN
-    assert [c.token_ids for c in first] == [s.completion.token_ids for s in samples[: len(first)]]
+    assert [c.token_ids for c in first] == [c.token_ids for c in groups[0].completions]
 
-    for reading, start in zip(learner.readings(samples), range(0, len(samples), len(first)), strict=True):
-        drawn = [sample.completion.logprobs for sample in samples[start : start + len(first)]]
-        for ours, theirs in zip(reading.logprobs, drawn, strict=True):
-            assert torch.tensor(ours).sub(torch.tensor(theirs)).abs().max() < 1e-3
-    metrics = learner.update(samples)
+    for reading, group in zip(learner.readings(groups), groups, strict=True):
+        for ours, theirs in zip(reading.logprobs, group.completions, strict=True):
+            assert torch.tensor(ours).sub(torch.tensor(theirs.logprobs)).abs().max() < 1e-3
+    metrics = learner.update(groups)
     assert metrics["num_encoded_videos"] == 0
     assert metrics["logprob_gap"] < 1e-4
 
     sides.load(learner)
-    again = sides.samples()
+    again = sides.groups()
     assert sides.counted() == (0, NUM_SHOWN)
     assert learner.update(again)["logprob_gap"] < 1e-4
 

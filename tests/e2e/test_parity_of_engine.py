@@ -32,7 +32,7 @@ from rft.runs.run_dir import RunDir
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.synthetic.rows import Sizes, write_dataset
-from rft.types import Prompt, TrainSample, Video, VideoSampling
+from rft.types import Prompt, TrainGroup, Video, VideoSampling
 from rft.weights.ref import WeightsRef
 
 pytestmark = pytest.mark.slow
@@ -82,8 +82,8 @@ class OtherPrompts:
     learner: Learner
     change: dict[str, object]
 
-    def readings(self, samples: Sequence[TrainSample]) -> tuple[Reading, ...]:
-        return self.learner.readings([replace(s, prompt=self.other(s.prompt)) for s in samples])
+    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
+        return self.learner.readings([replace(group, prompt=self.other(group.prompt)) for group in groups])
 
     def other(self, prompt: Prompt) -> Prompt:
         sampling = {name: value for name, value in self.change.items() if name in VideoSampling.__slots__}

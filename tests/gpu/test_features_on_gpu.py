@@ -12,7 +12,7 @@ from rft.actors.learner import LearnerActors
 from rft.actors.rollout import start_pool
 from rft.data.dataset import read_rows, to_prompt
 from rft.recipe import Recipe
-from rft.types import TrainSample
+from rft.types import TrainGroup
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,14 +40,13 @@ def test_the_engine_encodes_and_the_learner_reads(tmp_path: Path, gpus_per_worke
     ):
         for step in range(3):
             pool.load_weights(learner.publish_weights())
-            groups = dict(pool.generate(prompts, recipe.sampling.sampling(), seed=step))
-            samples = [
-                TrainSample(prompts[index], completion, float(place % 2) * 2 - 1)
-                for index, group in groups.items()
-                for place, completion in enumerate(group)
+            drawn = dict(pool.generate(prompts, recipe.sampling.sampling(), seed=step))
+            groups = [
+                TrainGroup(prompts[index], group, tuple(float(place % 2) * 2 - 1 for place in range(len(group))))
+                for index, group in drawn.items()
             ]
             counted.append(pool.counters())
-            learned.append(learner.update(samples))
+            learned.append(learner.update(groups))
     assert [step["clips/encodes"] for step in counted] == [WORK.prompts, 0, 0]
     assert [step["clips/feature_hits"] for step in counted] == [0, WORK.prompts, WORK.prompts]
     assert [step["num_encoded_videos"] for step in learned] == [0, 0, 0]

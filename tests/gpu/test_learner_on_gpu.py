@@ -19,7 +19,7 @@ from rft.learner.optimizer import MOMENTS
 from rft.learner.weights import trainable
 from rft.recipe import Recipe
 from rft.synthetic.policy import build_policy
-from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
+from rft.types import Completion, Prompt, TrainGroup, Video, VideoSampling
 
 pytestmark = [
     pytest.mark.gpu,
@@ -51,23 +51,30 @@ def make(policy_dir: Path, device: str, dtype: str, **learner: object) -> Learne
     return Learner(policy_dir, recipe, processor, NoisyClips(), total_updates=4, device=device)  # type: ignore[arg-type]
 
 
-def samples(processor: PromptProcessor, *, packed: bool = True) -> list[TrainSample]:
+def groups(processor: PromptProcessor, *, packed: bool = True) -> list[TrainGroup]:
+    """Two groups of three completions; not `packed`: six groups of one."""
     video = Video(Path("noise.mp4"), VideoSampling(2.0, 4, 8, 784, 3136, 10**6))
-    found = []
+    singles = []
     for number in range(6):
-        name = f"p{number // 3}" if packed else f"p{number}"
-        prompt = Prompt(name, "t", f"When does it move? {number // 3}", video, SpanTarget(0.0, 1.0))
+        prompt = Prompt(f"p{number // 3}", "t", f"When does it move? {number // 3}", video, SpanTarget(0.0, 1.0))
         token_ids = processor.completion_ids("<think>now</think><answer>1.5 to 3.0</answer>"[: 20 + 4 * number])
         num_prompt_tokens = len(processor.encode(prompt, NoisyClips().load(video)).token_ids)
         completion = Completion("", token_ids, (-1.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
-        found.append(TrainSample(prompt, completion, float(number % 3 - 1)))
-    return found
+        singles.append(TrainGroup(prompt, (completion,), (float(number % 3 - 1),)))
+    if not packed:
+        return singles
+    return [
+        TrainGroup(
+            three[0].prompt, tuple(one.completions[0] for one in three), tuple(one.advantages[0] for one in three)
+        )
+        for three in (singles[:3], singles[3:])
+    ]
 
 
 def test_gpu_and_cpu_learn_the_same_in_float32(policy_dir: Path) -> None:
     torch.set_float32_matmul_precision("highest")
     learners = [make(policy_dir, device, "float32") for device in ("cpu", "cuda")]
-    metrics = [learner.update(samples(learner.processor)) for learner in learners]
+    metrics = [learner.update(groups(learner.processor)) for learner in learners]
     for name in ("entropy", "grad_norm", "logprob_gap"):
         assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-3), name
     for probe in zip(*(learner.state_dict_for_rollout()[1].logprobs for learner in learners), strict=True):
@@ -98,12 +105,12 @@ def test_packed_equals_copies_in_bfloat16(policy_dir: Path, options: dict[str, o
         found = []
         for packed in (True, False):
             learner = make(policy_dir, "cuda", "bfloat16", **options)
-            found.append(learner.update(samples(learner.processor, packed=packed)))
+            found.append(learner.update(groups(learner.processor, packed=packed)))
         assert found[0]["logprob_gap"] == pytest.approx(found[1]["logprob_gap"], rel=1e-2)
         assert found[0]["grad_norm"] == pytest.approx(found[1]["grad_norm"], rel=5e-2)
         learner.save(tmp_path)
         learner.load(tmp_path)
-        assert learner.update(samples(learner.processor))["skipped_updates"] == 0
+        assert learner.update(groups(learner.processor))["skipped_updates"] == 0
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -131,7 +138,7 @@ def test_offloaded_moments_learn_the_same_on_the_gpu(policy_dir: Path, options: 
         for offload in (False, True):
             learner = make(policy_dir, "cuda", "float32", offload_optimizer=offload, **options)
             for _ in range(2):
-                learner.update(samples(learner.processor))
+                learner.update(groups(learner.processor))
             moments = [state[name] for state in learner._optimizer.state.values() for name in MOMENTS]
             assert {moment.device.type for moment in moments} == {"cpu" if offload else "cuda"}
             assert all(moment.is_pinned() for moment in moments) == offload

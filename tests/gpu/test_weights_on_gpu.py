@@ -17,7 +17,7 @@ from rft.actors.rollout import start_pool
 from rft.data.dataset import read_rows, to_prompt
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
-from rft.types import Completion, Prompt, TrainSample
+from rft.types import Completion, Prompt, TrainGroup
 from rft.weights.ref import Probe
 
 pytestmark = [
@@ -97,13 +97,12 @@ def test_an_engine_serves_what_was_learned(
         probes = []
         for _ in range(3):
             probes.append(hand_over(pool, learner, f"{rollout} {learner_keys}"))
-            groups = generate(pool, prompts, recipe)
-            samples = [
-                TrainSample(prompt, completion, float(place % 2) * 2 - 1)
-                for prompt, group in zip(prompts, groups, strict=True)
-                for place, completion in enumerate(group)
+            drawn = generate(pool, prompts, recipe)
+            groups = [
+                TrainGroup(prompt, group, tuple(float(place % 2) * 2 - 1 for place in range(len(group))))
+                for prompt, group in zip(prompts, drawn, strict=True)
             ]
-            assert learner.update(samples)["skipped_updates"] == 0
+            assert learner.update(groups)["skipped_updates"] == 0
         probes.append(hand_over(pool, learner, "last"))
         change = fmean(abs(a - b) for a, b in zip(probes[0].logprobs, probes[-1].logprobs, strict=True))
         assert change > 2 * recipe.rollout.probe_tolerance, "stale weights would not have been noticed"

@@ -148,7 +148,7 @@ def _check_run_dir(run_dir: Path, resume: bool, problems: list[Problem], notes: 
 def _judge_notes(recipe: Recipe) -> list[str]:
     notes = []
     for task in filter(TASKS.__contains__, recipe.tasks):
-        for reward, part in chosen_rewards(recipe, task).items():
+        for reward, part in chosen_rewards(recipe.tasks, task).items():
             wait_s = part.args.get("judge_timeout_s", TIMEOUT_S)
             if part.args.get("judge") == "model" and recipe.scoring.reward_timeout_s <= wait_s:
                 notes.append(
@@ -203,7 +203,7 @@ def _plan(
     for name, asked in recipe.tasks.items():
         if name not in TASKS:
             continue
-        weights = ", ".join(f"{reward} {part.weight:g}" for reward, part in chosen_rewards(recipe, name).items())
+        weights = ", ".join(f"{reward} {part.weight:g}" for reward, part in chosen_rewards(recipe.tasks, name).items())
         counts = ", ".join(f"{count.get(name, 0):,} {split}" for split, count in data.rows.items())
         plan.append(("task", f"{name}, {'think' if asked.think else 'no think'}: {weights}; rows: {counts}"))
     if recipe.cold_start:

@@ -116,7 +116,7 @@ def _check_kinds(recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: l
     train, held_out = splits.get("train", ()), splits.get("eval", ())
     bonus, learner = recipe.scoring.order_bonus, recipe.learner
     if bonus is not None:
-        asked = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe, row.task)]
+        asked = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe.tasks, row.task)]
         refuse("scoring.order_bonus", asked, "show no video to shuffle. Take them out of data.train.")
     if recipe.eval.second_look is not None:
         asked = [row for row in held_out if row.video is None and isinstance(row, MultipleChoiceRow)]

@@ -41,7 +41,7 @@ def _findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None) -> Iterato
 
 
 def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn]) -> Iterator[tuple[str, str, bool]]:
-    chosen, think = chosen_rewards(recipe, task.name), recipe.tasks[task.name].think
+    chosen, think = chosen_rewards(recipe.tasks, task.name), recipe.tasks[task.name].think
     if not any(part.weight for part in chosen.values()):
         yield f"tasks.{task.name}.rewards", "no reward has a weight: nothing would be learned.", False
     for reward, part in chosen.items():

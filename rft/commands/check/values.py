@@ -103,7 +103,7 @@ def _of_training(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _of_bonuses(recipe: Recipe) -> Iterator[Problem]:
-    chosen = {reward for task in recipe.tasks if task in TASKS for reward in chosen_rewards(recipe, task)}
+    chosen = {reward for task in recipe.tasks if task in TASKS for reward in chosen_rewards(recipe.tasks, task)}
     length, max_tokens = recipe.scoring.length_bonus, recipe.sampling.max_completion_length
     for key, bonus in (("length_bonus", length), ("order_bonus", recipe.scoring.order_bonus)):
         if bonus is not None and bonus.reward not in chosen:

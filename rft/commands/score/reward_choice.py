@@ -34,7 +34,7 @@ class RewardChoice:
 
     def of(self, task: str, recipe: Recipe) -> tuple[WeightedReward, ...]:
         """The rewards of one task. Raises RewardError naming every reward that does not fit."""
-        table = {**self.table, **own_rewards(recipe, task)}
+        table = {**self.table, **own_rewards(recipe.tasks, task)}
         chosen = self._named(task, recipe)
         problems = [f"{name}: {why}" for name, part in chosen.items() if (why := _misfit(name, part, task, table))]
         if not chosen:
@@ -46,7 +46,7 @@ class RewardChoice:
 
     def _named(self, task: str, recipe: Recipe) -> dict[str, RewardRecipe]:
         """Reward -> weight and arguments; of those on the command line, the ones that score the task's targets."""
-        of_recipe = chosen_rewards(recipe, task)
+        of_recipe = chosen_rewards(recipe.tasks, task)
         think = recipe.tasks[task].think if self.think is None else self.think
         form = FORMS[0] if think else FORMS[1]
         if self.weights is None:

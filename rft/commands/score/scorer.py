@@ -123,8 +123,9 @@ class Scorer:
 
     def _found(self, stored: StoredCompletion, task: str, scores: dict[str, Score]) -> dict[str, Any]:
         """What the output says of a completion, counted."""
-        reason = stored.finish_reason or "stop"
-        reward, problem = weighted_reward(scores, self._weights[task], reason, stored.num_tokens or 0, self._recipe)
+        reason, num_tokens = stored.finish_reason or "stop", stored.num_tokens or 0
+        scoring, limit = self._recipe.scoring, self._recipe.sampling.max_completion_length
+        reward, problem = weighted_reward(scores, self._weights[task], reason, num_tokens, scoring, limit)
         fault, names = fault_of(scores), self._names[task]
         self.tallies[task].add(stored.completion, reason, scores, reward, fault, problem)
         values, notes, answer = {}, {}, None

@@ -8,7 +8,7 @@ import torch
 from tiny_policy import FakeClips, FakeProcessor, recipe, save_tiny, three_groups
 
 from rft.learner.learner import Learner
-from rft.types import TrainSample
+from rft.types import TrainGroup
 
 MakeLearner = Callable[..., Learner]
 
@@ -19,7 +19,7 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def samples() -> tuple[TrainSample, ...]:
+def groups() -> tuple[TrainGroup, ...]:
     return three_groups()
 
 

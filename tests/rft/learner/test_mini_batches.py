@@ -10,11 +10,11 @@ from tiny_policy import FakeClips, FakeProcessor, recipe, three_groups
 from torch import Tensor
 
 from rft.algorithm.kl import k3
-from rft.learner.batch import SampleGroup, encode_group, split_mini_batches
+from rft.learner.batch import TokenGroup, encode_group, split_mini_batches, token_groups
 from rft.learner.learner import Learner
 from rft.learner.update_metrics import Update, update_metrics
 from rft.learner.weights import trainable
-from rft.types import TrainSample
+from rft.types import TrainGroup
 
 MakeLearner = Callable[..., Learner]
 RATE, EPSILON, BETA, MAX_NORM = 1e-2, 0.05, 0.1, 0.5
@@ -23,11 +23,10 @@ ADAM_EPSILON = 1e-3
 TWO_BY_TWO = {"num_iterations": 2, "num_mini_batches": 2, "epsilon": EPSILON, "beta": BETA}
 
 
-def four_groups() -> tuple[TrainSample, ...]:
-    again = tuple(
-        replace(s, prompt=replace(s.prompt, prompt_id="d"), advantage=s.advantage / 2) for s in three_groups()[:2]
-    )
-    return (*three_groups(), *again)
+def four_groups() -> tuple[TrainGroup, ...]:
+    first = three_groups()[0]
+    again = replace(first, advantages=tuple(advantage / 2 for advantage in first.advantages))
+    return (*three_groups(), again)
 
 
 @pytest.mark.parametrize(
@@ -41,13 +40,13 @@ def four_groups() -> tuple[TrainSample, ...]:
     ],
 )
 def test_groups_are_split_evenly_in_their_order(number: int, parts: list[str]) -> None:
-    sample = three_groups()[0]
-    groups = [SampleGroup(replace(sample.prompt, prompt_id=letter), (sample,)) for letter in "abcde"]
+    prompt = three_groups()[0].prompt
+    groups = [TokenGroup(replace(prompt, prompt_id=letter), 5, ()) for letter in "abcde"]
     found = split_mini_batches(groups, number)
     assert ["".join(group.prompt.prompt_id for group in part) for part in found] == parts
 
 
-def reference_loop(learner: Learner, samples: tuple[TrainSample, ...]) -> list[float]:
+def reference_loop(learner: Learner, groups: tuple[TrainGroup, ...]) -> list[float]:
     """PPO's clipped updates as one would write them by hand, on the learner's own model; returns the clipped shares.
 
     Two times over two mini-batches of two groups: mean over a completion's tokens, then over the mini-batch.
@@ -55,22 +54,21 @@ def reference_loop(learner: Learner, samples: tuple[TrainSample, ...]) -> list[f
     parameters = list(trainable(learner._model).values())
     optimizer = torch.optim.AdamW(parameters, lr=RATE, eps=ADAM_EPSILON, weight_decay=0.0)
 
-    def logprobs(sample: TrainSample) -> Tensor:
-        group = SampleGroup(sample.prompt, (sample,))
-        packed = encode_group(group, FakeProcessor(), FakeClips(), learner._model)
+    def logprobs(single: TokenGroup) -> Tensor:
+        packed = encode_group(single, FakeProcessor(), FakeClips(), learner._model)
         return learner._policy(learner._batch([packed])).logprobs
 
+    singles = [group.singles() for group in token_groups(groups, FakeProcessor())]
     with torch.no_grad():
-        old = {id(sample): logprobs(sample) for sample in samples}
-    by_prompt = [[s for s in samples if s.prompt.prompt_id == name] for name in "abcd"]
+        old = {id(single): logprobs(single) for group in singles for single in group}
     shares = []
     for _ in range(2):
-        for mini_batch in (by_prompt[0] + by_prompt[1], by_prompt[2] + by_prompt[3]):
+        for mini_batch in (singles[0] + singles[1], singles[2] + singles[3]):
             optimizer.zero_grad()
             losses, num_clipped, num_tokens = [], 0, 0
-            for sample in mini_batch:
-                now, before = logprobs(sample), old[id(sample)]
-                ratio, advantage = (now - before).exp(), sample.advantage
+            for single in mini_batch:
+                now, before = logprobs(single), old[id(single)]
+                ratio, advantage = (now - before).exp(), single.completions[0].advantage
                 held = ratio.clamp(1 - EPSILON, 1 + EPSILON) * advantage
                 losses.append((-torch.minimum(ratio * advantage, held) + BETA * k3(now, before)).mean())
                 num_clipped += int((held < ratio * advantage).sum())
@@ -133,9 +131,9 @@ def test_fewer_groups_than_mini_batches_make_fewer_updates(make_learner: MakeLea
 def test_only_the_mini_batch_without_a_finite_gradient_is_skipped(make_learner: MakeLearner) -> None:
     first, *others = four_groups()
     learner, second_alone = make_learner(algorithm={"num_mini_batches": 2}), make_learner()
-    metrics = learner.update((replace(first, advantage=float("inf")), *others))
+    metrics = learner.update((replace(first, advantages=(float("inf"), -1.0)), *others))
     assert (learner.policy_version, metrics["skipped_updates"]) == (1, 1)
-    second_alone.update([s for s in others if s.prompt.prompt_id in "cd"])
+    second_alone.update(others[1:])
     expected = trainable(second_alone._model)
     for name, parameter in trainable(learner._model).items():
         assert torch.equal(parameter, expected[name]), name

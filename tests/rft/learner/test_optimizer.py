@@ -13,7 +13,7 @@ from rft.learner.optimizer import MOMENTS, LeanAdamW, build_optimizer, round_at_
 from rft.learner.sharding import full
 from rft.learner.weights import trainable
 from rft.recipe import LearnerRecipe
-from rft.types import TrainSample
+from rft.types import TrainGroup
 
 SETTINGS = {"learning_rate": 1e-2, "weight_decay": 0.1}
 BOTH = {"master_dtype": "bfloat16", "optimizer_dtype": "bfloat16"}
@@ -115,7 +115,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_resume_is_exact(tiny_dir: Path, tmp_path: Path, samples: tuple[TrainSample, ...], case: str) -> None:
+def test_resume_is_exact(tiny_dir: Path, tmp_path: Path, groups: tuple[TrainGroup, ...], case: str) -> None:
     settings = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-3} | CASES[case])
 
     def make() -> Learner:
@@ -127,12 +127,12 @@ def test_resume_is_exact(tiny_dir: Path, tmp_path: Path, samples: tuple[TrainSam
         master = torch.bfloat16 if "master_dtype" in CASES[case] else torch.float32
         own = trainable(learner._model)
         assert {parameter.dtype for parameter in own.values()} == {master}
-        learner.update(samples)
+        learner.update(groups)
         learner.save(tmp_path)
-        learner.update(samples[:3])
+        learner.update(groups[:2])
         resumed = make()
         resumed.load(tmp_path)
-        assert resumed.update(samples[:3])["skipped_updates"] == 0
+        assert resumed.update(groups[:2])["skipped_updates"] == 0
         for name, parameter in trainable(resumed._model).items():
             assert torch.equal(full(parameter), full(own[name])), name
     finally:
@@ -140,14 +140,14 @@ def test_resume_is_exact(tiny_dir: Path, tmp_path: Path, samples: tuple[TrainSam
             torch.distributed.destroy_process_group()
 
 
-def test_lean_learners_learn_what_the_usual_one_learns(tiny_dir: Path, samples: tuple[TrainSample, ...]) -> None:
+def test_lean_learners_learn_what_the_usual_one_learns(tiny_dir: Path, groups: tuple[TrainGroup, ...]) -> None:
     found = {}
     for name, settings in {"usual": {}, "offloaded": {"offload_optimizer": True}, "smallest": BOTH}.items():
         chosen = recipe(learner={"dtype": "bfloat16", "learning_rate": 1e-2} | settings)
         try:
             learner = Learner(tiny_dir, chosen, FakeProcessor(), FakeClips(), total_updates=4)
             before = {key: full(p).detach().clone() for key, p in trainable(learner._model).items()}
-            learner.update(samples)
+            learner.update(groups)
             moved = [(full(p).detach() - before[key]).float().flatten() for key, p in trainable(learner._model).items()]
             found[name] = torch.cat(moved)
         finally:

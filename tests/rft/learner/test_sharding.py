@@ -12,7 +12,7 @@ from tiny_policy import FakeClips, FakeProcessor, recipe, three_groups
 
 from rft.learner.learner import Learner
 from rft.learner.sharding import init_distributed
-from rft.types import TrainSample
+from rft.types import TrainGroup
 
 LORA = {"lora": {"r": 2, "lora_alpha": 4}}
 CASES: dict[str, dict[str, object]] = {
@@ -84,7 +84,7 @@ def one_rank(rank: int, port: int, model_dir: Path, folder: Path) -> None:
     os._exit(0)
 
 
-def batch_after_resume() -> tuple[TrainSample, ...]:
+def batch_after_resume() -> tuple[TrainGroup, ...]:
     return three_groups()[2:]
 
 

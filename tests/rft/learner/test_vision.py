@@ -196,7 +196,7 @@ def test_what_an_engine_left_in_the_folder_is_what_the_learner_trains_on(
     assert tower is not None
     assert learner(tiny_dir).frozen_tower is None
     folder = FeatureFolder(tmp_path, 1.0)
-    for one in {sample.prompt.media: sample for sample in three_groups()}.values():
+    for one in {group.prompt.media: group for group in three_groups()}.values():
         folder.store(tower, FakeClips().load(one.prompt.media).key, torch.zeros(12, 32, dtype=torch.float64))
     assert told.readings(three_groups()) == alone.readings(three_groups())
     metrics = told.update(three_groups())

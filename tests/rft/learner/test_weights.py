@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny_policy import save_tiny_qwen2_vl
 
 from rft.learner.learner import Learner
-from rft.types import TrainSample
+from rft.types import TrainGroup
 
 MakeLearner = Callable[..., Learner]
 
@@ -25,13 +25,13 @@ def test_folder_and_published_weights_are_the_policy(
     tmp_path: Path,
     tiny_dir: Path,
     make_learner: MakeLearner,
-    samples: tuple[TrainSample, ...],
+    groups: tuple[TrainGroup, ...],
 ) -> None:
     """Also where the learner resumes, and its first update is behind it."""
     folder = tiny_dir if family == "qwen2_5_vl" else save_tiny_qwen2_vl(tmp_path / "policy")
     learner = make_learner(folder, learner=keys)
     for _ in range(2):
-        learner.update(samples)
+        learner.update(groups)
     learner.save(tmp_path / "saved")
     resumed = make_learner(folder, learner=keys)
     resumed.load(tmp_path / "saved")

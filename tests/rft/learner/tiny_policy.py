@@ -17,7 +17,7 @@ from rewards.targets.span import SpanTarget
 from rft.data.frames import Frames
 from rft.data.processor import PromptInputs
 from rft.recipe import Recipe
-from rft.types import Completion, Prompt, TrainSample, Video, VideoSampling
+from rft.types import Completion, Prompt, TrainGroup, Video, VideoSampling
 
 PAD, VISION_START, VISION_END, IMAGE, VIDEO, END = range(6)
 VOCABULARY = 40
@@ -126,11 +126,19 @@ def video_of(text: str) -> Video:
     return Video(Path(f"{len(text.split())}.mp4"), VideoSampling(1.0, 4, 4, 784, 784, 784))
 
 
-def sample(prompt_id: str, text: str, token_ids: Sequence[int], advantage: float) -> TrainSample:
+def sample(prompt_id: str, text: str, token_ids: Sequence[int], advantage: float) -> TrainGroup:
+    """A group of one completion."""
     video = video_of(text)
     num_prompt_tokens = len(FakeProcessor().encode(prompt(prompt_id, text), None).token_ids)
     completion = Completion("", tuple(token_ids), (-1.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
-    return TrainSample(Prompt(prompt_id, "t", text, video, SpanTarget(0.0, 1.0)), completion, advantage)
+    return TrainGroup(Prompt(prompt_id, "t", text, video, SpanTarget(0.0, 1.0)), (completion,), (advantage,))
+
+
+def group_of(*samples: TrainGroup) -> TrainGroup:
+    """One group of all completions, with the prompt of the first sample."""
+    completions = tuple(completion for one in samples for completion in one.completions)
+    advantages = tuple(advantage for one in samples for advantage in one.advantages)
+    return TrainGroup(samples[0].prompt, completions, advantages)
 
 
 def prompt(prompt_id: str, text: str) -> Prompt:
@@ -148,14 +156,14 @@ def recipe(**sections: dict[str, object]) -> Recipe:
     return Recipe.model_validate({"model": "tiny", "tasks": {}, "data": {"train": ()}, "steps": 4, "seed": 3, **merged})
 
 
-def three_groups() -> tuple[TrainSample, ...]:
+def three_groups() -> tuple[TrainGroup, ...]:
     """Three groups of unequal length and size."""
     return (
-        sample("a", "7 8 9", (10, 11, 12, END), 1.0),
-        sample("a", "7 8 9", (13, END), -1.0),
-        sample("b", "14 15 16 17 18", (19, 20, 21, 22, 23, END), 0.5),
-        sample("b", "14 15 16 17 18", (24,), -1.5),
-        sample("b", "14 15 16 17 18", (25, 26, END), 1.0),
-        sample("c", "27 28", (29, 30, 31), 2.0),
-        sample("c", "27 28", (32, END), -2.0),
+        group_of(sample("a", "7 8 9", (10, 11, 12, END), 1.0), sample("a", "7 8 9", (13, END), -1.0)),
+        group_of(
+            sample("b", "14 15 16 17 18", (19, 20, 21, 22, 23, END), 0.5),
+            sample("b", "14 15 16 17 18", (24,), -1.5),
+            sample("b", "14 15 16 17 18", (25, 26, END), 1.0),
+        ),
+        group_of(sample("c", "27 28", (29, 30, 31), 2.0), sample("c", "27 28", (32, END), -2.0)),
     )

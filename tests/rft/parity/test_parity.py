@@ -17,13 +17,13 @@ from rft.errors import ParityError
 from rft.parity.check import gap_alarm, measure, pick_prompts, sampling, settle, table
 from rft.parity.compare import Agreement, Reading, compare, first_difference
 from rft.recipe import ParityRecipe, Recipe
+from rft.rollout_batches import RolloutBatch
 from rft.runs.metrics import read_metrics
 from rft.runs.recorder import RunRecorder
 from rft.runs.run_dir import RunDir
 from rft.runs.views import PlainView
-from rft.scoring.group import TrainBatch
-from rft.train import Collected, FinishedStep
-from rft.types import Completion, Image, Prompt, Sampling, TrainSample, Video, VideoSampling
+from rft.train import StepResult
+from rft.types import Completion, Image, Prompt, Sampling, TrainGroup, Video, VideoSampling
 
 BOUNDS = ParityRecipe()
 POSITIONS = ((0, 1, 1, 2, 2, 4), (0, 1, 1, 1, 1, 4), (0, 1, 2, 1, 2, 4))
@@ -131,8 +131,8 @@ class Sides:
         drawn = tuple(Completion("", (1,) * len(t), t, 6, "stop", 3) for t in self.engine.logprobs)
         return [(self.engine, drawn)] * len(prompts)
 
-    def readings(self, samples: Sequence[TrainSample]) -> list[Reading]:
-        return [self.learner] * len(dict.fromkeys(sample.prompt.prompt_id for sample in samples))
+    def readings(self, groups: Sequence[TrainGroup]) -> list[Reading]:
+        return [self.learner] * len(groups)
 
 
 MIXED = (
@@ -234,9 +234,9 @@ def test_a_stretch_of_steps_beyond_the_bounds_is_noted_once_and_counted(tmp_path
     record = RunRecorder(recipe(), run, PlainView("run", shown), None, order, lambda rows: None, lambda: ())
     with closing(record):
         for number, kl in enumerate((0.0, 0.02, 0.03, 0.0, 0.02)):
-            collected = Collected((), TrainBatch((), {}), 0, {})
+            batch = RolloutBatch((), (), 0, {}, {})
             metrics = {"logprob_gap_exp": 1.0, "logprob_gap_k3": kl}
-            record.step(FinishedStep(number, collected, metrics, (), None))
+            record.step(StepResult(number, batch, metrics, (), None))
     assert [line["logprob_gap_alarm"] for line in read_metrics(run).values()] == [0, 1, 1, 0, 1]
     noted = [line.split(":")[1] for line in shown.getvalue().splitlines() if line.startswith("note")]
     assert noted == [" step 2", " step 5"]

@@ -9,7 +9,7 @@ from rewards.types import Score
 from rft.errors import CheckpointError
 from rft.files import read_records, write_records
 from rft.runs.rollout_files import read_rollouts, write_rollouts
-from rft.types import Completion, Group, Prompt, Rollout, TrainSample, Video, VideoSampling
+from rft.types import Completion, Group, Prompt, Rollout, TrainGroup, Video, VideoSampling
 
 VIDEO = Video(Path("v/clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0, end_s=9.0)
 PROMPT = Prompt("p7", "temporal_grounding", "When?", VIDEO, SpanTarget(1.5, 3.0, 8.0))
@@ -26,7 +26,7 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         Rollout(left_out, {}, 0.0),
     )
     path = tmp_path / "rollouts" / "step_000003.jsonl.zst"
-    write_rollouts(path, 3, [Group(PROMPT, rollouts)], [TrainSample(PROMPT, learned, 1.25)])
+    write_rollouts(path, 3, [Group(PROMPT, rollouts)], [TrainGroup(PROMPT, (learned,), (1.25,))])
     first, second = read_rollouts(path)
     assert first == {
         "step": 3,

@@ -11,7 +11,7 @@ from rewards.targets.span import SpanTarget
 from rewards.types import Target
 from rft.recipe import Recipe
 from rft.scoring.frame_order import SCORE_NAME, with_order_bonus
-from rft.scoring.group import score_group
+from rft.scoring.group import score_by_recipe
 from rft.types import Completion, FinishReason, Group, Prompt, Sampling, Video, VideoSampling
 
 VIDEO = Video(Path("v.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -59,7 +59,7 @@ class Engine:
 
 
 def compared(engine: Engine, groups: list[Group], **order_bonus: Any) -> list[Group]:
-    return with_order_bonus(groups, recipe(**order_bonus), engine.generate, 17, lambda phase, done, total: None)
+    return with_order_bonus(groups, recipe(**order_bonus), engine, 17, lambda phase, done, total: None)
 
 
 def rewards_of(group: Group) -> list[float]:
@@ -79,7 +79,7 @@ def test_right_answers_earn_more_unless_shuffled_frames_do_better(
     shuffled: str, rewards: list[float], score: float | None
 ) -> None:
     engine = Engine(p=shuffled)
-    (group,) = compared(engine, [score_group(prompt("p"), drawn("ABAC"), recipe())])
+    (group,) = compared(engine, [score_by_recipe(prompt("p"), drawn("ABAC"), recipe())])
     assert rewards_of(group) == pytest.approx(rewards)
     assert group.shuffled_score == score
     assert engine.asked == [("p", 17, 2)]
@@ -90,9 +90,9 @@ def test_right_answers_earn_more_unless_shuffled_frames_do_better(
 
 
 def test_only_tasks_with_the_reward_are_asked_twice() -> None:
-    other = score_group(prompt("g", "temporal_grounding", SpanTarget(1.0, 2.0)), drawn("ABCD"), recipe())
+    other = score_by_recipe(prompt("g", "temporal_grounding", SpanTarget(1.0, 2.0)), drawn("ABCD"), recipe())
     engine = Engine(p="B", q="C")
-    groups = [score_group(prompt(name), drawn("AB"), recipe()) for name in "pq"]
+    groups = [score_by_recipe(prompt(name), drawn("AB"), recipe()) for name in "pq"]
     found = compared(engine, [groups[0], other, groups[1]], num_generations=1, bonus=0.5)
     assert [group.prompt.prompt_id for group in found] == ["p", "g", "q"]
     assert found[1] is other
@@ -101,7 +101,7 @@ def test_only_tasks_with_the_reward_are_asked_twice() -> None:
 
 
 def test_a_cut_answer_earns_no_bonus() -> None:
-    group = score_group(prompt("p"), (*drawn("A", "length"), *drawn("A")), recipe())
+    group = score_by_recipe(prompt("p"), (*drawn("A", "length"), *drawn("A")), recipe())
     assert rewards_of(compared(Engine(p="B"), [group])[0]) == [1.0, 1.3]
 
 
@@ -109,6 +109,6 @@ def test_answers_are_right_from_least_on() -> None:
     asked = {"reward": "temporal_iou", "least": 0.5}
     texts = ("<answer>0 to 4</answer>", "<answer>0 to 2</answer>", "<answer>0 to 1</answer>")
     completions = [Completion(text, (1,), (0.0,), 5, "stop", 0) for text in texts]
-    group = score_group(prompt("g", "temporal_grounding", SpanTarget(0.0, 4.0)), completions, recipe(**asked))
+    group = score_by_recipe(prompt("g", "temporal_grounding", SpanTarget(0.0, 4.0)), completions, recipe(**asked))
     (found,) = compared(Engine(g="Z"), [group], **asked)
     assert rewards_of(found) == pytest.approx([1.3, 0.8, 0.25])

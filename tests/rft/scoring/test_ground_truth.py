@@ -9,7 +9,9 @@ from rewards.targets.span import SpanTarget
 from rft.algorithm.advantage import advantages, advantages_beside_truth
 from rft.recipe import GroundTruthRecipe, Recipe
 from rft.scoring.ground_truth import with_ground_truth
-from rft.scoring.group import score_group, train_samples
+from rft.scoring.group import score_by_recipe
+from rft.scoring.group_metrics import train_group_metrics
+from rft.scoring.train_groups import train_groups
 from rft.types import Completion, Group, Prompt, Video, VideoSampling
 
 VIDEO = Video(Path("v.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -32,7 +34,7 @@ def recipe(think: bool = False, **ground_truth: Any) -> Recipe:
 def group_of(*texts: str, asked: Recipe, failed: int = 0) -> Group:
     drawn = [Completion(text, (1, 2), (-0.5, -0.5), 7, "stop", 3) for text in texts]
     none = [Completion("", (), (), 0, "error", 0)] * failed
-    return with_ground_truth(score_group(PROMPT, [*none, *drawn], asked), asked)
+    return with_ground_truth(score_by_recipe(PROMPT, [*none, *drawn], asked), asked)
 
 
 @pytest.mark.parametrize("think", [False, True])
@@ -51,31 +53,35 @@ def test_no_truth_joins_unasked_or_where_no_engine_answered() -> None:
 
 def test_an_anchored_truth_stays_out_of_the_statistics() -> None:
     asked = recipe(advantage="anchored")
-    batch = train_samples([group_of(RIGHT, HALF, WRONG, asked=asked)], asked)
+    groups = [group_of(RIGHT, HALF, WRONG, asked=asked)]
+    (learned,) = train_groups(groups, asked.algorithm, {})
     # Rewards 2, 1.5, 1: advantages 0.5, 0, -0.5, and 1.2 times the best.
-    assert [s.advantage for s in batch.samples] == pytest.approx([0.5, 0.0, -0.5, 0.6])
-    assert [s.is_ground_truth for s in batch.samples] == [False, False, False, True]
-    assert batch.metrics()["num_ground_truths"] == 1
-    assert batch.metrics()["ground_truth_advantage"] == pytest.approx(0.6)
-    assert batch.counts["temporal_grounding"].num_completions == 3
+    assert learned.advantages == pytest.approx((0.5, 0.0, -0.5, 0.6))
+    assert learned.has_ground_truth
+    assert [len(completion.token_ids) for completion in learned.completions] == [2, 2, 2, 0]
+    metrics = train_group_metrics(groups, [learned])
+    assert metrics["num_ground_truths"] == 1
+    assert metrics["ground_truth_advantage"] == pytest.approx(0.6)
 
 
 def test_an_anchored_truth_gives_a_group_without_signal_none() -> None:
     asked = recipe(advantage="anchored")
-    batch = train_samples([group_of(WRONG, WRONG, asked=asked)], asked)
-    assert batch.samples == ()
-    assert batch.metrics()["num_groups_without_signal"] == 1
-    assert "num_ground_truths" not in batch.metrics()
+    groups = [group_of(WRONG, WRONG, asked=asked)]
+    assert train_groups(groups, asked.algorithm, {}) == ()
+    metrics = train_group_metrics(groups, ())
+    assert metrics["num_groups_without_signal"] == 1
+    assert "num_ground_truths" not in metrics
 
 
 def test_a_truth_with_a_scaled_reward_is_a_member_like_the_others() -> None:
     asked = recipe(advantage="scaled_reward")
-    batch = train_samples([group_of(WRONG, WRONG, asked=asked)], asked)
+    groups = [group_of(WRONG, WRONG, asked=asked)]
+    (learned,) = train_groups(groups, asked.algorithm, {})
     # Rewards 1, 1 and 0.8 * 2.
-    assert [s.advantage for s in batch.samples] == pytest.approx([-0.2, -0.2, 0.4])
-    assert batch.metrics()["num_groups_without_signal"] == 0
-    better = train_samples([group_of(RIGHT, RIGHT, asked=asked)], asked)
-    assert better.samples[-1].advantage < 0 < better.samples[0].advantage
+    assert learned.advantages == pytest.approx((-0.2, -0.2, 0.4))
+    assert train_group_metrics(groups, [learned])["num_groups_without_signal"] == 0
+    (better,) = train_groups([group_of(RIGHT, RIGHT, asked=asked)], asked.algorithm, {})
+    assert better.advantages[-1] < 0 < better.advantages[0]
 
 
 @pytest.mark.parametrize("name", ["group_norm", "mean_only", "rloo"])

@@ -15,9 +15,11 @@ from rewards import REWARDS
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score
 from rft.errors import RewardError
-from rft.recipe import DataRecipe, Recipe
-from rft.scoring.group import overlong_penalty, score_group, solved, task_rewards, train_samples
+from rft.recipe import AlgorithmRecipe, DataRecipe, Recipe, ScoringRecipe
+from rft.scoring.group import WeightedReward, overlong_penalty, score_by_recipe, score_group, solved, task_rewards
+from rft.scoring.group_metrics import train_group_metrics
 from rft.scoring.reward_worker import RewardWorker
+from rft.scoring.train_groups import train_groups
 from rft.types import Completion, Group, Prompt, Rollout, Video
 
 
@@ -61,7 +63,12 @@ def score(texts: list[str], rewards: dict[str, Any], worker: RewardWorker, **sco
     if ODD.HANGS.intersection(texts):
         scoring = {"reward_timeout_s": 0.5, **scoring}
     recipe = recipe.model_copy(update={"scoring": recipe.scoring.model_copy(update=scoring)})
-    return score_group(prompt_of(), [completion_of(text) for text in texts], recipe, TABLE, worker)
+    return scored([completion_of(text) for text in texts], recipe, worker)
+
+
+def scored(completions: list[Completion], recipe: Recipe, worker: RewardWorker, prompt_id: str = "p1") -> Group:
+    rewards = task_rewards(recipe.tasks, "multiple_choice", TABLE)
+    return score_group(prompt_of(prompt_id=prompt_id), completions, rewards, recipe.scoring, 100, worker)
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +90,16 @@ def test_reward_is_the_weighted_sum(worker: RewardWorker) -> None:
 
 
 def test_a_recipe_without_rewards_takes_the_tasks_own(worker: RewardWorker) -> None:
-    group = score_group(prompt_of(), [completion_of("<think>x</think><answer>B</answer>")], recipe_of(), worker=worker)
+    group = scored([completion_of("<think>x</think><answer>B</answer>")], recipe_of(), worker)
     assert group.rollouts[0].scores.keys() == {"choice_accuracy", "think_format"}
     assert group.rollouts[0].reward == 2.0
 
 
 def test_unknown_names_are_explained() -> None:
     with pytest.raises(RewardError, match=r"no reward named 'choice_acuracy'\. Did you mean 'choice_accuracy'"):
-        task_rewards("multiple_choice", recipe_of({"choice_acuracy": 1.0}))
+        task_rewards(recipe_of({"choice_acuracy": 1.0}).tasks, "multiple_choice", REWARDS)
     with pytest.raises(RewardError, match="task tracking is not in the recipe"):
-        task_rewards("tracking", recipe_of())
+        score_by_recipe(prompt_of("tracking"), [completion_of("x")], recipe_of())
 
 
 @pytest.mark.parametrize(
@@ -189,7 +196,7 @@ def test_one_process_serves_all_groups_until_it_hangs() -> None:
 @pytest.mark.parametrize("fn", [lambda completion, target: Score(1.0, "", ""), TABLE.get])
 def test_a_function_without_a_place_is_refused(worker: RewardWorker, fn: Any) -> None:
     with pytest.raises(RewardError, match="plain function at the top level"):
-        score_group(prompt_of(), [completion_of("x")], recipe_of({"fn": 1.0}), {"fn": fn}, worker)
+        score_group(prompt_of(), [completion_of("x")], [WeightedReward("fn", fn)], ScoringRecipe(), 100, worker)
 
 
 def test_a_file_that_cannot_be_imported_is_named(worker: RewardWorker, tmp_path: Path) -> None:
@@ -284,7 +291,7 @@ def ends_within(pid: int, limit_s: float) -> bool:
 def test_truncated_completions(worker: RewardWorker, truncated: str, reward: float, problem: str) -> None:
     recipe = recipe_of({"choice_accuracy": 1.0}, scoring={"truncated": truncated})
     completions = [completion_of("<answer>B</answer>", "length", 100), completion_of("<answer>B</answer>")]
-    cut, whole = score_group(prompt_of(), completions, recipe, worker=worker).rollouts
+    cut, whole = scored(completions, recipe, worker).rollouts
     assert (cut.reward, cut.problem) == (reward, problem)
     assert cut.scores["choice_accuracy"].value == 1.0
     assert (whole.reward, whole.problem) == (1.0, "")
@@ -292,7 +299,7 @@ def test_truncated_completions(worker: RewardWorker, truncated: str, reward: flo
 
 def test_failed_completions_are_not_judged(worker: RewardWorker) -> None:
     completions = [completion_of("loop", "error", 0), completion_of("ok")]
-    failed, whole = score_group(prompt_of(), completions, recipe_of({"odd": 1.0}), TABLE, worker).rollouts
+    failed, whole = scored(completions, recipe_of({"odd": 1.0}), worker).rollouts
     assert (failed.reward, failed.scores) == (0.0, {})
     assert failed.problem.startswith("failed: ")
     assert whole.reward == 1.0
@@ -319,24 +326,24 @@ def test_good_completions_of_a_wanted_length_earn_a_bonus(worker: RewardWorker) 
     completions = [completion_of(text, reason, length) for text, length, reason in cases]
     for truncated, cut in (("score", 2.2), ("zero", 0.0)):
         recipe = recipe_of({"choice_accuracy": 2.0}, scoring={"length_bonus": bonus, "truncated": truncated})
-        rollouts = score_group(prompt_of(), completions, recipe, worker=worker).rollouts
+        rollouts = scored(completions, recipe, worker).rollouts
         assert [rollout.reward for rollout in rollouts] == pytest.approx([2.0, 2.2, 2.2, 2.0, 0.0, cut, 0.0])
     other = recipe_of({"choice_accuracy": 2.0}, scoring={"length_bonus": {**bonus, "reward": "label_match"}})
-    assert [r.reward for r in score_group(prompt_of(), completions[:2], other, worker=worker).rollouts] == [2.0, 2.0]
+    assert [r.reward for r in scored(completions[:2], other, worker).rollouts] == [2.0, 2.0]
 
 
 def test_the_bonus_begins_at_least(worker: RewardWorker) -> None:
     bonus = {"reward": "fine", "tokens_low": 1, "least": 0.5, "bonus": 0.3}
     recipe = recipe_of({"fine": 1.0}, scoring={"length_bonus": bonus})
-    assert score_group(prompt_of(), [completion_of("x")], recipe, TABLE, worker).rollouts[0].reward == 0.8
+    assert scored([completion_of("x")], recipe, worker).rollouts[0].reward == 0.8
     recipe = recipe_of({"fine": 1.0}, scoring={"length_bonus": {**bonus, "least": 0.51}})
-    assert score_group(prompt_of(), [completion_of("x")], recipe, TABLE, worker).rollouts[0].reward == 0.5
+    assert scored([completion_of("x")], recipe, worker).rollouts[0].reward == 0.5
 
 
 def test_a_truncated_completion_pays_the_length_penalty_too(worker: RewardWorker) -> None:
     recipe = recipe_of({"fine": 1.0}, scoring={"truncated": "zero", "overlong_buffer": 20, "overlong_penalty": 0.5})
     completions = [completion_of("x", "length", 100), completion_of("x", "stop", 90), completion_of("x", "stop", 80)]
-    rollouts = score_group(prompt_of(), completions, recipe, TABLE, worker).rollouts
+    rollouts = scored(completions, recipe, worker).rollouts
     assert [rollout.reward for rollout in rollouts] == pytest.approx([-0.5, 0.25, 0.5])
 
 
@@ -347,7 +354,7 @@ def group_of(rewards: list[float], problems: dict[int, str] | None = None, task:
     return Group(prompt_of(task), tuple(rollouts))
 
 
-def test_train_samples_counts_what_it_leaves_out() -> None:
+def test_what_the_learner_is_not_given_is_counted() -> None:
     groups = [
         group_of([0.0, 1.0, 1.0, 5.0], {3: "failed: x"}),
         group_of([0.3, 0.1 + 0.2, 0.3]),
@@ -355,15 +362,11 @@ def test_train_samples_counts_what_it_leaves_out() -> None:
         group_of([], task="tracking"),
         group_of([1.0, 2.0], task="tracking"),
     ]
-    batch = train_samples(groups, recipe_of(algorithm={"advantage": "mean_only"}))
-    assert [sample.completion.text for sample in batch.samples] == ["0", "1", "2", "0", "1"]
-    assert [sample.advantage for sample in batch.samples] == pytest.approx([-2 / 3, 1 / 3, 1 / 3, -0.5, 0.5])
-    counts = batch.counts["multiple_choice"]
-    assert (counts.num_groups, counts.num_without_signal, counts.num_completions) == (3, 2, 9)
-    assert counts.dropped == {"failed": 1, "odd": 1}
-    assert batch.counts["tracking"].num_without_signal == 1
-    assert (batch.num_groups, batch.num_with_signal) == (5, 2)
-    assert batch.metrics() == {
+    learned = train_groups(groups, AlgorithmRecipe(advantage="mean_only"), {})
+    assert [[completion.text for completion in group.completions] for group in learned] == [["0", "1", "2"], ["0", "1"]]
+    assert learned[0].advantages == pytest.approx([-2 / 3, 1 / 3, 1 / 3])
+    assert learned[1].advantages == pytest.approx([-0.5, 0.5])
+    assert train_group_metrics(groups, learned) == {
         "num_groups": 5,
         "num_groups_without_signal": 3,
         "num_groups_without_signal/multiple_choice": 2,
@@ -375,25 +378,30 @@ def test_train_samples_counts_what_it_leaves_out() -> None:
     }
 
 
-def test_train_samples_of_nothing() -> None:
-    batch = train_samples([], recipe_of())
-    assert (batch.samples, batch.counts, batch.num_with_signal) == ((), {}, 0)
+def test_nothing_is_learned_of_nothing() -> None:
+    assert train_groups([], AlgorithmRecipe(), {}) == ()
+    assert train_group_metrics([], ()) == {
+        "num_groups": 0,
+        "num_groups_without_signal": 0,
+        "num_samples": 0,
+        "num_dropped": 0,
+    }
 
 
 def test_groups_without_signal_are_kept_where_the_recipe_says_so() -> None:
     groups = [group_of([0.5, 0.5]), group_of([1.0, 0.0]), group_of([2.0], {0: "failed: no tokens"})]
-    kept = train_samples(groups, recipe_of(algorithm={"zero_std_groups": "keep"}))
-    assert [sample.advantage == 0.0 for sample in kept.samples] == [True, True, False, False]
-    dropped = train_samples(groups, recipe_of())
-    assert kept.samples[2:] == dropped.samples
-    assert (kept.num_with_signal, kept.metrics()["num_groups_without_signal"]) == (1, 2.0)
+    kept = train_groups(groups, AlgorithmRecipe(zero_std_groups="keep"), {})
+    assert [group.has_signal for group in kept] == [False, True]
+    assert kept[0].advantages == (0.0, 0.0)
+    assert kept[1:] == train_groups(groups, AlgorithmRecipe(), {})
+    assert train_group_metrics(groups, kept)["num_groups_without_signal"] == 2
 
 
 @pytest.mark.parametrize(("fidelity", "value"), [(None, 1.0), ("corrected", 1.0), ("as_published", 0.0)])
-def test_rewards_read_as_the_recipes_fidelity_says(worker: RewardWorker, fidelity: str | None, value: float) -> None:
+def test_rewards_read_as_the_recipes_fidelity_says(fidelity: str | None, value: float) -> None:
     """The released code takes no lower-case letter."""
     recipe = recipe_of({"choice_accuracy": 1.0}, fidelity=fidelity)
-    group = score_group(prompt_of(), [completion_of("<answer>b</answer>")], recipe, worker=worker)
+    group = score_by_recipe(prompt_of(), [completion_of("<answer>b</answer>")], recipe)
     assert group.rollouts[0].reward == value
 
 
@@ -401,14 +409,11 @@ def test_rewards_read_as_the_recipes_fidelity_says(worker: RewardWorker, fidelit
 def test_rows_are_solved_by_their_answers_not_by_their_form(
     worker: RewardWorker, least: float | None, expected: tuple[str, ...]
 ) -> None:
-    data = {"train": ["rows.jsonl"], "drop_solved": least}
-    recipe = recipe_of({"choice_accuracy": 2.0, "think_format": 1.0}, data=data)
+    recipe = recipe_of({"choice_accuracy": 2.0, "think_format": 1.0})
     answers = {"a": "BBBA", "b": "BBAA", "c": "AAAA"}
     groups = [
-        score_group(
-            prompt_of(prompt_id=name), [completion_of(f"<answer>{a}</answer>") for a in letters], recipe, worker=worker
-        )
+        scored([completion_of(f"<answer>{a}</answer>") for a in letters], recipe, worker, name)
         for name, letters in answers.items()
     ]
-    failed = score_group(prompt_of(prompt_id="d"), [completion_of("", "error", 0)], recipe, worker=worker)
-    assert solved([*groups, failed], recipe) == expected
+    failed = scored([completion_of("", "error", 0)], recipe, worker, "d")
+    assert solved([*groups, failed], recipe.tasks, least) == expected

@@ -18,7 +18,7 @@ from rft.errors import CheckpointError
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
 from rft.runs.timeline import Event
-from rft.types import Completion, Group, Prompt, Rollout, TrainSample, Video, VideoSampling
+from rft.types import Completion, Group, Prompt, Rollout, TrainGroup, Video, VideoSampling
 
 VIDEO = Video(Path("clip<1>.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0)
 ATTACK = "</pre><script>alert(1)</script>&amp;<img src=x onerror=alert(1)>"
@@ -58,8 +58,8 @@ def write_run(run: RunDir, num_steps: int) -> None:
             completion = Completion(f"text {step}.{i} {ATTACK}", (1, 2), (0.0, 0.0), 5, "stop", step)
             reward = (step * 4 + i) / 100
             rollouts.append(Rollout(completion, {"temporal_iou": Score(reward, ATTACK, f"IoU {reward}")}, reward))
-        samples = [TrainSample(prompt, rollouts[0].completion, -1.5)]
-        write_rollouts(run.rollouts_file(step), step, [Group(prompt, tuple(rollouts))], samples)
+        learned = [TrainGroup(prompt, (rollouts[0].completion,), (-1.5,))]
+        write_rollouts(run.rollouts_file(step), step, [Group(prompt, tuple(rollouts))], learned)
         values = {"reward": step / 10, "reward/temporal_grounding": step / 10, "loss": None, ATTACK: 1.0}
         lines.append(json.dumps({"stage": "train", "step": step, "time": 0.0, **values}))
     lines.append(json.dumps({"stage": "cold_start", "step": 1, "time": 0.0, "loss": 2.5}))

@@ -24,7 +24,7 @@ from rft.files import JsonLine
 from rft.recipe import DataRecipe, Recipe, TaskRecipe
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
-from rft.scoring.group import WeightedReward, own_reward, score_group
+from rft.scoring.group import WeightedReward, own_reward, score_by_recipe
 from rft.types import Completion, FinishReason, Prompt, Video, VideoSampling
 
 ROOT = Path(__file__).parents[4]
@@ -314,7 +314,7 @@ def run_folder(path: Path, **scoring: object) -> list[float]:
 
     def group(task: str, target: Target, *texts: tuple[str, FinishReason, int]) -> Any:
         completions = [Completion(text, (1,) * n, (0.0,) * n, 5, reason, 0) for text, reason, n in texts]
-        return score_group(Prompt(task, task, "?", VIDEO, target), completions, recipe)
+        return score_by_recipe(Prompt(task, task, "?", VIDEO, target), completions, recipe)
 
     groups = [
         group(

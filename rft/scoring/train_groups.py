@@ -1,0 +1,44 @@
+"""Scored groups -> what the learner learns of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rft.algorithm.advantage import advantages, advantages_beside_truth, running_variances
+from rft.recipe import AlgorithmRecipe
+from rft.types import Group, TrainGroup
+
+
+def train_groups(
+    groups: Sequence[Group], algorithm: AlgorithmRecipe, variances: Mapping[str, float]
+) -> tuple[TrainGroup, ...]:
+    """The completions that count, with advantages over those of their group; without groups that have no signal.
+
+    Where `algorithm` keeps such groups, their advantages are 0. `variances`: task -> variance of the rewards inside a
+    group, running over the steps, for advantages that need it.
+    """
+    keep = algorithm.zero_std_groups == "keep"
+    learned = [_train_group(group, algorithm, variances.get(group.prompt.task)) for group in groups]
+    return tuple(group for group in learned if group.has_signal or (keep and group.completions))
+
+
+def _train_group(group: Group, algorithm: AlgorithmRecipe, variance: float | None) -> TrainGroup:
+    """The rollouts that count with their advantages, and the ground truth where it has one."""
+    counting = [rollout for rollout in group.rollouts if not rollout.problem]
+    rewards, truth = [rollout.reward for rollout in counting], group.ground_truth
+    completions = tuple(rollout.completion for rollout in counting)
+    task_std = None if variance is None else math.sqrt(variance)
+    if truth is None or algorithm.ground_truth is None:
+        return TrainGroup(group.prompt, completions, tuple(advantages(rewards, algorithm.advantage, task_std)))
+    values, of_truth = advantages_beside_truth(
+        rewards, truth.reward, algorithm.ground_truth, algorithm.advantage, task_std
+    )
+    if not of_truth:
+        return TrainGroup(group.prompt, completions, tuple(values))
+    return TrainGroup(group.prompt, (*completions, truth.completion), (*values, of_truth), has_ground_truth=True)
+
+
+def running_spread(before: Mapping[str, float], groups: Sequence[Group]) -> dict[str, float]:
+    """Task -> variance of the rewards inside a group, running over the steps; after these groups."""
+    return running_variances(
+        before, [(group.prompt.task, [r.reward for r in group.rollouts if not r.problem]) for group in groups]
+    )
