@@ -28,7 +28,7 @@ from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
 from rft.tables import TextTable
 from rft.types import Prompt, TrainGroup
-from rft.weights.ref import WeightsRef
+from rft.weights.ref import StoredWeights, WeightsRef
 
 if TYPE_CHECKING:
     from rft.learner.learner import Learner
@@ -80,8 +80,8 @@ def measure(folder: Path, work: Workload) -> dict[str, list[Step]]:
 
 def one_step(engine: "Engine", learner: "Learner", clips: ClipCache, prompts: Sequence[Prompt], recipe: Recipe) -> Step:
     tensors, probe = learner.state_dict_for_rollout()
-    ref = WeightsRef(learner.policy_version, None, probe, frozen_tower=learner.frozen_tower)
-    engine.load_weights(ref, tensors).result()
+    ref = WeightsRef(learner.policy_version, StoredWeights(tensors), probe, frozen_tower=learner.frozen_tower)
+    engine.load_weights(ref).result()
     engine.counters().result()
     begun = time.process_time()
     asked = [

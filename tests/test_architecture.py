@@ -46,7 +46,7 @@ LAYERS = (
 ONLY_IN = {
     "vllm": ("rft/rollout/", "rft/weights/"),
     "trl": ("rft/learner/cold_start.py",),
-    "ray": ("rft/actors/", "rft/weights/transfer.py"),
+    "ray": ("rft/actors/", "rft/weights/"),
     "rft.rollout": ("rft/rollout/", "rft/runs/", "rft/actors/", "rft/launch.py"),
 }
 """Where else than in tests and benchmarks something may be imported at all."""

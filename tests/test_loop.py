@@ -19,7 +19,7 @@ from rft.rollout_batches import RolloutBatch, RolloutBatches
 from rft.runs.ahead_batch import read_ahead_batch, write_ahead_batch
 from rft.train import StepResult, train
 from rft.types import Completion, Prompt, Sampling, TrainGroup, Video, VideoSampling
-from rft.weights.ref import Probe, WeightsRef
+from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
 
@@ -109,7 +109,7 @@ class Learner:
         return {"loss": 0.0}
 
     def publish_weights(self) -> WeightsRef:
-        return WeightsRef(self.policy_version, {}, Probe((), ()))
+        return WeightsRef(self.policy_version, StoredWeights({}), Probe((), ()))
 
     def save(self, directory: Path) -> None:
         raise AssertionError("the loop leaves saving to its recorder")

@@ -8,7 +8,7 @@ from pathlib import Path
 import ray
 
 from rft.actors.cluster import get, gpu_options
-from rft.actors.cpu import share_cores
+from rft.actors.cpu import set_cpu_threads
 from rft.errors import Interrupted
 from rft.files import PARTIAL_PREFIX, read_lines
 from rft.recipe import Recipe
@@ -59,7 +59,7 @@ def supervise(
     from rft.data.video import ClipCache
     from rft.learner.cold_start import progress_writer, run_cold_start
 
-    share_cores(len(os.sched_getaffinity(0)))
+    set_cpu_threads(len(os.sched_getaffinity(0)))
     assert recipe.cold_start is not None
     processor = PromptProcessor(recipe.model, recipe.system_prompt)
     clips = ClipCache.of(recipe, clips_dir)

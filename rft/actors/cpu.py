@@ -17,13 +17,13 @@ def learner_threads(recipe: Recipe, cores: int) -> int:
     return max(1, cores // recipe.learner.num_ranks)
 
 
-def yield_cores() -> None:
+def lower_priority() -> None:
     """From now on this thread runs only on cores that nobody else wants, where the system knows how."""
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def share_cores(num_threads: int) -> None:
+def set_cpu_threads(num_threads: int) -> None:
     """Ray gives a process one thread; without GPUs it gets `num_threads`."""
     import torch
 

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayActorError
 
 from rft.actors.cluster import get, gpu_options
-from rft.actors.cpu import learner_threads, share_cores, yield_cores
+from rft.actors.cpu import learner_threads, lower_priority, set_cpu_threads
 from rft.errors import CheckpointError
 from rft.parity.compare import Reading
 from rft.recipe import Recipe
 from rft.types import Prompt, TrainGroup
-from rft.weights.ref import Layout, Offer, WeightsRef, layout
-from rft.weights.transfer import choose_road, gpu_uuid
+from rft.weights.ref import StagedWeights, StoredWeights, WeightsRef, tensor_metadata
+from rft.weights.transfer import gpu_uuid, transfer_backend
 
 if TYPE_CHECKING:
     from rft.weights.sender import WeightSender
@@ -28,12 +28,12 @@ class LearnerRank:
     """One rank. All ranks get the same calls; rank 0 alone returns weights and writes files."""
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
-        share_cores(learner_threads(recipe, len(os.sched_getaffinity(0))))
+        set_cpu_threads(learner_threads(recipe, len(os.sched_getaffinity(0))))
         self._rank = rank
-        self._aside = ThreadPoolExecutor(1, "aside", yield_cores)
+        self._prefetch_thread = ThreadPoolExecutor(1, "prefetch", lower_priority)
         self._is_due = threading.Event()
-        self._reading: Future[None] = Future()
-        self._reading.set_result(None)
+        self._prefetching: Future[None] = Future()
+        self._prefetching.set_result(None)
         self._recipe = recipe
         self._model = model
         self._clips_dir = clips_dir
@@ -59,10 +59,10 @@ class LearnerRank:
         from rft.weights.sender import WeightSender
 
         self._device = device = own_device()
-        road = choose_road(self._recipe.rollout, device.type == "cuda")
-        if road != "object_store":
+        backend = transfer_backend(self._recipe.rollout, device.type == "cuda")
+        if backend != "object_store":
             self._sender = WeightSender()
-            self._all_send = road == "ipc"
+            self._all_send = backend == "ipc"
         if address is not None:
             init_distributed(self._rank, self._recipe.learner.num_ranks, *address, device)
         self._learner = Learner(
@@ -78,33 +78,33 @@ class LearnerRank:
 
     def prefetch(self, prompts: Sequence[Prompt]) -> None:
         self._is_due.clear()
-        self._reading = self._aside.submit(self._learner.prefetch, prompts, self._is_due.is_set)
+        self._prefetching = self._prefetch_thread.submit(self._learner.prefetch, prompts, self._is_due.is_set)
 
     def update(self, groups: Sequence[TrainGroup]) -> tuple[dict[str, float], int]:
         self._is_due.set()
-        wait([self._reading])
+        wait([self._prefetching])
         if self._sender is not None and not self._recipe.rollout.ahead:
             self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
         return self._learner.update(groups), self._learner.policy_version
 
     def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
         readings = self._learner.readings(groups)
-        self._leave_gpu()
+        self._release_cached_memory()
         return readings
 
     def publish_weights(self) -> WeightsRef | None:
-        """Rank 0's. Where weights stay on GPUs until they are fetched it holds only their layout."""
+        """Rank 0's. Weights that stay on GPUs until they are fetched are named without the ranks that hold them."""
         learner, sender = self._learner, self._sender
         device = self._device if sender else "cpu"
         tensors, probe = learner.state_dict_for_rollout(device, on_every_rank=self._all_send)
         if sender is not None:
             sender.stage(tensors)
-        self._leave_gpu()
+        self._release_cached_memory()
         if self._rank != 0:
             return None
         return WeightsRef(
             learner.policy_version,
-            layout(tensors) if sender else ray.put(tensors),
+            StagedWeights((), tensor_metadata(tensors)) if sender else StoredWeights(ray.put(tensors)),
             probe,
             model=None if learner.trains_all else self._model,
             num_bytes=sum(tensor.nbytes for tensor in tensors.values()),
@@ -130,7 +130,7 @@ class LearnerRank:
         assert self._sender is not None
         self._sender.send(address)
 
-    def _leave_gpu(self) -> None:
+    def _release_cached_memory(self) -> None:
         """Give back memory that no tensor uses, where an engine wakes up on the same GPU."""
         if self._device.type == "cuda" and self._recipe.rollout.share_gpu:
             import torch
@@ -156,7 +156,7 @@ class LearnerActors:
         self._ranks = [remote.options(**of).remote(i, recipe, model, clips_dir) for i, of in enumerate(options)]
         address = ray.get(self._ranks[0].address.remote()) if num_ranks > 1 else None
         self._policy_version: int = self._call("build", address)
-        on_gpus = choose_road(recipe.rollout, use_gpu=options[0]["num_gpus"] > 0) != "object_store"
+        on_gpus = transfer_backend(recipe.rollout, use_gpu=options[0]["num_gpus"] > 0) != "object_store"
         self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks]) if on_gpus else []
 
     @property
@@ -183,11 +183,11 @@ class LearnerActors:
 
     def publish_weights(self) -> WeightsRef:
         """Where the current weights can be had: in the object store, or from the ranks themselves."""
-        weights: WeightsRef = self._call("publish_weights")
-        if self._gpus:
-            offer = Offer(tuple(zip(self._gpus, self._ranks, strict=True)), cast("Layout", weights.tensors))
-            weights = replace(weights, tensors=offer)
-        return weights
+        ref: WeightsRef = self._call("publish_weights")
+        if isinstance(ref.source, StagedWeights):
+            ranks = tuple(zip(self._gpus, self._ranks, strict=True))
+            ref = replace(ref, source=replace(ref.source, ranks=ranks))
+        return ref
 
     def save(self, directory: Path) -> None:
         self._call("save", directory)

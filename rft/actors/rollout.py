@@ -51,8 +51,8 @@ class RolloutWorker:
         features_dir = features_in(clips_dir) if recipe.learner.freezes_tower else None
         self._engine = Engine(model, recipe, use_gpu, features_dir)
         self._engine_failed = EngineFailed
-        if recipe.rollout.engines_rest:
-            self._engine.rest().result()
+        if recipe.rollout.sleeps_during_update:
+            self._engine.sleep().result()
 
     async def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Generated:
         """The group of one prompt. What goes wrong with this prompt alone is an answer, not an exception."""
@@ -83,14 +83,14 @@ class RolloutWorker:
             return Read(None, (), f"{type(error).__name__}: {error}")
         return Read(replace(reading, logprobs=tuple(one.logprobs for one in completions)), completions)
 
-    async def load_weights(self, ref: WeightsRef, tensors: Any) -> float:
+    async def load_weights(self, ref: WeightsRef) -> float:
         """Replace the engine's weights; returns the probe's mean absolute log-probability gap.
 
-        `tensors`: what ref.tensors stand for. TimeoutError: they did not arrive within LOAD_TIMEOUT_S.
+        TimeoutError: they did not arrive within LOAD_TIMEOUT_S.
         """
 
         def load() -> float:
-            return self._engine.load_weights(ref, tensors).result()
+            return self._engine.load_weights(ref).result()
 
         # By the renderer's thread: vLLM's processor cache is emptied, so nothing may be rendered meanwhile.
         loading = asyncio.get_running_loop().run_in_executor(self._renderer, load)
@@ -99,9 +99,9 @@ class RolloutWorker:
         except TimeoutError as error:
             raise TimeoutError(f"weights did not arrive within {LOAD_TIMEOUT_S:g} s. {FALL_BACK}") from error
 
-    async def rest(self) -> None:
+    async def sleep(self) -> None:
         """Leave a shared GPU to the learner until the next call."""
-        await asyncio.get_running_loop().run_in_executor(self._renderer, lambda: self._engine.rest().result())
+        await asyncio.get_running_loop().run_in_executor(self._renderer, lambda: self._engine.sleep().result())
 
     async def counters(self) -> dict[str, float]:
         totals = self._clips.counters()
@@ -127,6 +127,7 @@ def engine_environment(rollout: RolloutRecipe, use_gpu: bool, offline: bool) -> 
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_HOST_IP": "127.0.0.1",
+        "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # the engine's thread waits for weights, not the event loop
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
     }
@@ -165,11 +166,10 @@ class RayWorker:
         return _future(self._actor.read.remote(prompt, sampling, seed))
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
-        # The tensors stand alone among the arguments so that Ray hands over the dict behind the reference.
-        return _future(self._actor.load_weights.remote(replace(ref, tensors=None), ref.tensors))
+        return _future(self._actor.load_weights.remote(ref))
 
-    def rest(self) -> Future[None]:
-        return _future(self._actor.rest.remote())
+    def sleep(self) -> Future[None]:
+        return _future(self._actor.sleep.remote())
 
     def counters(self) -> Future[dict[str, float]]:
         return _future(self._actor.counters.remote())

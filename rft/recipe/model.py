@@ -160,7 +160,7 @@ class RolloutRecipe(Section):
     share_gpu: bool = False
     """An engine and a learning process live on one GPU: leave them room with gpu_memory_utilization."""
     weight_transfer: Literal["auto", "object_store", "ipc", "nccl"] = "auto"
-    """Road of new weights to the engines: the object store in the CPU's memory; ipc on a shared GPU; nccl from GPU to
+    """How new weights get to the engines: the object store in the CPU's memory; ipc on a shared GPU; nccl from GPU to
     GPU. Auto: ipc with share_gpu, else nccl; the object store where there are no GPUs."""
     threads_per_worker: int | None = Field(None, ge=1)
     """CPU threads of an engine, where there are no GPUs; default: all cores."""
@@ -178,7 +178,7 @@ class RolloutRecipe(Section):
     """Largest mean difference of the probe's log-probabilities between learner and engine after a weight load."""
 
     @property
-    def engines_rest(self) -> bool:
+    def sleeps_during_update(self) -> bool:
         """Whether engines on GPUs sleep while the learner works there; those that sample ahead have no time to."""
         return self.share_gpu and self.ahead == 0
 

@@ -25,7 +25,7 @@ from rft.rollout.prompt_view import read_prompt
 from rft.types import Completion, Prompt, Sampling
 from rft.weights.loader import WeightLoader
 from rft.weights.ref import WeightsRef
-from rft.weights.transfer import choose_road, open_receiver
+from rft.weights.transfer import open_receiver, transfer_backend
 
 BAN = -100.0
 """Added to the logits of banned tokens: vLLM's largest bias, which leaves them no probability in float32."""
@@ -124,30 +124,27 @@ class Engine:
 
         return self._command(add)
 
-    def load_weights(self, ref: WeightsRef, tensors: Any) -> Future[float]:
-        """The gap of the probe. `tensors`: what ref.tensors stand for.
-
-        The engine must be idle, and `render` not running.
-        """
+    def load_weights(self, ref: WeightsRef) -> Future[float]:
+        """The gap of the probe. The engine must be idle, and `render` not running."""
 
         def load(future: Future[float]) -> None:
-            gap = self._weights.load(ref, tensors)
+            gap = self._weights.load(ref)
             self._policy_version, self._frozen_tower = ref.policy_version, ref.frozen_tower
             future.set_result(gap)
 
         return self._command(load)
 
-    def rest(self) -> Future[None]:
+    def sleep(self) -> Future[None]:
         """Leave the GPU to its other process until there is something to do: weights go to the CPU's memory.
 
         The engine must be idle, and `render` not running.
         """
 
-        def rest(future: Future[None]) -> None:
+        def sleep(future: Future[None]) -> None:
             self._engine.sleep(level=1)
             future.set_result(None)
 
-        return self._command(rest)
+        return self._command(sleep)
 
     def abort_all(self) -> Future[int]:
         """Drop all requests; returns how many."""
@@ -256,12 +253,12 @@ def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
     if use_gpu:
         args["tensor_parallel_size"] = rollout.gpus_per_worker
         args["gpu_memory_utilization"] = rollout.gpu_memory_utilization
-        args["enable_sleep_mode"] = rollout.engines_rest
+        args["enable_sleep_mode"] = rollout.sleeps_during_update
         if rollout.gpus_per_worker > 1:
             args["distributed_executor_backend"] = "mp"
-        road = choose_road(rollout, use_gpu)
-        if road != "object_store":
-            args["weight_transfer_config"] = {"backend": road}
+        backend = transfer_backend(rollout, use_gpu)
+        if backend != "object_store":
+            args["weight_transfer_config"] = {"backend": backend}
     else:
         args["enforce_eager"] = True
         args["block_size"] = CPU_BLOCK_TOKENS

@@ -76,7 +76,7 @@ class Worker(Protocol):
         """Drop all requests; returns at once."""
         ...
 
-    def rest(self) -> Future[None]:
+    def sleep(self) -> Future[None]:
         """Leave the GPU to the learner until the next call."""
         ...
 
@@ -165,7 +165,7 @@ class WorkerPool:
                 if slot.outstanding:
                     slot.outstanding.clear()
                     slot.worker.abort()
-        self._rest()
+        self._sleep()
 
     def read(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
@@ -185,7 +185,7 @@ class WorkerPool:
             if read.reading is None:
                 raise RolloutError(f"prompt {prompt.prompt_id}: the engine cannot sample it: {read.problem}")
             found.append((read.reading, read.completions))
-        self._rest()
+        self._sleep()
         return found
 
     def load_weights(self, ref: WeightsRef) -> float:
@@ -275,11 +275,11 @@ class WorkerPool:
             except WorkerDied as error:
                 self._replace(slot, worker, error)
 
-    def _rest(self) -> None:
+    def _sleep(self) -> None:
         """Engines that share GPUs with the learner leave them to it."""
-        if self._recipe.engines_rest:
+        if self._recipe.sleeps_during_update:
             for slot in self._slots:
-                self._ask(slot, lambda worker: worker.rest())
+                self._ask(slot, lambda worker: worker.sleep())
 
     def _result(self, future: Future[Any]) -> Any:
         while not wait([future], POLL_S).done:

@@ -8,26 +8,26 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from rft.weights.ref import WeightsRef
-from rft.weights.transfer import Receiver
+from rft.weights.ref import StagedWeights, StoredWeights, WeightsRef
+from rft.weights.transfer import Receiver, stored_tensors
 
 
 class WeightLoader:
     """Gives one engine the weights of the learner, and proves each time that they arrived."""
 
-    def __init__(self, engine: LLMEngine, receiver: Receiver, model: str) -> None:
+    def __init__(self, engine: LLMEngine, receiver: Receiver | None, model: str) -> None:
         """`model`: the folder that the engine was started from."""
         self._engine, self._receiver = engine, receiver
         self._model: str | None = model
         """Folder whose weights the engine holds, but for those that move; None: all have moved."""
 
-    def load(self, ref: WeightsRef, tensors: Any) -> float:
+    def load(self, ref: WeightsRef) -> float:
         """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.
 
-        `tensors`: what ref.tensors stand for. The engine must be idle; a sleeping one is woken. Prefixes, processed
-        clips and clip embeddings computed with the old weights are dropped: the prefix cache holds keys and values of
-        the old policy, and vLLM's three multimodal caches name clips by content and must forget them together, or the
-        next use of a known clip finds its embeddings missing.
+        The engine must be idle; a sleeping one is woken. Prefixes, processed clips and clip embeddings computed with
+        the old weights are dropped: the prefix cache holds keys and values of the old policy, and vLLM's three
+        multimodal caches name clips by content and must forget them together, or the next use of a known clip finds
+        its embeddings missing.
         """
         engine = self._engine
         if engine.has_unfinished_requests():
@@ -38,7 +38,7 @@ class WeightLoader:
         if ref.model is not None and ref.model != self._model:
             engine.collective_rpc("reload_weights", kwargs={"weights_path": ref.model})
         self._model = ref.model
-        self._receiver.receive(tensors)
+        self._receive(ref.source)
         engine.collective_rpc(repack_tied_head)
         if was_asleep:
             engine.wake_up(["kv_cache"])
@@ -48,6 +48,15 @@ class WeightLoader:
         engine.reset_encoder_cache()
         measured = prompt_logprobs(engine, ref.probe.token_ids)
         return fmean(abs(a - b) for a, b in zip(measured, ref.probe.logprobs, strict=True))
+
+    def _receive(self, source: StoredWeights | StagedWeights) -> None:
+        match source:
+            case StoredWeights():
+                weights = iter(list(stored_tensors(source).items()))
+                self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+            case StagedWeights():
+                assert self._receiver is not None, "the engine was started for weights of the object store"
+                self._receiver.receive(source)
 
 
 def repack_tied_head(worker: Any) -> None:

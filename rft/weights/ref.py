@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from ray import ObjectRef
 
 
-Layout = dict[str, list[Any]]
+TensorMetadata = dict[str, list[Any]]
 """Names, dtypes and shapes, as vLLM's update_weights wants them."""
 
 
@@ -22,32 +23,39 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """Weights in the CPU's memory."""
+
+    tensors: "Mapping[str, torch.Tensor] | ObjectRef[Mapping[str, torch.Tensor]]"
+    """Name, as in the saved model -> tensor; between processes a reference into Ray's object store."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedWeights:
+    """Weights that wait on the learner's GPUs until an engine fetches them."""
+
+    ranks: tuple[tuple[str, Any], ...]
+    """Of each learning process: its GPU's UUID, and its Ray handle, with the methods of LearnerRank."""
+    metadata: TensorMetadata
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsRef:
-    """Where the weights of one policy version lie."""
+    """Where the weights of one policy version lie, and how to tell that they arrived."""
 
     policy_version: int
-    tensors: object
-    """A Ray object reference to a dict of name -> CPU tensor, in the names of the saved model; or, where they stay on
-    the learner's GPU until an engine fetches them, an Offer."""
+    source: StoredWeights | StagedWeights
     probe: Probe = field(repr=False)
     model: str | None = None
-    """Folder that holds the weights that are not among `tensors`; None: all are."""
+    """Folder that holds the weights that are not in `source`; None: all are."""
     num_bytes: int = 0
-    """Of `tensors`."""
+    """Size of the weights in `source`."""
     frozen_tower: str | None = None
     """Fingerprint of the vision tower; None: it is trained, so nothing it makes of a clip is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Weights that wait on the learner's GPU."""
-
-    ranks: tuple[tuple[str, Any], ...]
-    """Of each learning process: its GPU's UUID, and its Ray handle, with the methods of LearnerRank."""
-    layout: Layout
-
-
-def layout(tensors: "Mapping[str, torch.Tensor]") -> Layout:
+def tensor_metadata(tensors: "Mapping[str, torch.Tensor]") -> TensorMetadata:
+    """Names, dtypes and shapes of `tensors`, in their order."""
     return {
         "names": list(tensors),
         "dtype_names": [str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()],

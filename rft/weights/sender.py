@@ -1,4 +1,4 @@
-"""The learner's end of the roads between GPUs; its first rank sends by vLLM's own engine for trainers."""
+"""The learner's end of a transfer between GPUs; its first rank sends by vLLM's own engine for trainers."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,20 +18,20 @@ class WeightSender:
     """Copies of the published weights on this GPU, until they are published anew or dropped."""
 
     def __init__(self) -> None:
-        self._staged = StagedWeights()
+        self._source = VllmWeightSource()
         self._groups: dict[Address, Any] = {}
 
     def stage(self, weights: dict[str, Tensor]) -> None:
         """Keep `weights` in place of the ones before."""
         torch.cuda.synchronize()  # readers in other processes do not wait for this one's stream
-        self._staged.weights = weights
+        self._source.weights = weights
         # What an engine has read stays taken until this process asks.
         torch.cuda.ipc_collect()  # type: ignore[no-untyped-call]
 
     def export(self) -> list[dict[str, tuple[Any, ...]]]:
         """CUDA handles of the weights, in their order, for one reader in another process on this GPU."""
         gpu, share = gpu_uuid(), cast("Callable[[Tensor], tuple[Any, tuple[Any, ...]]]", reduce_tensor)
-        return [{gpu: share(tensor)[1]} for tensor in self._staged.weights.values()]
+        return [{gpu: share(tensor)[1]} for tensor in self._source.weights.values()]
 
     def open_group(self, address: Address, size: int) -> None:
         """Form an NCCL group of `size` with an engine, as its first rank; returns once all have joined."""
@@ -40,7 +40,7 @@ class WeightSender:
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
         self._groups[address] = WeightTransferTrainerFactory.trainer_init(
-            NCCLTrainerInitInfo(address[0], address[1], size, rank=0), client=NoClient(), source=self._staged
+            NCCLTrainerInitInfo(address[0], address[1], size, rank=0), client=NoClient(), source=self._source
         )
 
     def send(self, address: Address) -> None:
@@ -48,7 +48,7 @@ class WeightSender:
         self._groups[address].send_weights()
 
 
-class StagedWeights:
+class VllmWeightSource:
     """vLLM's WeightSource over a dict of whole tensors."""
 
     def __init__(self) -> None:

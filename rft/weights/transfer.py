@@ -12,25 +12,25 @@ import ray
 
 from rft.errors import RolloutError
 from rft.recipe import RolloutRecipe
-from rft.weights.ref import Offer
+from rft.weights.ref import StagedWeights, StoredWeights
 
 if TYPE_CHECKING:
     import torch
     from vllm.v1.engine.llm_engine import LLMEngine
 
-Road = Literal["object_store", "ipc", "nccl"]
+TransferBackend = Literal["object_store", "ipc", "nccl"]
 
 FALL_BACK = "Between GPUs, rollout.weight_transfer: object_store takes the way through the CPU's memory."
 
 
 class TransferFailed(Exception):
-    """Weights did not arrive over a road between GPUs."""
+    """Weights did not arrive from GPU to GPU."""
 
 
-def choose_road(rollout: RolloutRecipe, use_gpu: bool) -> Road:
+def transfer_backend(rollout: RolloutRecipe, use_gpu: bool) -> TransferBackend:
     """What the recipe says; "auto": the object store on a CPU, ipc on one GPU, nccl between GPUs.
 
-    RolloutError: the recipe wants a road between GPUs, and there are none.
+    RolloutError: the recipe wants a backend between GPUs, and there are none.
     """
     wanted = rollout.weight_transfer
     if not use_gpu and wanted in ("ipc", "nccl"):
@@ -43,29 +43,28 @@ def choose_road(rollout: RolloutRecipe, use_gpu: bool) -> Road:
 
 
 class Receiver(Protocol):
-    """One engine's end of a road."""
+    """One engine's end of a transfer between GPUs."""
 
-    def receive(self, tensors: Any) -> None:
-        """Load what a WeightsRef's `tensors` stand for; weights that are not among them stay as they are."""
+    def receive(self, staged: StagedWeights) -> None:
+        """Load these weights; those that are not among them stay as they are."""
         ...
 
 
-def open_receiver(engine: "LLMEngine", rollout: RolloutRecipe, use_gpu: bool) -> Receiver:
-    """The end that belongs to the road of the recipe."""
-    road = choose_road(rollout, use_gpu)
-    if road == "ipc":
-        return IpcReceiver(engine)
-    return NcclReceiver(engine, rollout.gpus_per_worker) if road == "nccl" else ObjectStoreReceiver(engine)
+def open_receiver(engine: "LLMEngine", rollout: RolloutRecipe, use_gpu: bool) -> Receiver | None:
+    """The end of the recipe's backend; None: weights come through the object store."""
+    match transfer_backend(rollout, use_gpu):
+        case "ipc":
+            return IpcReceiver(engine)
+        case "nccl":
+            return NcclReceiver(engine, rollout.gpus_per_worker)
+        case "object_store":
+            return None
 
 
-class ObjectStoreReceiver:
-    """Takes the tensors themselves."""
-
-    def __init__(self, engine: "LLMEngine") -> None:
-        self._engine = engine
-
-    def receive(self, tensors: "Mapping[str, torch.Tensor]") -> None:
-        self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(list(tensors.items()))})
+def stored_tensors(stored: StoredWeights) -> "Mapping[str, torch.Tensor]":
+    """The tensors themselves, out of Ray's object store where they lie there."""
+    tensors = stored.tensors
+    return ray.get(tensors) if isinstance(tensors, ray.ObjectRef) else tensors
 
 
 class IpcReceiver:
@@ -75,14 +74,14 @@ class IpcReceiver:
         self._engine = engine
         engine.collective_rpc("init_weight_transfer_engine", args=({"packed": False},))
 
-    def receive(self, offer: Offer) -> None:
-        with blaming("ipc"):
+    def receive(self, staged: StagedWeights) -> None:
+        with transfer_errors("ipc"):
             (gpu,) = self._engine.collective_rpc(gpu_uuid)
-            rank = dict(offer.ranks).get(gpu)
+            rank = dict(staged.ranks).get(gpu)
             if rank is None:
                 raise LookupError(f"no learning process is on this engine's GPU {gpu}")
             handles = ray.get(rank.export_weights.remote())
-            update(self._engine, {**offer.layout, "ipc_handles": handles})
+            update(self._engine, {**staged.metadata, "ipc_handles": handles})
 
 
 class NcclReceiver:
@@ -95,13 +94,13 @@ class NcclReceiver:
         self._engine, self._num_gpus = engine, num_gpus
         self._address: tuple[str, int] | None = None
 
-    def receive(self, offer: Offer) -> None:
-        (_, sender), *_ = offer.ranks
-        with blaming("nccl"):
+    def receive(self, staged: StagedWeights) -> None:
+        (_, sender), *_ = staged.ranks
+        with transfer_errors("nccl"):
             if self._address is None:
                 self._address = self._join(sender)
             sent = sender.send_weights.remote(self._address)
-            update(self._engine, offer.layout)
+            update(self._engine, staged.metadata)
             ray.get(sent)
 
     def _join(self, sender: Any) -> tuple[str, int]:
@@ -123,12 +122,12 @@ def update(engine: "LLMEngine", update_info: dict[str, Any]) -> None:
 
 
 @contextmanager
-def blaming(road: Road) -> Iterator[None]:
-    """TransferFailed for whatever goes wrong on a road between GPUs, with the way out."""
+def transfer_errors(backend: TransferBackend) -> Iterator[None]:
+    """Raises TransferFailed for whatever goes wrong between GPUs, with the way out."""
     try:
         yield
     except Exception as error:
-        raise TransferFailed(f"rollout.weight_transfer: {road} failed: {error}. {FALL_BACK}") from error
+        raise TransferFailed(f"rollout.weight_transfer: {backend} failed: {error}. {FALL_BACK}") from error
 
 
 def gpu_uuid(worker: Any = None) -> str:

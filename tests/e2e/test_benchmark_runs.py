@@ -68,7 +68,7 @@ def test_features() -> None:
 
 def test_weights() -> None:
     found = run("weights", "--repeats", "1")
-    assert found["road"] == "object_store"
+    assert found["backend"] == "object_store"
     moved = [of["mib"] for of in found["trained"].values()]
     assert moved == sorted(moved, reverse=True)
     assert all(of["seconds"] > 0 for of in found["trained"].values())

@@ -30,7 +30,7 @@ from rft.synthetic.policy import build_policy
 from rft.synthetic.questions import DRAWN_TASKS
 from rft.synthetic.rows import Sizes, write_dataset
 from rft.types import Completion, Image, Prompt, TrainGroup, Video
-from rft.weights.ref import WeightsRef
+from rft.weights.ref import StoredWeights, WeightsRef
 
 pytestmark = pytest.mark.slow
 
@@ -92,8 +92,8 @@ class Sides:
 
     def load(self, learner: Learner) -> None:
         tensors, probe = learner.state_dict_for_rollout()
-        ref = WeightsRef(learner.policy_version, None, probe, frozen_tower=learner.frozen_tower)
-        assert self.engine.load_weights(ref, tensors).result() < 1e-3
+        ref = WeightsRef(learner.policy_version, StoredWeights(tensors), probe, frozen_tower=learner.frozen_tower)
+        assert self.engine.load_weights(ref).result() < 1e-3
 
     def prompt(self, number: int) -> Prompt:
         video = self.recipe.video

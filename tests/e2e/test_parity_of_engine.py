@@ -33,7 +33,7 @@ from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.synthetic.rows import Sizes, write_dataset
 from rft.types import Prompt, TrainGroup, Video, VideoSampling
-from rft.weights.ref import WeightsRef
+from rft.weights.ref import StoredWeights, WeightsRef
 
 pytestmark = pytest.mark.slow
 
@@ -195,7 +195,7 @@ def test_stale_weights(sides: Sides) -> None:
     trained.policy_version = 1
     assert "policy version: engine 0, learner 1" in sides.difference(trained)
     tensors, probe = trained.state_dict_for_rollout()
-    sides.pool.load_weights(WeightsRef(1, ray.put(tensors), probe))
+    sides.pool.load_weights(WeightsRef(1, StoredWeights(ray.put(tensors)), probe))
     assert sides.measure(trained).problems() == ()
 
 

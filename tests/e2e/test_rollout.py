@@ -28,7 +28,7 @@ from rft.rollout.pool import WorkerPool
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.types import Completion, Prompt, Sampling, Video
-from rft.weights.ref import Probe, WeightsRef
+from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ class Engines:
         moved = ray.put({name: tensor for name, tensor in tensors.items() if moving in name})
         self.holds = which
         folder = str(self.policies[which]) if moving else None
-        return self.pool.load_weights(WeightsRef(which, moved, Probe(PROBE_IDS, logprobs), model=folder))
+        return self.pool.load_weights(WeightsRef(which, StoredWeights(moved), Probe(PROBE_IDS, logprobs), model=folder))
 
     def learner_logprobs(self, prompt: Prompt, completion: Completion, temperature: float) -> torch.Tensor:
         """[T], by the model class, under the distribution that vLLM samples from."""

@@ -174,7 +174,7 @@ def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
     beside = max(0.0, room - gpu.gib * rollout.gpu_memory_utilization)
     if not rollout.share_gpu:
         return [(peak, room, "")]
-    if not rollout.engines_rest:
+    if not rollout.sleeps_during_update:
         return [(peak, beside, " beside its engine")]
     held = state_bytes(work.shape, work.training)
     if rollout.weight_transfer != "object_store":  # what is published stays on the GPU until the next update

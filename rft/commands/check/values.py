@@ -75,12 +75,13 @@ def _of_training(recipe: Recipe) -> Iterator[Problem]:
         )
     if rollout.weight_transfer == "ipc" and not rollout.share_gpu:
         yield Problem(
-            "rollout.weight_transfer", "ipc is a road between two processes on one GPU. Set rollout.share_gpu, or auto."
+            "rollout.weight_transfer",
+            "ipc moves weights between two processes on one GPU. Set rollout.share_gpu, or auto.",
         )
     if rollout.weight_transfer == "nccl" and rollout.share_gpu:
         yield Problem(
             "rollout.weight_transfer",
-            "nccl is a road between GPUs, and rollout.share_gpu puts both ends on one. Set ipc, or auto.",
+            "nccl moves weights between GPUs, and rollout.share_gpu puts both ends on one. Set ipc, or auto.",
         )
     if learner.master_dtype == "bfloat16" and learner.dtype == "float32":
         yield Problem(

@@ -15,7 +15,7 @@ from rft.recipe import RolloutRecipe
 from rft.rollout import pool as pool_module
 from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool, request_seed
 from rft.types import Completion, Prompt, Sampling, Video, VideoSampling
-from rft.weights.ref import Probe, WeightsRef
+from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
 SAMPLING = Sampling(num_generations=4, temperature=1.0, top_p=1.0, top_k=0, max_completion_length=8)
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 16, 1, 1, 1))
@@ -53,7 +53,7 @@ class FakeWorker:
         self.speed, self.dies_at, self.gap, self.starts = speed, dies_at, gap, starts
         self.waiting: list[tuple[Prompt, Future]] = []
         self.seeds: dict[str, int] = {}
-        self.most_waiting = self.num_aborts = self.num_rests = 0
+        self.most_waiting = self.num_aborts = self.num_sleeps = 0
         self.loaded: list[int] = []
         self.dead = self.closed = False
 
@@ -103,8 +103,8 @@ class FakeWorker:
         self.num_aborts += 1
         self.waiting.clear()
 
-    def rest(self) -> Future:
-        self.num_rests += 1
+    def sleep(self) -> Future:
+        self.num_sleeps += 1
         return dead() if self.dead else done(None)
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class Fakes:
 
 
 def weights(version: int) -> WeightsRef:
-    return WeightsRef(version, {}, Probe((1, 2), (-0.5,)), num_bytes=3 * 2**20)
+    return WeightsRef(version, StoredWeights({}), Probe((1, 2), (-0.5,)), num_bytes=3 * 2**20)
 
 
 def test_every_prompt_is_answered_under_its_index() -> None:
@@ -264,10 +264,10 @@ def test_load_weights_tells_the_largest_gap_of_all_workers() -> None:
 def test_engines_that_share_gpus_rest_after_each_batch(keys: dict[str, object], num: int) -> None:
     fakes = Fakes(FakeWorker(speed=1), FakeWorker())
     pool = fakes.pool(**keys)
-    for rests, ask in enumerate((pool.generate, pool.read), start=1):
+    for sleeps, ask in enumerate((pool.generate, pool.read), start=1):
         answers = ask(prompts(9), SAMPLING, seed=0)
         assert len(list(answers)) == 9
-        assert [worker.num_rests for worker in fakes.started] == [rests * num] * 2
+        assert [worker.num_sleeps for worker in fakes.started] == [sleeps * num] * 2
 
 
 def test_a_worker_that_dies_over_a_load_or_a_question_is_replaced() -> None:

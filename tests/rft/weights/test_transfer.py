@@ -1,12 +1,12 @@
-"""Which road weights take, and what goes over it; the roads themselves need vLLM (tests/e2e) and GPUs (tests/gpu)."""
+"""Which backend moves weights, and what it is given; a transfer needs vLLM (tests/e2e) and GPUs (tests/gpu)."""
 
 import pytest
 import torch
 
 from rft.errors import RolloutError
 from rft.recipe import RolloutRecipe
-from rft.weights.ref import Offer, layout
-from rft.weights.transfer import IpcReceiver, TransferFailed, choose_road
+from rft.weights.ref import StagedWeights, tensor_metadata
+from rft.weights.transfer import IpcReceiver, TransferFailed, transfer_backend
 
 
 @pytest.mark.parametrize(
@@ -17,22 +17,22 @@ from rft.weights.transfer import IpcReceiver, TransferFailed, choose_road
         ({"weight_transfer": "object_store", "share_gpu": True}, "object_store", "object_store"),
     ],
 )
-def test_the_road_follows_the_machine(keys: dict[str, object], on_cpu: str, on_gpu: str) -> None:
+def test_the_backend_follows_the_machine(keys: dict[str, object], on_cpu: str, on_gpu: str) -> None:
     rollout = RolloutRecipe.model_validate(keys)
-    assert (choose_road(rollout, use_gpu=False), choose_road(rollout, use_gpu=True)) == (on_cpu, on_gpu)
+    assert (transfer_backend(rollout, use_gpu=False), transfer_backend(rollout, use_gpu=True)) == (on_cpu, on_gpu)
 
 
-@pytest.mark.parametrize("road", ["ipc", "nccl"])
-def test_a_road_between_gpus_needs_gpus(road: str) -> None:
-    rollout = RolloutRecipe.model_validate({"weight_transfer": road})
-    assert choose_road(rollout, use_gpu=True) == road
-    with pytest.raises(RolloutError, match=f"weight_transfer: {road} needs GPUs.* Set it to auto"):
-        choose_road(rollout, use_gpu=False)
+@pytest.mark.parametrize("backend", ["ipc", "nccl"])
+def test_a_backend_between_gpus_needs_gpus(backend: str) -> None:
+    rollout = RolloutRecipe.model_validate({"weight_transfer": backend})
+    assert transfer_backend(rollout, use_gpu=True) == backend
+    with pytest.raises(RolloutError, match=f"weight_transfer: {backend} needs GPUs.* Set it to auto"):
+        transfer_backend(rollout, use_gpu=False)
 
 
-def test_a_layout_says_what_to_expect() -> None:
+def test_metadata_say_what_to_expect() -> None:
     tensors = {"a.weight": torch.zeros(2, 3, dtype=torch.bfloat16), "a.bias": torch.zeros(2)}
-    assert layout(tensors) == {
+    assert tensor_metadata(tensors) == {
         "names": ["a.weight", "a.bias"],
         "dtype_names": ["bfloat16", "float32"],
         "shapes": [[2, 3], [2]],
@@ -58,5 +58,5 @@ def test_a_failure_names_the_way_out() -> None:
     receiver = IpcReceiver(engine)  # type: ignore[arg-type]
     expected = "weight_transfer: ipc failed: CUDA error: invalid device context. Between GPUs, .*: object_store takes"
     with pytest.raises(TransferFailed, match=expected):
-        receiver.receive(Offer((), {}))
+        receiver.receive(StagedWeights((), {}))
     assert engine.calls == ["init_weight_transfer_engine", "gpu_uuid"]

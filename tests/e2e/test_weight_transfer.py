@@ -1,4 +1,4 @@
-"""The receiving ends of the roads between GPUs, on real vLLM engines of the CPU.
+"""The receiving ends of transfers between GPUs, on real vLLM engines of the CPU.
 
 vLLM's registry of weight-transfer engines gets two that take the same requests as vLLM's own for ipc and nccl, checked
 by vLLM's own types, and move the tensors by other means: what only GPUs can do is left to tests/gpu.
@@ -22,7 +22,7 @@ from rft.actors.cluster import cluster
 from rft.actors.rollout import engine_environment
 from rft.recipe import Recipe
 from rft.synthetic.policy import build_policy
-from rft.weights.ref import Offer, Probe, WeightsRef, layout
+from rft.weights.ref import Probe, StagedWeights, WeightsRef, tensor_metadata
 from rft.weights.sender import WeightSender
 
 pytestmark = pytest.mark.slow
@@ -67,30 +67,30 @@ class Rank:
 
 
 class Host:
-    """An engine in a process of its own, at the end of `road`."""
+    """An engine in a process of its own, at the end of `backend`."""
 
-    def __init__(self, folder: Path, recipe: Recipe, road: str) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, backend: str) -> None:
         os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True))
         from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
         from rft.rollout import engine
         from rft.weights import transfer as weight_transfer
 
-        WeightTransferEngineFactory.register_engine("test", transfer_engine(road))
+        WeightTransferEngineFactory.register_engine("test", transfer_engine(backend))
         plain_args = engine.engine_args
         engine.engine_args = lambda *args: plain_args(*args) | {"weight_transfer_config": {"backend": "test"}}
-        weight_transfer.choose_road = lambda rollout, use_gpu: road
+        weight_transfer.transfer_backend = lambda rollout, use_gpu: backend
         weight_transfer.gpu_uuid = lambda worker=None: GPU
         self.engine = engine.Engine(str(folder), recipe, use_gpu=False)
 
     def load(self, ref: WeightsRef) -> float:
-        return self.engine.load_weights(ref, ref.tensors).result()
+        return self.engine.load_weights(ref).result()
 
-    def rest(self) -> None:
-        self.engine.rest().result()
+    def sleep(self) -> None:
+        self.engine.sleep().result()
 
 
-def transfer_engine(road: str) -> type:
+def transfer_engine(backend: str) -> type:
     """For vLLM's registry."""
     from vllm.distributed.utils import StatelessProcessGroup
     from vllm.distributed.weight_transfer.ipc_engine import (
@@ -125,12 +125,12 @@ def transfer_engine(road: str) -> type:
                 assert list(tensor.shape) == shape
                 self.model.load_weights([(name, tensor)])
 
-    return OverIpc if road == "ipc" else OverNccl
+    return OverIpc if backend == "ipc" else OverNccl
 
 
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("roads")
+    folder = tmp_path_factory.mktemp("backends")
     for seed, name in enumerate("ab"):
         build_policy(folder / name, seed)
     return folder / "a", folder / "b"
@@ -144,8 +144,8 @@ def _ray() -> Iterator[None]:
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-@pytest.mark.parametrize("road", ["ipc", "nccl"])
-def test_weights_arrive_over_the_road(road: str, policies: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("backend", ["ipc", "nccl"])
+def test_weights_arrive_by_every_backend(backend: str, policies: tuple[Path, Path]) -> None:
     """In a fresh engine, again in the same one, in a sleeping one, and in one that comes later."""
     recipe = Recipe.model_validate(
         {
@@ -159,21 +159,25 @@ def test_weights_arrive_over_the_road(road: str, policies: tuple[Path, Path]) ->
     )
     rank, host_of = ray.remote(num_cpus=0)(Rank), ray.remote(num_cpus=0)(Host)
     rank = rank.remote(moving(policies[0]))
-    host = host_of.remote(policies[0], recipe, road)
-    later = host_of.remote(policies[0], recipe, road)
+    host = host_of.remote(policies[0], recipe, backend)
+    later = host_of.remote(policies[0], recipe, backend)
     for which in (0, 1):
         weights = moving(policies[which])
         ray.get(rank.take.remote(weights))
-        ref = WeightsRef(which, Offer(((GPU, rank),), layout(weights)), probe(policies[which]), str(policies[which]))
+        ref = WeightsRef(
+            which, StagedWeights(((GPU, rank),), tensor_metadata(weights)), probe(policies[which]), str(policies[which])
+        )
         assert ray.get(host.load.remote(ref)) < GAP
-        ray.get(host.rest.remote())
+        ray.get(host.sleep.remote())
     assert ray.get(later.load.remote(ref)) < GAP
-    stale = WeightsRef(1, ref.tensors, probe(policies[0]), ref.model)
+    stale = WeightsRef(1, ref.source, probe(policies[0]), ref.model)
     assert ray.get(host.load.remote(stale)) > 10 * GAP
     calls = ray.get(rank.take.remote({}))
-    assert calls == (["export"] * 4 if road == "ipc" else ["open", "send", "send", "open", "send", "send"])
-    if road == "ipc":
-        elsewhere = WeightsRef(1, Offer((("GPU-elsewhere", rank),), layout(weights)), ref.probe, ref.model)
+    assert calls == (["export"] * 4 if backend == "ipc" else ["open", "send", "send", "open", "send", "send"])
+    if backend == "ipc":
+        elsewhere = WeightsRef(
+            1, StagedWeights((("GPU-elsewhere", rank),), tensor_metadata(weights)), ref.probe, ref.model
+        )
         with pytest.raises(Exception, match=r"no learning process is on this engine's GPU .* object_store"):
             ray.get(host.load.remote(elsewhere))
 
@@ -192,7 +196,7 @@ def test_the_sending_end_fits_the_trainer_of_vllm(monkeypatch: pytest.MonkeyPatc
     (trainer,) = sender._groups.values()
     assert isinstance(trainer.client, VLLMWeightSyncClient)
     for weights in ({"a": torch.zeros(2)}, {"b": torch.ones(3, dtype=torch.bfloat16), "c": torch.ones(1)}):
-        sender._staged.weights = weights
+        sender._source.weights = weights
         assert dict(trainer._checked_iter(trainer.source, trainer.source.metadata())) == weights
 
 
