@@ -33,7 +33,7 @@ from rft.learner.weights import trainable
 from rft.recipe import Recipe
 from rft.recipe.load import parse_recipe
 from rft.tables import TextTable
-from rft.types import Completion, Prompt, TrainSample
+from rft.types import Completion, Prompt, TrainGroup
 
 WORK = Workload(prompts=4, group=8, completion_tokens=64, frames=16, steps=0)
 SHORTEST = 8
@@ -79,11 +79,8 @@ def our_gradient(
     """The same by an update of the learner, whose learning rate is next to nothing."""
     found: list[Tensor] = []
     hook = learner._optimizer.register_step_pre_hook(lambda *_: found.append(taken(learner._model, keep=True)))
-    samples = [
-        TrainSample(prompt, Completion("", tuple(ids), (-1.0,) * len(ids), num_prompt_tokens, "stop", 0), advantage)
-        for ids, advantage in zip(group, advantages(rewards.tolist(), "group_norm"), strict=True)
-    ]
-    learner.update(samples)
+    completions = tuple(Completion("", tuple(ids), (-1.0,) * len(ids), num_prompt_tokens, "stop", 0) for ids in group)
+    learner.update([TrainGroup(prompt, completions, tuple(advantages(rewards.tolist(), "group_norm")))])
     hook.remove()
     return found[0]
 

@@ -11,7 +11,7 @@ from rft.recipe import Recipe
 from rft.scoring.frame_order import with_order_bonus
 from rft.scoring.ground_truth import with_ground_truth
 from rft.scoring.group import score_by_recipe, solved
-from rft.scoring.group_metrics import group_metrics, train_group_metrics
+from rft.scoring.group_metrics import group_metrics, join_metrics, train_group_metrics
 from rft.scoring.train_groups import running_spread, train_groups
 from rft.types import Group, Prompt, Sampler, TrainGroup
 
@@ -55,7 +55,7 @@ class RolloutBatch:
         """Counts and means of the groups, and seconds by phase: what is sampled ahead takes none of the step's."""
         prefix = "seconds/ahead_" if self.is_ahead else "seconds/"
         seconds = {f"{prefix}{name}": s for name, s in self.seconds.items()}
-        return group_metrics(self.groups) | train_group_metrics(self.groups, self.train_groups) | seconds
+        return join_metrics(group_metrics(self.groups), train_group_metrics(self.groups, self.train_groups), seconds)
 
 
 class RolloutBatches:

@@ -20,7 +20,7 @@ from rft.commands.check.rewards import reward_problems
 from rft.errors import RecipeError, RewardError
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.load import load_recipe, parse_recipe, recipe_text
-from rft.scoring.group import score_group
+from rft.scoring.group import score_by_recipe
 from rft.tasks import TASKS
 from rft.types import Completion, Prompt
 
@@ -218,7 +218,7 @@ def test_a_reward_in_one_file(folder: Path) -> None:
         Completion(f"<think>x</think><answer>{answer}</answer>", (), (), 0, "stop", 0)
         for answer in ("12.5 to 17.25", "13.5 to 14", "later")
     ]
-    group = score_group(prompt, completions, recipe)
+    group = score_by_recipe(prompt, completions, recipe)
     assert [rollout.scores["near_start"].value for rollout in group.rollouts] == [1.0, 0.5, 0.0]
     assert [rollout.reward for rollout in group.rollouts] == [3.0, 2.0, 0.0]
     assert parse_recipe(recipe_text(recipe), "saved") == recipe
@@ -302,7 +302,7 @@ FITS = """
     from rft.cli import main
     from rft.commands.check.rewards import reward_problems
     from rft.recipe.load import parse_recipe
-    from rft.scoring.group import score_group
+    from rft.scoring.group import score_by_recipe
     from rft.tasks import TASKS
     from rft.types import Completion, Prompt
 
@@ -313,7 +313,7 @@ FITS = """
     target = task.target(task.example)
     texts = [task.target_completion(target, think=True), "<think>x</think><answer>nonsense</answer>"]
     prompt = Prompt("p", task.name, task.prompt_text(task.example, True), None, target)
-    group = score_group(prompt, [Completion(text, (), (), 0, "stop", 0) for text in texts], recipe)
+    group = score_by_recipe(prompt, [Completion(text, (), (), 0, "stop", 0) for text in texts], recipe)
     assert [rollout.reward for rollout in group.rollouts] == {rewards}, group.rollouts
     assert task.measure(texts[0], target) == {{"accuracy": 1.0, "well_formed": 1.0}}
     assert main(["list", "tasks"]) == 0

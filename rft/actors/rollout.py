@@ -192,7 +192,7 @@ def _future(ref: Any) -> Future[Any]:
     """The result of a call, as a future that raises WorkerDied for whatever ends or breaks the worker."""
     result: Future[Any] = Future()
 
-    def settle(done: Future[Any]) -> None:
+    def finish(done: Future[Any]) -> None:
         error = done.exception()
         if error is None:
             result.set_result(done.result())
@@ -201,7 +201,7 @@ def _future(ref: Any) -> Future[Any]:
             died.__cause__ = error
             result.set_exception(died)
 
-    ref.future().add_done_callback(settle)
+    ref.future().add_done_callback(finish)
     return result
 
 

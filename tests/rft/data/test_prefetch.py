@@ -27,7 +27,7 @@ def wait_for(clips: ClipPrefetch, num_decodes: int) -> None:
 def test_a_clip_that_was_expected_is_found_and_not_decoded_again(write_clip: WriteClip, clips: ClipCache) -> None:
     expected = [video(write_clip(f"{i}.mp4", num_frames=20 + i)) for i in range(3)]
     prefetch = ClipPrefetch(clips, num_workers=2)
-    prefetch.expect(expected)
+    prefetch.prefetch(expected)
     wait_for(prefetch, 3)
     for clip in expected:
         clips.load(clip)
@@ -39,7 +39,7 @@ def test_a_bad_clip_is_left_to_its_reader(write_clip: WriteClip, clips: ClipCach
     (tmp_path / "bad.mp4").write_text("no video")
     bad, good = video(tmp_path / "bad.mp4"), video(write_clip())
     prefetch = ClipPrefetch(clips, num_workers=1)
-    prefetch.expect([bad, good])
+    prefetch.prefetch([bad, good])
     wait_for(prefetch, 1)
     with pytest.raises(ClipError, match="not a readable video"):
         clips.load(bad)
@@ -48,6 +48,6 @@ def test_a_bad_clip_is_left_to_its_reader(write_clip: WriteClip, clips: ClipCach
 
 def test_without_workers_nothing_is_decoded_ahead(write_clip: WriteClip, clips: ClipCache) -> None:
     prefetch = ClipPrefetch(clips, num_workers=0)
-    prefetch.expect([video(write_clip())])
+    prefetch.prefetch([video(write_clip())])
     assert prefetch.num_decodes == 0
     prefetch.close()

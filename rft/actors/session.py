@@ -1,0 +1,77 @@
+"""What a command that starts engines has open: log, view, stop signal, clips, and then Ray with the engines."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from rft.data.decoded_rows import WHOLE, Shard, UsableRow, usable_rows
+from rft.data.video import ClipCache
+from rft.recipe import Recipe
+from rft.rollout.pool import WorkerPool
+from rft.runs.library_logs import quiet_libraries
+from rft.runs.stop import StopSignal
+from rft.runs.views import View, open_view
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is open until a command ends."""
+
+    recipe: Recipe
+    view: View
+    stop: StopSignal
+    clips: ClipCache
+    clips_dir: Path
+    closing: ExitStack
+    """Closes all of it and what is added, last opened first."""
+
+    def start_pool(self) -> WorkerPool:
+        """Start Ray, and engines of the recipe's model in the background; what they need is imported only now."""
+        from rft.actors.cluster import cluster
+        from rft.actors.rollout import start_pool
+
+        self.closing.enter_context(cluster())
+        pool = start_pool(self.recipe.model, self.recipe, self.clips_dir, self.stop)
+        self.closing.callback(pool.close)
+        return pool
+
+    def usable_rows(
+        self, paths: tuple[Path, ...], what: str, task: str | None = None, shard: Shard = WHOLE
+    ) -> tuple[UsableRow, ...]:
+        """`usable_rows` of rft/data, with its progress in the view; `what` names the clips there."""
+        view = self.view
+        return usable_rows(
+            paths,
+            self.recipe,
+            self.clips,
+            task,
+            shard,
+            on_total=lambda total: view.phase(f"decoding {what} clips", total),
+            on_row=view.advance,
+            on_bad=view.note,
+        )
+
+
+@contextmanager
+def session(
+    recipe: Recipe, title: str, log: Path, default_clips_dir: Path, stream: TextIO | None = None
+) -> Iterator[Session]:
+    """Opens what a command needs before Ray starts, and closes all that is open at its end.
+
+    `log`: where the noise of libraries goes. `default_clips_dir`: for decoded clips, where the recipe names no folder.
+    `stream`: of the view; default: standard output.
+    """
+    with ExitStack() as closing:
+        closing.enter_context(quiet_libraries(log))
+        view = open_view(title, stream)
+        closing.callback(view.close)
+        stop = closing.enter_context(StopSignal(view.note))
+        clips_dir = recipe.video.cache_dir or default_clips_dir
+        clips = ClipCache.of(recipe, clips_dir)
+        closing.callback(clips.close)
+        yield Session(recipe, view, stop, clips, clips_dir, closing)

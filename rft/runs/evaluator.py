@@ -1,0 +1,41 @@
+"""Evaluation in a run: of the policy that the engines hold, on the held-out rows, with its progress in the view."""
+
+from dataclasses import dataclass
+
+from rft.data.decoded_rows import UsableRow
+from rft.evaluation.evaluate import EvalResult, evaluate
+from rft.evaluation.second_look import TwoPass
+from rft.recipe import Recipe
+from rft.rollout.pool import WorkerPool
+from rft.runs.views import View
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Measures the policy that the pool holds."""
+
+    recipe: Recipe
+    pool: WorkerPool
+    held_out: tuple[UsableRow, ...]
+    view: View
+
+    def __call__(self, max_rows: int | None = None) -> EvalResult:
+        """On the first `max_rows` held-out rows, or on all."""
+        rows = self.held_out[:max_rows]
+        num_samples, look = self.recipe.eval.num_samples, self.recipe.eval.second_look
+        passes = look and TwoPass(self.pool, {row.prompt.prompt_id: row.row for row in rows}, self.recipe, look)
+        self.view.phase("evaluation", len(rows) * (2 if num_samples else 1))
+        result = evaluate(
+            passes or self.pool,
+            [row.prompt for row in rows],
+            [row.duration_s for row in rows],
+            self.recipe.sampling.sampling(),
+            num_samples,
+            seed=self.recipe.seed,
+            on_progress=self.view.advance,
+        )
+        for failed in self.pool.failed():
+            self.view.note(f"no answer to {failed.prompt_id}: {failed.problem}")
+        if passes:
+            self.view.note(f"second looks: {passes.num_second_looks} of {passes.num_questions} answers")
+        return result
