@@ -93,7 +93,7 @@ class LearnerRank:
         return readings
 
     def publish_weights(self) -> WeightsRef | None:
-        """Rank 0's. Weights that stay on GPUs until they are fetched are named without the ranks that hold them."""
+        """Where the weights lie, from rank 0 alone; staged ones without the ranks that hold them."""
         learner, sender = self._learner, self._sender
         device = self._device if sender else "cpu"
         tensors, probe = learner.state_dict_for_rollout(device, on_every_rank=self._all_send)
