@@ -1,4 +1,4 @@
-"""The recipe of a run: its model here, reading it from YAML in `load`. Runs without torch."""
+"""The recipe of a run: the pydantic model here, the YAML reader in `load`. Runs without torch."""
 
 from rft.recipe.algorithm import AlgorithmRecipe, GroundTruthRecipe
 from rft.recipe.model import (

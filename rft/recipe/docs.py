@@ -1,4 +1,4 @@
-"""The page of all recipe keys, out of the recipe model. Written by `python -m rft.recipe.docs > docs/recipe.md`."""
+"""Page of all recipe keys, from the recipe model. Written by `python -m rft.recipe.docs > docs/recipe.md`."""
 
 import types
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from rft.recipe.model import Recipe
 
 INTRODUCTION = """# Recipe keys
 
-A recipe is a YAML file; `rft check RECIPE` tells all that is wrong with it. On the command line any key can be set as
+A recipe is a YAML file; `rft check RECIPE` lists every problem. On the command line any key can be set as
 `key=value`, such as `sampling.num_generations=16` or `learner.lora=null`. Scalars follow YAML 1.2: `1e-6` is a number,
 `no` and `1:30` are text. Keys that are not listed here, or written twice, are errors. Relative paths start at the
 current directory. This page is written by `python -m rft.recipe.docs > docs/recipe.md`; a test keeps it true.
@@ -23,7 +23,7 @@ _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or fals
 
 
 def recipe_page() -> str:
-    """All keys by section, as Markdown."""
+    """Table of all keys by section, as Markdown."""
     lines = [INTRODUCTION]
     for title, model in _sections("", Recipe):
         lines += [f"## {title or 'Top level'}", "", "| key | value | default | meaning |", "|---|---|---|---|"]
@@ -44,7 +44,7 @@ def _sections(title: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Ba
 
 
 def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
-    """Models a value may be, with what stands for a free key before them."""
+    """(model, placeholder for a free key, or "") for each section that a value may be."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, ""
     elif get_origin(annotation) is dict:

@@ -1,4 +1,4 @@
-"""What the recipe line `fidelity` stands for: VideoChat-R1 as its released code trains, or with its errors corrected.
+"""Values that `fidelity` sets: those of VideoChat-R1's released code, or those with its errors corrected.
 
 Source: arXiv:2504.06958 and its repository, whose hyperparameters are mostly the defaults of TRL 0.15.
 """
@@ -12,18 +12,18 @@ from rewards.types import Fidelity
 from rft.recipe.model import PATCH_PIXELS, Recipe
 
 ONLY_WHERE_GIVEN = ("tasks", "cold_start")
-"""Sections that a recipe has or has not; the others are there by default."""
+"""Optional sections: `fidelity` sets their keys only if the recipe has the section."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A value that `fidelity` sets where recipe and command line leave its key out."""
+class PublishedSetting:
+    """Value of a recipe key that `fidelity` sets if recipe and command line leave the key out."""
 
     key: str
     as_published: object
     corrected: object
     why: str
-    """Why the two differ; where they do not, what the value is."""
+    """Why the two differ, or what the value is if they are equal."""
 
     def of(self, fidelity: Fidelity) -> object:
         return self.as_published if fidelity == "as_published" else self.corrected
@@ -33,32 +33,37 @@ class Choice:
         return self.as_published != self.corrected
 
 
-def _same(key: str, value: object, why: str) -> Choice:
-    return Choice(key, value, value, why)
+def _same(key: str, value: object, why: str) -> PublishedSetting:
+    return PublishedSetting(key, value, value, why)
 
 
-CHOICES: tuple[Choice, ...] = (
-    Choice(
+PUBLISHED_SETTINGS: tuple[PublishedSetting, ...] = (
+    PublishedSetting(
         "sampling.top_k", 50, 0, "the cut came from a library's default, and log-probabilities are computed without it"
     ),
-    Choice(
+    PublishedSetting(
         "algorithm.epsilon", None, 0.2, "with one update per batch the ratio is 1; the clip guards any further update"
     ),
-    Choice(
+    PublishedSetting(
         "algorithm.zero_std_groups", "keep", "drop", "equal rewards say nothing; kept, they thin out the other groups"
     ),
-    Choice(
+    PublishedSetting(
         "learner.seconds_per_grid", "one", "clip", "the time step went to sampling and was left out of the forward pass"
     ),
-    Choice(
+    PublishedSetting(
         "learner.ban_vision_tokens", False, True, "the softmax covered placeholders of pixels, which must not be drawn"
     ),
-    Choice("learner.mask_padding", False, True, "the mask ended at <|im_end|> alone: after <|endoftext|> it went on"),
-    Choice("parity.on_mismatch", "warn", "stop", "without the time step learner and engine do disagree"),
-    Choice(
-        "tasks.tracking.frames", "seven", "one_per_box", "eight boxes were asked of seven frames, told as 2 per second"
+    PublishedSetting(
+        "learner.mask_padding", False, True, "the mask ended at <|im_end|> alone: after <|endoftext|> it went on"
     ),
-    Choice("cold_start.loss_on", "all", "completion", "the question was learned by heart too"),
+    PublishedSetting("parity.on_mismatch", "warn", "stop", "without the time step learner and engine do disagree"),
+    PublishedSetting(
+        "tasks.tracking.frames",
+        "seven",
+        "one_per_box",
+        "eight boxes were asked of seven frames, stated as 2 per second",
+    ),
+    PublishedSetting("cold_start.loss_on", "all", "completion", "the question was learned by heart too"),
     _same("sampling.num_generations", 8, "G"),
     _same("sampling.temperature", 1.0, "of the script"),
     _same("sampling.top_p", 1.0, "of the script"),
@@ -100,51 +105,51 @@ CHOICES: tuple[Choice, ...] = (
 
 
 def fill(data: dict[str, Any]) -> None:
-    """Write into the keys of a recipe, as read, what its `fidelity` says of those that are left out."""
+    """Set the keys that a recipe leaves out to the values of its `fidelity`, in place. `data`: the parsed YAML."""
     fidelity: Any = data.get("fidelity")
     if fidelity not in get_args(Fidelity):
         return
-    for choice in CHOICES:
-        *above, name = choice.key.split(".")
+    for setting in PUBLISHED_SETTINGS:
+        *above, name = setting.key.split(".")
         section: Any = data
         for part in above:
             if isinstance(section, dict) and part not in section and above[0] not in ONLY_WHERE_GIVEN:
                 section[part] = {}
             section = section.get(part) if isinstance(section, dict) else None
         if isinstance(section, dict):
-            section.setdefault(name, choice.of(fidelity))
+            section.setdefault(name, setting.of(fidelity))
 
 
-def choice_lines(recipe: Recipe) -> tuple[str, ...]:
-    """One line for each choice that differs between the two, with the value in force, and for each that was overruled.
+def setting_lines(recipe: Recipe) -> tuple[str, ...]:
+    """One line per setting that differs between the two or was set by hand, with the value in effect.
 
-    () where the recipe does not say `fidelity`.
+    () if the recipe has no `fidelity`.
     """
     if recipe.fidelity is None:
         return ()
-    meant = {"as_published": "as the released rewards do", "corrected": "as they were meant"}
-    lines = [f"{recipe.fidelity}: answers are read {meant[recipe.fidelity]} (docs/readings.md)"]
-    for choice in CHOICES:
-        used, value = _in_force(recipe, choice.key)
-        overruled = used and value != choice.of(recipe.fidelity)
-        if not used and choice.differs:
-            lines.append(f"{choice.key}: not used here")
-        elif overruled or choice.differs:
-            lines.append(_line(choice, value, recipe.fidelity, overruled))
+    parser = {"as_published": "as the released rewards do", "corrected": "as they were meant"}
+    lines = [f"{recipe.fidelity}: answers are read {parser[recipe.fidelity]} (docs/readings.md)"]
+    for setting in PUBLISHED_SETTINGS:
+        used, value = _value_in_effect(recipe, setting.key)
+        set_by_hand = used and value != setting.of(recipe.fidelity)
+        if not used and setting.differs:
+            lines.append(f"{setting.key}: not used here")
+        elif set_by_hand or setting.differs:
+            lines.append(_setting_line(setting, value, recipe.fidelity, set_by_hand))
     return tuple(lines)
 
 
-def _line(choice: Choice, value: object, fidelity: Fidelity, overruled: bool) -> str:
-    line = f"{choice.key} {_shown(value)}"
-    if overruled:
-        line += f", set by hand; {fidelity}: {_shown(choice.of(fidelity))}"
-    if choice.differs:
+def _setting_line(setting: PublishedSetting, value: object, fidelity: Fidelity, set_by_hand: bool) -> str:
+    line = f"{setting.key} {_format_value(value)}"
+    if set_by_hand:
+        line += f", set by hand; {fidelity}: {_format_value(setting.of(fidelity))}"
+    if setting.differs:
         other: Fidelity = "corrected" if fidelity == "as_published" else "as_published"
-        line += f"; {other}: {_shown(choice.of(other))} ({choice.why})"
+        line += f"; {other}: {_format_value(setting.of(other))} ({setting.why})"
     return line
 
 
-def _in_force(recipe: Recipe, key: str) -> tuple[bool, object]:
+def _value_in_effect(recipe: Recipe, key: str) -> tuple[bool, object]:
     """(whether the recipe has the key's section, its value)."""
     value: object = recipe
     for part in key.split("."):
@@ -157,5 +162,5 @@ def _in_force(recipe: Recipe, key: str) -> tuple[bool, object]:
     return True, value
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The Recipe: everything that decides a run, typed, with documented defaults.
+"""Recipe: every setting of a run, typed, with documented defaults.
 
 Field docstrings are the text of docs/recipe.md. Relative paths start at the current directory.
 """
@@ -15,7 +15,7 @@ from rft.recipe.section import Section
 from rft.types import Sampling, VideoSampling
 
 PATCH_PIXELS = 28 * 28
-"""Pixels behind one visual token of Qwen2.5-VL in one frame of a frame pair."""
+"""Pixels of one visual token of Qwen2.5-VL, in one frame of a frame pair."""
 
 
 class DataRecipe(Section):
@@ -28,33 +28,33 @@ class DataRecipe(Section):
     max_bad_share: float = Field(0.01, ge=0, le=1)
     """Share of rows whose video or image may fail to decode before the run stops."""
     drop_solved: float | None = Field(None, gt=0, le=1)
-    """Rows whose group earned this share of its answer's rewards (the form's left aside) are not asked again, as long
-    as enough others are left for a step; null: every row is asked in each round."""
+    """Rows whose group earned at least this share of its rewards, without the format reward, are skipped in later
+    rounds while enough others are left for a step; null: every round has every row."""
 
 
 class VideoRecipe(Section):
     fps: float = Field(2.0, gt=0)
     """Frames sampled per second of video."""
     min_frames: int = Field(4, ge=2)
-    """Frames of a short clip, even where its length times fps is less."""
+    """Least frames of a clip, if its length times fps is less."""
     max_frames: int = Field(768, ge=2)
-    """Frames of a long clip, even where its length times fps is more."""
+    """Most frames of a clip, if its length times fps is more."""
     min_pixels: int = Field(16 * PATCH_PIXELS, gt=0)
     """Least pixels of a frame or image."""
     max_pixels: int = Field(768 * PATCH_PIXELS, gt=0)
     """Most pixels of a frame or image."""
     total_pixels: int = Field(3584 * PATCH_PIXELS, gt=0)
-    """Pixel budget of a clip; divides by the number of frame pairs."""
+    """Pixel budget of a clip, divided over its frame pairs."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
-    """What reads video files; torchcodec needs FFmpeg on the system."""
+    """Library that reads video files; torchcodec needs FFmpeg on the system."""
     decode_ahead: int = Field(2, ge=0)
-    """Clips of the next step that are decoded at one time while this one runs; 0: each clip is decoded when needed."""
+    """Clips of the next step that are decoded at the same time during this one; 0: clips are decoded when needed."""
     decode_timeout_s: float = Field(60.0, gt=0)
-    """A clip that takes longer to decode counts as damaged."""
+    """Longest time to decode a clip; a clip that takes longer counts as damaged."""
     cache_dir: Path | None = None
-    """Where decoded clips are kept; default: `clips` inside the run folder."""
+    """Folder of decoded clips; default: `clips` in the run folder."""
     cache_gib: float = Field(20.0, gt=0)
-    """Size at which the least recently used clips are dropped; features of a frozen tower may take as much again."""
+    """Size at which the least recently used clips are removed; features of a frozen tower may take as much again."""
 
     def sampling(self) -> VideoSampling:
         return VideoSampling(
@@ -64,7 +64,7 @@ class VideoRecipe(Section):
 
 class RewardRecipe(Section):
     weight: float = 1.0
-    """A plain number in place of this section is the weight."""
+    """Weight in the summed reward. Shorthand: a plain number in place of the section, as in `temporal_iou: 0.5`."""
     args: dict[str, Any] = Field({})
     """Keyword arguments of the reward function."""
 
@@ -78,14 +78,14 @@ class TaskRecipe(Section):
     think: bool = True
     """Ask for reasoning in <think> tags before the answer."""
     rewards: dict[str, RewardRecipe] | None = None
-    """Reward name, or FILE.py:FUNCTION for one of one's own -> weight, or {weight, args}; default: the task's own
-    rewards."""
+    """Reward name, or FILE.py:FUNCTION for a reward in a file of your own -> weight, or {weight, args}; default: the
+    task's rewards."""
     frames: Literal["sampled", "one_per_box", "seven"] = "sampled"
-    """Frames of a clip, for targets that are boxes: by `video` as for other tasks; one per box, the first for the start
-    box; or, as VideoChat-R1's released code has it, seven for eight boxes, told as 2 per second."""
+    """Frames of a clip whose target is boxes. sampled: by `video`, as for other tasks; one_per_box: the first frame for
+    the start box; seven: as in VideoChat-R1's released code, for eight boxes, with a stated rate of 2 per second."""
 
     @model_validator(mode="after")
-    def _rewards_have_names_of_their_own(self) -> Self:
+    def _rewards_have_different_names(self) -> Self:
         names = [short_name(key) for key in self.rewards or ()]
         doubled = next((name for name in names if names.count(name) > 1), None)
         if doubled is not None:
@@ -97,11 +97,11 @@ class LengthBonusRecipe(Section):
     reward: str
     """Name of a reward; tasks without it get no bonus."""
     least: float = Field(1.0, gt=0, le=1)
-    """Value of that reward from which on a completion can earn the bonus."""
+    """Value of that reward from which on a completion can get the bonus."""
     tokens_low: int = Field(320, ge=1)
-    """Fewest tokens of a completion that earns it."""
+    """Fewest tokens of a completion that gets the bonus."""
     tokens_high: int = Field(512, ge=1)
-    """Most tokens of a completion that earns it."""
+    """Most tokens of a completion that gets the bonus."""
     bonus: float = Field(0.2, gt=0)
     """Amount that is added to the reward."""
 
@@ -110,7 +110,7 @@ class OrderBonusRecipe(Section):
     reward: str
     """Name of the reward that answers are compared by; tasks without it get no bonus."""
     least: float = Field(1.0, gt=0, le=1)
-    """Value of that reward from which on an answer is right."""
+    """Value of that reward from which on an answer counts as right."""
     bonus: float = Field(0.3, gt=0)
     """Amount that is added to the reward of right answers."""
     num_generations: int | None = Field(None, ge=1)
@@ -119,19 +119,19 @@ class OrderBonusRecipe(Section):
 
 class ScoringRecipe(Section):
     reward_timeout_s: float = Field(5.0, gt=0)
-    """Longest time one reward may take over one group."""
+    """Longest time of one reward for one group."""
     on_reward_error: Literal["stop", "drop"] = "stop"
-    """A reward that raises, hangs or returns no number in [0, 1]: stop the run, or drop the completion and count it."""
+    """If a reward raises, hangs or returns no number in [0, 1]: stop the run, or drop and count the completion."""
     truncated: Literal["score", "zero", "drop"] = "score"
-    """Completions cut at max_completion_length: scored as they are, rewarded 0, or left out of the update."""
+    """Completions truncated at max_completion_length: scored as they are, rewarded 0, or left out of the update."""
     overlong_buffer: int = Field(0, ge=0)
     """DAPO's soft length penalty: tokens before the limit over which it grows; 0: off."""
     overlong_penalty: float = Field(1.0, ge=0)
     """Largest amount that the length penalty subtracts."""
     length_bonus: LengthBonusRecipe | None = None
-    """Video-R1's reward for good answers of a wanted length."""
+    """Video-R1's bonus for good answers within a range of lengths; null: off."""
     order_bonus: OrderBonusRecipe | None = None
-    """T-GRPO: right answers earn more where the group is not worse than a second one that sees the frames shuffled."""
+    """T-GRPO's bonus for right answers, if the group is not worse than a second one on shuffled frames; null: off."""
 
 
 class SamplingRecipe(Section):
@@ -140,11 +140,11 @@ class SamplingRecipe(Section):
     temperature: float = Field(1.0, gt=0, le=2)
     """Divides the logits before sampling."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Share of the probability that is sampled from, the likeliest tokens first; 1: all."""
+    """Share of the probability mass that is sampled from, the likeliest tokens first; 1: all."""
     top_k: int = Field(0, ge=0)
     """Number of likeliest tokens that are sampled from; 0: no limit."""
     max_completion_length: int = Field(1024, ge=1)
-    """Tokens at which a completion is cut."""
+    """Tokens at which a completion is truncated."""
 
     def sampling(self) -> Sampling:
         return Sampling(self.num_generations, self.temperature, self.top_p, self.top_k, self.max_completion_length)
@@ -152,28 +152,28 @@ class SamplingRecipe(Section):
 
 class RolloutRecipe(Section):
     num_workers: int = Field(1, ge=1)
-    """vLLM engines, each a Ray actor."""
+    """Number of vLLM engines, each a Ray actor."""
     ahead: int = Field(0, ge=0, le=1)
     """1: sample the next step's groups while the learner works on this one's; they are one policy version old."""
     gpus_per_worker: int = Field(1, ge=1)
-    """Tensor-parallel size of an engine, where there are GPUs."""
+    """Tensor-parallel size of an engine, on GPUs."""
     share_gpu: bool = False
     """An engine and a learning process live on one GPU: leave them room with gpu_memory_utilization."""
     weight_transfer: Literal["auto", "object_store", "ipc", "nccl"] = "auto"
     """How new weights get to the engines: the object store in the CPU's memory; ipc on a shared GPU; nccl from GPU to
     GPU. Auto: ipc with share_gpu, else nccl; the object store where there are no GPUs."""
     threads_per_worker: int | None = Field(None, ge=1)
-    """CPU threads of an engine, where there are no GPUs; default: all cores."""
+    """CPU threads of an engine, without GPUs; default: all cores."""
     max_model_len: int = Field(8192, ge=16)
     """Longest prompt plus completion, in tokens."""
     max_num_seqs: int = Field(64, ge=1)
-    """Sequences an engine decodes together."""
+    """Most sequences that an engine decodes together."""
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
-    """Share of a GPU that its engine takes."""
+    """Share of a GPU's memory that its engine takes."""
     kv_cache_gib: float = Field(1.0, gt=0)
     """Key-value cache of an engine on the CPU."""
     max_restarts: int = Field(2, ge=0)
-    """Dead workers replaced before the run stops."""
+    """Dead workers that are replaced before the run stops."""
     probe_tolerance: float = Field(0.05, gt=0)
     """Largest mean difference of the probe's log-probabilities between learner and engine after a weight load."""
 
@@ -187,7 +187,7 @@ class LoraRecipe(Section):
     r: int = Field(16, ge=1)
     """Rank of the adapters."""
     lora_alpha: int = Field(32, ge=1)
-    """The adapters count lora_alpha / r times."""
+    """Scale of the adapters, times r: they count lora_alpha / r times."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Names of the linear layers that get adapters."""
 
@@ -196,41 +196,41 @@ class LearnerRecipe(Section):
     learning_rate: float = Field(1e-6, gt=0)
     """Highest learning rate of the run."""
     lr_scheduler_type: Literal["constant", "linear", "cosine"] = "linear"
-    """After warm-up: constant, or falling to min_lr_ratio at the last step."""
+    """Learning rate after warm-up: constant, or falling to min_lr_ratio at the last step."""
     warmup_steps: int = Field(0, ge=0)
     """Updates over which the learning rate rises from 0."""
     min_lr_ratio: float = Field(0.0, ge=0, le=1)
     """Last learning rate over the highest."""
     weight_decay: float = Field(0.0, ge=0)
-    """AdamW's."""
+    """Weight decay of AdamW."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of AdamW's mean of gradients."""
     adam_beta2: float = Field(0.999, ge=0, lt=1)
     """Decay of AdamW's mean of squared gradients."""
     adam_epsilon: float = Field(1e-8, gt=0)
-    """Keeps AdamW from dividing by 0."""
+    """Term in AdamW's denominator that avoids division by 0."""
     max_grad_norm: float = Field(1.0, gt=0)
-    """Norm that larger gradients are scaled down to."""
+    """Largest norm of the gradient; a larger one is scaled down to it."""
     num_ranks: int = Field(1, ge=1)
     """Learner processes; more than one shards parameters and optimizer (FSDP2)."""
     max_tokens_per_forward: int = Field(16384, ge=1)
     """Packed tokens of the groups that share one forward pass; a larger group runs alone."""
     logprob_chunk: int = Field(1024, ge=1)
-    """Tokens whose logits exist at one time."""
+    """Tokens whose logits are in memory at the same time."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, more time."""
+    """Recompute activations in the backward pass: less memory, more time."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the policy in learner and engine."""
+    """Data type of the policy in learner and engine."""
     master_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the trained weights as the optimizer holds them, and of their gradients."""
+    """Data type of the optimizer's copy of the trained weights, and of their gradients."""
     optimizer_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of AdamW's two moments."""
+    """Data type of AdamW's two moments."""
     offload_optimizer: bool = False
-    """Keep AdamW's moments in CPU memory; in each update they visit the GPU, a part at a time."""
+    """Keep AdamW's moments in CPU memory; each update copies them to the GPU in parts."""
     freeze_vision: bool = False
-    """Keep the vision tower as it is."""
+    """Do not train the vision tower."""
     seconds_per_grid: Literal["clip", "one"] = "clip"
-    """Time between two frame pairs in the learner's positions: the clip's own, as the engine has it, or always 1 s."""
+    """Time between two frame pairs in the learner's positions: the clip's, as in the engine, or always 1 s."""
     ban_vision_tokens: bool = True
     """Leave vision tokens, which the engine never draws, out of the softmax; false: log-probabilities cover all."""
     mask_padding: bool = True
@@ -241,27 +241,27 @@ class LearnerRecipe(Section):
 
     @property
     def freezes_tower(self) -> bool:
-        """Whether the vision tower stays as it is, so that what it makes of a clip can be kept."""
+        """Whether the vision tower is not trained, so that the features of a clip can be stored."""
         return self.freeze_vision or self.lora is not None
 
 
 class ColdStartRecipe(Section):
     data: tuple[Path, ...]
-    """JSONL files of rows; the completion is the row's `demonstration`, or its target written out."""
+    """JSONL files of rows; the completion is the row's `demonstration`, or its target written as a completion."""
     steps: int = Field(ge=1)
     """Supervised updates."""
     loss_on: Literal["completion", "all"] = "completion"
-    """Tokens that are learned: those of the completion, or the prompt's text too; never those of the video."""
+    """Tokens in the loss: those of the completion, or the prompt's text too; never those of the video."""
     learning_rate: float = Field(1e-5, gt=0)
     """Highest learning rate of the stage."""
     lr_scheduler_type: Literal["linear", "cosine"] = "cosine"
-    """After warm-up: falling evenly to 0, or by half a cosine to a tenth."""
+    """Learning rate after warm-up: falling linearly to 0, or by half a cosine to a tenth."""
     rows_per_step: int = Field(16, ge=1)
-    """Rows behind one update."""
+    """Rows per update."""
     warmup_steps: int = Field(0, ge=0)
     """Updates over which the learning rate rises from 0."""
     weight_decay: float = Field(0.0, ge=0)
-    """AdamW's."""
+    """Weight decay of AdamW."""
     adam_beta2: float = Field(0.999, ge=0, lt=1)
     """Decay of AdamW's mean of squared gradients."""
 
@@ -270,45 +270,46 @@ class SecondLookRecipe(Section):
     fps: float | None = Field(None, gt=0)
     """Frames per second of the second look; default: twice video.fps."""
     total_pixels: int | None = Field(None, gt=0)
-    """Pixel budget of the second look; default: video.total_pixels, which a shorter stretch spends on larger frames."""
+    """Pixel budget of the second look; default: video.total_pixels, which allows larger frames for a shorter clip."""
     margin_s: float = Field(1.0, ge=0)
-    """Seconds shown before and after each span."""
+    """Seconds added before and after each span."""
 
 
 class ParityRecipe(Section):
     prompts_per_task: int = Field(2, ge=1)
-    """Prompts of each task and kind of what is shown that engine and learner both read before the first step."""
+    """Prompts of each task and kind of media that are compared between engine and learner before the first step."""
     max_ratio: float = Field(1.05, gt=1)
     """Largest mean of exp |difference of log-probabilities| between the two."""
     max_kl: float = Field(0.015, gt=0)
-    """KL between the two, per token in nats (k3 estimate), that must not be reached."""
+    """Bound of the KL between the two, per token in nats (k3 estimate); it must be below."""
     on_mismatch: Literal["stop", "warn"] = "stop"
-    """What happens where they differ: the run does not start, or tells of it and goes on."""
+    """Action if the two differ: the run does not start, or warns and continues."""
 
 
 class EvalRecipe(Section):
     every: int = Field(0, ge=0)
-    """Steps between evaluations during training; 0: only before and after."""
+    """Steps between evaluations during training; 0: only before and after training."""
     max_rows: int | None = Field(None, ge=1)
-    """Rows used during training (the first ones); before and after use all."""
+    """Rows (the first ones) of an evaluation during training; those before and after training use all."""
     num_samples: int = Field(1, ge=0)
     """Completions per row at the recipe's temperature; 0: only greedy."""
     second_look: SecondLookRecipe | None = None
-    """Ask questions with options twice: first with the spans that show the answer, then about those spans alone."""
+    """Second look at questions with options: the first answer names the spans that show it, the second one sees only
+    those; null: off."""
 
 
 class Recipe(Section):
     model: str
-    """A Hugging Face model folder or hub name; weights, processor and chat template come from it."""
+    """Hugging Face model folder or hub name, with weights, processor and chat template."""
     tasks: dict[str, TaskRecipe]
-    """Task name -> how it is asked and rewarded; rows of other tasks are errors."""
+    """Task name -> its prompt and rewards; rows of other tasks are errors."""
     data: DataRecipe
-    """Which rows, and where their videos are."""
+    """Files of rows, and the folder of their videos."""
     fidelity: Fidelity | None = None
-    """Reproduce VideoChat-R1: keys that are left out take its values, as its released code has them or with its known
-    errors corrected, and rewards read answers that way (`rft check` lists what differs); null: the defaults below."""
+    """Reproduce VideoChat-R1: keys that are left out take the values of its released code, or those with its errors
+    corrected, and rewards parse answers in that way (`rft check` lists the differences); null: the defaults below."""
     steps: int = Field(ge=0)
-    """GRPO steps of the whole run; 0: the supervised stage alone."""
+    """GRPO steps of the whole run; 0: only the supervised stage."""
     prompts_per_step: int = Field(8, ge=1)
     """P, groups per step."""
     system_prompt: str | None = None

@@ -1,4 +1,4 @@
-"""What a Hugging Face model folder must hold, told without loading it."""
+"""Checks of a Hugging Face model folder by its files, without loading the model."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from typing import Any
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+$")
 
 PACKED_TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-"""Model types whose text layers hand `packing` on to their attention function; tests compare each with copies."""
+"""Model types whose text layers pass `packing` on to attention; tests compare each with unpacked copies."""
 
 
 def model_problems(model: str) -> tuple[list[str], list[str]]:
-    """(problems, notes) of the model a recipe names: a folder, or a name on the hub."""
+    """(problems, notes) of a recipe's model: a folder, or a name on the hub."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return _not_a_folder(model, folder)
@@ -24,14 +24,14 @@ def model_problems(model: str) -> tuple[list[str], list[str]]:
     ]
     if not _has_tokenizer(folder):
         problems.append(f"{folder} has no tokenizer (tokenizer.json, or vocab.json with merges.txt). Save it there.")
-    broken = [name for name in _JSON_FILES if (folder / name).is_file() and _json(folder / name) is None]
+    broken = [name for name in _JSON_FILES if (folder / name).is_file() and _json_object(folder / name) is None]
     problems += [f"{folder / name} is not a JSON object. Copy it again." for name in broken]
     if not _has_chat_template(folder):
         problems.append(f"{folder} has no chat template (chat_template.jinja or chat_template.json). Save it there.")
     notes = []
     if not any(folder.glob("*.safetensors")):
         notes.append(f"{folder} holds no *.safetensors: there are no weights to train yet.")
-    config = _json(folder / "config.json") or {}
+    config = _json_object(folder / "config.json") or {}
     kind = config.get("model_type")
     if kind not in (None, *PACKED_TYPES):
         notes.append(f"the model is of type {kind}; only {', '.join(PACKED_TYPES)} have been tried.")
@@ -42,38 +42,38 @@ def model_problems(model: str) -> tuple[list[str], list[str]]:
 
 
 def model_type(model: str) -> str | None:
-    """`model_type` of a folder's config.json; None where it cannot be told."""
+    """`model_type` of a folder's config.json; None if there is none."""
     kind = local_config(model).get("model_type")
     return kind if isinstance(kind, str) else None
 
 
 def local_config(model: str) -> Mapping[str, Any]:
-    """config.json of a model folder; {} where there is none on this machine."""
-    return _json(Path(model).expanduser() / "config.json") or {}
+    """config.json of a model folder; {} if there is none on this machine."""
+    return _json_object(Path(model).expanduser() / "config.json") or {}
 
 
 def size_factor(model: str) -> int:
-    """What the sides of frames and images are multiples of: patch size times merge size of the model's vision tower.
+    """Patch size times merge size of the model's vision tower, of which sides of frames and images are multiples.
 
-    A hub name's config.json is fetched. OSError: it cannot be.
+    The config.json of a hub name is downloaded. Raises OSError if that fails.
     """
     folder = Path(model).expanduser()
     if folder.is_dir() or not _HUB_NAME.match(model):
         return config_size_factor(local_config(model))
     from huggingface_hub import hf_hub_download
 
-    return config_size_factor(_json(Path(hf_hub_download(model, "config.json"))) or {})
+    return config_size_factor(_json_object(Path(hf_hub_download(model, "config.json"))) or {})
 
 
 def config_size_factor(config: Mapping[str, Any]) -> int:
-    """As `size_factor`, of a config.json; Qwen2-VL's where it does not tell."""
+    """Like `size_factor`, from a config.json; missing values are those of Qwen2-VL."""
     vision = config.get("vision_config")
     vision = vision if isinstance(vision, dict) else {}
     return int(vision.get("patch_size", 14)) * int(vision.get("spatial_merge_size", 2))
 
 
 def packing_obstacle(config: Mapping[str, Any]) -> str | None:
-    """What keeps the learner from packing groups for a model of this config.json; None: nothing."""
+    """Reason why the learner cannot pack groups for a model of this config.json; None: it can."""
     kind, text = config.get("model_type"), config.get("text_config") or config
     if kind not in PACKED_TYPES:
         return f"type {kind} is not among {', '.join(PACKED_TYPES)}"
@@ -108,11 +108,11 @@ def _has_chat_template(folder: Path) -> bool:
     if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
         return True
     inside = ("tokenizer_config.json", "processor_config.json")
-    return any("chat_template" in (_json(folder / name) or {}) for name in inside)
+    return any("chat_template" in (_json_object(folder / name) or {}) for name in inside)
 
 
-def _json(path: Path) -> dict[str, object] | None:
-    """None: there is no such file, or no JSON object in it."""
+def _json_object(path: Path) -> dict[str, object] | None:
+    """The JSON object in a file; None if there is no such file or no object in it."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

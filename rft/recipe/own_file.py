@@ -14,17 +14,17 @@ _PREFIX = "own_file_"
 
 
 def is_own(name: object) -> bool:
-    """Whether a value is a name of the form FILE.py:FUNCTION."""
+    """Whether a value has the form FILE.py:FUNCTION."""
     return isinstance(name, str) and ".py:" in name
 
 
 def short_name(name: str) -> str:
-    """FUNCTION of FILE.py:FUNCTION, by which scores and metrics go; every other name as it is."""
+    """FUNCTION of FILE.py:FUNCTION, the name of its scores and metrics; every other name unchanged."""
     return name.rpartition(":")[2] if is_own(name) else name
 
 
 def load_own(name: str) -> Any:
-    """FUNCTION of FILE.py; a relative path starts at the current directory. RecipeError: it cannot be loaded."""
+    """Function of FILE.py:FUNCTION; relative to the current directory. Raises RecipeError if it cannot be loaded."""
     path = name.rpartition(":")[0]
     try:
         return getattr(_module(Path(path).expanduser().resolve()), short_name(name))
@@ -35,7 +35,7 @@ def load_own(name: str) -> Any:
 
 
 def own_file_problem(name: str) -> str:
-    """Why FILE.py:FUNCTION cannot be loaded; "" where it can, and for every other name."""
+    """Reason why FILE.py:FUNCTION cannot be loaded; "" if it can, and for every other name."""
     try:
         if is_own(name):
             load_own(name)
@@ -45,20 +45,20 @@ def own_file_problem(name: str) -> str:
 
 
 def comes_from_own_file(function: object) -> bool:
-    """Whether `load_own` loaded it."""
+    """Whether a function was loaded by `load_own`."""
     return getattr(function, "__module__", "").startswith(_PREFIX)
 
 
 @functools.cache
 def _module(file: Path) -> ModuleType:
-    """The file as a module, run once per process."""
+    """Module of a file, executed once per process."""
     if not file.is_file():
         raise FileNotFoundError(file)
     spec = importlib.util.spec_from_file_location(f"{_PREFIX}{file.stem}_{zlib.crc32(bytes(file)):08x}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # The reward process finds a function by its module, and a dataclass of the file finds its own.
+    # The reward process looks up a function by its module, and a dataclass of the file its module.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

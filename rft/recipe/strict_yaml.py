@@ -1,4 +1,4 @@
-"""YAML as people read it: scalars by the YAML 1.2 core schema, a key written twice is an error.
+"""Strict YAML: scalars by the YAML 1.2 core schema; a key written twice is an error.
 
 PyYAML alone reads `1e-6` as text, `1:30` as 90 and `no` as false, and keeps the last of two equal keys silently.
 """
@@ -28,7 +28,7 @@ _CONSTANTS: Mapping[str, object] = {
 
 @dataclass(slots=True)
 class Document:
-    """What a YAML text says, where each key stands, and what is wrong with it."""
+    """Parsed YAML text: its data, the line of each key, and the problems."""
 
     data: object = None
     lines: dict[KeyPath, int] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Document:
 
 
 class _Composer(yaml.SafeLoader):
-    """Builds nodes only. An alias would put one value in two places, a tag would change what a scalar is."""
+    """Loader that refuses aliases and tags: an alias repeats a value, a tag changes the type of a scalar."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -66,7 +66,7 @@ def parse_scalar(text: str) -> object:
 
 
 def parse_yaml(text: str) -> Document:
-    """Never raises on bad YAML: the problems say what is wrong and where."""
+    """Document of a YAML text. Never raises on bad YAML: `problems` says what is wrong and where."""
     document = Document()
     try:
         node = _compose(text)

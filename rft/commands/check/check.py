@@ -17,7 +17,7 @@ from rft.commands.check.values import value_problems
 from rft.errors import RecipeError
 from rft.problems import Problem, problem_text
 from rft.recipe import Recipe
-from rft.recipe.fidelity import choice_lines
+from rft.recipe.fidelity import setting_lines
 from rft.recipe.load import read_recipe
 from rft.recipe.model_folder import config_size_factor, local_config, model_problems
 from rft.scoring.group import chosen_rewards
@@ -199,7 +199,7 @@ def _plan(
     recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path, gpu: str | None
 ) -> tuple[tuple[str, str], ...]:
     prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
-    plan = [("model", recipe.model), *(("fidelity", line) for line in choice_lines(recipe))]
+    plan = [("model", recipe.model), *(("fidelity", line) for line in setting_lines(recipe))]
     for name, asked in recipe.tasks.items():
         if name not in TASKS:
             continue

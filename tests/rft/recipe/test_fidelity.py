@@ -6,7 +6,7 @@ import pytest
 
 from rft.problems import problem_text
 from rft.recipe import Recipe
-from rft.recipe.fidelity import CHOICES, choice_lines
+from rft.recipe.fidelity import PUBLISHED_SETTINGS, setting_lines
 from rft.recipe.load import parse_recipe, recipe_text
 
 TASKS_AND_MORE = """
@@ -34,7 +34,7 @@ def test_without_the_line_nothing_is_set() -> None:
     assert plain.fidelity is None
     assert (plain.sampling.top_k, plain.algorithm.epsilon, plain.algorithm.beta) == (0, 0.2, 0.0)
     assert plain.tasks["tracking"].frames == "sampled"
-    assert choice_lines(plain) == ()
+    assert setting_lines(plain) == ()
 
 
 def test_as_published_trains_as_the_released_code() -> None:
@@ -58,11 +58,11 @@ def test_corrected_mends_what_was_wrong_and_keeps_the_method() -> None:
     assert (corrected.sampling.top_k, corrected.algorithm.epsilon) == (0, 0.2)
     assert (corrected.algorithm.zero_std_groups, corrected.learner.seconds_per_grid) == ("drop", "clip")
     assert corrected.tasks["tracking"].frames == "one_per_box"
-    differing = {c.key for c in CHOICES if in_force(published, c.key) != in_force(corrected, c.key)}
-    assert differing == {c.key for c in CHOICES if c.differs}
-    for choice in CHOICES:
-        assert in_force(published, choice.key) == choice.as_published
-        assert in_force(corrected, choice.key) == choice.corrected
+    differing = {c.key for c in PUBLISHED_SETTINGS if in_force(published, c.key) != in_force(corrected, c.key)}
+    assert differing == {c.key for c in PUBLISHED_SETTINGS if c.differs}
+    for setting in PUBLISHED_SETTINGS:
+        assert in_force(published, setting.key) == setting.as_published
+        assert in_force(corrected, setting.key) == setting.corrected
 
 
 def test_what_a_recipe_or_the_command_line_says_wins() -> None:
@@ -71,7 +71,7 @@ def test_what_a_recipe_or_the_command_line_says_wins() -> None:
     assert (found.sampling.top_k, found.sampling.num_generations) == (20, 8)
     assert (found.algorithm.zero_std_groups, found.algorithm.epsilon, found.algorithm.beta) == ("drop", 0.1, 0.04)
     assert found.learner.learning_rate == 1e-5
-    lines = choice_lines(found)
+    lines = setting_lines(found)
     assert any(line.startswith("sampling.top_k 20, set by hand; as_published: 50; corrected: 0 (") for line in lines)
     assert "learner.learning_rate 1e-05, set by hand; as_published: 1e-06" in lines
     assert any(line.startswith("learner.seconds_per_grid one; corrected: clip (") for line in lines)
@@ -79,9 +79,9 @@ def test_what_a_recipe_or_the_command_line_says_wins() -> None:
 
 
 def test_a_plan_names_every_choice_that_differs() -> None:
-    lines = choice_lines(recipe("fidelity=corrected"))
+    lines = setting_lines(recipe("fidelity=corrected"))
     assert lines[0].startswith("corrected: answers are read as they were meant")
-    differing = [choice.key for choice in CHOICES if choice.differs]
+    differing = [setting.key for setting in PUBLISHED_SETTINGS if setting.differs]
     assert [line.split(" ")[0] for line in lines[1:]] == differing
     assert len(differing) >= 6
 
@@ -91,7 +91,7 @@ def test_sections_that_a_recipe_has_not_are_not_made() -> None:
     found = recipe(text=text)
     assert found.cold_start is None
     assert set(found.tasks) == {"temporal_grounding"}
-    assert {"cold_start.loss_on: not used here", "tasks.tracking.frames: not used here"} < set(choice_lines(found))
+    assert {"cold_start.loss_on: not used here", "tasks.tracking.frames: not used here"} < set(setting_lines(found))
 
 
 def test_the_resolved_recipe_reads_back_equal() -> None:

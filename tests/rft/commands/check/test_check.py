@@ -19,7 +19,7 @@ from rft.commands.check.values import value_problems
 from rft.commands.eval.request import eval_recipe
 from rft.errors import RecipeError
 from rft.recipe import Recipe, VideoRecipe
-from rft.recipe.fidelity import CHOICES
+from rft.recipe.fidelity import PUBLISHED_SETTINGS
 from rft.recipe.model import PATCH_PIXELS
 from rft.recipe.model_folder import model_problems
 from rft.tasks import TASKS
@@ -210,9 +210,9 @@ def test_the_plan_names_what_fidelity_decides(
     )
     said = [line for what, line in check_file(path).plan if what == "fidelity"]
     assert said[0].startswith(f"{fidelity}: ")
-    for choice in CHOICES:
-        if choice.differs:
-            assert sum(line.startswith((f"{choice.key} ", f"{choice.key}:")) for line in said) == 1, choice.key
+    for setting in PUBLISHED_SETTINGS:
+        if setting.differs:
+            assert sum(line.startswith((f"{setting.key} ", f"{setting.key}:")) for line in said) == 1, setting.key
     assert f"sampling.num_generations 4, set by hand; {fidelity}: 8" in said
 
 
