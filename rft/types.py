@@ -83,7 +83,7 @@ class Image:
     min_pixels: int
     max_pixels: int
     content: str | None = None
-    """As of a Video."""
+    """Fingerprint of the file, as of a Video."""
 
 
 Media = Video | Image
@@ -191,7 +191,7 @@ class Group:
 class TrainGroup:
     """What the learner learns of one prompt: N completions and their advantages.
 
-    Example: p17 with completions of reward 1, 0, 0, 1 -> advantages (1.0, -1.0, -1.0, 1.0).
+    Example: p17 with completions of reward 1.5, 0, 0, 1.5 -> advantages (0.87, -0.87, -0.87, 0.87).
     """
 
     prompt: Prompt
