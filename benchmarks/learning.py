@@ -83,9 +83,11 @@ CELLS = {
     "mean_only": Cell("advantage", settings={"algorithm.advantage": "mean_only"}),
     "task_std": Cell("advantage", settings={"algorithm.advantage": "per_task_running_std"}),
     "dapo": Cell("loss", settings={"algorithm.loss_type": "dapo"}),
+    "dapo_lr_4e-4": Cell("loss, with the higher rate", rate=4e-4, settings={"algorithm.loss_type": "dapo"}),
     "dr_grpo": Cell("loss", settings={"algorithm.loss_type": "dr_grpo", "algorithm.advantage": "mean_only"}),
     "kl": Cell("KL to the cold start", settings={"algorithm.beta": 0.02}),
     "ahead": Cell("sampled one step ahead", settings={"rollout.ahead": 1}),
+    "mini_batches": Cell("two updates a batch, of half of it each", settings={"algorithm.num_mini_batches": 2}),
     "two_updates": Cell("two updates a batch", settings={"algorithm.num_iterations": 2}),
 }
 
