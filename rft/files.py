@@ -13,12 +13,15 @@ import msgspec
 import zstandard
 
 from rft.errors import CheckpointError
+from rft.problems import shortened
 
 PARTIAL_PREFIX = ".partial_"
 """Of the name of a file or folder that is still being written."""
 
 COMPRESSED = ".zst"
 """Ending of the files that are compressed."""
+
+TOO_DEEP = "nested too deeply: a value lies in hundreds of lists or objects"
 
 REMEDY = "free space on the disk or make it writable, then continue with --resume"
 
@@ -49,10 +52,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """JSON lines; a last line that a killed run left unfinished is no line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
+            yield json.loads(line.decode())
         except ValueError as error:
             if number < len(lines):
                 raise CheckpointError(f"{path}:{number}: not JSON ({error}). Delete that line.") from error
@@ -141,7 +144,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         doubled, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"key {doubled!r} is written twice")
+        raise ValueError(f"key {shortened(repr(doubled))} is written twice")
     return value
 
 
@@ -163,13 +166,15 @@ def parse_json(text: str) -> object:
         # Each key has a colon behind it: where all colons are accounted for, no key was lost.
         if type(value) is dict and text.count(":") == _num_colons(value) and "\\u003" not in text:
             return value
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pass
     try:
         return _decode(text)
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if "\n" in text else ""
         raise ValueError(f"not JSON: {error.msg} at {line}column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
 
 
 def _num_colons(value: dict[str, Any]) -> int:

@@ -29,9 +29,17 @@ def problem_text(place: str, problems: Sequence[object]) -> str:
     return "\n".join([f"{place}: {count}", *(f"  {problem}" for problem in problems)])
 
 
+def shortened(text: str, length: int = 500) -> str:
+    """`text` in at most `length` characters: what users hand over may be of any size."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def near_name(name: str, known: Collection[str], others: Sequence[str] = ()) -> str:
     """ " Did you mean 'x'?" for a close name, or the first of the others, else the names there are."""
-    close = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6) or others
+    # Of two texts that differ more in length none is close, and comparing takes the product of their lengths.
+    may_be_close = len(name) <= 3 * max(map(len, known), default=0)
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6) if may_be_close else []
+    close = near or others
     if close:
         return f" Did you mean '{close[0]}'?"
     return f" Known: {', '.join(sorted(known))}." if known else ""

@@ -10,7 +10,7 @@ ENDLESS = 1e15
 
 def shown(value: object) -> str:
     """A value as error messages show it, in at most 60 characters."""
-    text = repr(value)
+    text = repr(value[:60] if isinstance(value, str) else value)  # the repr of a long text takes long
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -8,16 +8,20 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from rft.data.frames import ClipError, Frames
+from rewards.targets.values import shown
+from rft.data.frames import ClipError, Frames, path_problem
 from rft.errors import DataError
-from rft.files import read_jsonl
-from rft.problems import NAMED_PROBLEMS, listed, near_name
+from rft.files import TOO_DEEP, read_jsonl
+from rft.problems import NAMED_PROBLEMS, listed, near_name, shortened
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import Image, Media, Prompt, Video, VideoSampling
 
 NAMED_FILES = 5
+
+NAMED_OF_ROW = 5
+"""Most problems of one row's fields that are written out; the others are counted."""
 
 
 def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[str]) -> tuple[Row, ...]:
@@ -32,14 +36,19 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     for path in paths:
         for line in read_jsonl(path, problems):
             where = line.where
-            row = _read_row(line.value, where, tasks, problems)
+            try:
+                row = _read_row(line.value, video_root or path.parent, where, tasks, problems)
+            except RecursionError:
+                problems.append(f"{where}: {TOO_DEEP}")
+                continue
             if row is None:
                 continue
             if row.id in seen:
-                problems.append(f"{where}: id {row.id!r} is taken by {seen[row.id]}. Ids name rows across all files.")
+                taken = f"id {shortened(repr(row.id))} is taken by {seen[row.id]}"
+                problems.append(f"{where}: {taken}. Ids name rows across all files.")
                 continue
             seen[row.id] = where
-            rows.append(row.model_copy(update=_resolved(row, video_root or path.parent)))
+            rows.append(row)
     if not rows and not problems:
         problems.append(f"{', '.join(str(path) for path in paths) or 'data'}: no rows")
     if problems:
@@ -47,9 +56,20 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     return tuple(rows)
 
 
-def _resolved(row: Row, root: Path) -> dict[str, str]:
-    paths = {"video": row.video, "image": row.image}
-    return {name: str(root / Path(path).expanduser()) for name, path in paths.items() if path is not None}
+def _resolved(row: Row, root: Path) -> Row:
+    """Raises ValueError: the path of its video or image must not be opened."""
+    paths = {}
+    for name, written in {"video": row.video, "image": row.image}.items():
+        if written is None:
+            continue
+        try:
+            path = root / Path(written).expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{name}: {shortened(written)}: no such user; write the path out") from error
+        if problem := path_problem(path):
+            raise ValueError(f"{name}: {shortened(repr(str(path)))}: {problem}; correct the row or drop it")
+        paths[name] = str(path)
+    return row.model_copy(update=paths)
 
 
 def missing_files(rows: Sequence[Row]) -> str | None:
@@ -63,31 +83,38 @@ def missing_files(rows: Sequence[Row]) -> str | None:
     return f"{len(missing)} of {len(files)} {what} not found. Set data.video_root, or drop their rows.\n{named}"
 
 
-def _read_row(data: dict[str, Any], where: str, tasks: Collection[str], problems: list[str]) -> Row | None:
-    """The row, or None with its problems noted."""
+def _read_row(data: dict[str, Any], root: Path, where: str, tasks: Collection[str], problems: list[str]) -> Row | None:
+    """The row, its paths from `root`; or None with its problems noted."""
     name = data.get("task")
-    if name not in tasks or name not in TASKS:
-        what = "missing" if name is None else f"unknown task {name!r}"
-        problems.append(f"{where}: task: {what}.{near_name(str(name), tasks)}")
+    if not isinstance(name, str) or name not in tasks or name not in TASKS:
+        what = "missing" if name is None else f"unknown task {shown(name)}"
+        problems.append(f"{where}: task: {what}.{near_name(str(name) if isinstance(name, str) else '', tasks)}")
         return None
     task = TASKS[name]
     try:
         row = task.row_type.model_validate(data, strict=False)
     except ValidationError as error:
-        problems.extend(f"{where}: {_explained(one, task.row_type)}" for one in error.errors())
+        errors = error.errors(include_url=False, include_input=False)
+        problems.extend(f"{where}: {_explained(one, task.row_type)}" for one in errors[:NAMED_OF_ROW])
+        if len(errors) > NAMED_OF_ROW:
+            problems.append(f"{where}: ... and {len(errors) - NAMED_OF_ROW} more problems of this row")
         return None
     try:
         task.target(row)
     except ValueError as error:
-        problems.append(f"{where}: target: {error}")
+        problems.append(f"{where}: target: {shortened(str(error))}")
         return None
-    return row
+    try:
+        return _resolved(row, root)
+    except ValueError as error:
+        problems.append(f"{where}: {error}")
+        return None
 
 
 def _explained(error: Any, row_type: type[Row]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key.{near_name(key, row_type.model_fields)}"
+        return f"{shortened(key)}: unknown key.{near_name(key, row_type.model_fields)}"
     if error["type"] == "missing":
         return f"{key}: missing"
     message = error["msg"].removeprefix("Value error, ")

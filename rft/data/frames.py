@@ -1,7 +1,9 @@
 """Frames of a clip, and their file format."""
 
+import errno
 import json
 import random
+import stat
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,20 @@ ReaderName = DecoderName | Literal["pillow"]
 
 class ClipError(DataError):
     """Error of one clip or image that cannot be used: its row is left out of the run and counted."""
+
+
+def path_problem(path: Path) -> str | None:
+    """Why `path` must not be opened; None: a file, a folder, or nothing is there.
+
+    Opening a FIFO waits for a writer, and a device such as /dev/zero has no end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:
+        return f"no file can have this name: {error}"
+    except OSError as error:
+        return error.strerror if error.errno == errno.ENAMETOOLONG else None
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "neither a file nor a folder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from rft.data.cache import FolderCache
 from rft.data.decode_process import DecodeProcess
 from rft.data.decoders import FrameIndex, FrameSource, open_source
-from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, read_frames, write_frames
+from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, path_problem, read_frames, write_frames
 from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.recipe.model_folder import size_factor
@@ -147,6 +147,8 @@ def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> s
 def content_of(media: Media) -> str:
     """Fingerprint of the file or folder as it is now. Raises ClipError if there is none."""
     path = media.path
+    if problem := path_problem(path):
+        raise ClipError(f"{path}: {problem}")
     try:
         return _folder_content(path) if path.is_dir() else _file_content(path)
     except FileNotFoundError as error:

@@ -1,4 +1,6 @@
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,53 @@ def test_rows_are_typed_and_their_videos_resolved(tmp_path: Path) -> None:
 )
 def test_a_problem_is_named_with_its_line(tmp_path: Path, row: dict[str, Any] | str, message: str) -> None:
     assert message in problems(tmp_path, row)
+
+
+def nested(depth: int) -> str:
+    return '{"a":' * depth + "1" + "}" * depth
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"id": "a", "target": ' + nested(10_000) + "}", "rows.jsonl:1: nested too deeply"),
+        ('{"id": "a", "task": ' + "[" * 940 + "]" * 940 + "}", "rows.jsonl:1: "),
+        (grounding(task={"a": 1}), "rows.jsonl:1: task: unknown task {'a': 1}. Known: "),
+        (grounding(task=[1]), "rows.jsonl:1: task: unknown task [1]. Known: "),
+        (grounding(task="x" * 10**6), "rows.jsonl:1: task: unknown task 'xxxx"),
+        (grounding("g" * 10**6, query=1), "rows.jsonl:1: query: Input should be a valid string"),
+        (grounding(**{"k" * 10**7: 1}), "kkkk...: unknown key. Known: "),
+        (grounding(target={"k" * 10**6: 1}), "rows.jsonl:1: target: has kkkk"),
+        (grounding(video="v" * 5000), "vvvv...: File name too long"),
+        (grounding(video="a\0.mp4"), "a\\x00.mp4': no file can have this name: embedded null byte"),
+        (grounding(video="~nosuchuser/x.mp4"), "rows.jsonl:1: video: ~nosuchuser/x.mp4: no such user"),
+        (grounding(video="/dev/zero"), "rows.jsonl:1: video: '/dev/zero': neither a file nor a folder"),
+    ],
+    ids=lambda value: None if isinstance(value, str) and len(value) < 100 else "row",
+)
+def test_a_hostile_row_is_a_short_problem_with_its_line(
+    tmp_path: Path, row: dict[str, Any] | str, message: str
+) -> None:
+    told = problems(tmp_path, row)
+    assert message in told
+    assert len(told) < 2000
+
+
+def test_the_problems_of_one_row_are_counted_beyond_the_first(tmp_path: Path) -> None:
+    told = problems(tmp_path, grounding(**{f"key{i}": 1 for i in range(20_000)}), grounding(task="x"))
+    assert "rows.jsonl:1: key4: unknown key. Known: " in told
+    assert "rows.jsonl:1: ... and 19995 more problems of this row" in told
+    assert "rows.jsonl:2: task: unknown task 'x'" in told
+
+
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    """Opening the FIFO would wait for ever."""
+    os.mkfifo(tmp_path / "fifo.mp4")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.mp4"))
+        told = problems(tmp_path, grounding("a", video="fifo.mp4"), grounding("b", video="s.mp4"))
+    assert "rows.jsonl:1: video: 'fifo.mp4': neither a file nor a folder; correct the row or drop it" in told
+    assert "rows.jsonl:2: video: 's.mp4': neither a file nor a folder" in told
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -160,6 +160,22 @@ def test_a_bad_clip_is_named_and_the_next_one_works(write_clip: WriteClip, cache
     assert cache.load(video(write_clip())).pixels.shape[1:] == (56, 56, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("fifo", "fifo: neither a file nor a folder"),
+        ("/dev/zero", "/dev/zero: neither a file nor a folder"),
+        ("a\0b", "no file can have this name: embedded null byte"),
+        ("x" * 5000, "File name too long"),
+    ],
+)
+def test_what_is_no_file_is_not_opened(cache: ClipCache, tmp_path: Path, name: str, problem: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for look in (cache.fingerprinted, cache.load, cache.find, decode):
+        with pytest.raises(ClipError, match=problem):
+            look(video(tmp_path / name))
+
+
 def test_a_decoder_that_takes_too_long_is_ended(write_clip: WriteClip, tmp_path: Path) -> None:
     clip = video(write_clip())
     hasty = ClipCache(tmp_path / "clips", 1.0, timeout_s=0.0005)

@@ -149,6 +149,16 @@ def test_damaged_line_is_named(tmp_path: Path) -> None:
         list(read_lines(tmp_path / "m.jsonl"))
 
 
+@pytest.mark.parametrize("tail", [b"\xff\xfe", b'{"a": "\xc3', b"\0" * 300, b'{"a": 3'])
+def test_an_unfinished_last_line_is_no_line(tmp_path: Path, tail: bytes) -> None:
+    file = tmp_path / "m.jsonl"
+    file.write_bytes(b'{"a": 1}\n{"a": 2}\n' + tail)
+    assert list(read_lines(file)) == [{"a": 1}, {"a": 2}]
+    file.write_bytes(b'{"a": 1}\n' + tail + b'\n{"a": 2}\n')
+    with pytest.raises(CheckpointError, match=r"m.jsonl:2: not JSON"):
+        list(read_lines(file))
+
+
 def test_stored_recipe_loads_again_and_shows_changes(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     assert run.recipe_changes(recipe()) == ()
