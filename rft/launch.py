@@ -14,7 +14,7 @@ from rft.evaluation.baselines import Baselines, baselines
 from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import read_result, write_result
-from rft.parity.check import compare_sides, settle
+from rft.parity.check import compare_sides, report_or_raise
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.rollout_batches import RolloutBatch, RolloutBatches
@@ -165,7 +165,7 @@ class TrainingRun:
         view.phase("comparing engine and learner")
         found = compare_sides(order.prompts, self.recipe, self.session.clips, pool, learner, view.note)
         self.run.add_to_summary("parity", found.to_json())
-        settle(found, self.recipe, view.note)
+        report_or_raise(found, self.recipe, view.note)
 
     def run_steps(
         self, batches: RolloutBatches, pool: WorkerPool, learner: "LearnerActors", record: RunRecorder

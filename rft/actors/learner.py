@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError
 from rft.actors.cluster import get, gpu_options
 from rft.actors.cpu import learner_threads, lower_priority, set_cpu_threads
 from rft.errors import CheckpointError
-from rft.parity.compare import Reading
+from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.types import Prompt, TrainGroup
 from rft.weights.ref import StagedWeights, StoredWeights, WeightsRef, tensor_metadata
@@ -87,10 +87,10 @@ class LearnerRank:
             self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
         return self._learner.update(groups), self._learner.policy_version
 
-    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
-        readings = self._learner.readings(groups)
+    def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:
+        views = self._learner.view_groups(groups)
         self._release_cached_memory()
-        return readings
+        return views
 
     def publish_weights(self) -> WeightsRef | None:
         """Where the weights lie, from rank 0 alone; staged ones without the ranks that hold them."""
@@ -176,10 +176,10 @@ class LearnerActors:
         metrics, self._policy_version = self._call("update", groups)
         return metrics
 
-    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
-        """What the learner makes of each prompt, to compare with the engine."""
-        readings: tuple[Reading, ...] = self._call("readings", groups)
-        return readings
+    def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:
+        """The learner's view of each group's prompt, to compare with the engine's."""
+        views: tuple[PromptView, ...] = self._call("view_groups", groups)
+        return views
 
     def publish_weights(self) -> WeightsRef:
         """Where the current weights can be had: in the object store, or from the ranks themselves."""

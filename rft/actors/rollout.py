@@ -14,7 +14,7 @@ from ray.exceptions import RayTaskError
 from rft.actors.cluster import gpu_options
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
-from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool
+from rft.rollout.pool import Generated, ViewedPrompt, WorkerDied, WorkerPool
 from rft.types import Completion, Prompt, Sampling
 from rft.weights.ref import WeightsRef
 from rft.weights.transfer import FALL_BACK
@@ -69,19 +69,19 @@ class RolloutWorker:
         except Exception as error:
             return failure(sampling, f"{type(error).__name__}: {error}")
 
-    async def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Read:
-        """What the engine makes of one prompt, and what it draws for it."""
+    async def view_prompt(self, prompt: Prompt, sampling: Sampling, seed: int) -> ViewedPrompt:
+        """The engine's view of one prompt, and the completions that it samples."""
         loop = asyncio.get_running_loop()
         try:
             frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.media)
             rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
-            reading = await asyncio.wrap_future(self._engine.read(rendered))
+            view = await asyncio.wrap_future(self._engine.view_prompt(rendered))
             completions = await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed))
         except self._engine_failed:
             raise
         except Exception as error:
-            return Read(None, (), f"{type(error).__name__}: {error}")
-        return Read(replace(reading, logprobs=tuple(one.logprobs for one in completions)), completions)
+            return ViewedPrompt(None, (), f"{type(error).__name__}: {error}")
+        return ViewedPrompt(replace(view, logprobs=tuple(one.logprobs for one in completions)), completions)
 
     async def load_weights(self, ref: WeightsRef) -> float:
         """Replace the engine's weights; returns the probe's mean absolute log-probability gap.
@@ -162,8 +162,8 @@ class RayWorker:
     def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]:
         return _future(self._actor.generate.remote(prompt, sampling, seed))
 
-    def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Read]:
-        return _future(self._actor.read.remote(prompt, sampling, seed))
+    def view_prompt(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[ViewedPrompt]:
+        return _future(self._actor.view_prompt.remote(prompt, sampling, seed))
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
         return _future(self._actor.load_weights.remote(ref))

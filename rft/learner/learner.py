@@ -28,7 +28,7 @@ from rft.learner.model import TokenLogprobs
 from rft.learner.optimizer import build_optimizer
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, split_groups
 from rft.learner.policy_and_reference import Loading, Policies
-from rft.learner.prompt_view import read_group
+from rft.learner.prompt_view import view_prompt
 from rft.learner.schedule import learning_rate
 from rft.learner.sharding import full, num_ranks, sum_over_ranks, this_rank
 from rft.learner.update_metrics import Update, update_metrics
@@ -43,7 +43,7 @@ from rft.learner.weights import (
     trains_all,
     write_json,
 )
-from rft.parity.compare import Reading
+from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.types import Prompt, TrainGroup
 from rft.weights.ref import Probe
@@ -154,8 +154,8 @@ class Learner:
         return metrics | clock.metrics()
 
     @torch.no_grad()
-    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
-        """What it makes of each prompt, in the order of the prompts, and of the completions drawn for it."""
+    def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:
+        """The learner's view of each group's prompt and completions, in order."""
 
         def logprobs(packed: PackedGroup) -> Tensor:
             # By this tower, not by what an engine's tower left in the folder: the two are what is compared.
@@ -166,7 +166,7 @@ class Learner:
         seconds = self.recipe.learner.seconds_per_grid
         version = self.policy_version
         return tuple(
-            read_group(group, self.processor, self.clips, self._model, seconds, version, logprobs)
+            view_prompt(group, self.processor, self.clips, self._model, seconds, version, logprobs)
             for group in token_groups(groups, self.processor)
         )
 

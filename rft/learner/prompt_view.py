@@ -10,14 +10,14 @@ from transformers import PreTrainedModel
 
 from rft.learner.batch import TokenGroup, encode_group
 from rft.learner.packing import PackedGroup
-from rft.parity.compare import Reading
+from rft.parity.compare import PromptView
 
 if TYPE_CHECKING:
     from rft.data.processor import PromptProcessor
     from rft.data.video import ClipCache
 
 
-def read_group(
+def view_prompt(
     group: TokenGroup,
     processor: "PromptProcessor",
     clips: "ClipCache",
@@ -25,28 +25,28 @@ def read_group(
     seconds_per_grid: Literal["clip", "one"],
     policy_version: int,
     logprobs: Callable[[PackedGroup], Tensor],
-) -> Reading:
-    """The learner's reading of one prompt. `logprobs`: [M] of a packed group's completion tokens, as sampled."""
+) -> PromptView:
+    """The learner's view of one group's prompt. `logprobs`: [M] of a packed group's completion tokens, as sampled."""
     frames = clips.load(group.prompt.media)
     inputs = processor.encode(group.prompt, frames)
     num_tokens = len(inputs.token_ids)
-    # A prompt of another length than the engine's is told as what makes it so, not refused as in training.
+    # The learner's own prompt length: a mismatch is then reported by its cause, where training would raise.
     same_length = replace(group, num_prompt_tokens=num_tokens)
     packed = encode_group(same_length, processor, clips, model, seconds_per_grid)
     lengths = [len(completion.token_ids) for completion in group.completions]
-    return Reading(
+    return PromptView(
         policy_version=policy_version,
         text=processor.tokenizer.decode(inputs.token_ids),
         token_ids=tuple(packed.token_ids[:num_tokens].tolist()),
         clip=frames.key if frames else "",
         grid=tuple(packed.visual.grid[0].tolist()) if packed.visual else (),
-        seconds_per_grid=_seconds(inputs.seconds_per_grid, seconds_per_grid),
+        seconds_per_grid=_seconds_per_grid(inputs.seconds_per_grid, seconds_per_grid),
         position_ids=tuple(tuple(row) for row in packed.position_ids[:, :num_tokens].tolist()),
         logprobs=tuple(tuple(values.tolist()) for values in torch.split(logprobs(packed).cpu(), lengths)),
     )
 
 
-def _seconds(of_clip: Tensor | None, told: Literal["clip", "one"]) -> float | None:
+def _seconds_per_grid(of_clip: Tensor | None, setting: Literal["clip", "one"]) -> float | None:
     if of_clip is None:
         return None
-    return 1.0 if told == "one" else of_clip.item()
+    return 1.0 if setting == "one" else of_clip.item()

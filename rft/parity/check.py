@@ -1,4 +1,4 @@
-"""Has engine and learner read a few real prompts before the first step, and tells what comes of it."""
+"""Compares engine and learner on a few real prompts before the first step, and reports the result."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,36 +8,36 @@ from typing import Protocol
 from rft.data.dataset import Clips
 from rft.data.frames import ClipError
 from rft.errors import ParityError
-from rft.parity.compare import Agreement, Reading, compare, measured, within
+from rft.parity.compare import ParityReport, PromptView, compare, measured, within
 from rft.recipe import Recipe
 from rft.tables import TextTable
 from rft.types import Completion, Media, Prompt, Sampling, TrainGroup, Video
 
 NUM_COMPLETIONS = 4
-"""Drawn for each prompt."""
+"""Completions sampled for each prompt."""
 
 MAX_TOKENS = 64
-"""Of each completion: enough to measure, little to wait for."""
+"""Most tokens of each completion: enough to measure, little to wait for."""
 
 
 class ParitySampler(Protocol):
     """The sampler: rft.rollout.pool.WorkerPool in a run."""
 
-    def read(
+    def view_prompts(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
-    ) -> Sequence[tuple[Reading, tuple[Completion, ...]]]:
-        """What the engine made of each prompt, and the completions it drew."""
+    ) -> Sequence[tuple[PromptView, tuple[Completion, ...]]]:
+        """(the engine's view, sampled completions) of each prompt."""
         ...
 
 
-class ReadingLearner(Protocol):
-    def readings(self, groups: Sequence[TrainGroup]) -> Sequence[Reading]:
-        """What the learner makes of each prompt, in the order of the prompts, from the tensors it would train on."""
+class ParityLearner(Protocol):
+    def view_groups(self, groups: Sequence[TrainGroup]) -> Sequence[PromptView]:
+        """The learner's view of each group's prompt, in order, from the tensors that it would train on."""
         ...
 
 
 def kind_of(media: Media | None) -> str:
-    """A folder of frames states its rate in the row, a video file in itself."""
+    """Kind of a prompt's media. A folder of frames has its rate in the row, a video file in the file."""
     if not isinstance(media, Video):
         return "text alone" if media is None else "image"
     return "video file" if media.source_fps is None else "folder of frames"
@@ -48,7 +48,7 @@ def pick_prompts(
 ) -> tuple[Prompt, ...]:
     """Up to `num_each` prompts of every task and kind of what is shown, drawn by `seed`.
 
-    A clip that cannot be decoded is told to `on_bad`, and another one taken.
+    A clip that cannot be decoded is reported to `on_bad`, and another prompt is taken.
     """
     kinds: dict[tuple[str, str], list[Prompt]] = {}
     for prompt in prompts:
@@ -75,27 +75,29 @@ def compare_sides(
     recipe: Recipe,
     clips: Clips,
     pool: ParitySampler,
-    learner: ReadingLearner,
+    learner: ParityLearner,
     note: Callable[[str], None],
-) -> Agreement:
-    """Engine and learner over a few prompts of each task and kind of video. Both hold the same policy."""
+) -> ParityReport:
+    """Comparison of engine and learner, which hold the same policy, on a few prompts of each task and kind of media."""
     picked = pick_prompts(prompts, clips, recipe.parity.prompts_per_task, recipe.seed, note)
-    return measure(picked, recipe, pool, learner)
+    return compare_engine_and_learner(picked, recipe, pool, learner)
 
 
-def measure(prompts: Sequence[Prompt], recipe: Recipe, pool: ParitySampler, learner: ReadingLearner) -> Agreement:
-    """Have both sides read `prompts`, and the learner judge what the engine draws for them."""
-    drawn = pool.read(prompts, sampling(recipe), recipe.seed)
+def compare_engine_and_learner(
+    prompts: Sequence[Prompt], recipe: Recipe, pool: ParitySampler, learner: ParityLearner
+) -> ParityReport:
+    """Comparison of both views of `prompts`, and of the log-probabilities of completions that the engine samples."""
+    drawn = pool.view_prompts(prompts, sampling(recipe), recipe.seed)
     groups = [
         TrainGroup(prompt, completions, (0.0,) * len(completions))
         for prompt, (_, completions) in zip(prompts, drawn, strict=True)
     ]
     sides = [
         (prompt, engine, learned)
-        for prompt, (engine, _), learned in zip(prompts, drawn, learner.readings(groups), strict=True)
+        for prompt, (engine, _), learned in zip(prompts, drawn, learner.view_groups(groups), strict=True)
     ]
     kinds = dict.fromkeys((prompt.task, kind_of(prompt.media)) for prompt in prompts)
-    return Agreement(
+    return ParityReport(
         tuple(
             compare(*kind, [side for side in sides if (side[0].task, kind_of(side[0].media)) == kind], recipe.parity)
             for kind in kinds
@@ -104,19 +106,19 @@ def measure(prompts: Sequence[Prompt], recipe: Recipe, pool: ParitySampler, lear
 
 
 def sampling(recipe: Recipe) -> Sampling:
-    """How the compared completions are drawn: as in training, without a cut that the learner knows nothing of."""
-    asked = recipe.sampling.sampling()
-    length = min(asked.max_completion_length, MAX_TOKENS)
-    return replace(asked, num_generations=NUM_COMPLETIONS, top_p=1.0, top_k=0, max_completion_length=length)
+    """Sampling of the compared completions: as in training, but without top-k and top-p, which the learner ignores."""
+    training = recipe.sampling.sampling()
+    length = min(training.max_completion_length, MAX_TOKENS)
+    return replace(training, num_generations=NUM_COMPLETIONS, top_p=1.0, top_k=0, max_completion_length=length)
 
 
-def settle(agreement: Agreement, recipe: Recipe, note: Callable[[str], None]) -> None:
-    """Tell the outcome. ParityError: the sides differ, and the recipe says to stop; or nothing could be compared."""
-    if not agreement.parts:
+def report_or_raise(report: ParityReport, recipe: Recipe, note: Callable[[str], None]) -> None:
+    """Print the parity report. Raises ParityError if nothing was compared, or on a mismatch with on_mismatch "stop"."""
+    if not report.rows:
         raise ParityError("engine and learner could not be compared: no clip or image can be decoded.")
-    problems = agreement.problems()
+    problems = report.problems()
     if not problems:
-        note(agreement.summary())
+        note(report.summary())
         return
     text = "\n".join(["sampler and learner do not see or compute the same:", *(f"  {line}" for line in problems)])
     if recipe.parity.on_mismatch == "stop":
@@ -124,26 +126,26 @@ def settle(agreement: Agreement, recipe: Recipe, note: Callable[[str], None]) ->
     note(f"{text}\nThe run goes on, as parity.on_mismatch says.")
 
 
-def table(agreement: Agreement) -> TextTable:
-    """One line per task and kind of what is shown."""
+def table(report: ParityReport) -> TextTable:
+    """Table with one line per task and kind of media."""
     columns = ("task", "shown", "prompts", "tokens", "mean exp|dlogp|", "KL", "outcome")
     rows = [
         (
-            part.task,
-            part.kind,
-            str(part.num_prompts),
-            f"{part.num_tokens:,}",
-            f"{part.ratio:.6f}",
-            f"{part.kl:.2g}",
-            "differ" if part.difference else "agree",
+            row.task,
+            row.kind,
+            str(row.num_prompts),
+            f"{row.num_tokens:,}",
+            f"{row.ratio:.6f}",
+            f"{row.kl:.2g}",
+            "differ" if row.difference else "agree",
         )
-        for part in agreement.parts
+        for row in report.rows
     ]
     return TextTable("engine and learner", columns, tuple(rows))
 
 
 def gap_alarm(metrics: Mapping[str, float], recipe: Recipe) -> str | None:
-    """What to tell of a training step whose rollouts the learner finds too unlikely or too likely; None: nothing."""
+    """Warning for a step whose rollouts have log-probabilities too different in the learner; None: no warning."""
     ratio, kl = metrics.get("logprob_gap_exp"), metrics.get("logprob_gap_k3")
     if ratio is None or kl is None or within(ratio, kl, recipe.parity):
         return None

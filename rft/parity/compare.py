@@ -1,6 +1,6 @@
-"""Do sampler and learner read a prompt alike? Two readings, their first difference and its likely cause.
+"""Compares the views that sampler and learner have of a prompt: their first difference and its likely cause.
 
-Pure: readings come from `prompt_view.py` of rft/rollout and rft/learner, and rft/parity/check.py asks for them.
+The views come from `prompt_view.py` of rft/rollout and rft/learner, through rft/parity/check.py.
 """
 
 import math
@@ -12,23 +12,23 @@ from rft.recipe import ParityRecipe
 from rft.types import Prompt
 
 SECONDS_TOLERANCE = 1e-5
-"""Relative; the two sides hold seconds in single precision."""
+"""Relative tolerance of seconds, which the two sides hold in single precision."""
 
 LARGEST_GAP = 50.0
-"""Gaps of log-probabilities count at most as this, not finite ones too: far beyond any bound, and exp can take it."""
+"""Clamp of |delta logprob|, also for inf and NaN, so that exp() stays finite; far above any threshold."""
 
 EITHER_SIDE = 24
-"""Characters shown on each side of the place where two texts part."""
+"""Characters that are quoted on each side of the first difference of two texts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one side makes of a prompt of P tokens, and of the completions that the engine drew for it."""
+class PromptView:
+    """One side's view of a prompt of P tokens, and of the completions that the engine sampled for it."""
 
     policy_version: int
-    """Optimizer updates behind its weights."""
+    """Policy version of the side's weights."""
     text: str
-    """The tokens as text."""
+    """Text of the tokens."""
     token_ids: tuple[int, ...]
     """[P], the visual placeholders expanded."""
     clip: str
@@ -36,16 +36,16 @@ class Reading:
     grid: tuple[int, ...]
     """Frame pairs (of an image: 1), rows and columns of patches; (): text alone."""
     seconds_per_grid: float | None
-    """Between frame pairs; None: the model counts pairs, not time, or there is no clip."""
+    """Seconds between frame pairs; None: the model counts pairs, not time, or there is no clip."""
     position_ids: tuple[tuple[int, ...], ...]
     """[3][P], time, row and column of M-RoPE."""
     logprobs: tuple[tuple[float, ...], ...]
-    """[completion][T], of the drawn tokens, without a cut by top-k or top-p."""
+    """[completion][T], log-probabilities of the sampled tokens, without top-k or top-p."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """How the two sides compare over the prompts of one task and kind of what is shown."""
+class ParityRow:
+    """Comparison of the two sides over the prompts of one task and kind of media."""
 
     task: str
     kind: str
@@ -61,34 +61,36 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """The outcome for all tasks and kinds of what is shown."""
+class ParityReport:
+    """Comparison of the two sides for all tasks and kinds of media."""
 
-    parts: tuple[Part, ...]
+    rows: tuple[ParityRow, ...]
 
     def problems(self) -> tuple[str, ...]:
-        return tuple(f"{part.task}, {part.kind}: {part.difference}" for part in self.parts if part.difference)
+        return tuple(f"{row.task}, {row.kind}: {row.difference}" for row in self.rows if row.difference)
 
     def to_json(self) -> dict[str, Any]:
         """{task: {kind: {"num_prompts", "num_tokens", "ratio", "kl", "difference"}}}."""
         tasks: dict[str, Any] = {}
-        for part in self.parts:
-            values = {name: _finite(getattr(part, name)) for name in Part.__slots__[2:]}
-            tasks.setdefault(part.task, {})[part.kind] = values
+        for row in self.rows:
+            values = {name: _finite(getattr(row, name)) for name in ParityRow.__slots__[2:]}
+            tasks.setdefault(row.task, {})[row.kind] = values
         return tasks
 
     def summary(self) -> str:
         """One line for a person, where there is no problem."""
-        prompts, tokens = (sum(getattr(part, n) for part in self.parts) for n in ("num_prompts", "num_tokens"))
-        ratio, kl = (max(getattr(part, name) for part in self.parts) for name in ("ratio", "kl"))
+        prompts, tokens = (sum(getattr(row, n) for row in self.rows) for n in ("num_prompts", "num_tokens"))
+        ratio, kl = (max(getattr(row, name) for row in self.rows) for name in ("ratio", "kl"))
         return (
-            f"sampler and learner agree on {prompts} prompts of {len(self.parts)} kinds and {tokens:,} tokens: "
+            f"sampler and learner agree on {prompts} prompts of {len(self.rows)} kinds and {tokens:,} tokens: "
             f"largest mean exp|dlogp| {ratio:.5f}, KL {kl:.2g}"
         )
 
 
-def compare(task: str, kind: str, sides: Sequence[tuple[Prompt, Reading, Reading]], bounds: ParityRecipe) -> Part:
-    """`sides`: prompts of one task and kind, each as engine and as learner read it."""
+def compare(
+    task: str, kind: str, sides: Sequence[tuple[Prompt, PromptView, PromptView]], bounds: ParityRecipe
+) -> ParityRow:
+    """Comparison over the prompts of one task and kind. `sides`: (prompt, engine's view, learner's view)."""
     differences = ((prompt, found) for prompt, engine, learner in sides if (found := first_difference(engine, learner)))
     gaps = [gap for _, engine, learner in sides for gap in _gaps(engine, learner)]
     ratio = sum(math.exp(abs(gap)) for gap in gaps) / max(1, len(gaps))
@@ -101,16 +103,16 @@ def compare(task: str, kind: str, sides: Sequence[tuple[Prompt, Reading, Reading
             f"{_widest(sides)} Likely cause: the engine holds other weights than the learner (stale, or not all "
             "loaded), or the two compute them differently (learner.dtype, kernels, versions)."
         )
-    return Part(task, kind, len(sides), len(gaps), ratio, kl, difference)
+    return ParityRow(task, kind, len(sides), len(gaps), ratio, kl, difference)
 
 
 def within(ratio: float, kl: float, bounds: ParityRecipe) -> bool:
-    """False for numbers that are not finite, too."""
+    """Whether ratio and KL are within the bounds; False if they are not finite."""
     return ratio <= bounds.max_ratio and kl < bounds.max_kl
 
 
-def first_difference(engine: Reading, learner: Reading) -> str | None:
-    """Where the two read a prompt differently, and the likely cause; None: they do not.
+def first_difference(engine: PromptView, learner: PromptView) -> str | None:
+    """First difference of the two views, and its likely cause; None: they agree.
 
     In an order in which each difference explains those after it: another grid also makes other tokens and positions.
     """
@@ -120,9 +122,9 @@ def first_difference(engine: Reading, learner: Reading) -> str | None:
         return _token_difference(engine, learner)
     if not _same_seconds(engine.seconds_per_grid, learner.seconds_per_grid):
         return (
-            f"seconds per grid: engine {_seconds(engine)}, learner {_seconds(learner)}. Likely cause: the learner "
-            "is not told the time step (learner.seconds_per_grid), or one side takes the clip at another video.fps "
-            "or source_fps."
+            f"seconds per grid: engine {_seconds_text(engine)}, learner {_seconds_text(learner)}. Likely cause: the "
+            "learner is not told the time step (learner.seconds_per_grid), or one side takes the clip at another "
+            "video.fps or source_fps."
         )
     if engine.position_ids != learner.position_ids:
         return _position_difference(engine, learner)
@@ -150,7 +152,7 @@ def _grid_difference(engine: tuple[int, ...], learner: tuple[int, ...]) -> str:
     )
 
 
-def _token_difference(engine: Reading, learner: Reading) -> str:
+def _token_difference(engine: PromptView, learner: PromptView) -> str:
     texts = (engine.text, learner.text)
     if texts[0] == texts[1]:
         place = _first_unequal(engine.token_ids, learner.token_ids)
@@ -159,12 +161,12 @@ def _token_difference(engine: Reading, learner: Reading) -> str:
     shown = (repr(text[max(0, place - EITHER_SIDE) : place + EITHER_SIDE]) for text in texts)
     return (
         "prompt text: engine {}, learner {}. ".format(*shown)
-        + f"They part at character {place}. Likely cause: two chat templates (of model and cold start folder), or "
+        + f"They differ from character {place}. Likely cause: two chat templates (of model and cold start folder), or "
         "another system_prompt."
     )
 
 
-def _position_difference(engine: Reading, learner: Reading) -> str:
+def _position_difference(engine: PromptView, learner: PromptView) -> str:
     sides = [list(zip(*side.position_ids, strict=True)) for side in (engine, learner)]
     place = _first_unequal(*sides)
     ours, theirs = (side[place] for side in sides)
@@ -185,19 +187,19 @@ def _same_seconds(engine: float | None, learner: float | None) -> bool:
     return math.isclose(engine, learner, rel_tol=SECONDS_TOLERANCE)
 
 
-def _seconds(reading: Reading) -> str:
-    return "none" if reading.seconds_per_grid is None else f"{reading.seconds_per_grid:.6g}"
+def _seconds_text(view: PromptView) -> str:
+    return "none" if view.seconds_per_grid is None else f"{view.seconds_per_grid:.6g}"
 
 
-def _gaps(engine: Reading, learner: Reading) -> Iterator[float]:
-    """Learner minus engine, of every drawn token."""
+def _gaps(engine: PromptView, learner: PromptView) -> Iterator[float]:
+    """Learner minus engine log-probability of every sampled token, clamped."""
     for ours, theirs in zip(learner.logprobs, engine.logprobs, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             yield max(-LARGEST_GAP, min(LARGEST_GAP, a - b))
 
 
-def _widest(sides: Sequence[tuple[Prompt, Reading, Reading]]) -> str:
-    """Names the token that differs most."""
+def _widest(sides: Sequence[tuple[Prompt, PromptView, PromptView]]) -> str:
+    """Sentence about the token with the largest gap; "" without tokens."""
     tokens = [
         (abs(a - b), f"prompt {prompt.prompt_id}, completion {number}, token {place}: engine {b:.4f}, learner {a:.4f}.")
         for prompt, engine, learner in sides

@@ -18,10 +18,10 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from rft.data.frames import Frames
 from rft.data.processor import PromptProcessor
-from rft.parity.compare import Reading
+from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.rollout.feature_connector import clip_identifier, connector_config, feature_counts
-from rft.rollout.prompt_view import read_prompt
+from rft.rollout.prompt_view import view_prompt
 from rft.types import Completion, Prompt, Sampling
 from rft.weights.loader import WeightLoader
 from rft.weights.ref import WeightsRef
@@ -54,7 +54,7 @@ class Aborted(Exception):
 
 
 class Engine:
-    """Owns the vLLM engine and the thread that steps it. `render` is for one thread at a time, the rest for any."""
+    """Owns the vLLM engine and the thread that steps it. `render` is for one thread at a time, the others for any."""
 
     def __init__(self, model: str, recipe: Recipe, use_gpu: bool, features_dir: Path | None = None) -> None:
         """`features_dir`: where features of a frozen vision tower are kept; None: nowhere."""
@@ -76,7 +76,7 @@ class Engine:
         self._thread.start()
 
     def render(self, prompt: Prompt, frames: Frames | None) -> Any:
-        """What vLLM's own tokenizer and processor make of the prompt. Errors: too long, no such clip size, ..."""
+        """The prompt after vLLM's tokenizer and processor. Raises what they raise, as for a prompt that is too long."""
         engine_input = self._processor.engine_input(prompt, frames)
         if frames is not None:
             # The key names the frames' content, so vLLM need not hash the pixels to find a known clip.
@@ -86,18 +86,18 @@ class Engine:
         for item in rendered.get("mm_kwargs", {}).get("video", ()):
             if item is not None and frames is not None and "second_per_grid_ts" in item:
                 # vLLM rounds them to the model's dtype: bfloat16 would move frame pairs to other positions.
-                told, seconds = item["second_per_grid_ts"], self._processor.seconds_per_grid(frames)
-                told.data = torch.full_like(told.data, seconds, dtype=torch.float32)
+                rounded, seconds = item["second_per_grid_ts"], self._processor.seconds_per_grid(frames)
+                rounded.data = torch.full_like(rounded.data, seconds, dtype=torch.float32)
         return rendered
 
-    def read(self, rendered: Any) -> Future[Reading]:
-        """What vLLM itself makes of a rendered prompt; nothing is drawn yet."""
+    def view_prompt(self, rendered: Any) -> Future[PromptView]:
+        """The engine's view of a rendered prompt, without log-probabilities; nothing is sampled."""
 
-        def read(future: Future[Reading]) -> None:
+        def view(future: Future[PromptView]) -> None:
             self._wake()
-            future.set_result(read_prompt(self._engine, rendered, self._policy_version))
+            future.set_result(view_prompt(self._engine, rendered, self._policy_version))
 
-        return self._command(read)
+        return self._command(view)
 
     def submit(self, rendered: Any, sampling: Sampling, seed: int) -> Future[tuple[Completion, ...]]:
         """The group of a rendered prompt, drawn with `seed`, seed + 1, ... Raises Aborted, EngineFailed, ValueError."""
@@ -159,7 +159,7 @@ class Engine:
         return self._command(abort)
 
     def counters(self) -> Future[dict[str, float]]:
-        """By the names of METRICS and of feature_counts, since the last call."""
+        """Counts since the last call, by the names of METRICS and of feature_counts."""
 
         def count(future: Future[dict[str, float]]) -> None:
             totals: dict[str, float] = dict.fromkeys(METRICS.values(), 0.0)
@@ -196,7 +196,7 @@ class Engine:
         while True:
             busy = self._failure is None and self._engine.has_unfinished_requests()
             if not busy or not self._commands.empty():
-                # This thread alone takes commands, so one that is there stays there.
+                # Only this thread takes commands, so the queue cannot become empty meanwhile.
                 self._commands.get()()
                 continue
             try:

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, Protocol
 
 from rft.errors import Interrupted, RolloutError
-from rft.parity.compare import Reading
+from rft.parity.compare import PromptView
 from rft.recipe import RolloutRecipe
 from rft.types import Completion, Prompt, Sampling
 from rft.weights.ref import WeightsRef
@@ -19,7 +19,8 @@ POLL_S = 0.2
 """Longest time before a request to stop is noticed."""
 
 QUEUE_DEPTH = 2
-"""Sequences given to a worker per sequence it decodes: it never waits for the driver, and the rest stays movable."""
+"""Sequences given to a worker per sequence it decodes: it never waits for the driver, and prompts not yet
+sent can still go to another worker."""
 
 
 class WorkerDied(Exception):
@@ -28,7 +29,7 @@ class WorkerDied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a worker answers to one prompt."""
+    """A worker's completions of one prompt."""
 
     completions: tuple[Completion, ...]
     problem: str | None = None
@@ -36,13 +37,13 @@ class Generated:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """What a worker's engine makes of one prompt, and what it drew for it."""
+class ViewedPrompt:
+    """The engine's view of one prompt, and the completions that it sampled."""
 
-    reading: Reading | None
+    view: PromptView | None
     completions: tuple[Completion, ...]
     problem: str | None = None
-    """Why there is no reading."""
+    """Why there is no view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class Worker(Protocol):
 
     def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]: ...
 
-    def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Read]:
-        """For the comparison with the learner."""
+    def view_prompt(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[ViewedPrompt]:
+        """The engine's view and completions, to compare with the learner."""
         ...
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
@@ -69,7 +70,7 @@ class Worker(Protocol):
         ...
 
     def counters(self) -> Future[dict[str, float]]:
-        """What happened since the last call."""
+        """Counts since the last call."""
         ...
 
     def abort(self) -> None:
@@ -85,7 +86,7 @@ class Worker(Protocol):
 
 @dataclass(slots=True)
 class _Slot:
-    """A place for a worker, and the requests it has not answered."""
+    """A worker, which is replaced if it dies, and its open requests."""
 
     worker: Worker
     outstanding: dict[Future[Generated], int] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class _Slot:
 
 
 def request_seed(seed: int, index: int) -> int:
-    """Of the prompt at `index`. Far from every other one: completion i of a group draws with its seed + i."""
+    """Seed of the prompt at `index`. Seeds are far apart, because completion i of a group is sampled with seed + i."""
     return int.from_bytes(blake2b(f"{seed} {index}".encode(), digest_size=8).digest(), "big") >> 2
 
 
@@ -106,7 +107,7 @@ class WorkerPool:
         start_worker: Callable[[int], Worker],
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`start_worker(index)` must return at once; `index` is the worker's place, 0..num_workers - 1."""
+        """`start_worker(index)` must return at once; `index` is the worker's, 0..num_workers - 1."""
         self._recipe = recipe
         self._start_worker = start_worker
         self._should_stop = should_stop
@@ -115,7 +116,7 @@ class WorkerPool:
         self._generating = False
         self._weights: WeightsRef | None = None
         self._num_restarts = 0
-        self._counts: dict[str, float] = {}
+        self._counters: dict[str, float] = {}
         self._failed: list[FailedPrompt] = []
 
     def wait_until_ready(self) -> float:
@@ -167,26 +168,26 @@ class WorkerPool:
                     slot.worker.abort()
         self._sleep()
 
-    def read(
+    def view_prompts(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
-    ) -> list[tuple[Reading, tuple[Completion, ...]]]:
-        """What the engines make of the prompts, one after the other and each worker in turn, and what they draw.
+    ) -> list[tuple[PromptView, tuple[Completion, ...]]]:
+        """(the engine's view, sampled completions) of each prompt, one after the other, from each worker in turn.
 
-        RolloutError: a prompt cannot be sampled.
+        Raises RolloutError if a prompt cannot be sampled.
         """
         self.wait_until_ready()
-        found = []
+        views = []
         for index, prompt in enumerate(prompts):
 
-            def ask(worker: Worker, index: int = index, prompt: Prompt = prompt) -> Future[Read]:
-                return worker.read(prompt, sampling, request_seed(seed, index))
+            def view(worker: Worker, index: int = index, prompt: Prompt = prompt) -> Future[ViewedPrompt]:
+                return worker.view_prompt(prompt, sampling, request_seed(seed, index))
 
-            read: Read = self._ask(self._slots[index % len(self._slots)], ask)
-            if read.reading is None:
-                raise RolloutError(f"prompt {prompt.prompt_id}: the engine cannot sample it: {read.problem}")
-            found.append((read.reading, read.completions))
+            viewed: ViewedPrompt = self._call(self._slots[index % len(self._slots)], view)
+            if viewed.view is None:
+                raise RolloutError(f"prompt {prompt.prompt_id}: the engine cannot sample it: {viewed.problem}")
+            views.append((viewed.view, viewed.completions))
         self._sleep()
-        return found
+        return views
 
     def load_weights(self, ref: WeightsRef) -> float:
         """Have every worker serve these weights; returns the largest of their probe gaps.
@@ -211,11 +212,11 @@ class WorkerPool:
 
     def counters(self) -> dict[str, float]:
         """Summed over workers, since the last call: see docs/rollout.md. What a dead worker counted is lost."""
-        counts, self._counts = self._counts, {}
+        counts, self._counters = self._counters, {}
         total = {"restarts": 0.0, "resubmitted": 0.0, "failed_requests": 0.0} | counts
         self.wait_until_ready()
         for slot in self._slots:
-            for name, value in self._ask(slot, lambda worker: worker.counters()).items():
+            for name, value in self._call(slot, lambda worker: worker.counters()).items():
                 total[name] = total.get(name, 0.0) + value
         return total
 
@@ -242,23 +243,23 @@ class WorkerPool:
             slot.outstanding[future] = index
 
     def _collect(self, slot: _Slot, waiting: deque[int]) -> list[tuple[int, Generated]]:
-        """What `slot` has answered. If its worker died it is replaced, and what it owed goes back to `waiting`."""
-        answers: list[tuple[int, Generated]] = []
+        """(index, result) of finished requests. A dead worker is replaced; its open requests go back to `waiting`."""
+        finished: list[tuple[int, Generated]] = []
         died: WorkerDied | None = None
         for future in [future for future in slot.outstanding if future.done()]:
             try:
-                answers.append((slot.outstanding[future], future.result()))
+                finished.append((slot.outstanding[future], future.result()))
             except WorkerDied as error:
                 died = died or error
             else:
                 del slot.outstanding[future]
         if died is not None:
-            owed = sorted(slot.outstanding.values())
+            unfinished = sorted(slot.outstanding.values())
             slot.outstanding.clear()
             self._replace(slot, slot.worker, died)
-            waiting.extendleft(reversed(owed))
-            self._count("resubmitted", len(owed))
-        return answers
+            waiting.extendleft(reversed(unfinished))
+            self._count("resubmitted", len(unfinished))
+        return finished
 
     def _counted(self, prompt: Prompt, generated: Generated) -> tuple[Completion, ...]:
         if generated.problem is not None:
@@ -266,12 +267,12 @@ class WorkerPool:
             self._failed.append(FailedPrompt(prompt.prompt_id, generated.problem))
         return generated.completions
 
-    def _ask(self, slot: _Slot, question: Callable[[Worker], Future[Any]]) -> Any:
-        """A worker's answer; from its replacement, if it dies over the question."""
+    def _call(self, slot: _Slot, method: Callable[[Worker], Future[Any]]) -> Any:
+        """Result of a worker's method; from its replacement, if the worker dies meanwhile."""
         while True:
             worker = slot.worker
             try:
-                return self._result(question(worker))
+                return self._result(method(worker))
             except WorkerDied as error:
                 self._replace(slot, worker, error)
 
@@ -279,7 +280,7 @@ class WorkerPool:
         """Engines that share GPUs with the learner leave them to it."""
         if self._recipe.sleeps_during_update:
             for slot in self._slots:
-                self._ask(slot, lambda worker: worker.sleep())
+                self._call(slot, lambda worker: worker.sleep())
 
     def _result(self, future: Future[Any]) -> Any:
         while not wait([future], POLL_S).done:
@@ -289,19 +290,19 @@ class WorkerPool:
 
     def _replace(self, slot: _Slot, worker: Worker, error: WorkerDied) -> float:
         """Put a new worker with the current weights in `slot`; returns the gap of their probe, 0 without weights."""
-        place = self._slots.index(slot)
+        index = self._slots.index(slot)
         while True:
             worker.close()
             if self._num_restarts >= self._recipe.max_restarts:
                 raise RolloutError(
-                    f"rollout worker {place} died, and rollout.max_restarts={self._recipe.max_restarts} replacements "
+                    f"rollout worker {index} died, and rollout.max_restarts={self._recipe.max_restarts} replacements "
                     f"are used up. Last cause:\n  {error}\n"
                     "If memory ran out: lower rollout.max_num_seqs, max_model_len, and kv_cache_gib (CPU) or "
                     "gpu_memory_utilization."
                 ) from error
             self._num_restarts += 1
             self._count("restarts", 1)
-            worker = slot.worker = self._start_worker(place)
+            worker = slot.worker = self._start_worker(index)
             try:
                 self._result(worker.ready())
                 if self._weights is None:
@@ -310,7 +311,7 @@ class WorkerPool:
             except WorkerDied as again:
                 error = again
                 continue
-            self._check_gap(f"worker {place} (restarted)", self._weights, gap)
+            self._check_gap(f"worker {index} (restarted)", self._weights, gap)
             return gap
 
     def _check_gap(self, worker: str, ref: WeightsRef, gap: float) -> None:
@@ -323,4 +324,4 @@ class WorkerPool:
             )
 
     def _count(self, name: str, amount: float) -> None:
-        self._counts[name] = self._counts.get(name, 0.0) + amount
+        self._counters[name] = self._counters.get(name, 0.0) + amount

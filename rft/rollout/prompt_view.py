@@ -1,4 +1,4 @@
-"""What vLLM makes of a prompt: the tokens, grid, time and positions that its model runs on."""
+"""The engine's view of a prompt: tokens, grid, times and positions that vLLM's model runs on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,28 +8,28 @@ from vllm.multimodal.inputs import MultiModalFeatureSpec
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from rft.parity.compare import Reading
+from rft.parity.compare import PromptView
 from rft.rollout.feature_connector import tower_and_key
 
 
-def read_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> Reading:
-    """`rendered`: of the engine's renderer, with a video or an image or neither. The reading has no logprobs yet.
+def view_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> PromptView:
+    """The engine's view of a prompt that its renderer made, without log-probabilities.
 
-    The request is prepared as vLLM prepares one to be run, with what its caches hold of a known clip, but not run.
+    The request is prepared as for a run, with the cached inputs of a known clip, but not run.
     """
     request = engine.input_processor.process_inputs(
-        "reading", rendered, SamplingParams(max_tokens=1), supported_tasks=engine.get_supported_tasks()
+        "view", rendered, SamplingParams(max_tokens=1), supported_tasks=engine.get_supported_tasks()
     )
     prepared, _ = engine.engine_core.engine_core.preprocess_add_request(request)
     features = prepared.mm_features
     assert len(features) <= 1
     data = {name: value.data for feature in features for name, value in feature.data.items()}
     token_ids = list(prepared.prompt_token_ids)
-    # Of several tensor-parallel workers the first one speaks for all.
+    # All tensor-parallel workers have the same positions.
     positions = engine.collective_rpc(model_positions, args=(token_ids, features))[0]
     grid = data.get("video_grid_thw", data.get("image_grid_thw"))
     seconds = data.get("second_per_grid_ts")
-    return Reading(
+    return PromptView(
         policy_version=policy_version,
         text=engine.get_tokenizer().decode(token_ids),
         token_ids=tuple(token_ids),
@@ -42,9 +42,9 @@ def read_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> Readin
 
 
 def model_positions(worker: Any, token_ids: list[int], features: Sequence[MultiModalFeatureSpec]) -> list[list[int]]:
-    """Runs in a vLLM worker: the positions that its model gives to a prompt, [3][P].
+    """Position ids of a prompt, [3][P], from the model in a vLLM worker, where this runs.
 
-    By the call with which vLLM's own runner places a new request.
+    Uses the call that vLLM's runner makes for a new request.
     """
     model = worker.get_model()
     if not supports_mrope(model):

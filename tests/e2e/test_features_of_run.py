@@ -147,7 +147,7 @@ def engine_and_learner(folder: Path) -> None:
     assert len(sides.files()) == NUM_SHOWN
     assert [c.token_ids for c in first] == [c.token_ids for c in groups[0].completions]
 
-    for reading, group in zip(learner.readings(groups), groups, strict=True):
+    for reading, group in zip(learner.view_groups(groups), groups, strict=True):
         for ours, theirs in zip(reading.logprobs, group.completions, strict=True):
             assert torch.tensor(ours).sub(torch.tensor(theirs.logprobs)).abs().max() < 1e-3
     metrics = learner.update(groups)

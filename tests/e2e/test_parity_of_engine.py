@@ -24,8 +24,8 @@ from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache, decode
 from rft.learner import batch
 from rft.learner.learner import Learner
-from rft.parity.check import measure
-from rft.parity.compare import Agreement, Reading
+from rft.parity.check import compare_engine_and_learner
+from rft.parity.compare import ParityReport, PromptView
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.runs.run_dir import RunDir
@@ -66,8 +66,8 @@ class Sides:
         folder = self.policies[policy]
         return Learner(folder, recipe, PromptProcessor(str(folder), system_prompt), self.clips, total_updates=1)
 
-    def measure(self, learner: object) -> Agreement:
-        return measure(self.prompts, self.recipe, self.pool, learner)
+    def measure(self, learner: object) -> ParityReport:
+        return compare_engine_and_learner(self.prompts, self.recipe, self.pool, learner)
 
     def difference(self, learner: object) -> str:
         """What is said of the folder of frames, whose time between frame pairs is not 1 s."""
@@ -82,8 +82,8 @@ class OtherPrompts:
     learner: Learner
     change: dict[str, object]
 
-    def readings(self, groups: Sequence[TrainGroup]) -> tuple[Reading, ...]:
-        return self.learner.readings([replace(group, prompt=self.other(group.prompt)) for group in groups])
+    def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:
+        return self.learner.view_groups([replace(group, prompt=self.other(group.prompt)) for group in groups])
 
     def other(self, prompt: Prompt) -> Prompt:
         sampling = {name: value for name, value in self.change.items() if name in VideoSampling.__slots__}
@@ -134,12 +134,12 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
 def test_engine_and_learner_agree(sides: Sides) -> None:
     found = sides.measure(sides.learner())
     assert found.problems() == ()
-    assert [(part.kind, part.num_prompts) for part in found.parts] == [("video file", 2), (FOLDER, 1)]
+    assert [(row.kind, row.num_prompts) for row in found.rows] == [("video file", 2), (FOLDER, 1)]
     print(found.summary())
-    for part in found.parts:
-        assert part.num_tokens > 50
-        assert part.ratio < 1.0005
-        assert part.kl < 1e-6
+    for row in found.rows:
+        assert row.num_tokens > 50
+        assert row.ratio < 1.0005
+        assert row.kl < 1e-6
 
 
 def test_another_frame_rate(sides: Sides) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rft.actors.session import INTERRUPTED, session
 from rft.data.dataset import read_rows, to_prompt
 from rft.errors import Interrupted
-from rft.parity.check import compare_sides, settle, table
+from rft.parity.check import compare_sides, report_or_raise, table
 from rft.recipe import Recipe
 
 
@@ -35,5 +35,5 @@ def check_sides(recipe: Recipe) -> int:
         except Interrupted:
             return INTERRUPTED
         view.table(table(found))
-        settle(found, recipe, view.note)
+        report_or_raise(found, recipe, view.note)
     return 0

@@ -198,7 +198,7 @@ def test_what_an_engine_left_in_the_folder_is_what_the_learner_trains_on(
     folder = FeatureFolder(tmp_path, 1.0)
     for one in {group.prompt.media: group for group in three_groups()}.values():
         folder.store(tower, FakeClips().load(one.prompt.media).key, torch.zeros(12, 32, dtype=torch.float64))
-    assert told.readings(three_groups()) == alone.readings(three_groups())
+    assert told.view_groups(three_groups()) == alone.view_groups(three_groups())
     metrics = told.update(three_groups())
     assert metrics["num_encoded_videos"] == 0
     assert metrics["entropy"] != pytest.approx(alone.update(three_groups())["entropy"], rel=1e-6)

@@ -1,4 +1,4 @@
-"""Two readings of a prompt: what counts as a difference, what it is called, and what a run does about it."""
+"""Two views of a prompt: what counts as a difference, what it is called, and what a run does about it."""
 
 import io
 import math
@@ -14,8 +14,8 @@ from rewards.targets.span import SpanTarget
 from rft.data.dataset import PromptOrder
 from rft.data.frames import ClipError
 from rft.errors import ParityError
-from rft.parity.check import gap_alarm, measure, pick_prompts, sampling, settle, table
-from rft.parity.compare import Agreement, Reading, compare, first_difference
+from rft.parity.check import compare_engine_and_learner, gap_alarm, pick_prompts, report_or_raise, sampling, table
+from rft.parity.compare import ParityReport, PromptView, compare, first_difference
 from rft.recipe import ParityRecipe, Recipe
 from rft.rollout_batches import RolloutBatch
 from rft.runs.metrics import read_metrics
@@ -27,7 +27,7 @@ from rft.types import Completion, Image, Prompt, Sampling, TrainGroup, Video, Vi
 
 BOUNDS = ParityRecipe()
 POSITIONS = ((0, 1, 1, 2, 2, 4), (0, 1, 1, 1, 1, 4), (0, 1, 2, 1, 2, 4))
-SAME = Reading(
+SAME = PromptView(
     policy_version=3,
     text="<user>When?<answer>",
     token_ids=(7, 1, 1, 1, 1, 8),
@@ -48,7 +48,7 @@ def recipe(**sections: dict[str, object]) -> Recipe:
     return Recipe.model_validate({"model": "m", "tasks": {}, "data": {"train": ()}, "steps": 1, **sections})
 
 
-def moved(gap: float) -> Reading:
+def moved(gap: float) -> PromptView:
     """The same reading with log-probabilities that differ by `gap`."""
     return replace(SAME, logprobs=tuple(tuple(value + gap for value in values) for values in SAME.logprobs))
 
@@ -58,9 +58,9 @@ TURNED = (POSITIONS[0], POSITIONS[2], POSITIONS[1])
 FOUND = [
     ({"grid": (4, 2, 4)}, "engine 2 x 2 x 4, learner 4 x 2 x 4", "video.fps"),
     ({"grid": (2, 4, 4)}, "engine 2 x 2 x 4, learner 2 x 4 x 4", "pixel limits"),
-    ({"token_ids": (9, 1, 1, 1, 1, 8), "text": "<sys>When?<answer>"}, "part at character 1", "chat templates"),
+    ({"token_ids": (9, 1, 1, 1, 1, 8), "text": "<sys>When?<answer>"}, "from character 1", "chat templates"),
     ({"token_ids": (7, 1, 1, 1, 1, 9)}, "token 5", "two tokenizers"),
-    ({"token_ids": (7, 1, 1, 1, 1, 8, 8), "text": "<user>When?<answer>!"}, "part at character 19", "chat templates"),
+    ({"token_ids": (7, 1, 1, 1, 1, 8, 8), "text": "<user>When?<answer>!"}, "from character 19", "chat templates"),
     ({"seconds_per_grid": 1.0}, "engine 0.5, learner 1.", "time step"),
     ({"seconds_per_grid": None}, "engine 0.5, learner none.", "time step"),
     ({"position_ids": LATER}, "token 3: engine (2, 1, 1), learner (3, 1, 1)", "learner.seconds_per_grid"),
@@ -87,25 +87,25 @@ def test_the_difference_that_explains_the_others_comes_first() -> None:
 
 def test_equal_readings_agree() -> None:
     assert first_difference(SAME, replace(SAME, seconds_per_grid=0.5000001)) is None
-    part = compare("t", "video file", [(prompt("a"), SAME, SAME)], BOUNDS)
-    assert (part.num_prompts, part.num_tokens, part.ratio, part.kl, part.difference) == (1, 3, 1.0, 0.0, None)
+    row = compare("t", "video file", [(prompt("a"), SAME, SAME)], BOUNDS)
+    assert (row.num_prompts, row.num_tokens, row.ratio, row.kl, row.difference) == (1, 3, 1.0, 0.0, None)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_gaps_are_measured_token_by_token(sign: int) -> None:
-    part = compare("t", "video file", [(prompt("a"), SAME, moved(sign * 0.04)), (prompt("b"), SAME, SAME)], BOUNDS)
-    assert part.ratio == pytest.approx((math.exp(0.04) + 1) / 2)
-    assert part.kl == pytest.approx((math.exp(sign * 0.04) - 1 - sign * 0.04) / 2)
-    assert part.difference is None
+    row = compare("t", "video file", [(prompt("a"), SAME, moved(sign * 0.04)), (prompt("b"), SAME, SAME)], BOUNDS)
+    assert row.ratio == pytest.approx((math.exp(0.04) + 1) / 2)
+    assert row.kl == pytest.approx((math.exp(sign * 0.04) - 1 - sign * 0.04) / 2)
+    assert row.difference is None
 
 
 @pytest.mark.parametrize("gap", [0.06, -0.06, 20.0, -math.inf, math.nan])
 def test_a_gap_beyond_the_bounds_is_a_difference(gap: float) -> None:
-    part = compare("t", "video file", [(prompt("a"), SAME, moved(gap))], BOUNDS)
-    assert part.difference is not None
-    assert "the same inputs, other log-probabilities over 3 tokens" in part.difference
-    assert "prompt a, completion 0, token 0: engine -1.0000" in part.difference
-    assert "other weights" in part.difference
+    row = compare("t", "video file", [(prompt("a"), SAME, moved(gap))], BOUNDS)
+    assert row.difference is not None
+    assert "the same inputs, other log-probabilities over 3 tokens" in row.difference
+    assert "prompt a, completion 0, token 0: engine -1.0000" in row.difference
+    assert "other weights" in row.difference
 
 
 def test_a_wide_gap_of_one_token_counts_by_its_kl() -> None:
@@ -113,25 +113,25 @@ def test_a_wide_gap_of_one_token_counts_by_its_kl() -> None:
     engine = replace(SAME, logprobs=((-1.0,) * 100,))
     learner = replace(SAME, logprobs=((-1.0,) * 99 + (-3.5,),))
     bounds = ParityRecipe(max_ratio=1.2, max_kl=0.015)
-    part = compare("t", "video file", [(prompt("a"), engine, learner)], bounds)
-    assert part.ratio < 1.2
-    assert "token 99" in (part.difference or "")
+    row = compare("t", "video file", [(prompt("a"), engine, learner)], bounds)
+    assert row.ratio < 1.2
+    assert "token 99" in (row.difference or "")
 
 
 class Sides:
     """A pool and a learner that read as told; what they were asked."""
 
-    def __init__(self, engine: Reading = SAME, learner: Reading = SAME) -> None:
+    def __init__(self, engine: PromptView = SAME, learner: PromptView = SAME) -> None:
         self.engine, self.learner = engine, learner
 
-    def read(
+    def view_prompts(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
-    ) -> list[tuple[Reading, tuple[Completion, ...]]]:
+    ) -> list[tuple[PromptView, tuple[Completion, ...]]]:
         self.sampling = sampling
         drawn = tuple(Completion("", (1,) * len(t), t, 6, "stop", 3) for t in self.engine.logprobs)
         return [(self.engine, drawn)] * len(prompts)
 
-    def readings(self, groups: Sequence[TrainGroup]) -> list[Reading]:
+    def view_groups(self, groups: Sequence[TrainGroup]) -> list[PromptView]:
         return [self.learner] * len(groups)
 
 
@@ -147,8 +147,8 @@ def test_every_task_and_kind_is_compared_apart() -> None:
     sides = Sides()
     question = Prompt("e", "multiple_choice", "Which?", None, ChoiceTarget("A"))
     image = replace(question, prompt_id="f", media=Image(Path("a.png"), 1, 1))
-    found = measure((*MIXED, image, question), recipe(), sides, sides)
-    assert [(part.task, part.kind, part.num_prompts) for part in found.parts] == [
+    found = compare_engine_and_learner((*MIXED, image, question), recipe(), sides, sides)
+    assert [(row.task, row.kind, row.num_prompts) for row in found.rows] == [
         ("temporal_grounding", "video file", 1),
         ("tracking", "folder of frames", 2),
         ("tracking", "video file", 1),
@@ -163,23 +163,23 @@ def test_every_task_and_kind_is_compared_apart() -> None:
 def test_completions_are_drawn_without_a_cut() -> None:
     sides = Sides()
     asked = recipe(sampling={"top_k": 50, "top_p": 0.9, "temperature": 0.7, "max_completion_length": 1024})
-    measure(MIXED, asked, sides, sides)
+    compare_engine_and_learner(MIXED, asked, sides, sides)
     assert sides.sampling == Sampling(4, 0.7, 1.0, 0, 64)
     assert sampling(recipe(sampling={"max_completion_length": 20})).max_completion_length == 20
 
 
 def test_a_run_stops_or_warns() -> None:
     notes: list[str] = []
-    settle(measure(MIXED, recipe(), Sides(), Sides()), recipe(), notes.append)
+    report_or_raise(compare_engine_and_learner(MIXED, recipe(), Sides(), Sides()), recipe(), notes.append)
     assert "agree on 4 prompts of 3 kinds and 12 tokens" in notes.pop()
     sides = Sides(learner=replace(SAME, seconds_per_grid=1.0))
-    found = measure(MIXED, recipe(), sides, sides)
+    found = compare_engine_and_learner(MIXED, recipe(), sides, sides)
     with pytest.raises(ParityError) as stopped:
-        settle(found, recipe(), notes.append)
+        report_or_raise(found, recipe(), notes.append)
     assert len(str(stopped.value).splitlines()) == 5
     assert "tracking, folder of frames: prompt b: seconds per grid" in str(stopped.value)
     assert notes == []
-    settle(found, recipe(parity={"on_mismatch": "warn"}), notes.append)
+    report_or_raise(found, recipe(parity={"on_mismatch": "warn"}), notes.append)
     assert "prompt a: seconds per grid" in notes[0]
 
 
@@ -225,7 +225,7 @@ def test_a_step_beyond_the_bounds_is_told() -> None:
 
 def test_nothing_compared_is_no_agreement() -> None:
     with pytest.raises(ParityError, match="no clip or image"):
-        settle(Agreement(()), recipe(), lambda text: None)
+        report_or_raise(ParityReport(()), recipe(), lambda text: None)
 
 
 def test_a_stretch_of_steps_beyond_the_bounds_is_noted_once_and_counted(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from rewards.targets.choice import ChoiceTarget
 from rft.errors import Interrupted, RolloutError
-from rft.parity.compare import Reading
+from rft.parity.compare import PromptView
 from rft.recipe import RolloutRecipe
 from rft.rollout import pool as pool_module
-from rft.rollout.pool import Generated, Read, WorkerDied, WorkerPool, request_seed
+from rft.rollout.pool import Generated, ViewedPrompt, WorkerDied, WorkerPool, request_seed
 from rft.types import Completion, Prompt, Sampling, Video, VideoSampling
 from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
@@ -81,14 +81,14 @@ class FakeWorker:
                 answer = completions(prompt.prompt_id, "error" if bad else "stop")
                 future.set_result(Generated(answer, "DataError: no such clip" if bad else None))
 
-    def read(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future:
+    def view_prompt(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future:
         if self.dead:
             return dead()
         self.seeds[prompt.prompt_id] = seed
         if prompt.prompt_id == "bad":
-            return done(Read(None, (), "ValueError: too long"))
-        reading = Reading(0, prompt.prompt_id, (), "", (), None, (), ())
-        return done(Read(reading, completions("x")))
+            return done(ViewedPrompt(None, (), "ValueError: too long"))
+        view = PromptView(0, prompt.prompt_id, (), "", (), None, (), ())
+        return done(ViewedPrompt(view, completions("x")))
 
     def load_weights(self, ref: WeightsRef) -> Future:
         if self.dead:
@@ -264,7 +264,7 @@ def test_load_weights_tells_the_largest_gap_of_all_workers() -> None:
 def test_engines_that_share_gpus_rest_after_each_batch(keys: dict[str, object], num: int) -> None:
     fakes = Fakes(FakeWorker(speed=1), FakeWorker())
     pool = fakes.pool(**keys)
-    for sleeps, ask in enumerate((pool.generate, pool.read), start=1):
+    for sleeps, ask in enumerate((pool.generate, pool.view_prompts), start=1):
         answers = ask(prompts(9), SAMPLING, seed=0)
         assert len(list(answers)) == 9
         assert [worker.num_sleeps for worker in fakes.started] == [sleeps * num] * 2
@@ -288,8 +288,8 @@ def test_every_worker_reads_some_of_the_prompts_in_order() -> None:
     pool = Fakes(first, second, third).pool(num_workers=2)
     pool.wait_until_ready()
     second.dead = True
-    found = pool.read(prompts(4), SAMPLING, seed=3)
-    assert [(reading.text, len(drawn)) for reading, drawn in found] == [(f"p{i}", 4) for i in range(4)]
+    found = pool.view_prompts(prompts(4), SAMPLING, seed=3)
+    assert [(view.text, len(drawn)) for view, drawn in found] == [(f"p{i}", 4) for i in range(4)]
     assert (sorted(first.seeds), sorted(third.seeds)) == (["p0", "p2"], ["p1", "p3"])
     assert first.seeds["p2"] == request_seed(3, 2)
 
@@ -297,4 +297,4 @@ def test_every_worker_reads_some_of_the_prompts_in_order() -> None:
 def test_a_prompt_that_cannot_be_read_stops_the_comparison() -> None:
     bad = Prompt("bad", "multiple_choice", "?", VIDEO, ChoiceTarget("A"))
     with pytest.raises(RolloutError, match="prompt bad: the engine cannot sample it: ValueError: too long"):
-        Fakes(FakeWorker()).pool().read([*prompts(1), bad], SAMPLING, seed=0)
+        Fakes(FakeWorker()).pool().view_prompts([*prompts(1), bad], SAMPLING, seed=0)
