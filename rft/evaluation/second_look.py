@@ -17,7 +17,7 @@ from rft.tasks.types import Row
 from rft.types import Completion, Prompt, Sampler, Sampling, Video
 
 
-class TwoPass:
+class SecondLook:
     """A Sampler whose completions are second answers, with the spans of the first.
 
     Where the first answer names no span inside the clip, or its spans cannot be shown, it is the final one.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rft.data.decoded_rows import UsableRow
 from rft.evaluation.evaluate import EvalResult, evaluate
-from rft.evaluation.second_look import TwoPass
+from rft.evaluation.second_look import SecondLook
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.runs.views import View
@@ -23,10 +23,10 @@ class Evaluator:
         """On the first `max_rows` held-out rows, or on all."""
         rows = self.held_out[:max_rows]
         num_samples, look = self.recipe.eval.num_samples, self.recipe.eval.second_look
-        passes = look and TwoPass(self.pool, {row.prompt.prompt_id: row.row for row in rows}, self.recipe, look)
+        second_look = look and SecondLook(self.pool, {row.prompt.prompt_id: row.row for row in rows}, self.recipe, look)
         self.view.phase("evaluation", len(rows) * (2 if num_samples else 1))
         result = evaluate(
-            passes or self.pool,
+            second_look or self.pool,
             [row.prompt for row in rows],
             [row.duration_s for row in rows],
             self.recipe.sampling.sampling(),
@@ -36,6 +36,6 @@ class Evaluator:
         )
         for failed in self.pool.failed():
             self.view.note(f"no answer to {failed.prompt_id}: {failed.problem}")
-        if passes:
-            self.view.note(f"second looks: {passes.num_second_looks} of {passes.num_questions} answers")
+        if second_look:
+            self.view.note(f"second looks: {second_look.num_second_looks} of {second_look.num_questions} answers")
         return result

@@ -4,7 +4,7 @@ import pytest
 
 from rft.data.dataset import to_prompt
 from rft.errors import DataError
-from rft.evaluation.second_look import TwoPass, look_windows
+from rft.evaluation.second_look import SecondLook, look_windows
 from rft.recipe import Recipe, SecondLookRecipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -43,9 +43,9 @@ class Scripted:
         yield from reversed(list(enumerate(groups)))
 
 
-def two_pass(pool: Scripted, *rows: Row, look: SecondLookRecipe | None = None) -> tuple[TwoPass, list[Prompt]]:
-    passes = TwoPass(pool, {row.id: row for row in rows}, RECIPE, look or SecondLookRecipe())
-    return passes, [to_prompt(row, RECIPE) for row in rows]
+def second_look_of(pool: Scripted, *rows: Row, look: SecondLookRecipe | None = None) -> tuple[SecondLook, list[Prompt]]:
+    second_look = SecondLook(pool, {row.id: row for row in rows}, RECIPE, look or SecondLookRecipe())
+    return second_look, [to_prompt(row, RECIPE) for row in rows]
 
 
 def test_the_second_look_sees_the_named_spans_closer_and_its_answer_counts() -> None:
@@ -54,8 +54,8 @@ def test_the_second_look_sees_the_named_spans_closer_and_its_answer_counts() -> 
         said("<answer>A</answer>"),
     )
     pool = Scripted([first], [(said("<answer>B</answer>"),)])
-    passes, prompts = two_pass(pool, MULTIPLE_CHOICE)
-    ((index, answers),) = passes.generate(prompts, SAMPLING, 5)
+    second_look, prompts = second_look_of(pool, MULTIPLE_CHOICE)
+    ((index, answers),) = second_look.generate(prompts, SAMPLING, 5)
     assert index == 0
     assert [answer.text for answer in answers] == [
         "<answer>B</answer><glue>[(4, 6), (5, 7), (19.5, 30)]</glue>",
@@ -67,34 +67,36 @@ def test_the_second_look_sees_the_named_spans_closer_and_its_answer_counts() -> 
     assert second.media.path == prompts[0].media.path
     assert "glue" in pool.asked[0][0].text
     assert "glue" not in second.text
-    assert (passes.num_questions, passes.num_second_looks) == (2, 1)
+    assert (second_look.num_questions, second_look.num_second_looks) == (2, 1)
 
 
 def test_a_second_look_that_fails_leaves_the_first_answer() -> None:
     first = said("<answer>A</answer><glue>[(4, 6)]</glue>")
     pool = Scripted([(first, first)], [(said("", "error"),), (said("<answer>C</answer>"),)])
-    passes, prompts = two_pass(pool, GROUNDED)
-    ((_, answers),) = passes.generate(prompts, SAMPLING, 0)
+    second_look, prompts = second_look_of(pool, GROUNDED)
+    ((_, answers),) = second_look.generate(prompts, SAMPLING, 0)
     assert [answer.text[:18] for answer in answers] == ["<answer>A</answer>", "<answer>C</answer>"]
-    assert passes.num_second_looks == 1
+    assert second_look.num_second_looks == 1
 
 
 def test_rows_without_options_are_looked_at_once_in_the_order_of_the_prompts() -> None:
     span = said("<answer>1 to 2</answer>")
     letter = said("<answer>A</answer><glue>[]</glue>")
     pool = Scripted([(span, span), (letter, letter)], [])
-    passes, prompts = two_pass(pool, GROUNDING, MULTIPLE_CHOICE)
-    assert [index for index, _ in passes.generate(prompts, SAMPLING, 0)] == [0, 1]
+    second_look, prompts = second_look_of(pool, GROUNDING, MULTIPLE_CHOICE)
+    assert [index for index, _ in second_look.generate(prompts, SAMPLING, 0)] == [0, 1]
     assert pool.asked[0][0].text == prompts[0].text
-    assert (passes.num_questions, passes.num_second_looks) == (2, 0)
+    assert (second_look.num_questions, second_look.num_second_looks) == (2, 0)
     with pytest.raises(DataError, match="no row has options"):
-        two_pass(pool, GROUNDING)
+        second_look_of(pool, GROUNDING)
 
 
 def test_budgets_of_the_second_look() -> None:
     pool = Scripted([(said("<answer>A</answer><glue>[(4, 6)]</glue>"),) * 2], [(said("<answer>B</answer>"),)] * 2)
-    passes, prompts = two_pass(pool, GROUNDED, look=SecondLookRecipe(fps=6.0, total_pixels=1000, margin_s=0.0))
-    list(passes.generate(prompts, SAMPLING, 0))
+    second_look, prompts = second_look_of(
+        pool, GROUNDED, look=SecondLookRecipe(fps=6.0, total_pixels=1000, margin_s=0.0)
+    )
+    list(second_look.generate(prompts, SAMPLING, 0))
     second = pool.asked[1][1]
     assert (second.media.sampling.fps, second.media.sampling.total_pixels) == (6.0, 1000)
     assert second.media.windows == ((4.0, 6.0),)
@@ -104,7 +106,7 @@ def test_budgets_of_the_second_look() -> None:
 def test_questions_without_a_video_are_refused() -> None:
     rows = (MULTIPLE_CHOICE, MULTIPLE_CHOICE.model_copy(update={"id": "still", "video": None, "image": "a.png"}))
     with pytest.raises(DataError, match=r"eval.second_look: 1 rows with options show no video, such as still"):
-        two_pass(Scripted(), *rows)
+        second_look_of(Scripted(), *rows)
 
 
 @pytest.mark.parametrize(
