@@ -12,7 +12,7 @@ from rft.scoring.frame_order import with_order_bonus
 from rft.scoring.ground_truth import with_ground_truth
 from rft.scoring.group import score_by_recipe, solved
 from rft.scoring.group_metrics import group_metrics, join_metrics, train_group_metrics
-from rft.scoring.train_groups import running_spread, train_groups
+from rft.scoring.train_groups import running_reward_variances, train_groups
 from rft.types import Group, Prompt, Sampler, TrainGroup
 
 Prefetch = Callable[[Sequence[Prompt]], None]
@@ -123,7 +123,7 @@ class RolloutBatches:
                 with clock.phase("rollout"):
                     sampled = self._sample_groups(taken, seed, is_ahead)
                 groups += sampled
-                variances = running_spread(variances, sampled)
+                variances = running_reward_variances(variances, sampled)
                 learned = train_groups(groups, recipe.algorithm, variances)
                 num_with_signal = sum(group.has_signal for group in learned)
                 wanted = min(recipe.prompts_per_step - num_with_signal, most - len(groups))

@@ -11,7 +11,7 @@ from rft.errors import CheckpointError
 from rft.files import read_records, write_records
 from rft.recipe import Recipe
 from rft.rollout_batches import RolloutBatch
-from rft.scoring.train_groups import running_spread, train_groups
+from rft.scoring.train_groups import running_reward_variances, train_groups
 from rft.types import Completion, Group, Prompt, Rollout
 
 NAME = "upcoming.jsonl.zst"
@@ -50,7 +50,7 @@ def read_ahead_batch(
     if [line["prompt_id"] for line in lines] != [prompt.prompt_id for prompt in taken]:
         raise CheckpointError(f"{path}: holds groups of other prompts than the data gives. Delete it to sample anew.")
     groups = tuple(_group(prompt, line) for prompt, line in zip(taken, lines, strict=True))
-    variances = running_spread(variances, groups)
+    variances = running_reward_variances(variances, groups)
     learned = train_groups(groups, recipe.algorithm, variances)
     return RolloutBatch(groups, learned, position, variances, seconds={}, is_ahead=True)
 

@@ -1,4 +1,4 @@
-"""T-GRPO's contrast: do answers get worse when the clip's frames are shuffled? Right ones earn more where they do.
+"""T-GRPO's contrast: right answers earn more where answers get worse on shuffled frames of the clip.
 
 Source: Video-R1, arXiv:2503.21776.
 """
@@ -13,7 +13,7 @@ from rft.scoring.group import chosen_rewards, score_by_recipe
 from rft.types import Group, Prompt, Rollout, Sampler, Video
 
 SCORE_NAME = "frame_order"
-"""Of the score that says whether a completion earned the bonus, among those of the rewards."""
+"""Name of the score that says whether a completion earned the bonus."""
 
 
 def with_order_bonus(
@@ -23,18 +23,18 @@ def with_order_bonus(
     seed: int,
     on_progress: Callable[[str, int, int], None],
 ) -> list[Group]:
-    """The groups, each compared with one that is sampled here on shuffled frames, where the recipe asks for it."""
-    asked, compared = recipe.scoring.order_bonus, list(groups)
-    if asked is None:
+    """The groups with the bonus of scoring.order_bonus: each is compared with one sampled here on shuffled frames."""
+    bonus, compared = recipe.scoring.order_bonus, list(groups)
+    if bonus is None:
         return compared
-    places = [i for i, group in enumerate(groups) if asked.reward in chosen_rewards(recipe.tasks, group.prompt.task)]
-    prompts = [shuffled_prompt(groups[i].prompt, seed) for i in places]
-    whole = recipe.sampling.sampling()
-    sampling = replace(whole, num_generations=asked.num_generations or whole.num_generations // 2)
+    indices = [i for i, group in enumerate(groups) if bonus.reward in chosen_rewards(recipe.tasks, group.prompt.task)]
+    prompts = [shuffled_prompt(groups[i].prompt, seed) for i in indices]
+    training = recipe.sampling.sampling()
+    sampling = replace(training, num_generations=bonus.num_generations or training.num_generations // 2)
     on_progress("rollout, shuffled", 0, len(prompts))
     for num_done, (index, completions) in enumerate(sampler.generate(prompts, sampling, seed), start=1):
         shuffled = score_by_recipe(prompts[index], completions, recipe)
-        compared[places[index]] = rewarded(groups[places[index]], shuffled, asked)
+        compared[indices[index]] = with_bonuses(groups[indices[index]], shuffled, bonus)
         on_progress("rollout, shuffled", num_done, len(prompts))
     return compared
 
@@ -45,29 +45,29 @@ def shuffled_prompt(prompt: Prompt, seed: int) -> Prompt:
     return replace(prompt, media=replace(prompt.media, shuffle_seed=seed))
 
 
-def rewarded(group: Group, shuffled: Group, asked: OrderBonusRecipe) -> Group:
-    """The group, its right answers rewarded more where its mean score is at least that of `shuffled`.
+def with_bonuses(group: Group, shuffled: Group, bonus: OrderBonusRecipe) -> Group:
+    """The group, with the bonus for right answers where its mean score is at least that of `shuffled`.
 
-    As it is where either has no answer that could be judged.
+    Returned unchanged where either has no answer that could be judged.
     """
-    ordered_score, shuffled_score = _mean(group, asked.reward), _mean(shuffled, asked.reward)
+    ordered_score, shuffled_score = _mean_score(group, bonus.reward), _mean_score(shuffled, bonus.reward)
     if ordered_score is None or shuffled_score is None:
         return group
     helps = ordered_score >= shuffled_score
-    note = f"{asked.reward}: {ordered_score:.3f} in order, {shuffled_score:.3f} on shuffled frames"
+    note = f"{bonus.reward}: {ordered_score:.3f} in order, {shuffled_score:.3f} on shuffled frames"
 
     def with_bonus(rollout: Rollout) -> Rollout:
-        if asked.reward not in rollout.scores:
+        if bonus.reward not in rollout.scores:
             return rollout
         ended = rollout.completion.finish_reason == "stop"
-        earns = helps and ended and rollout.scores[asked.reward].value >= asked.least
+        earns = helps and ended and rollout.scores[bonus.reward].value >= bonus.least
         scores = rollout.scores | {SCORE_NAME: Score(float(earns), None, note)}
-        return replace(rollout, scores=scores, reward=rollout.reward + asked.bonus * earns)
+        return replace(rollout, scores=scores, reward=rollout.reward + bonus.bonus * earns)
 
     rollouts = tuple(with_bonus(rollout) for rollout in group.rollouts)
     return replace(group, rollouts=rollouts, shuffled_score=shuffled_score)
 
 
-def _mean(group: Group, reward: str) -> float | None:
+def _mean_score(group: Group, reward: str) -> float | None:
     values = [rollout.scores[reward].value for rollout in group.rollouts if reward in rollout.scores]
     return fmean(values) if values else None

@@ -159,14 +159,14 @@ def weighted_reward(
     return reward - overlong_penalty(num_tokens, max_completion_length, scoring), ""
 
 
-def length_bonus(scores: Mapping[str, Score], num_tokens: int, asked: LengthBonusRecipe) -> float:
+def length_bonus(scores: Mapping[str, Score], num_tokens: int, bonus: LengthBonusRecipe) -> float:
     """Video-R1's bonus (arXiv:2503.21776) for a good completion of `tokens_low` to `tokens_high` tokens, else 0.
 
     Its released code takes `least` as 0.1, and gives it only where two or more completions of a group are that good.
     """
-    score = scores.get(asked.reward)
-    good = score is not None and score.value >= asked.least
-    return asked.bonus if good and asked.tokens_low <= num_tokens <= asked.tokens_high else 0.0
+    score = scores.get(bonus.reward)
+    good = score is not None and score.value >= bonus.least
+    return bonus.bonus if good and bonus.tokens_low <= num_tokens <= bonus.tokens_high else 0.0
 
 
 def overlong_penalty(num_tokens: int, limit: int, scoring: ScoringRecipe) -> float:
@@ -189,7 +189,7 @@ def solved(groups: Sequence[Group], tasks: Mapping[str, TaskRecipe], least: floa
 
 
 def answer_share(group: Group, rewards: Mapping[str, RewardRecipe]) -> float:
-    """Mean reward of a group's answers over the most they can earn, the rewards of their form left aside.
+    """Mean reward of a group's answers over the most they can earn, without the rewards of their form.
 
     In [0, 1]; completions that could not be judged do not count.
     """

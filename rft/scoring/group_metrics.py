@@ -1,4 +1,4 @@
-"""Metrics of the scored groups of a step, and all of its metrics together."""
+"""Metrics of the scored groups of a step, and the union of all its metrics."""
 
 import math
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ from rft.types import Group, Rollout, TrainGroup
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """What the rollouts of one step look like: rewards by task, scores, faults, lengths, shares of cut and failed.
+    """Metrics of the rollouts of one step: rewards by task, scores, faults, lengths, shares of truncated and failed.
 
     Failed completions count in the rewards; scores are means over the completions that could be judged.
     """
@@ -33,30 +33,30 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
         by_name["completion_tokens"].append(len(rollout.completion.token_ids))
         by_name["truncated_share"].append(rollout.completion.finish_reason == "length")
         by_name["failed_share"].append(rollout.completion.finish_reason == "error")
-    by_name["reward_std_in_group"] = [spread(group.rollouts) for group in groups]
+    by_name["reward_std_in_group"] = [reward_std(group.rollouts) for group in groups]
     metrics = {name: sum(values) / len(values) for name, values in by_name.items()}
     totals = {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
     return metrics | totals | faults
 
 
 def train_group_metrics(groups: Sequence[Group], learned: Sequence[TrainGroup]) -> dict[str, float]:
-    """What of a step's groups the learner is given, and the count of what it is not, in all and by task.
+    """Counts of the groups and completions that the learner gets, and of those left out, in all and by task.
 
     `learned`: what `train_groups` made of `groups`.
     """
-    silent = Counter(group.prompt.task for group in groups)
-    silent.subtract(group.prompt.task for group in learned if group.has_signal)
+    without_signal = Counter(group.prompt.task for group in groups)
+    without_signal.subtract(group.prompt.task for group in learned if group.has_signal)
     # "failed", "truncated", or the name of the reward that could not judge the completion.
     dropped = Counter(r.problem.partition(":")[0] for group in groups for r in group.rollouts if r.problem)
     truths = [group.advantages[-1] for group in learned if group.has_ground_truth]
     return (
         {
             "num_groups": float(len(groups)),
-            "num_groups_without_signal": float(silent.total()),
+            "num_groups_without_signal": float(without_signal.total()),
             "num_samples": float(sum(len(group.completions) for group in learned)),
             "num_dropped": float(dropped.total()),
         }
-        | {f"num_groups_without_signal/{task}": float(number) for task, number in silent.items()}
+        | {f"num_groups_without_signal/{task}": float(number) for task, number in without_signal.items()}
         | ({"num_ground_truths": float(len(truths)), "ground_truth_advantage": fmean(truths)} if truths else {})
         | {f"num_dropped/{kind}": float(number) for kind, number in sorted(dropped.items())}
     )
@@ -73,8 +73,8 @@ def join_metrics(*parts: Mapping[str, float]) -> dict[str, float]:
     return joined
 
 
-def spread(rollouts: Sequence[Rollout]) -> float:
-    """Standard deviation of the rewards of one group; 0 where there is none."""
+def reward_std(rollouts: Sequence[Rollout]) -> float:
+    """Standard deviation of the rewards of one group; 0 without rollouts."""
     if not rollouts:
         return 0.0
     mean = sum(r.reward for r in rollouts) / len(rollouts)

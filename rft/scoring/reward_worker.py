@@ -25,7 +25,7 @@ INSIDE = "RFT_REWARD_PROCESS"
 """Set in the environment of the process that judges."""
 
 _START_TIMEOUT_S = 60.0
-"""For a new process, and for the import of the file that a reward stands in."""
+"""Seconds for a new process, and for the import of a reward's file."""
 
 FunctionRef = tuple[str, str, str | None]
 """Module, name inside it, file."""
@@ -47,11 +47,10 @@ class RewardWorker:
         args: Mapping[str, Any],
         limit_s: float,
     ) -> tuple[Score | str, ...]:
-        """One Score per completion, or words that say why there is none; `limit_s` holds for all of them together.
+        """One Score per completion, or why there is none; `limit_s` is for all of them together.
 
-        A function with a keyword `concurrency` has so many completions judged side by side, in threads. After a
-        completion that hangs, those behind it are not judged. Raises RewardError where the function cannot be used at
-        all.
+        A function with a keyword `concurrency` has so many completions judged at the same time, in threads. After
+        a completion that hangs, later ones are not judged. Raises RewardError where the function cannot be used at all.
         """
         ref = function_ref(fn)
         with self._lock:
@@ -133,15 +132,15 @@ def shared_worker() -> RewardWorker:
 
 
 def function_ref(fn: Callable[..., Score]) -> FunctionRef:
-    """Where another process finds a function. Raises RewardError where it cannot."""
+    """(module, name, file) by which another process loads a function. Raises RewardError where it cannot."""
     module_name, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     module = sys.modules.get(module_name or "")
     file = getattr(module, "__file__", None)
     try:
-        found = _inside(module, name or "")
+        named = _inside(module, name or "")
     except AttributeError:
-        found = None
-    if found is not fn or module_name is None or name is None or (module_name == "__main__" and file is None):
+        named = None
+    if named is not fn or module_name is None or name is None or (module_name == "__main__" and file is None):
         raise RewardError(
             f"reward {name or fn!r} cannot be found from another process: "
             "write it as a plain function at the top level of a file (no lambda, inner function or partial)"
@@ -158,7 +157,7 @@ def serve(fd: int, parent_pid: int) -> None:
         try:
             fn = functions[ref] = functions.get(ref) or _load(ref)
         except (Exception, SystemExit) as error:
-            connection.send(f"cannot be imported: {_told(error)}")
+            connection.send(f"cannot be imported: {_exception_text(error)}")
             continue
         threads = _concurrency(fn, args)
         connection.send(threads)
@@ -176,7 +175,7 @@ def serve(fd: int, parent_pid: int) -> None:
 
 
 def _concurrency(fn: Callable[..., Score], args: Mapping[str, Any]) -> int | str:
-    """How many completions a function wants judged side by side; in words, where that is no such number."""
+    """Number of completions that a function judges at the same time; a problem text if the keyword is wrong."""
     parameter = inspect.signature(fn).parameters.get("concurrency")
     threads = 1 if parameter is None else args.get("concurrency", parameter.default)
     if isinstance(threads, int) and threads >= 1:
@@ -199,8 +198,8 @@ def _load(ref: FunctionRef) -> Callable[..., Score]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[own_name] = module
         spec.loader.exec_module(module)
-    found: Callable[..., Score] = _inside(module, name)
-    return found
+    fn: Callable[..., Score] = _inside(module, name)
+    return fn
 
 
 def _inside(module: object, name: str) -> Any:
@@ -210,11 +209,11 @@ def _inside(module: object, name: str) -> Any:
 def _judge(
     fn: Callable[..., Score], completion: str, target: object, args: Mapping[str, Any]
 ) -> tuple[float, str | None, str, Fault | None] | str:
-    """What the score holds, or why it is none."""
+    """(value, answer, note, fault) of the score, or why there is none."""
     try:
         score = fn(completion, target, **args)
     except (Exception, SystemExit) as error:
-        return f"raised {_told(error)}"
+        return f"raised {_exception_text(error)}"
     if not isinstance(score, Score):
         return f"returned {type(score).__name__}, not a Score"
     if not isinstance(score.value, Real) or not 0.0 <= score.value <= 1.0:
@@ -222,8 +221,8 @@ def _judge(
     return (float(score.value), None if score.answer is None else str(score.answer), str(score.note), score.fault)
 
 
-def _told(error: BaseException) -> str:
-    """An exception in one line, with the place it came from."""
+def _exception_text(error: BaseException) -> str:
+    """An exception in one line, with the file and line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}"[:300] + place

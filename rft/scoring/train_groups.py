@@ -1,4 +1,4 @@
-"""Scored groups -> what the learner learns of them."""
+"""Scored groups -> train groups, the learner's input."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from rft.types import Group, TrainGroup
 def train_groups(
     groups: Sequence[Group], algorithm: AlgorithmRecipe, variances: Mapping[str, float]
 ) -> tuple[TrainGroup, ...]:
-    """The completions that count, with advantages over those of their group; without groups that have no signal.
+    """Train groups: the completions that count, with advantages inside their group; groups without signal are left out.
 
-    Where `algorithm` keeps such groups, their advantages are 0. `variances`: task -> variance of the rewards inside a
-    group, running over the steps, for advantages that need it.
+    Where `algorithm` keeps such groups, their advantages are 0. `variances`: task -> running variance of the rewards
+    inside a group, for advantages that need it.
     """
     keep = algorithm.zero_std_groups == "keep"
     learned = [_train_group(group, algorithm, variances.get(group.prompt.task)) for group in groups]
@@ -37,8 +37,8 @@ def _train_group(group: Group, algorithm: AlgorithmRecipe, variance: float | Non
     return TrainGroup(group.prompt, (*completions, truth.completion), (*values, of_truth), has_ground_truth=True)
 
 
-def running_spread(before: Mapping[str, float], groups: Sequence[Group]) -> dict[str, float]:
-    """Task -> variance of the rewards inside a group, running over the steps; after these groups."""
+def running_reward_variances(before: Mapping[str, float], groups: Sequence[Group]) -> dict[str, float]:
+    """Task -> running variance of the rewards inside a group, after the groups of this step."""
     return running_variances(
         before, [(group.prompt.task, [r.reward for r in group.rollouts if not r.problem]) for group in groups]
     )
