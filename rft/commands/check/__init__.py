@@ -1,1 +1,1 @@
-"""`rft check`: what can be told about a recipe before it runs."""
+"""`rft check`: the problems and the plan of a recipe before it runs."""

@@ -1,4 +1,4 @@
-"""Is a recipe going to run? Every problem that can be found on a laptop, before Ray or a GPU starts, and the plan."""
+"""Check of a recipe before Ray or a GPU starts: every problem that shows on a laptop, and the plan."""
 
 import gc
 import os
@@ -26,7 +26,7 @@ from rft.tasks import TASKS
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found."""
+    """Result of a check."""
 
     recipe: Recipe
     path: Path
@@ -49,7 +49,7 @@ class Checked:
 def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, gpu: str | None = None) -> Checked:
     """The recipe in a file, checked. Raises RecipeError that lists every problem of recipe, model and data.
 
-    `gpu`: the plan tells of one that is called so, and need not be here.
+    `gpu`: name of the GPU that the plan is for; it need not be here.
     """
     gpu = find_gpu(gpu) if gpu is not None else None
     loaded = read_recipe(path, overrides)
@@ -64,7 +64,7 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
 
 
 def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = None) -> Checked:
-    """Everything that can be told about a recipe without torch; `path` is where it came from, `gpu` a name of GPUS."""
+    """Problems and plan of a recipe, without torch; `path` is where it came from, `gpu` a name of GPUS."""
     problems: list[Problem] = []
     notes: list[str] = []
     model_wrong, model_notes = model_problems(recipe.model)
@@ -171,10 +171,10 @@ def _sampling_notes(recipe: Recipe) -> list[str]:
         notes.append("algorithm.epsilon_high is below epsilon: good completions are held back more than bad ones.")
     if recipe.scoring.overlong_buffer and recipe.scoring.truncated != "score":
         notes.append("scoring.overlong_buffer has no say over truncated completions that are zeroed or dropped.")
-    thinking = [name for name, asked in recipe.tasks.items() if asked.think]
+    thinking = [name for name, task_recipe in recipe.tasks.items() if task_recipe.think]
     if algorithm.ground_truth and thinking:
         notes.append(
-            f"algorithm.ground_truth writes one stock thought before every truth, and teaches it where tasks think: "
+            "algorithm.ground_truth writes one stock thought before every target, and teaches it to tasks that think: "
             f"{', '.join(thinking)}."
         )
     if recipe.learner.lora and recipe.learner.learning_rate < 1e-6:
@@ -200,12 +200,12 @@ def _plan(
 ) -> tuple[tuple[str, str], ...]:
     prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
     plan = [("model", recipe.model), *(("fidelity", line) for line in setting_lines(recipe))]
-    for name, asked in recipe.tasks.items():
+    for name, task_recipe in recipe.tasks.items():
         if name not in TASKS:
             continue
         weights = ", ".join(f"{reward} {part.weight:g}" for reward, part in chosen_rewards(recipe.tasks, name).items())
         counts = ", ".join(f"{count.get(name, 0):,} {split}" for split, count in data.rows.items())
-        plan.append(("task", f"{name}, {'think' if asked.think else 'no think'}: {weights}; rows: {counts}"))
+        plan.append(("task", f"{name}, {'think' if task_recipe.think else 'no think'}: {weights}; rows: {counts}"))
     if recipe.cold_start:
         cold = recipe.cold_start
         plan.append(("cold start", f"{cold.steps:,} steps x {cold.rows_per_step} rows, lr {cold.learning_rate:g}"))

@@ -53,12 +53,12 @@ def check_data(recipe: Recipe) -> DataCheck:
             blocks.append(str(error))
             continue
         _check_files(key, splits[split], recipe.data.max_bad_share, problems, notes)
-    _check_counts(recipe, splits, problems, notes)
+    _check_row_counts(recipe, splits, problems, notes)
     _check_kinds(recipe, splits, problems)
     # The engine reads no rows of the supervised stage.
     rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
     texts = frozenset(TASKS[row.task].prompt_text(row, recipe.tasks[row.task].think) for row in rows)
-    counts = {split: dict(Counter(row.task for row in found)) for split, found in splits.items()}
+    counts = {split: dict(Counter(row.task for row in of_split)) for split, of_split in splits.items()}
     clips = frozenset((video_sampling(row, recipe), row.clip_s) for row in rows if row.video is not None)
     has_images = any(row.image is not None for row in rows)
     return DataCheck(counts, clips, has_images, texts, tuple(problems), tuple(blocks), tuple(notes))
@@ -98,7 +98,7 @@ def _check_files(
 
 
 def _state(path: Path, may_be_folder: bool) -> str:
-    """What is wrong with a video or image, as far as its directory entry tells; empty where nothing is."""
+    """What is wrong with a video or image by its directory entry; empty where nothing is."""
     if path.is_dir():
         return "a folder" if not may_be_folder else "" if any(path.iterdir()) else "empty folder"
     if not path.is_file():
@@ -116,11 +116,11 @@ def _check_kinds(recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: l
     train, held_out = splits.get("train", ()), splits.get("eval", ())
     bonus, learner = recipe.scoring.order_bonus, recipe.learner
     if bonus is not None:
-        asked = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe.tasks, row.task)]
-        refuse("scoring.order_bonus", asked, "show no video to shuffle. Take them out of data.train.")
+        refused = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe.tasks, row.task)]
+        refuse("scoring.order_bonus", refused, "show no video to shuffle. Take them out of data.train.")
     if recipe.eval.second_look is not None:
-        asked = [row for row in held_out if row.video is None and isinstance(row, MultipleChoiceRow)]
-        refuse("eval.second_look", asked, "show no video to look at again. Take them out of data.eval.")
+        refused = [row for row in held_out if row.video is None and isinstance(row, MultipleChoiceRow)]
+        refuse("eval.second_look", refused, "show no video for a second look. Take them out of data.eval.")
     trains_tower = learner.lora is None and not learner.freeze_vision
     text = [row for row in train if row.kind == "text"]
     if learner.num_ranks > 1 and trains_tower and len(text) < len(train):
@@ -128,7 +128,7 @@ def _check_kinds(recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: l
         refuse("learner.num_ranks", text, why)
 
 
-def _check_counts(
+def _check_row_counts(
     recipe: Recipe, splits: dict[str, tuple[Row, ...]], problems: list[Problem], notes: list[str]
 ) -> None:
     train = splits.get("train")

@@ -18,7 +18,7 @@ from rft.commands.check.gpus import GPUS, HOST_BYTES_PER_S, SHARE_OF_BANDWIDTH, 
 from rft.recipe import LoraRecipe, Recipe
 from rft.recipe.model_folder import config_size_factor, local_config, packing_obstacle
 
-SHOWN = ("A100-80GB", "H100-SXM")
+DEFAULT_GPUS = ("A100-80GB", "H100-SXM")
 """GPUs of a plan that asks for none."""
 
 
@@ -91,18 +91,18 @@ class Work:
         return computing + moved / HOST_BYTES_PER_S
 
     def sampling_s(self, gpu: Gpu) -> float:
-        """Prompts read once per group, then all completions of an engine written side by side."""
+        """Seconds to sample a step: one prefill per group, then all completions of an engine at the same time."""
         rollout = self.recipe.rollout
         num_gpus = rollout.num_workers * rollout.gpus_per_worker
         groups = self.recipe.prompts_per_step
-        reading = groups * prompt_flops(self.shape, self.group) / num_gpus / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
+        prefill_s = groups * prompt_flops(self.shape, self.group) / num_gpus / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
         completions = math.ceil(groups / rollout.num_workers) * len(self.group.completion_lengths)
         together = min(completions, rollout.max_num_seqs)
         length = self.group.completion_lengths[0]
         token = decode_bytes(self.shape, self.number_bytes, together, self.group.num_prompt_tokens + length / 2)
         rounds = math.ceil(completions / together)
         bandwidth = rollout.gpus_per_worker * gpu.gb_per_s * 1e9 * SHARE_OF_BANDWIDTH
-        return reading + rounds * length * token / bandwidth
+        return prefill_s + rounds * length * token / bandwidth
 
 
 def step_work(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) -> Work | None:
@@ -127,12 +127,12 @@ def cost_lines(
     work = step_work(recipe, num_prompt_tokens, num_visual_tokens)
     if work is None:
         missing = f"{recipe.model} is no folder with the config.json of a Qwen-VL model. Set model to one"
-        return [(gpu_name, f"nothing to tell: {missing}.")] if gpu_name else []
+        return [(gpu_name, f"no estimate: {missing}.")] if gpu_name else []
     tokens = recipe.prompts_per_step * work.group_tokens
     update = f"at most {tokens:,} tokens, {work.flops() / 1e12:,.3g} TFLOP, {work.rank_bytes() / 2**30:,.3g} GiB a rank"
     if gpu_name is not None:
         return [("update", update), *_gpu_lines(work, gpu_name)]
-    seconds = ", ".join(f"{work.update_s(GPUS[name]):,.3g} s on {name}" for name in SHOWN)
+    seconds = ", ".join(f"{work.update_s(GPUS[name]):,.3g} s on {name}" for name in DEFAULT_GPUS)
     return [("update", f"{update}; {seconds} at {SHARE_OF_PEAK:.0%} of its peak")]
 
 
@@ -171,15 +171,15 @@ def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
     """(GiB needed, GiB there, when) of a learner on its GPU."""
     rollout = work.recipe.rollout
     peak, room = work.rank_bytes() / 2**30, gpu.gib * USABLE
-    beside = max(0.0, room - gpu.gib * rollout.gpu_memory_utilization)
+    left = max(0.0, room - gpu.gib * rollout.gpu_memory_utilization)
     if not rollout.share_gpu:
         return [(peak, room, "")]
     if not rollout.sleeps_during_update:
-        return [(peak, beside, " beside its engine")]
+        return [(peak, left, " beside its engine")]
     held = state_bytes(work.shape, work.training)
     if rollout.weight_transfer != "object_store":  # what is published stays on the GPU until the next update
         held += work.number_bytes * (work.shape.text_weights + work.training.train_vision * work.shape.tower_weights)
-    return [(peak, room, " while its engine sleeps"), (held / 2**30, beside, " while it samples")]
+    return [(peak, room, " while its engine sleeps"), (held / 2**30, left, " while it samples")]
 
 
 def fits(work: Work, gpu: Gpu) -> bool:
@@ -209,9 +209,9 @@ def _ways_out(work: Work, gpu: Gpu) -> str:
         "master_dtype=bfloat16": {"master_dtype": learner.dtype},
         "lora={}": {"lora": LoraRecipe()},
     }
-    found = []
+    fitting = []
     for name, change in changes.items():
         changed = recipe.model_copy(update={"learner": learner.model_copy(update=change)})
         if fits(replace(work, recipe=changed), gpu):
-            found.append(f"learner.{name}")
-    return f"It would with one of {', '.join(found)}" if found else "No key of learner alone changes that"
+            fitting.append(f"learner.{name}")
+    return f"It would with one of {', '.join(fitting)}" if fitting else "No key of learner alone changes that"

@@ -43,11 +43,11 @@ sparse: half of what is printed where the sheet counts with sparsity; on the RTX
 
 def find_gpu(name: str) -> str:
     """The name in GPUS that `name` is a part of, whatever its case, spaces and dashes. RecipeError: none or several."""
-    found = [known for known in GPUS if _plain(name) in _plain(known)]
-    if len(found) != 1:
-        what = f"is there more than once ({', '.join(found)})" if found else "is not in the table"
+    matches = [known for known in GPUS if _plain(name) in _plain(known)]
+    if len(matches) != 1:
+        what = f"is there more than once ({', '.join(matches)})" if matches else "is not in the table"
         raise RecipeError(f"--gpu {name}: {what}. Known: {', '.join(GPUS)}.")
-    return found[0]
+    return matches[0]
 
 
 def _plain(name: str) -> str:

@@ -24,11 +24,11 @@ def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("video.min_pixels", f"{video.min_pixels} is more than video.max_pixels, {video.max_pixels}.")
     if video.decoder == "torchcodec" and importlib.util.find_spec("torchcodec") is None:
         yield Problem("video.decoder", "torchcodec is not installed. Install it and FFmpeg, or use pyav.")
-    for name, asked in recipe.tasks.items():
-        if asked.frames != "sampled" and name in TASKS and not _has_boxes(TASKS[name]):
+    for name, task_recipe in recipe.tasks.items():
+        if task_recipe.frames != "sampled" and name in TASKS and not _has_boxes(TASKS[name]):
             yield Problem(
                 f"tasks.{name}.frames",
-                f"{asked.frames} goes by boxes, but {name} answers with none. Set it to sampled.",
+                f"{task_recipe.frames} goes by boxes, but {name} answers with none. Set it to sampled.",
             )
     if not recipe.data.train:
         yield Problem("data.train", "names no file. Name at least one JSONL file of rows.")

@@ -39,7 +39,7 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
     )
     convert.add_argument("-o", "--output", metavar="ROWS.jsonl", type=Path, required=True)
     convert.add_argument("--video-root", metavar="DIR", type=Path, help="where the videos are; rows get whole paths")
-    convert.add_argument("--split", metavar="NAME", help="default: what the name of the source tells")
+    convert.add_argument("--split", metavar="NAME", help="default: the one in the name of the source")
     convert.add_argument("--task", help="of the rows; nextgqa: grounded_qa (default) or multiple_choice; generic: any")
     convert.add_argument(
         "--map", metavar="KEY=COLUMN", action="append", default=[], help="generic: the column that holds a row's key"

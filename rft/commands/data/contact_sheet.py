@@ -39,9 +39,9 @@ class Sheet:
 
 def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> Sheet:
     """A PNG of some rows, evenly chosen from each task. DataError: it cannot be written."""
-    shown = choose_rows(rows, num_rows)
+    chosen = choose_rows(rows, num_rows)
     panels, problems = [], []
-    for row in shown:
+    for row in chosen:
         target = TASKS[row.task].target(row)
         try:
             panels.append(draw_row(row, target, _frames(row, target)))
@@ -58,23 +58,23 @@ def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> Sheet:
         sheet.save(path, format="PNG")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return Sheet(path, len(shown), tuple(problems))
+    return Sheet(path, len(chosen), tuple(problems))
 
 
 def choose_rows(rows: Sequence[Row], num_rows: int) -> list[Row]:
-    """At most `num_rows` rows, about equally many of each task, evenly spread over its rows."""
+    """At most `num_rows` rows, about equally many of each task, taken at even distances."""
     by_task: dict[str, list[Row]] = {}
     for row in rows:
         by_task.setdefault(row.task, []).append(row)
     chosen: list[Row] = []
     for i, own in enumerate(by_task.values()):
         count = min(len(own), (num_rows - len(chosen)) // (len(by_task) - i))
-        chosen += [own[place * len(own) // count] for place in range(count)]
+        chosen += [own[rank * len(own) // count] for rank in range(count)]
     return chosen
 
 
 def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
-    """The panel of one row: what it says, its frames or image, and when or where the truth lies."""
+    """The panel of one row: its text, its frames or image, and its target drawn on them."""
     if frames is None:
         return _panel(_heading(row, target), 0)
     spans, boxes = tuple(target.time_spans().values()), target.frame_boxes()
@@ -114,7 +114,7 @@ def _draw_bar(
 
 
 def _frames(row: Row, target: Target) -> Frames | None:
-    """An image; or eight frames, fewer of a shorter clip, one per box where the truth is boxes; or nothing."""
+    """An image; or eight frames, fewer of a shorter clip, one per box where the target is boxes; or nothing."""
     if row.image is not None:
         return decode(types.Image(Path(row.image), 28 * 28, 4 * FRAME_PIXELS))
     if row.video is None:
@@ -135,13 +135,13 @@ def _frames(row: Row, target: Target) -> Frames | None:
 
 
 def _heading(row: Row, target: Target) -> list[str]:
-    asked = " ".join(
+    question = " ".join(
         str(getattr(row, key)) for key in ("query", "object", "question", "options") if getattr(row, key, None)
     )
     boxes = target.frame_boxes()
-    truth = f"{len(boxes)} boxes" if boxes else target.written()
+    answer = f"{len(boxes)} boxes" if boxes else target.written()
     length = "" if row.clip_s is None else f", {row.clip_s:g} s"
-    return [f"{row.id} ({row.task}{length})", *textwrap.wrap(asked, 150)[:3], *textwrap.wrap(truth, 150)[:2]]
+    return [f"{row.id} ({row.task}{length})", *textwrap.wrap(question, 150)[:3], *textwrap.wrap(answer, 150)[:2]]
 
 
 def _panel(lines: Sequence[str], below: int) -> Image.Image:

@@ -51,7 +51,7 @@ def histogram(title: str, values: Sequence[float]) -> Histogram:
 def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[Row, ...]]:
     """A text about the rows of `paths`, and the rows. DataError: every row that cannot be read."""
     rows = read_rows(paths, video_root, tuple(TASKS))
-    parts = [plain(_counts(rows)), *_shared_videos(paths, video_root), missing_files(rows) or _all_there(rows)]
+    parts = [plain(_row_table(rows)), *_shared_videos(paths, video_root), missing_files(rows) or _all_there(rows)]
     for name in dict.fromkeys(row.dataset or row.task for row in rows):
         own = [row for row in rows if (row.dataset or row.task) == name]
         parts += [str(one) for one in _histograms(name, own)]
@@ -60,12 +60,12 @@ def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[
 
 
 def _all_there(rows: Sequence[Row]) -> str:
-    shown = {kind: len({row.media_path for row in rows if row.kind == kind}) for kind in ("video", "image")}
-    there = " and ".join(f"{kind}s" for kind, count in shown.items() if count)
+    num_files = {kind: len({row.media_path for row in rows if row.kind == kind}) for kind in ("video", "image")}
+    there = " and ".join(f"{kind}s" for kind, count in num_files.items() if count)
     return f"All {there} are there." if there else "No row shows a video or an image."
 
 
-def _counts(rows: Sequence[Row]) -> TextTable:
+def _row_table(rows: Sequence[Row]) -> TextTable:
     kinds = Counter((row.dataset or "-", row.task) for row in rows)
     has_others = any(row.video is None for row in rows)
     lines = []
@@ -85,7 +85,7 @@ def _counts(rows: Sequence[Row]) -> TextTable:
 
 
 def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
-    """A warning for each two files that show the same videos or images: held-out rows should not."""
+    """A warning for each two files with the same videos or images: held-out rows should not."""
     if len(paths) < 2:
         return []
     rows = {path: read_rows([path], video_root, tuple(TASKS)) for path in paths}
@@ -122,4 +122,4 @@ def _answers(name: str, rows: Sequence[Row]) -> list[str]:
     """How often each letter or label is the target, and how many captions have events."""
     categories = [TASKS[row.task].target(row).category() for row in rows]
     counts = sorted(Counter(category for category in categories if category is not None).items())
-    return [f"{name}: truths\n" + "\n".join(f"{word} {count:,}" for word, count in counts)] if counts else []
+    return [f"{name}: targets\n" + "\n".join(f"{word} {count:,}" for word, count in counts)] if counts else []

@@ -48,7 +48,7 @@ class Selection:
     kept: frozenset[str]
     """Ids of the kept rows."""
     num_failed: int
-    """Completions that the engine did not finish: they tell nothing of the row."""
+    """Completions that the engine did not finish: they say nothing about the row."""
     num_other: int
     """Completions of rows that are not among these."""
 
@@ -94,25 +94,25 @@ def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> 
         problems.append(f"{', '.join(map(str, answers))}: no answer to a row of {rows_file}")
     if problems:
         raise DataError(listed(problems, NAMED_PROBLEMS))
-    found = {row_id: tuple(of_row) for row_id, of_row in values.items()}
-    return Selection(rows, found, frozenset(chosen(found, options)), counts["failed"], counts["other"])
+    by_row = {row_id: tuple(of_row) for row_id, of_row in values.items()}
+    return Selection(rows, by_row, frozenset(chosen(by_row, options)), counts["failed"], counts["other"])
 
 
 def chosen(values: Mapping[str, Sequence[float]], options: SelectOptions) -> list[str]:
     """Ids of the rows to keep, out of the values of their answers; the same whatever order they come in."""
-    apart = [
+    varied = [
         row_id
         for row_id, of_row in values.items()
         # Rounded, because 0.3 - 0.2 is below 0.1.
         if round(max(of_row) - min(of_row), 9) >= options.least_difference
     ]
     if options.number is None:
-        return apart
-    return sorted(apart, key=lambda row_id: _place(row_id, fmean(values[row_id]), options))[: options.number]
+        return varied
+    return sorted(varied, key=lambda row_id: _place(row_id, fmean(values[row_id]), options))[: options.number]
 
 
 def _place(row_id: str, mean: float, options: SelectOptions) -> float:
-    """Smallest first, these are draws without replacement, each row as likely as its weight tells.
+    """Smallest first, these are draws without replacement, each row as likely as its weight says.
 
     Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
     """

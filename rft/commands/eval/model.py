@@ -1,4 +1,4 @@
-"""`rft eval` of a model: its answers to rows, and what they are worth."""
+"""`rft eval` of a model: completions for rows, and their metrics."""
 
 import json
 import sys
@@ -15,22 +15,22 @@ from rft.recipe import Recipe
 from rft.runs.evaluator import Evaluator
 
 
-def evaluate(recipe: Recipe, asked: EvalRequest, as_json: bool) -> int:
-    """Measure recipe.model on the asked rows of recipe.data.eval, and print the figures. Returns the exit status."""
+def evaluate(recipe: Recipe, request: EvalRequest, as_json: bool) -> int:
+    """Measure recipe.model on the requested rows of recipe.data.eval and print the metrics. Returns the exit status."""
     title, stream = f"rft eval {recipe.model}", sys.stderr if as_json else sys.stdout
     with (
         tempfile.TemporaryDirectory(prefix="rft-eval-") as folder,
         session(recipe, title, Path(folder) / "log.txt", Path(folder) / "clips", stream) as opened,
     ):
-        rows = opened.usable_rows(recipe.data.eval, "held-out", asked.task, asked.shard)
+        rows = opened.usable_rows(recipe.data.eval, "held-out", request.task, request.shard)
         pool = opened.start_pool()
         try:
             result = Evaluator(recipe, pool, rows, opened.view)()
         except Interrupted:
             return INTERRUPTED
         blind = baselines([r.prompt for r in rows], [r.duration_s for r in rows], {}, recipe.seed)
-        if asked.output:
-            write_result(asked.output, result)
+        if request.output:
+            write_result(request.output, result)
         if as_json:
             print(json.dumps(figures(result, blind)))
         else:

@@ -22,7 +22,7 @@ SHOWN_IDS = 5
 
 
 def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence[Path], as_json: bool) -> str:
-    """The figures of stored completions, as tables or JSON; `data`: the rows that were asked, where they are at hand.
+    """The figures of stored completions, as tables or JSON; `data`: their rows, where they are at hand.
 
     Raises DataError with every problem.
     """
@@ -36,7 +36,7 @@ def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence
         return json.dumps(figures(result, blind) | counted)
     named = f" ({', '.join(missing[:SHOWN_IDS])}{', ...' if len(missing) > SHOWN_IDS else ''})" if missing else ""
     note = [f"{len(missing)} rows of --data have no prediction and are in no mean{named}."] if missing else []
-    return "\n\n".join([_text(result, blind), *note])
+    return "\n\n".join([_tables_text(result, blind), *note])
 
 
 def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json: bool, seed: int = 0) -> str:
@@ -48,12 +48,12 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
     rows = [row for row in read_rows(data, None, TASKS) if task in (None, row.task)]
     if not rows:
         raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
-    asked = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
-    blind = baselines(asked, [row.clip_s for row in rows], {}, seed)
-    found = blind if name == ALL else blind.only(name)
-    if not any(found.estimates.values()):
-        raise DataError(_not_found(name, blind, rows))
-    return json.dumps(figures(None, found)) if as_json else _text(None, found)
+    prompts = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
+    blind = baselines(prompts, [row.clip_s for row in rows], {}, seed)
+    chosen = blind if name == ALL else blind.only(name)
+    if not any(chosen.estimates.values()):
+        raise DataError(_unfit_baseline(name, blind, rows))
+    return json.dumps(figures(None, chosen)) if as_json else _tables_text(None, chosen)
 
 
 def _check_task(task: str | None) -> None:
@@ -61,12 +61,12 @@ def _check_task(task: str | None) -> None:
         raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
 
 
-def _not_found(name: str, blind: Baselines, rows: Sequence[Row]) -> str:
-    has = [f"  {of}: {', '.join(found) or 'none'}" for of, found in blind.estimates.items()]
+def _unfit_baseline(name: str, blind: Baselines, rows: Sequence[Row]) -> str:
+    has = [f"  {of}: {', '.join(by_baseline) or 'none'}" for of, by_baseline in blind.estimates.items()]
     unknown = sum(row.clip_s is None for row in rows)
     hint = f"\n{unknown} of {len(rows)} rows have no duration_s: parts of a clip need it." if unknown else ""
     return "\n".join([f"--baseline: {name!r} fits none of these rows. Baselines by set of rows:", *has]) + hint
 
 
-def _text(result: EvalResult | None, blind: Baselines) -> str:
+def _tables_text(result: EvalResult | None, blind: Baselines) -> str:
     return "\n\n".join(plain(table) for table in result_tables(result, blind))

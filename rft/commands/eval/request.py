@@ -1,4 +1,4 @@
-"""The recipe by which `rft eval` asks a model: that of the run which trained it, a given one, or the defaults."""
+"""The recipe by which `rft eval` prompts a model: that of the run that trained it, a given one, or the defaults."""
 
 import json
 from collections.abc import Sequence
@@ -58,9 +58,9 @@ def eval_recipe(
     recipe = load_recipe(path, settings) if path else parse_recipe("{tasks: {}, steps: 1}", "rft eval", settings)
     recipe = recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
     problems, _ = model_problems(recipe.model)
-    found = check_data(recipe)
-    listed = [*(Problem("model", message) for message in problems), *found.problems]
-    blocks = ([problem_text("rft eval", listed)] if listed else []) + list(found.blocks)
+    data_check = check_data(recipe)
+    listed = [*(Problem("model", message) for message in problems), *data_check.problems]
+    blocks = ([problem_text("rft eval", listed)] if listed else []) + list(data_check.blocks)
     if blocks:
         raise RecipeError("\n".join(blocks))
     return recipe

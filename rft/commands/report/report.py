@@ -21,7 +21,7 @@ from rft.runs.run_dir import RunDir
 from rft.runs.timeline import read_timeline
 
 NUM_FILES = 16
-"""Steps whose rollouts are looked through: spread evenly, the first and the last among them."""
+"""Number of steps whose rollouts are read, evenly from the first to the last."""
 
 NUM_SHOWN = 6
 """Rollouts of each kind (best, worst, random) shown per task."""
@@ -98,13 +98,13 @@ def evaluation(summary: dict[str, Any]) -> str:
         ]
         published: dict[str, dict[str, float]] = {}
         for name, result in evals.items():
-            found = result.get(task, {})
+            of_set = result.get(task, {})
             for mode in ("greedy", "sampled"):
-                for reading, figures in (("", found), (", strict", found.get("strict", {}))):
+                for parser, figures in (("", of_set), (", strict", of_set.get("strict", {}))):
                     values, bounds = figures.get(mode, {}), figures.get("intervals", {}).get(mode, {})
                     if values:
-                        lines.append((f"{name}, {mode}{reading}", values, bounds))
-            rows_of = RowSet(found.get("task", task), found.get("dataset"), found.get("rows", 0))
+                        lines.append((f"{name}, {mode}{parser}", values, bounds))
+            rows_of = RowSet(of_set.get("task", task), of_set.get("dataset"), of_set.get("rows", 0))
             published |= {f"{one.model} ({one.source})": one.values for one in comparable_results(rows_of)}
         lines += [(name, values, {}) for name, values in published.items()]
         metrics = list(dict.fromkeys(metric for _, values, _ in lines for metric in values))
@@ -186,7 +186,7 @@ def chart_rank(chart: str) -> tuple[int, str]:
 
 
 def rollouts(run: RunDir) -> str:
-    """The rollouts section: per task the best, worst and random rollouts of steps spread over the run."""
+    """The rollouts section: per task the best, worst and random rollouts of steps taken evenly from the run."""
     files = sorted(run.rollouts.glob("step_*.jsonl.zst"))
     last = len(files) - 1
     chosen = sorted({round(i * last / (NUM_FILES - 1)) for i in range(NUM_FILES)}) if files else []
@@ -204,12 +204,12 @@ def rollouts(run: RunDir) -> str:
         }
         parts.append(
             f"<h3>{html.escape(task)}</h3><p class=faint>{len(records)} rollouts of {len(chosen)} of {len(files)} steps"
-            " were looked through; all are in rollouts/.</p>"
+            " were read; all are in rollouts/.</p>"
         )
-        for kind, shown in kinds.items():
+        for kind, of_kind in kinds.items():
             is_open = " open" if kind == "Random" else ""
             parts.append(
-                f"<details{is_open}><summary>{kind} {len(shown)}</summary>{''.join(map(card, shown))}</details>"
+                f"<details{is_open}><summary>{kind} {len(of_kind)}</summary>{''.join(map(card, of_kind))}</details>"
             )
     return "".join(parts)
 

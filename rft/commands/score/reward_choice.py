@@ -38,8 +38,8 @@ class RewardChoice:
         chosen = self._named(task, recipe)
         problems = [f"{name}: {why}" for name, part in chosen.items() if (why := _misfit(name, part, task, table))]
         if not chosen:
-            asked = ", ".join(self.weights or {})
-            problems.append(f"none of {asked} scores it. Name one that does, or choose other rows with --task.")
+            named = ", ".join(self.weights or {})
+            problems.append(f"none of {named} scores it. Name one that does, or choose other rows with --task.")
         if problems:
             raise RewardError(problem_text(f"rewards of task {task}", problems))
         return tuple(WeightedReward(name, table[name], part.weight, part.args) for name, part in chosen.items())
@@ -53,8 +53,8 @@ class RewardChoice:
             swap = self.think is not None
             return {form if swap and name in FORMS else name: part for name, part in of_recipe.items()}
         chosen = {}
-        for asked, weight in self.weights.items():
-            for name in (form,) if asked == "format" else SHORT_NAMES.get(asked, (asked,)):
+        for word, weight in self.weights.items():
+            for name in (form,) if word == "format" else SHORT_NAMES.get(word, (word,)):
                 if issubclass(TASKS[task].target_type, accepted_targets(self.table[name])):
                     args = of_recipe[name].args if name in of_recipe else {}
                     chosen[name] = RewardRecipe(weight=weight, args=args)
@@ -82,10 +82,10 @@ def score_names(rewards: Sequence[str]) -> dict[str, str]:
     return {name: s if taken.count(s) == 1 else name for name, s in short.items()}
 
 
-def reward_choice(table: Mapping[str, RewardFn], think: bool | None, asked: Sequence[str]) -> RewardChoice:
-    """Reads NAME=WEIGHT words. Raises RewardError with every one that cannot be used."""
-    problems, weights, found = [], {}, dict(table)
-    for word in asked:
+def reward_choice(table: Mapping[str, RewardFn], think: bool | None, words: Sequence[str]) -> RewardChoice:
+    """The rewards that NAME=WEIGHT words name. Raises RewardError with every one that cannot be used."""
+    problems, weights, rewards = [], {}, dict(table)
+    for word in words:
         name, equals, number = word.rpartition("=")
         try:
             weights[name] = float(number)
@@ -95,11 +95,11 @@ def reward_choice(table: Mapping[str, RewardFn], think: bool | None, asked: Sequ
             problems.append(f"{word}: write NAME=WEIGHT, such as iou=1.")
         elif is_own(name):
             try:
-                found[name] = own_reward(name)
+                rewards[name] = own_reward(name)
             except RewardError as error:
                 problems.append(str(error))
         elif name not in SHORT_NAMES and name not in table:
             problems.append(f"{name}: unknown reward.{near_name(name, [*SHORT_NAMES, *table])}")
     if problems:
         raise RewardError(problem_text("--reward", problems))
-    return RewardChoice(found, think, weights or None)
+    return RewardChoice(rewards, think, weights or None)

@@ -63,7 +63,7 @@ class Scored:
 
     tallies: dict[str, Tally]
     left_out: int
-    """Rows of other tasks than the one asked for."""
+    """Rows of other tasks than the requested one."""
     fidelity: Fidelity | None
 
     def to_json(self) -> dict[str, Any]:
@@ -81,21 +81,21 @@ class Scored:
         return [table for task, tally in self.tallies.items() for table in tally.tables(task)]
 
 
-def score(source: Path, asked: ScoreRequest, out: Path | None = None) -> Scored:
+def score(source: Path, request: ScoreRequest, out: Path | None = None) -> Scored:
     """Judge every completion of `source`, a JSONL file (or .jsonl.zst) or a run folder.
 
     `out`: gets each row with `scores`, `notes`, `answer`, `reward`, `fault` and `problem`; there whole or not at all.
     Raises DataError with every row that cannot be scored, RewardError where a reward cannot judge.
     """
-    recipe = _recipe(source, asked.recipe)
-    fidelity = asked.fidelity or recipe.fidelity
-    scorer = Scorer(recipe, reward_choice(rewards_of(fidelity), asked.think, asked.rewards), asked.task)
+    recipe = _recipe(source, request.recipe)
+    fidelity = request.fidelity or recipe.fidelity
+    scorer = Scorer(recipe, reward_choice(rewards_of(fidelity), request.think, request.rewards), request.task)
     files = completion_files(source)
     rows = scorer.rows(line for file in files for line in read_jsonl(file, scorer.problems))
 
     def write(partial_file: Path) -> None:
         with partial_file.open("w", WRITE_BUFFER, encoding="utf-8") as file:
-            file.writelines(joined(line, found) for line, found in rows)
+            file.writelines(with_scores(line, scored) for line, scored in rows)
         scorer.finish(source)
 
     if out is None:
@@ -115,15 +115,15 @@ def print_scored(scored: Scored, as_json: bool) -> None:
     print(text + others)
 
 
-def joined(line: JsonLine, found: dict[str, Any]) -> str:
-    """A line with one JSON object: the row, and what was found in place of keys of the same name."""
+def with_scores(line: JsonLine, scored: dict[str, Any]) -> str:
+    """One JSON line: the row with its scores, which replace keys of the same name."""
     # The text as it stands need not be encoded again; beyond ASCII it may hold what other readers take for line ends.
-    if not line.text.isascii() or not found.keys().isdisjoint(line.value):
-        return _encode({**line.value, **found}) + "\n"
+    if not line.text.isascii() or not scored.keys().isdisjoint(line.value):
+        return _encode({**line.value, **scored}) + "\n"
     try:
-        more = _encode_fast(found).decode("ascii")
+        more = _encode_fast(scored).decode("ascii")
     except UnicodeError:  # beyond ASCII, or half of a surrogate pair
-        more = _encode(found)
+        more = _encode(scored)
     return f"{line.text[:-1]}, {more[1:]}\n"
 
 

@@ -48,12 +48,12 @@ class Scorer:
         self.left_out = 0
 
     def rows(self, lines: Iterable[JsonLine]) -> Iterator[tuple[JsonLine, dict[str, Any]]]:
-        """Each line with what was found. What is wrong with others is added to `problems`."""
+        """(line, its scores) of each row of the task. Problems of lines are added to `problems`."""
         lines = iter(lines)
         while chunk := list(islice(lines, CHUNK)):
-            ready = [found for line in chunk if (found := self._ready(line))]
+            ready = [one for line in chunk if (one := self._ready(line))]
             for (line, stored, task, _), scores in zip(ready, self._scores(ready), strict=True):
-                yield line, self._found(stored, task, scores)
+                yield line, self._scored(stored, task, scores)
 
     def finish(self, source: Path) -> None:
         """Raises DataError where anything could not be scored, or there was nothing."""
@@ -121,7 +121,7 @@ class Scorer:
                         self.problems.append(f"{ready[i][0].where}: reward {reward.name}: {outcome}")
         return scores
 
-    def _found(self, stored: StoredCompletion, task: str, scores: dict[str, Score]) -> dict[str, Any]:
+    def _scored(self, stored: StoredCompletion, task: str, scores: dict[str, Score]) -> dict[str, Any]:
         """What the output says of a completion, counted."""
         reason, num_tokens = stored.finish_reason or "stop", stored.num_tokens or 0
         scoring, limit = self._recipe.scoring, self._recipe.sampling.max_completion_length

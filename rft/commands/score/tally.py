@@ -1,4 +1,4 @@
-"""What scored completions add up to: means, quantiles, and what was wrong with how many of them."""
+"""Sums over scored completions: means, quantiles, and counts of faults."""
 
 import math
 from array import array
@@ -17,7 +17,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 _SHOWN = 60
 """Characters of an example."""
 _DISTINCT = 1000
-"""Examples of a kind that are told apart; a text first met after these is not counted."""
+"""Most different examples that are counted of a kind; a text first met after these is not."""
 
 
 class Tally:
@@ -51,8 +51,8 @@ class Tally:
         for name, score in scores.items():
             self._values[name].append(score.value)
         if fault is not None:
-            found = next(score for score in scores.values() if score.fault == fault)
-            self._fail(fault, completion if found.answer is None else found.answer, found.note)
+            faulty = next(score for score in scores.values() if score.fault == fault)
+            self._fail(fault, completion if faulty.answer is None else faulty.answer, faulty.note)
         if finish_reason == "length":
             self._fail("truncated", completion, "")
         elif finish_reason == "error":
@@ -74,9 +74,9 @@ class Tally:
         form = self._values[self._form] if self._form else ()
         return {
             "rows": len(self),
-            "reward": spread(self._totals, full),
+            "reward": distribution(self._totals, full),
             "scores": {
-                self._names[reward]: {"reward": reward, "weight": self._weights[reward], **spread(values, 1.0)}
+                self._names[reward]: {"reward": reward, "weight": self._weights[reward], **distribution(values, 1.0)}
                 for reward, values in self._values.items()
             },
             "well_formed": sum(value == 1 for value in form) / len(form) if form else None,
@@ -93,7 +93,7 @@ class Tally:
         """The scores, and the failures with the most frequent example of each."""
         result = self.to_json()
         scores = [
-            _line(name if name == score["reward"] else f"{name} ({score['reward']})", f"{score['weight']:g}", score)
+            _cells(name if name == score["reward"] else f"{name} ({score['reward']})", f"{score['weight']:g}", score)
             for name, score in result["scores"].items()
         ]
         columns = ("score", "weight", "mean", *(f"{q:.0%}" for q in QUANTILES), "zero", "full")
@@ -104,7 +104,7 @@ class Tally:
         first = TextTable(
             f"{task}: {len(self):,} completions",
             columns,
-            (*scores, _line("reward", "", result["reward"])),
+            (*scores, _cells("reward", "", result["reward"])),
             " ".join(captions),
         )
         return first, TextTable(
@@ -117,7 +117,7 @@ class Tally:
         )
 
 
-def spread(values: Sequence[float], full: float) -> dict[str, Any]:
+def distribution(values: Sequence[float], full: float) -> dict[str, Any]:
     """Mean, quantiles (nearest rank), and the shares that are 0 and that reach `full`; None where there are none."""
     if not values:
         return {"mean": None, "quantiles": {f"{q:g}": None for q in QUANTILES}, "zero": None, "full": None}
@@ -130,9 +130,9 @@ def spread(values: Sequence[float], full: float) -> dict[str, Any]:
     }
 
 
-def _line(name: str, weight: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    numbers = (found["mean"], *found["quantiles"].values())
-    shares = (found["zero"], found["full"])
+def _cells(name: str, weight: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    numbers = (values["mean"], *values["quantiles"].values())
+    shares = (values["zero"], values["full"])
     return (
         name,
         weight,

@@ -1,4 +1,4 @@
-"""A published annotation file becomes rows: nothing dropped in silence, nothing clipped unless asked."""
+"""A published annotation file becomes rows: every dropped row is counted, spans are clipped only on request."""
 
 import json
 from collections import Counter
@@ -55,10 +55,10 @@ class Conversion:
     def table(self) -> TextTable:
         """Every fact and every kind of anomaly, with what was done and the first rows it was met in."""
         lines = [("data set", self.dataset, ""), *((what, value, "") for what, value in self.facts)]
-        for kind, found in self.anomalies.items():
-            ids = list(dict.fromkeys(anomaly.row_id.removeprefix(f"{self.dataset}/") for anomaly in found))
+        for kind, of_kind in self.anomalies.items():
+            ids = list(dict.fromkeys(anomaly.row_id.removeprefix(f"{self.dataset}/") for anomaly in of_kind))
             named = ", ".join(ids[:NAMED_IDS]) + (", ..." if len(ids) > NAMED_IDS else "")
-            lines.append((f"{kind}: {KINDS[kind].meaning}", f"{len(found):,}", f"{self.done[kind]}: {named}"))
+            lines.append((f"{kind}: {KINDS[kind].meaning}", f"{len(of_kind):,}", f"{self.done[kind]}: {named}"))
         if not self.anomalies:
             lines.append(("anomalies", "0", ""))
         return TextTable(
@@ -75,10 +75,10 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
     published = known.read(request)
     examined: list[Examined] = []
     missing: list[Anomaly] = []
-    found: dict[Path, bool] = {}
+    is_present: dict[Path, bool] = {}
     ids: set[str] = set()
     for draft in published.drafts:
-        fields, is_there = _placed(draft, options.video_root, found)
+        fields, is_there = _with_media_path(draft, options.video_root, is_present)
         row = examine(fields, options.clip_to_duration)
         if row.row_id in ids:
             again = Anomaly("refused", row.row_id, "an earlier row has this id")
@@ -86,7 +86,7 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
         ids.add(row.row_id)
         examined.append(row)
         if not is_there:
-            missing.append(Anomaly("missing_video", row.row_id, str(fields.get(_shown(fields)))))
+            missing.append(Anomaly("missing_video", row.row_id, str(fields.get(_media_key(fields)))))
     return _concluded(f"{name}: {source}", published, examined, missing, options)
 
 
@@ -113,28 +113,28 @@ def _format(name: str) -> Format:
     return format_named(name)
 
 
-def _task(name: str, known: Format, asked: str | None) -> str:
+def _task(name: str, known: Format, requested: str | None) -> str:
     """The task of the rows; "" where each names its own."""
-    if asked and known.tasks and asked not in known.tasks:
-        raise DataError(f"--task {asked}: rows of {name} can have the task {' or '.join(known.tasks)}.")
-    return asked or (known.tasks[0] if known.tasks else "")
+    if requested and known.tasks and requested not in known.tasks:
+        raise DataError(f"--task {requested}: rows of {name} can have the task {' or '.join(known.tasks)}.")
+    return requested or (known.tasks[0] if known.tasks else "")
 
 
-def _placed(draft: Draft, root: Path | None, found: dict[Path, bool]) -> tuple[dict[str, Any], bool]:
-    """The row with its video or image below the root, at the first place that is there; whether there is one.
+def _with_media_path(draft: Draft, root: Path | None, is_present: dict[Path, bool]) -> tuple[dict[str, Any], bool]:
+    """The row with its video or image below the root, at the first path that exists; whether one does.
 
-    True where nobody can tell: without a root, or with one that is not on this machine.
+    True where that is not known: without a root, or with one that is not on this machine.
     """
-    key = _shown(draft.fields)
+    key = _media_key(draft.fields)
     if root is None or key not in draft.fields:
         return dict(draft.fields), True
-    places = [root.absolute() / place for place in (draft.fields[key], *draft.other_places)]
-    is_root_there = found.setdefault(root, root.is_dir())
-    there = next((p for p in places if is_root_there and found.setdefault(p, p.exists())), None)
-    return {**draft.fields, key: str(there or places[0])}, there is not None or not is_root_there
+    candidates = [root.absolute() / name for name in (draft.fields[key], *draft.other_places)]
+    is_root_there = is_present.setdefault(root, root.is_dir())
+    there = next((p for p in candidates if is_root_there and is_present.setdefault(p, p.exists())), None)
+    return {**draft.fields, key: str(there or candidates[0])}, there is not None or not is_root_there
 
 
-def _shown(fields: Mapping[str, Any]) -> str:
+def _media_key(fields: Mapping[str, Any]) -> str:
     return "image" if "image" in fields else "video"
 
 
@@ -158,24 +158,24 @@ def _concluded(
     ]
     met = [*published.anomalies, *(a for e in examined for a in e.anomalies), *_duplicates(examined), *missing]
     anomalies = {kind: tuple(a for a in met if a.kind == kind) for kind in KINDS}
-    anomalies = {kind: found for kind, found in anomalies.items() if found}
+    anomalies = {kind: of_kind for kind, of_kind in anomalies.items() if of_kind}
     warnings = list(published.warnings)
     if options.video_root is not None and not options.video_root.is_dir():
-        warnings.append(f"{options.video_root} is not on this machine: no video was looked for.")
+        warnings.append(f"{options.video_root} is not on this machine: no video was searched.")
     return Conversion(
         title,
         ", ".join(dict.fromkeys(str(e.fields.get("dataset", "-")) for e in examined)),
         tuple(e.fields for e in kept),
         anomalies,
-        (*_counts(examined, kept, options), *published.facts),
+        (*_counted(examined, kept, options), *published.facts),
         tuple(warnings),
         () if options.drop_invalid else tuple(fatal),
         {kind: _done(kind, options) for kind in anomalies},
     )
 
 
-def _counts(examined: Sequence[Examined], kept: Sequence[Examined], options: ConvertOptions) -> list[tuple[str, str]]:
-    """What stands at the head of the summary."""
+def _counted(examined: Sequence[Examined], kept: Sequence[Examined], options: ConvertOptions) -> list[tuple[str, str]]:
+    """(what, count) of rows and videos, the first lines of the summary."""
     videos = {e.fields["video"] for e in examined if "video" in e.fields}
     one = "first usable row of each video" if options.per_video == "one" else "all rows of each video"
     facts = [

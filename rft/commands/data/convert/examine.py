@@ -1,4 +1,4 @@
-"""What is odd about rows as published, and which of them cannot be rows."""
+"""Anomalies of published rows, and which of them cannot be rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ KINDS = {
     "overlapping": Kind("spans of one row overlap or touch", "kept; judged as their union"),
     "duplicate": Kind("says what an earlier row says", "kept"),
     "blanks": Kind("blanks around a text", "taken off"),
-    "absent_object": Kind("an asked frame does not show the object", "kept"),
+    "absent_object": Kind("a requested frame does not show the object", "kept"),
     "missing_video": Kind("no such file below the video root", "kept"),
     "no_annotation": Kind("clip without enough boxes", "left out"),
     "reversed": Kind("span ends before it starts", "", True),
@@ -48,7 +48,7 @@ TEXTS = ("query", "question", "object", "options", "labels")
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A row and what was found in it."""
+    """A row and its anomalies."""
 
     fields: Mapping[str, Any]
     anomalies: tuple[Anomaly, ...]
@@ -64,10 +64,10 @@ class Examined:
 
 
 def examine(fields: Mapping[str, Any], clip_to_duration: bool) -> Examined:
-    """The row with its texts stripped and, if asked, its spans clipped; the truth is else as it was."""
+    """The row with its texts stripped and, on request, its spans clipped; the target is otherwise unchanged."""
     row_id = str(fields["id"])
-    found: list[Anomaly] = []
-    fields = _strip(fields, row_id, found)
+    anomalies: list[Anomaly] = []
+    fields = _strip(fields, row_id, anomalies)
     length = _clip_s(fields)
     target = fields["target"]
     is_clipped = False
@@ -75,19 +75,19 @@ def examine(fields: Mapping[str, Any], clip_to_duration: bool) -> Examined:
         key = "span" if "span" in target else "spans"
         published = [target["span"]] if key == "span" else target.get("spans", [])
         if _are_spans(published):
-            found += [Anomaly(kind, row_id, detail) for span in published for kind, detail in _span_kinds(span, length)]
+            anomalies += [Anomaly(kind, row_id, d) for span in published for kind, d in _span_kinds(span, length)]
             ordered = sorted(published)
             if any(later[0] <= earlier[1] for earlier, later in pairwise(ordered)):
-                found.append(Anomaly("overlapping", row_id, str(ordered)))
+                anomalies.append(Anomaly("overlapping", row_id, str(ordered)))
             if clip_to_duration and length is not None and published:
                 clipped = [[max(start, 0.0), min(end, length)] for start, end in published]
                 is_clipped = clipped != [list(span) for span in published]
                 fields = {**fields, "target": {**target, key: clipped[0] if key == "span" else clipped}}
-    examined = Examined(fields, tuple(found), is_clipped)
+    examined = Examined(fields, tuple(anomalies), is_clipped)
     if examined.is_fatal:
         return examined
     refusal = _refusal(fields)
-    return replace(examined, anomalies=(*found, Anomaly("refused", row_id, refusal))) if refusal else examined
+    return replace(examined, anomalies=(*anomalies, Anomaly("refused", row_id, refusal))) if refusal else examined
 
 
 def _span_kinds(span: Any, length: float | None) -> list[tuple[str, str]]:
@@ -116,17 +116,17 @@ def _clip_s(fields: Mapping[str, Any]) -> float | None:
     return None if end is None else end - fields.get("start_s", 0.0)
 
 
-def _strip(fields: Mapping[str, Any], row_id: str, found: list[Anomaly]) -> dict[str, Any]:
-    """The row without blanks around its texts; texts that were nothing else are told."""
+def _strip(fields: Mapping[str, Any], row_id: str, anomalies: list[Anomaly]) -> dict[str, Any]:
+    """The row without blanks around its texts; texts of blanks alone become anomalies."""
     stripped = {**fields, **{key: _stripped(fields[key]) for key in TEXTS if key in fields}}
     target = fields["target"]
     if isinstance(target, dict):
         stripped["target"] = {key: _stripped(value) for key, value in target.items()}
     if stripped != fields:
-        found.append(Anomaly("blanks", row_id))
+        anomalies.append(Anomaly("blanks", row_id))
     texts = {key: stripped[key] for key in TEXTS if key in stripped}
     texts |= stripped["target"] if isinstance(target, dict) else {}
-    found += [
+    anomalies += [
         Anomaly("blank_text", row_id, key)
         for key, value in texts.items()
         if value == "" or (isinstance(value, list) and "" in value)

@@ -83,7 +83,7 @@ def _names(root: Path) -> tuple[list[str], bool]:
 
 
 def _boxes(folder: Path) -> tuple[list[list[float]], list[int]]:
-    """The box of every frame as parts of the image, and which 8 of them to ask for. ValueError: not such a file."""
+    """(box of every frame as parts of the image, indices of the 8 requested frames). ValueError: not such a file."""
     width, height = _image_size(folder)
     boxes = []
     for number, line in enumerate((folder / "groundtruth.txt").read_text().split("\n"), start=1):

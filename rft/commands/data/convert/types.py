@@ -51,7 +51,7 @@ class Published:
     warnings: tuple[str, ...] = ()
     """Warnings about the split, such as a validation set that is the test set."""
     anomalies: tuple[Anomaly, ...] = ()
-    """Anomalies found while parsing the source; `examine` finds the others."""
+    """Anomalies from parsing the source; `examine` adds the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ class Format:
 
 
 def split_of(request: SourceRequest, known: Mapping[str, str]) -> str:
-    """The asked split, or the one that `known` gives for the file's name. DataError: neither is there."""
+    """The requested split, or the one that `known` gives for the file's name. DataError: neither is there."""
     split = request.split or known.get(request.source.stem)
     if split is None:
         raise DataError(
-            f"{request.source}: the name does not tell the split (known: {', '.join(known)}). Give it with --split."
+            f"{request.source}: the name does not state the split (known: {', '.join(known)}). Give it with --split."
         )
     return split

@@ -234,7 +234,7 @@ def test_check_tells_whether_a_gpu_is_large_enough(make_recipe: Callable[..., Re
     assert "an engine's weights need 15.4 of 12 GiB: they do not fit" in small
     ahead = {"share_gpu": True, "gpu_memory_utilization": 0.5, "ahead": 1}
     assert "of 10.1 GiB beside its engine: it does not fit" in told(make_recipe(rollout=ahead), "RTX-4090")
-    assert "H200: nothing to tell: org/name" in told(make_recipe(model="org/name"), "H200")
+    assert "H200: no estimate: org/name" in told(make_recipe(model="org/name"), "H200")
 
 
 def test_seconds_of_a_step(make_recipe: Callable[..., Recipe]) -> None:

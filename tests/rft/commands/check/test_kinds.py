@@ -64,7 +64,7 @@ def test_what_needs_a_video_is_refused_on_other_rows(checked: Checker, row: dict
     ]
     held_out = {"data": {"train": ["rows.jsonl"], "eval": ["rows.jsonl"]}, "eval": {"second_look": {}}}
     assert [text for text in told(checked(VIDEO, row, **held_out)) if "second_look" in text] == [
-        "eval.second_look: 8 rows, such as row 8, show no video to look at again. Take them out of data.eval."
+        "eval.second_look: 8 rows, such as row 8, show no video for a second look. Take them out of data.eval."
     ]
     assert told(checked(VIDEO, scoring=bonus)) == []
 

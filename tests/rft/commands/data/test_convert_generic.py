@@ -87,7 +87,7 @@ def test_a_mapping_that_does_not_fit_is_told_all_at_once(tmp_path: Path) -> None
     message = str(caught.value)
     assert "no row key 'vidoe'. Did you mean 'video'?" in message
     assert "no column 'querry'. Did you mean 'query'?" in message
-    assert "no column tells the task" in message
+    assert "no column names the task" in message
 
 
 def test_a_row_without_what_its_task_needs_is_refused(tmp_path: Path) -> None:

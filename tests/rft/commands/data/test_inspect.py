@@ -75,7 +75,7 @@ def test_rows_are_counted_by_data_set(tmp_path: Path) -> None:
     assert table[4].split() == ["-", "multiple_choice", "1", "1", "1.00", "-", "1"]
     assert "2 of 2 videos not found" in text
     assert "mine/train: true span (s), 2" in text
-    assert "multiple_choice: truths\nB 1" in text
+    assert "multiple_choice: targets\nB 1" in text
 
 
 def test_videos_in_two_files_are_told(tmp_path: Path) -> None:

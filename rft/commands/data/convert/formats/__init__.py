@@ -1,4 +1,4 @@
-"""The annotation formats, one file each. A new file in this folder that holds a FORMAT is found by its name."""
+"""The annotation formats, one file each. A new file in this folder that holds a FORMAT is known by its name."""
 
 import importlib
 import pkgutil
@@ -11,5 +11,5 @@ FORMATS = tuple(module_info.name for module_info in pkgutil.iter_modules(__path_
 
 def format_named(name: str) -> Format:
     """The FORMAT of one of FORMATS."""
-    found: Format = importlib.import_module(f"{__name__}.{name}").FORMAT
-    return found
+    known: Format = importlib.import_module(f"{__name__}.{name}").FORMAT
+    return known

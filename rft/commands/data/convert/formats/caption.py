@@ -18,7 +18,7 @@ class Clip(BaseModel):
     caption: str | None = Field(None, validation_alias=AliasChoices("caption", "text"))
     events: tuple[str, ...] = ()
     query: str | None = Field(None, validation_alias=AliasChoices("query", "instruction"))
-    """What to ask, where it is not the task's own question."""
+    """The question, where it is not the task's own."""
     duration_s: float | None = Field(
         None, gt=0, allow_inf_nan=False, validation_alias=AliasChoices("duration_s", "duration")
     )

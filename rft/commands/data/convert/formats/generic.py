@@ -68,21 +68,21 @@ def _mapping(request: SourceRequest, columns: list[str]) -> dict[str, str]:
     names = [request.task] if request.task else list(TASKS)
     row_keys = dict.fromkeys(key for name in names for key in TASKS[name].row_type.model_fields)
     keys = [*row_keys, *TARGET_KEYS, *EDGE_KEYS]
-    asked = request.columns or {}
+    requested = request.columns or {}
     problems = []
-    for key, column in asked.items():
+    for key, column in requested.items():
         for what, name, known in (("row key", key, keys), ("column", column, columns)):
             if name not in known:
                 problems.append(f"--map {key}={column}: no {what} {name!r}.{near_name(name, known)}")
-    if not request.task and "task" not in {*asked, *columns}:
-        problems.append(f"no column tells the task. Give it with --task, one of {', '.join(TASKS)}.")
+    if not request.task and "task" not in {*requested, *columns}:
+        problems.append(f"no column names the task. Give it with --task, one of {', '.join(TASKS)}.")
     if problems:
         raise DataError(listed([f"{request.source}: {problem}" for problem in problems], NAMED_PROBLEMS))
-    taken = set(asked.values())
+    taken = set(requested.values())
     return {
         key: column
         for key in keys
-        if (column := asked.get(key, key)) in columns and (key in asked or column not in taken)
+        if (column := requested.get(key, key)) in columns and (key in requested or column not in taken)
     }
 
 

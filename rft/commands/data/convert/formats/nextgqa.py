@@ -57,14 +57,14 @@ def read(request: SourceRequest) -> Published:
         }
         drafts.append(Draft(fields, (question.video.rpartition("/")[2],)))
     facts = (
-        ("questions by type", _counts(question.type or "-" for question in questions)),
-        ("questions by right letter", _counts(question.answer[1] for question in questions)),
+        ("questions by type", _value_counts(question.type or "-" for question in questions)),
+        ("questions by right letter", _value_counts(question.answer[1] for question in questions)),
         ("questions with several spans", f"{sum(len(question.glue) > 1 for question in questions):,}"),
     )
     return Published(tuple(drafts), facts, (TRAINED_ON,) if split == "val" else ())
 
 
-def _counts(values: Iterable[str]) -> str:
+def _value_counts(values: Iterable[str]) -> str:
     return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
 
 
