@@ -1,1 +1,1 @@
-"""Metrics on held-out rows, with intervals, beside blind answers and published figures."""
+"""Metrics on held-out rows, with intervals, baselines and published results."""

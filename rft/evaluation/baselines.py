@@ -1,4 +1,4 @@
-"""Blind answers: what can be had on the same rows without looking at a single clip."""
+"""Baselines: answers made without the video, under the metrics of the same rows."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ UNIFORM = "uniform"
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Blind answers under the metrics of their task."""
+    """Metrics of the baselines, by set of rows."""
 
     estimates: dict[str, dict[str, dict[str, Estimate]]]
     """Set of rows -> baseline -> metric -> mean over the same rows as the evaluation's."""
@@ -25,61 +25,61 @@ class Baselines:
     def to_json(self) -> dict[str, Any]:
         """{set: {baseline: {metric: value}}}."""
         return {
-            name: {baseline: {m: e.value for m, e in metrics.items()} for baseline, metrics in found.items()}
-            for name, found in self.estimates.items()
+            name: {baseline: {m: e.value for m, e in metrics.items()} for baseline, metrics in of_set.items()}
+            for name, of_set in self.estimates.items()
         }
 
     def intervals_json(self) -> dict[str, Any]:
         """{set: {baseline: {metric: [low, high]}}}."""
         return {
-            name: {baseline: {m: [e.low, e.high] for m, e in metrics.items()} for baseline, metrics in found.items()}
-            for name, found in self.estimates.items()
+            name: {baseline: {m: [e.low, e.high] for m, e in metrics.items()} for baseline, metrics in of_set.items()}
+            for name, of_set in self.estimates.items()
         }
 
     def best(self, name: str, metric: str) -> tuple[str, Estimate] | None:
-        """The strongest blind answer to a set of rows; None where there is none."""
-        found = {b: metrics[metric] for b, metrics in self.estimates.get(name, {}).items() if metric in metrics}
-        return max(found.items(), key=lambda item: item[1].value) if found else None
+        """(name, estimate) of the best baseline on a set of rows; None where there is none."""
+        by_name = {b: metrics[metric] for b, metrics in self.estimates.get(name, {}).items() if metric in metrics}
+        return max(by_name.items(), key=lambda item: item[1].value) if by_name else None
 
     def only(self, baseline: str) -> "Baselines":
-        """The figures of one baseline."""
+        """The metrics of one baseline."""
         kept = {
-            name: {b: metrics for b, metrics in found.items() if b == baseline}
-            for name, found in self.estimates.items()
+            name: {b: metrics for b, metrics in of_set.items() if b == baseline}
+            for name, of_set in self.estimates.items()
         }
         return Baselines(kept, self.sets)
 
 
 def baselines(
-    asked: Sequence[TargetRow],
+    target_rows: Sequence[TargetRow],
     durations: Sequence[float | None],
     train_targets: Mapping[str, Collection[Target]],
     seed: int,
 ) -> Baselines:
-    """What answers that never look at the clip would score; `train_targets`: by task, to fit them on.
+    """Metrics of answers made without the video; `train_targets`: by task, to fit them on.
 
     Scored with our parser only: the answers are well formed, so both parsers agree.
     """
-    rows = sorted(zip(asked, durations, strict=True), key=lambda row: row[0].prompt_id)
-    sets = row_sets(asked)
+    rows = sorted(zip(target_rows, durations, strict=True), key=lambda row: row[0].prompt_id)
+    sets = row_sets(target_rows)
     by_kind: dict[tuple[str, str | None], list[tuple[Target, float | None]]] = defaultdict(list)
     for one, duration_s in rows:
         by_kind[one.task, one.dataset].append((one.target, duration_s))
     estimates = {}
     for name, kind in sets.items():
-        found, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
-        answers = task.baselines(tuple(train_targets.get(kind.task, ())), found)
+        targets, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
+        answers = task.baselines(tuple(train_targets.get(kind.task, ())), targets)
         judged = {
-            baseline: [dict(task.measure(text, target)) for text, (target, _) in zip(texts, found, strict=True)]
+            baseline: [dict(task.measure(text, target)) for text, (target, _) in zip(texts, targets, strict=True)]
             for baseline, texts in answers.items()
         }
-        judged |= uniform([target for target, _ in found])
+        judged |= uniform([target for target, _ in targets])
         estimates[name] = {baseline: bootstrap(values, seed) for baseline, values in judged.items()}
     return Baselines(estimates, sets)
 
 
 def uniform(targets: Sequence[Target]) -> dict[str, list[dict[str, float]]]:
-    """The accuracy to expect of any option, row by row; {} where rows offer no options or do not tell how many."""
+    """Expected accuracy of a random option, row by row; {} where the number of options is not known for every row."""
     counts = [target.row_facts().num_options for target in targets]
     known = [count for count in counts if count is not None]
     return {UNIFORM: [{"accuracy": 1 / count} for count in known]} if known and len(known) == len(targets) else {}

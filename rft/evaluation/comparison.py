@@ -1,4 +1,4 @@
-"""Evaluations side by side: paired differences, and the tables a person reads."""
+"""Comparison of evaluations: paired differences, and their tables."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two evaluations of the same rows, beside what blind answers score on them."""
+    """Two evaluations of the same rows, with the baselines of these rows."""
 
     before: EvalResult
     after: EvalResult
@@ -34,8 +34,18 @@ class Comparison:
     after_name: str = "GRPO"
 
     def change(self, name: str, mode: Mode) -> dict[str, Estimate]:
-        """Metric -> mean of after minus before, with the interval of resampled rows; {} where the mode is missing."""
-        return changes(self.before, self.after, name, mode)
+        """Metric -> mean of after minus before over paired rows; {} where the mode is missing.
+
+        Raises ValueError where the two evaluations hold different rows of the set.
+        """
+        before, after = self.before.rows(name, mode), self.after.rows(name, mode)
+        if not before or not after:
+            return {}
+        if before.keys() != after.keys():
+            shared = len(before.keys() & after.keys())
+            raise ValueError(f"{name}: the two evaluations share {shared} rows of {len(after)}")
+        paired = [{metric: after[row][metric] - before[row][metric] for metric in after[row]} for row in after]
+        return bootstrap(paired, self.after.seed)
 
     def to_json(self) -> dict[str, Any]:
         """{set: {mode: {metric: {"change": value, "low": value, "high": value}}}}."""
@@ -51,7 +61,7 @@ class Comparison:
         }
 
     def overview(self) -> TextTable:
-        """One line per set of rows: what a blind answer scores, then greedy and sampled answers, before and after."""
+        """Table of one line per set of rows: best baseline, greedy and sampled answers, before and after."""
         rows = []
         for name, of_set in self.after.sets.items():
             metric = TASKS[of_set.task].main_metric
@@ -102,13 +112,13 @@ class Comparison:
 
     def _changed(self, mode: Mode) -> "Changed":
         changes = {name: self.change(name, mode) for name in self.after.sets}
-        found = {
+        by_set = {
             name: change[TASKS[self.after.sets[name].task].main_metric] for name, change in changes.items() if change
         }
         return Changed(
-            tuple(name for name, change in found.items() if change.low > 0),
-            tuple(name for name, change in found.items() if change.high < 0),
-            len(found),
+            tuple(name for name, change in by_set.items() if change.low > 0),
+            tuple(name for name, change in by_set.items() if change.high < 0),
+            len(by_set),
         )
 
     def table(self) -> TextTable:
@@ -141,21 +151,10 @@ class Comparison:
         return TextTable("Held-out rows, with intervals", columns, tuple(rows), caption)
 
 
-def changes(before: EvalResult, after: EvalResult, name: str, mode: Mode) -> dict[str, Estimate]:
-    """Mean changes, paired over rows. Raises ValueError where the two evaluations hold different rows of the set."""
-    first, last = before.rows(name, mode), after.rows(name, mode)
-    if not first or not last:
-        return {}
-    if first.keys() != last.keys():
-        raise ValueError(f"{name}: the two evaluations share {len(first.keys() & last.keys())} rows of {len(last)}")
-    paired = [{name: last[row][name] - first[row][name] for name in last[row]} for row in last]
-    return bootstrap(paired, after.seed)
-
-
 def result_tables(result: EvalResult | None, blind: Baselines) -> tuple[TextTable, ...]:
     """One table per set of rows: blind answers, the model under every parser, published figures where comparable."""
-    found = blind.sets | (result.sets if result else {})
-    return tuple(_set_table(name, rows, result, blind, TASKS[rows.task].main_metric) for name, rows in found.items())
+    sets = blind.sets | (result.sets if result else {})
+    return tuple(_set_table(name, rows, result, blind, TASKS[rows.task].main_metric) for name, rows in sets.items())
 
 
 def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baselines, main: str) -> TextTable:
@@ -180,8 +179,8 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baseli
 
 def _best_published(rows: RowSet, metric: str) -> str:
     """The highest published figure that is comparable, as "0.608 VideoChat-R1"; "" where there is none."""
-    found = [(one.values[metric], one.model) for one in comparable_results(rows) if metric in one.values]
-    return "{:.3f} {}".format(*max(found)) if found else ""
+    results = [(one.values[metric], one.model) for one in comparable_results(rows) if metric in one.values]
+    return "{:.3f} {}".format(*max(results)) if results else ""
 
 
 def _cell(value: Estimate | float | None, is_main: bool) -> str:
@@ -190,26 +189,27 @@ def _cell(value: Estimate | float | None, is_main: bool) -> str:
         return "-"
     if not isinstance(value, Estimate):
         return f"{value:.3f}"
-    return bounded(value) if is_main else f"{value.value:.3f}"
+    interval = f" [{value.low:.3f}, {value.high:.3f}]" if is_main else ""
+    return f"{value.value:.3f}{interval}"
 
 
 def figures(result: EvalResult | None, blind: Baselines) -> dict[str, Any]:
     """All that the tables are made of, as JSON: {"eval", "baselines", "baseline_intervals", "published"} by set."""
-    found = blind.sets | (result.sets if result else {})
+    sets = blind.sets | (result.sets if result else {})
     return {
         **({"eval": result.to_json()} if result else {}),
         "baselines": blind.to_json(),
         "baseline_intervals": blind.intervals_json(),
-        "published": {name: _published(rows) for name, rows in found.items()},
+        "published": {name: _published(rows) for name, rows in sets.items()},
     }
 
 
 def _published(rows: RowSet) -> dict[str, Any]:
-    found, reason = published_set(rows), why_not_comparable(rows)
+    reported, reason = published_set(rows), why_not_comparable(rows)
     return {
         "comparable": reason is None,
-        "remark": reason or (found.remark if found else ""),
-        "results": [{"model": r.model, "source": r.source, **r.values} for r in (found.results if found else ())],
+        "remark": reason or (reported.remark if reported else ""),
+        "results": [{"model": r.model, "source": r.source, **r.values} for r in (reported.results if reported else ())],
     }
 
 
@@ -219,19 +219,15 @@ def problems(result: EvalResult, name: str) -> str:
     for mode in MODES:
         counts = result.counts(name, mode)
         total.update({kind: counts[kind] for kind in ("completions", "failed", "truncated", "malformed")})
-        for parser, found in counts["faults"].items():
-            faults[parser].update(found)
+        for parser, kinds in counts["faults"].items():
+            faults[parser].update(kinds)
     named = [f"{total[kind]} {kind}" for kind in ("failed", "truncated", "malformed") if total[kind]]
-    for parser, found in faults.items():
-        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.items()))
-        named += [f"at fault, {parser}: {kinds}"] if kinds else []
+    for parser, kinds in faults.items():
+        named_kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        named += [f"at fault, {parser}: {named_kinds}"] if kinds else []
     return f" Of {total['completions']} completions: {'; '.join(named)} (all counted in the means)." if named else ""
 
 
 def signed(estimate: Estimate) -> str:
     mark = " *" if estimate.excludes_zero else ""
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]{mark}"
-
-
-def bounded(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -1,4 +1,4 @@
-"""Evaluation: greedy and sampled completions, judged by each task's own metrics, by two parsers."""
+"""Evaluation: greedy and sampled completions under each task's metrics, with two parsers."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,15 +17,15 @@ Mode = Literal["greedy", "sampled"]
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
 
 Parser = Literal["lenient", "strict"]
-"""How completions are parsed: as a person would, or as the evaluation scripts released with VideoChat-R1 do."""
+"""lenient: the rewards of fidelity `corrected`; strict: the evaluation scripts released with VideoChat-R1."""
 PARSERS: tuple[Parser, ...] = ("lenient", "strict")
 
 WELL_FORMED = "well_formed"
-"""The metric of every task that is 1 where the completion has the asked form."""
+"""The metric of every task that is 1 where the completion has the requested form."""
 
 
 class TargetRow(Protocol):
-    """What a blind answer is judged by: a Prompt or a Sample."""
+    """A row with its target, which a completion is judged by: a Prompt or a Sample."""
 
     @property
     def prompt_id(self) -> str: ...
@@ -92,8 +92,8 @@ class EvalResult:
     def of(self, name: str, mode: Mode) -> tuple[Sample, ...]:
         """The samples of a set, in the order of their ids."""
         rows = self.sets[name]
-        found = [s for s in self.samples if (s.task, s.dataset, s.mode) == (rows.task, rows.dataset, mode)]
-        return tuple(sorted(found, key=lambda s: (s.prompt_id, s.number)))
+        samples = [s for s in self.samples if (s.task, s.dataset, s.mode) == (rows.task, rows.dataset, mode)]
+        return tuple(sorted(samples, key=lambda s: (s.prompt_id, s.number)))
 
     def rows(self, name: str, mode: Mode, parser: Parser = "lenient") -> dict[str, dict[str, float]]:
         """Prompt id -> metric -> mean over the row's samples; {} where the mode or the parser is missing."""
@@ -111,8 +111,7 @@ class EvalResult:
         return bootstrap(list(self.rows(name, mode, parser).values()), self.seed)
 
     def counts(self, name: str, mode: Mode) -> dict[str, Any]:
-        """How many completions there are, failed, were cut at the limit, or were not in the asked form; and how many
-        answers each parser found at fault, by kind."""
+        """Number of completions, of failed, truncated and malformed ones, and {parser: {fault: number of answers}}."""
         samples = self.of(name, mode)
         answered = [s for s in samples if s.finish_reason != "error"]
         parsed = {parser: [s.parsed[parser] for s in answered if parser in s.parsed] for parser in PARSERS}
@@ -164,14 +163,14 @@ class EvalResult:
         }
 
 
-def row_sets(asked: Iterable[TargetRow]) -> dict[str, RowSet]:
+def row_sets(target_rows: Iterable[TargetRow]) -> dict[str, RowSet]:
     """The sets of rows in order of their names: the data set's where rows name one, else the task's.
 
-    Where rows of one data set have several tasks, the task stands behind its name in brackets.
+    Where rows of one data set have several tasks, the task follows its name in brackets.
     """
     ids: dict[tuple[str, str | None], set[str]] = defaultdict(set)
-    for one in asked:
-        ids[one.task, one.dataset].add(one.prompt_id)
+    for row in target_rows:
+        ids[row.task, row.dataset].add(row.prompt_id)
     shared = Counter(dataset for _, dataset in ids)
     names = {
         kind: kind[0] if kind[1] is None else kind[1] if shared[kind[1]] == 1 else f"{kind[1]} ({kind[0]})"
@@ -191,7 +190,7 @@ def evaluate(
 ) -> EvalResult:
     """Judge one greedy and `num_samples` sampled completions of every prompt.
 
-    `durations`: seconds of each prompt's clip, where known. `on_progress` is told of each finished prompt;
+    `durations`: seconds of each prompt's clip, where known. `on_progress` is called for each finished prompt;
     their number is len(prompts), twice that with samples. A failed completion is judged as an empty one.
     """
     if len(durations) != len(prompts):
@@ -217,13 +216,13 @@ def evaluate(
     return EvalResult(tuple(samples), seed)
 
 
-def judge(asked: TargetRow, duration_s: float | None, mode: Mode, number: int, completion: Completion) -> Sample:
-    """A completion by every parser there is for its task; `duration_s`: of the clip, where known."""
-    target = of_length(asked.target, duration_s)
+def judge(row: TargetRow, duration_s: float | None, mode: Mode, number: int, completion: Completion) -> Sample:
+    """A completion judged with every parser of its task; `duration_s`: of the clip, where known."""
+    target = of_length(row.target, duration_s)
     return Sample(
-        prompt_id=asked.prompt_id,
-        task=asked.task,
-        dataset=asked.dataset,
+        prompt_id=row.prompt_id,
+        task=row.task,
+        dataset=row.dataset,
         target=target,
         duration_s=duration_s,
         mode=mode,
@@ -232,11 +231,11 @@ def judge(asked: TargetRow, duration_s: float | None, mode: Mode, number: int, c
         finish_reason=completion.finish_reason,
         num_tokens=len(completion.token_ids),
         policy_version=completion.policy_version,
-        parsed=read(TASKS[asked.task], completion.text, completion.finish_reason, target),
+        parsed=parse(TASKS[row.task], completion.text, completion.finish_reason, target),
     )
 
 
-def read(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[Parser, ParsedAnswer]:
+def parse(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[Parser, ParsedAnswer]:
     """What each parser makes of a completion; a failed one is parsed as an empty one."""
     text = "" if finish_reason == "error" else completion
     return {

@@ -1,4 +1,4 @@
-"""Completions on disk: one JSON line each, as `rft eval -o` writes them or as another program does."""
+"""Stored completions, one JSON line each: written by `rft eval -o` or by another program."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from rewards.types import RowFacts, Target
 from rft.errors import CheckpointError, DataError
-from rft.evaluation.evaluate import EvalResult, ParsedAnswer, Sample, of_length, read
+from rft.evaluation.evaluate import EvalResult, ParsedAnswer, Sample, of_length, parse
 from rft.evaluation.stored import StoredCompletion, stored_completion
 from rft.files import COMPRESSED, read_jsonl, read_records, write_records, write_text, writing
 from rft.problems import NAMED_PROBLEMS, listed
@@ -18,7 +18,7 @@ from rft.tasks.types import Row
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What was read, judged again."""
+    """Stored completions, judged again."""
 
     result: EvalResult
     missing: tuple[str, ...] = ()
@@ -48,34 +48,34 @@ def read_result(path: Path) -> EvalResult:
 def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row] | None = None) -> Predictions:
     """The completions of all files, judged as if they were of one evaluation; those of one task where `task` is given.
 
-    `task` also names the task of lines that do not. `rows`: what was asked; lines need no target of their own then,
-    and rows without a prediction are counted. DataError: every problem, by file and line.
+    `task` also names the task of lines that do not. `rows`: the rows of the prompts; lines need no target of their own
+    then, and rows without a prediction are counted. DataError: every problem, by file and line.
     """
     problems: list[str] = []
-    asked = None if rows is None else {row.id: row for row in rows}
+    by_id = None if rows is None else {row.id: row for row in rows}
     samples: list[Sample] = []
-    places: dict[tuple[str, str, int], str] = {}
+    where_by_key: dict[tuple[str, str, int], str] = {}
     seeds: dict[int, str] = {}
     for line in (line for path in paths for line in read_jsonl(path, problems)):
         where, prediction = line.where, stored_completion(line, problems)
         if prediction is None:
             continue
         prompt_id = where if prediction.id is None else str(prediction.id)
-        row = asked.get(prompt_id) if asked is not None else None
-        if asked is not None and row is None:
-            told = (
+        row = by_id.get(prompt_id) if by_id is not None else None
+        if by_id is not None and row is None:
+            problem = (
                 "missing; it names the row of --data" if prediction.id is None else f"{prompt_id!r} is no row of --data"
             )
-            problems.append(f"{where}: id: {told}.")
+            problems.append(f"{where}: id: {problem}.")
             continue
         name = prediction.task or (row.task if row else task)
         if task is not None and name != task:
             continue
         key = (prompt_id, prediction.mode, prediction.number)
-        if key in places:
-            problems.append(f"{where}: {_shown(key)} is at {places[key]} already. Give each shard once.")
+        if key in where_by_key:
+            problems.append(f"{where}: {_sample_name(key)} is at {where_by_key[key]} already. Give each shard once.")
             continue
-        places[key] = where
+        where_by_key[key] = where
         seeds.setdefault(prediction.seed, where)
         sample = _judged(prediction, prompt_id, name, row, where, problems)
         samples += [sample] if sample else []
@@ -85,8 +85,8 @@ def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row
         problems.append(f"{', '.join(map(str, paths))}: no predictions{f' of task {task}' if task else ''}")
     if problems:
         raise DataError(listed(problems, NAMED_PROBLEMS))
-    found = {sample.prompt_id for sample in samples}
-    missing = tuple(row.id for row in rows or () if row.id not in found and task in (None, row.task))
+    predicted = {sample.prompt_id for sample in samples}
+    missing = tuple(row.id for row in rows or () if row.id not in predicted and task in (None, row.task))
     return Predictions(EvalResult(tuple(samples), next(iter(seeds))), missing)
 
 
@@ -117,26 +117,26 @@ def _judged(
         finish_reason=prediction.finish_reason or "stop",
         num_tokens=prediction.num_tokens or 0,
         policy_version=prediction.policy_version,
-        parsed=read(TASKS[name], prediction.completion, prediction.finish_reason or "stop", target),
+        parsed=parse(TASKS[name], prediction.completion, prediction.finish_reason or "stop", target),
     )
 
 
 def _target(prediction: StoredCompletion, row: Row | None, name: str) -> Target:
-    """The truth, of the line or of its row. Raises ValueError where there is none, or it is not the task's."""
+    """The target, of the line or of its row. Raises ValueError where there is none, or it is not the task's."""
     if row is not None:
-        truth = TASKS[row.task].target(row)
-        if prediction.target is not None and TASKS[row.task].read_target(prediction.target) != truth:
+        target = TASKS[row.task].target(row)
+        if prediction.target is not None and TASKS[row.task].read_target(prediction.target) != target:
             raise ValueError(f"{json.dumps(prediction.target)} is not that of the row: {json.dumps(row.target)}")
     elif prediction.target is None:
-        raise ValueError("missing. Write the truth into each line, or give the rows with --data.")
+        raise ValueError("missing. Write the target into each line, or give the rows with --data.")
     else:
-        truth = TASKS[name].read_target(prediction.target, RowFacts(num_options=prediction.num_options))
-    if type(truth) is not TASKS[name].target_type:
-        raise ValueError(f"has {', '.join(truth.to_json())}, but {name} needs {TASKS[name].target_type.json_form}")
-    return truth
+        target = TASKS[name].read_target(prediction.target, RowFacts(num_options=prediction.num_options))
+    if type(target) is not TASKS[name].target_type:
+        raise ValueError(f"has {', '.join(target.to_json())}, but {name} needs {TASKS[name].target_type.json_form}")
+    return target
 
 
-def _shown(key: tuple[str, str, int]) -> str:
+def _sample_name(key: tuple[str, str, int]) -> str:
     return f"{key[1]} completion {key[2]} of {key[0]!r}"
 
 

@@ -1,4 +1,4 @@
-"""Figures that VideoChat-R1 (arXiv:2504.06958, version 5) and others report, to stand beside one's own."""
+"""Figures that VideoChat-R1 (arXiv:2504.06958, version 5) and others report, to compare with one's own."""
 
 from dataclasses import dataclass
 
@@ -29,24 +29,24 @@ class PublishedSet:
 
 def published_set(rows: RowSet) -> PublishedSet | None:
     """What is reported on the data set and task of these rows."""
-    found = PUBLISHED_SETS.get(rows.dataset or "")
-    return found if found and found.task == rows.task else None
+    published = PUBLISHED_SETS.get(rows.dataset or "")
+    return published if published and published.task == rows.task else None
 
 
 def why_not_comparable(rows: RowSet) -> str | None:
-    """Why no published figure can stand beside those of `rows`; None where one can."""
-    found = published_set(rows)
-    if found is None:
+    """Why no published figure is comparable with `rows`; None where one is."""
+    published = published_set(rows)
+    if published is None:
         return "no published figures for these rows" if rows.dataset else "the rows name no data set"
-    if found.num_rows != rows.num_rows:
-        return f"the paper measured {found.num_rows:,} rows, these are {rows.num_rows:,}"
+    if published.num_rows != rows.num_rows:
+        return f"the paper measured {published.num_rows:,} rows, these are {rows.num_rows:,}"
     return None
 
 
 def comparable_results(rows: RowSet) -> tuple[PublishedResult, ...]:
-    """The published figures that can stand beside those of `rows`."""
-    found = published_set(rows)
-    return found.results if found and why_not_comparable(rows) is None else ()
+    """The published results that are comparable with `rows`."""
+    published = published_set(rows)
+    return published.results if published and why_not_comparable(rows) is None else ()
 
 
 def _results(
@@ -149,4 +149,4 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
     "got10k/val": _GOT10K,
     "vidtab_quality/test": _QUALITY,
 }
-"""`dataset` of the rows -> what is reported on it."""
+"""`dataset` of the rows -> its published results."""

@@ -12,21 +12,21 @@ from rft.types import FinishReason
 
 
 class StoredCompletion(Struct, frozen=True, kw_only=True):
-    """One line: a completion, and what it is judged by. Other keys of the line are passed over."""
+    """One line: a completion and its target. Other keys of the line are ignored."""
 
     id: str | int | float | None = None
-    """Row that was asked; not needed where the line holds its own target."""
+    """Row of the prompt; not needed where the line holds its own target."""
     prompt_id: str | None = None
-    """Row that was asked, in the rollouts of a run."""
+    """Row of the prompt, in the rollouts of a run."""
     completion: str
     task: str | None = None
     dataset: str | None = None
     target: dict[str, Any] | None = None
-    """Ground truth, as in a row; not needed where the row is at hand."""
+    """Ground truth, as in a row; not needed where the row is given."""
     duration_s: Annotated[float, Meta(gt=0, le=float_info.max)] | None = None
     """Seconds of the clip."""
     num_options: Annotated[int, Meta(ge=1)] | None = None
-    """Number of answers that the row asks to choose among."""
+    """Number of options of the question."""
     mode: Mode = "greedy"
     number: Annotated[int, Meta(ge=0)] = 0
     """Place among the completions of this row and mode."""
@@ -47,7 +47,7 @@ def stored_completion(line: JsonLine, problems: list[str]) -> StoredCompletion |
 
 
 def _problems(value: dict[str, Any]) -> Iterator[str]:
-    """Every problem of a line, which msgspec tells one at a time."""
+    """Every problem of a line; msgspec reports one at a time."""
     while True:
         try:
             convert(value, StoredCompletion)

@@ -129,7 +129,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         assert message in told
     with pytest.raises(DataError) as caught:
         read_predictions([path], "temporal_grounding")
-    assert "p.jsonl:5: target: missing. Write the truth into each line, or give the rows with --data." in str(
+    assert "p.jsonl:5: target: missing. Write the target into each line, or give the rows with --data." in str(
         caught.value
     )
     assert 'p.jsonl:6: target: has choice, but temporal_grounding needs {"span"' in str(caught.value)
