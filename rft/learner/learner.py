@@ -238,11 +238,13 @@ class Learner:
         )
         shortest = min(groups, key=TokenGroup.packed_length).shortest()
         batches = []
-        for places in plan[this_rank()]:
-            chosen = [groups[place] for place in places] or [shortest]
+        for of_ranks in zip(*plan, strict=True):
+            shows = any(group.prompt.media for places in of_ranks for group in _chosen(groups, places, shortest))
+            places = of_ranks[this_rank()]
+            chosen = _chosen(groups, places, shortest)
             seconds = self.recipe.learner.seconds_per_grid
             encoded = [encode_group(group, self.processor, self.clips, self._model, seconds) for group in chosen]
-            batch = self._policies.batch(encoded, self.processor.eos_token_id)  # moved when it is its turn
+            batch = self._policies.batch(encoded, self.processor.eos_token_id, tower_runs=shows)  # moved in its turn
             seen = self._policies.reference_visual(encoded)
             batches.append(micro_batch(chosen, batch, seen, _loss_dtype(self.dtype), is_filler=not places))
         return batches
@@ -282,9 +284,10 @@ class Learner:
             with self._phase(clock, "learner_forward"):
                 loss, values = self._loss(batch, fixed, number)
             with self._phase(clock, "learner_backward"):
-                (loss * 0 if batch.is_filler else loss).backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]
             for name, value in values.items():
-                counted = torch.as_tensor(value, dtype=torch.float64, device=self.device) * (not batch.is_filler)
+                # In place of a product with 0: that of an infinite value is not a number.
+                counted = torch.as_tensor(0.0 if batch.is_filler else value, dtype=torch.float64, device=self.device)
                 sums[name] = sums[name] + counted if name in sums else counted
         totals = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
         return sum_over_ranks(totals, self.device)
@@ -314,7 +317,8 @@ class Learner:
         # The old policy's gap: that of the policy between two updates would be one of weights, not of engines.
         rollout, old = batch.rollout_logprobs[batch.sampled], fixed[number].old[batch.sampled]
         gap = (old - rollout).abs()
-        return output.loss_sum, {
+        # A filler's gradients are 0 from the log-probabilities on, also where its loss is not finite.
+        return (policy_logprobs * 0).sum() if batch.is_filler else output.loss_sum, {
             "loss": output.loss_sum.detach(),
             "weight": output.weight,
             **output.metrics,
@@ -356,6 +360,11 @@ class Learner:
             yield
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # kernels run on after the call that starts them
+
+
+def _chosen(groups: Sequence[SampleGroup], places: Sequence[int], filler: SampleGroup) -> list[SampleGroup]:
+    """The groups of a forward: those at `places`, or the filler where there are none."""
+    return [groups[place] for place in places] or [filler]
 
 
 def _loss_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from inspect import signature
 from pathlib import Path
 
 import torch
+import transformers
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ def load_policy(
 
     `packed`: its text layers take packed groups, and nothing else, where `why_not_packed` gives no reason.
 
-    Raises DataError where the folder holds no model that reads images or videos.
+    Raises DataError where the folder holds no model that reads images or videos, or transformers is too old for it.
     """
     try:
         model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
@@ -40,6 +42,7 @@ def load_policy(
         )
     except (OSError, ValueError) as error:
         raise DataError(f"{model_dir}: no vision-language model can be loaded from here: {error}") from error
+    _check_takes_features(model, model_dir)
     batch_vision_windows(model)
     embed_patches_as_matrix(model)
     if packed and why_not_packed(model) is None:
@@ -49,6 +52,15 @@ def load_policy(
     if freeze_vision:
         model.model.visual.requires_grad_(False)
     return model.to(device).train()
+
+
+def _check_takes_features(model: PreTrainedModel, model_dir: str | Path) -> None:
+    if "mm_encoder_outputs" not in signature(model.model.forward).parameters:
+        raise DataError(
+            f"{model_dir}: {type(model).__name__} of transformers {transformers.__version__} takes no features of the "
+            "vision tower (mm_encoder_outputs): it would read prompts without their clips and images, and not say so. "
+            "Install transformers 5.19.0."
+        )
 
 
 def add_lora(model: PreTrainedModel, lora: LoraRecipe, seed: int, dtype: torch.dtype) -> LoraConfig:
@@ -123,7 +135,9 @@ class Policy(nn.Module):
             features = visual.features
             if features is None:
                 features = encode_visual(self.model, visual)
-                self.num_encoded_videos += len(visual.grid)
+                self.num_encoded_videos += 0 if visual.is_filler else len(visual.grid)
+            if visual.is_filler:
+                features = features.map(lambda tensor: tensor[:0])  # of no row, so that its gradients are 0
             inputs["mm_encoder_outputs"] = {"video": features}
         hidden: Tensor = self.model.model(
             input_ids=ids, position_ids=batch.position_ids, use_cache=False, **inputs

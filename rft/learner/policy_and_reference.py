@@ -21,6 +21,7 @@ from rft.learner.vision import (
     VisualFeatures,
     VisualInput,
     encode_visual,
+    filler_visual,
     join_visuals,
     tower_fingerprint,
     tower_is_frozen,
@@ -67,12 +68,20 @@ class Policies:
         """Fingerprint of the policy's tower, by which its features are kept; None where it is trained."""
         return self._features.tower if self._features else None
 
-    def batch(self, groups: Sequence[PackedGroup], pad_id: int, *, kept: bool = True) -> PackedBatch:
-        """The groups as the policy reads them. `kept`: with features that are kept; False: the tower looks anew."""
+    def batch(
+        self, groups: Sequence[PackedGroup], pad_id: int, *, kept: bool = True, tower_runs: bool = False
+    ) -> PackedBatch:
+        """The groups as the policy reads them. `kept`: with features that are kept; False: the tower looks anew.
+
+        `tower_runs`: some rank shows its tower something in this forward, so that all ranks must where it is sharded.
+        """
         if self._features is not None:
             see = self._features.fill if kept else self._features.look
             groups = [replace(group, visual=see(group.visual)) for group in groups]
-        return batch_groups(groups, pad_id, packed=self.is_packed)
+        batch = batch_groups(groups, pad_id, packed=self.is_packed)
+        if tower_runs and batch.visual is None and self._features is None:
+            return replace(batch, visual=filler_visual(self.model))
+        return batch
 
     def reference_visual(self, groups: Sequence[PackedGroup]) -> VisualInput | None:
         """What the reference reads in place of the batch's videos; None: the same."""

@@ -64,6 +64,8 @@ class VisualInput:
     key: str | None = None
     """Names content and sampling of the one there is; None: not known."""
     features: VisualFeatures | None = None
+    is_filler: bool = False
+    """Shown for the sake of the other ranks only; its features fill no place."""
 
     def to(self, device: torch.device) -> "VisualInput":
         return replace(
@@ -93,6 +95,14 @@ def join_visuals(visuals: Sequence[VisualInput | None]) -> VisualInput | None:
             tuple(tuple(tensor for visuals in layer for tensor in visuals) for layer in layers),
         ),
     )
+
+
+def filler_visual(model: PreTrainedModel) -> VisualInput:
+    """The smallest clip that the tower takes, black: one visual token."""
+    vision = model.config.vision_config
+    side = vision.spatial_merge_size
+    num_values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    return VisualInput(torch.zeros(side**2, num_values), torch.tensor([[1, side, side]]), is_filler=True)
 
 
 def encode_visual(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures:

@@ -7,10 +7,14 @@ import pytest
 import torch
 from exact_model import exact, gradients
 from tiny_policy import GRID, FakeClips, FakeProcessor, recipe, save_tiny, three_groups
+from torch import Tensor, nn
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 
 import rft.learner.vision as vision
 from rft.data.feature_store import FeatureFolder
+from rft.errors import DataError
 from rft.learner.learner import Learner
+from rft.learner.model import load_policy
 from rft.learner.vision import (
     VISION_ATTENTION,
     FeatureCache,
@@ -214,3 +218,13 @@ def test_joined_videos_keep_their_order() -> None:
     assert [len(layer) for layer in joined.features.deepstack_features] == [2, 2]
     assert joined.grid.shape == (2, 3)
     assert join_visuals([None, None]) is None
+
+
+def test_a_transformers_that_would_ignore_clips_is_refused(tiny_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older models swallow `mm_encoder_outputs` among their other arguments."""
+
+    def older(self: nn.Module, input_ids: Tensor, **others: object) -> None: ...
+
+    monkeypatch.setattr(Qwen2_5_VLModel, "forward", older)
+    with pytest.raises(DataError, match=r"without their clips and images, and not say so\. Install transformers"):
+        load_policy(tiny_dir, torch.float32)
