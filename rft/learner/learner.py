@@ -362,7 +362,7 @@ class Learner:
                 torch.cuda.synchronize(self.device)  # kernels run on after the call that starts them
 
 
-def _chosen(groups: Sequence[SampleGroup], places: Sequence[int], filler: SampleGroup) -> list[SampleGroup]:
+def _chosen(groups: Sequence[TokenGroup], places: Sequence[int], filler: TokenGroup) -> list[TokenGroup]:
     """The groups of a forward: those at `places`, or the filler where there are none."""
     return [groups[place] for place in places] or [filler]
 

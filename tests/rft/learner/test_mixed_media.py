@@ -13,13 +13,14 @@ from tiny_policy import END, IMAGE, VISION_END, VISION_START, FakeClips, FakePro
 
 from rft.clock import Clock
 from rft.data.processor import PromptInputs
-from rft.learner.batch import group_samples
+from rft.learner.batch import token_groups
 from rft.learner.learner import Learner
 from rft.learner.sharding import init_distributed
 from rft.learner.vision import filler_visual
-from rft.types import Completion, Image, Prompt, TrainSample
+from rft.types import Completion, Image, Prompt, TrainGroup
 
-FAMILIES = ("qwen2_5_vl", "qwen3_vl")
+FAMILIES = {2: ("qwen2_5_vl", "qwen3_vl"), 4: ("qwen2_5_vl",)}
+"""Number of ranks -> the models that learn there."""
 
 
 class MixedProcessor(FakeProcessor):
@@ -47,21 +48,16 @@ class QuietClips(FakeClips):
         return None if media is None else super().load(media)
 
 
-def mixed_batch(processor: MixedProcessor) -> tuple[TrainSample, ...]:
-    """A video, two texts, an image and a text again: no forward has the same kinds on all of 2 or 4 ranks."""
-    image = Image(Path("i.png"), 1, 784)
-    shown = {"video": prompt("video", "7 8 9"), "image": replace(prompt("image", "10 11 12"), media=image)}
-    shown |= {name: replace(prompt(name, text), media=None) for name, text in TEXTS.items()}
-    samples = []
-    for one in shown.values():
-        num_prompt_tokens = len(processor.encode(one, processor).token_ids)
-        for token_ids, advantage in (((20, 21, END), 1.0), ((22, END), -1.0)):
-            completion = Completion("", token_ids, (-1.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
-            samples.append(TrainSample(one, completion, advantage))
-    return tuple(samples)
+def mixed_batch(processor: MixedProcessor) -> tuple[TrainGroup, ...]:
+    """A video, an image and three texts: no forward has the same kinds on all of 2 or 4 ranks."""
+    prompts = [prompt("video", "7 8 9"), replace(prompt("image", "10 11 12"), media=Image(Path("i.png"), 1, 784))]
+    prompts += [replace(prompt(text, text), media=None) for text in ("13 14", "15 16 17", "18 19 30 31")]
 
+    def completion(one: Prompt, *token_ids: int) -> Completion:
+        num_prompt_tokens = len(processor.encode(one, None).token_ids)
+        return Completion("", token_ids, (-1.0,) * len(token_ids), num_prompt_tokens, "stop", 0)
 
-TEXTS = {"t1": "13 14", "t2": "15 16 17", "t3": "18 19 30 31"}
+    return tuple(TrainGroup(p, (completion(p, 20, 21, END), completion(p, 22, END)), (1.0, -1.0)) for p in prompts)
 
 
 def make(model_dir: Path, family: str) -> Learner:
@@ -71,11 +67,11 @@ def make(model_dir: Path, family: str) -> Learner:
 
 
 def learn(model_dir: Path, out: Path, family: str) -> None:
-    """An update on all kinds, one on the video and a text, one on texts alone; then the weights."""
+    """An update on all kinds, one on the video and a text; then the weights."""
     learner = make(model_dir, family)
     batch = mixed_batch(learner.processor)
-    metrics = [learner.update(batch), learner.update((*batch[:2], *batch[4:6])), learner.update(batch[4:])]
-    assert [line["num_encoded_videos"] for line in metrics[:2]] == [2, 1]
+    metrics = [learner.update(batch), learner.update((batch[0], batch[2]))]
+    assert [line["num_encoded_videos"] for line in metrics] == [2, 1]
     weights, _ = learner.state_dict_for_rollout()
     if weights:
         save_file(weights, out)
@@ -84,7 +80,7 @@ def learn(model_dir: Path, out: Path, family: str) -> None:
 def one_rank(rank: int, num_ranks: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
     init_distributed(rank, num_ranks, "127.0.0.1", port, torch.device("cpu"))
-    for family in FAMILIES:
+    for family in FAMILIES[num_ranks]:
         learn(folder / family, folder / f"{family} on {num_ranks}", family)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -96,11 +92,11 @@ def test_ranks_that_see_different_kinds_learn_what_one_learns(tiny_dir: Path, tm
     """Every rank's tower takes part where any rank's does; else their collectives do not meet."""
     (tmp_path / "qwen2_5_vl").symlink_to(tiny_dir)
     save_tiny_qwen3_vl(tmp_path / "qwen3_vl")
-    for family in FAMILIES:
+    for family in FAMILIES[2]:
         learn(tmp_path / family, tmp_path / f"{family} on 1", family)
-    for num_ranks in (2, 4):
+    for num_ranks, families in FAMILIES.items():
         torch.multiprocessing.spawn(one_rank, (num_ranks, free_port(), tmp_path), nprocs=num_ranks)
-        for family in FAMILIES:
+        for family in families:
             alone, together = (load_file(tmp_path / f"{family} on {number}") for number in (1, num_ranks))
             assert_close(alone, together)
 
@@ -108,8 +104,8 @@ def test_ranks_that_see_different_kinds_learn_what_one_learns(tiny_dir: Path, tm
 def test_the_filler_of_a_tower_changes_nothing(tiny_dir: Path) -> None:
     """One forward of a text, with and without it: same log-probabilities; gradients of the tower 0 instead of none."""
     learner = make(tiny_dir, "qwen2_5_vl")
-    text = [group for group in group_samples(mixed_batch(learner.processor)) if group.prompt.media is None][:1]
-    (plain,) = learner._micro_batches(text)
+    text = mixed_batch(learner.processor)[2]
+    (plain,) = learner._micro_batches(token_groups([text], learner.processor))
     policy, model = learner._policies.policy, learner._model
     expected = policy(plain.packed).logprobs
     expected.sum().backward()
@@ -126,7 +122,7 @@ def test_the_filler_of_a_tower_changes_nothing(tiny_dir: Path) -> None:
 def test_fillers_of_infinite_loss_change_nothing(tiny_dir: Path) -> None:
     """Neither sums nor gradients: 0 times infinity is not a number."""
     learner = make(tiny_dir, "qwen2_5_vl")
-    one, other, *_ = learner._micro_batches(group_samples(mixed_batch(learner.processor)))
+    one, other, *_ = learner._micro_batches(token_groups(mixed_batch(learner.processor), learner.processor))
     filler = replace(other, advantages=torch.full_like(other.advantages, torch.inf), is_filler=True)
     sums, gradients = [], []
     for batches in ([one], [one, filler]):
