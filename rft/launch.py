@@ -66,7 +66,7 @@ class TrainingRun:
             view.phase("starting Ray")
             # The engines start while clips are decoded and the supervised stage runs; the learner's first weights
             # replace theirs.
-            pool = self.session.start_pool()
+            pool = self.session.start_pool(recipe.learner.num_ranks)
             order = self.prompt_order()
             held_out = self.session.usable_rows(recipe.data.eval, "held-out")
             blind = self.blind(held_out, order)

@@ -16,6 +16,7 @@ from ray._private import worker as ray_worker
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from rft.actors.gpu_count import gpu_problem, gpu_signs
 from rft.errors import RftError
 from rft.recipe import Recipe
 
@@ -80,6 +81,16 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
         ray.shutdown()
         _end(family)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_gpus(recipe: Recipe, num_ranks: int) -> int:
+    """The number of GPUs that Ray finds. ClusterError: fewer than the engines and `num_ranks` learning processes need,
+    or none where the machine or what is installed says that there should be some."""
+    num_found = int(ray.cluster_resources().get("GPU", 0))
+    problem = gpu_problem(recipe, num_ranks, num_found, gpu_signs())
+    if problem:
+        raise ClusterError(problem)
+    return num_found
 
 
 def gpu_options(recipe: Recipe, place: int, num_gpus: int) -> dict[str, Any]:

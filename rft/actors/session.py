@@ -30,12 +30,17 @@ class Session:
     closing: ExitStack
     """Closes all of it and what is added, last opened first."""
 
-    def start_pool(self) -> WorkerPool:
-        """Start Ray, and engines of the recipe's model in the background; what they need is imported only now."""
-        from rft.actors.cluster import cluster
+    def start_pool(self, num_ranks: int = 0) -> WorkerPool:
+        """Start Ray, and engines of the recipe's model in the background; what they need is imported only now.
+
+        ClusterError: GPUs are too few for them and `num_ranks` learning processes.
+        """
+        from rft.actors.cluster import check_gpus, cluster
         from rft.actors.rollout import start_pool
 
         self.closing.enter_context(cluster())
+        if check_gpus(self.recipe, num_ranks) == 0:
+            self.view.note("no GPU is found: the run is on the CPU")
         pool = start_pool(self.recipe.model, self.recipe, self.clips_dir, self.stop)
         self.closing.callback(pool.close)
         return pool

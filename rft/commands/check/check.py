@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rewards.judge import TIMEOUT_S
+from rft.actors.gpu_count import driver_gpus, gpu_problem, gpu_signs
 from rft.commands.check.data import DataCheck, check_data
 from rft.commands.check.estimate import cost_lines
 from rft.commands.check.gpus import find_gpu
@@ -80,6 +81,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = No
     run_dir = recipe.run_dir or Path("runs") / path.stem
     _check_run_dir(run_dir, resume, problems, notes)
     notes += _sampling_notes(recipe) + _judge_notes(recipe) + reward_notes(recipe)
+    notes += _gpu_notes(recipe)
     plan = _plan(recipe, data, tokens, run_dir, gpu)
     return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
 
@@ -143,6 +145,12 @@ def _check_run_dir(run_dir: Path, resume: bool, problems: list[Problem], notes: 
         problems.append(Problem("run_dir", f"{existing} cannot be written to. Set run_dir to another folder."))
     elif not resume and (run_dir / "metrics.jsonl").exists():
         notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
+
+
+def _gpu_notes(recipe: Recipe) -> list[str]:
+    """What a run on this machine would stop at; nothing where nothing says that it is one with GPUs."""
+    problem = gpu_problem(recipe, recipe.learner.num_ranks, driver_gpus(), gpu_signs())
+    return [f"on this machine the run would not start: {problem}"] if problem else []
 
 
 def _judge_notes(recipe: Recipe) -> list[str]:

@@ -22,7 +22,7 @@ def check_sides(recipe: Recipe) -> int:
         view = opened.view
         rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
         view.phase("starting engines and learner")
-        pool = opened.start_pool()
+        pool = opened.start_pool(recipe.learner.num_ranks)
         from rft.actors.learner import LearnerActors
 
         learner = LearnerActors(recipe, recipe.model, opened.clips_dir)
