@@ -68,7 +68,7 @@ LARGE = --prompt-tokens 3700 --completion-tokens 256
 LEAN = '{"master_dtype": "bfloat16", "optimizer_dtype": "bfloat16"}'
 
 gpu-tests:
-	$(BIN)/pytest -m gpu $(ARGS)
+	$(BIN)/pytest -m gpu tests/gpu $(ARGS)
 
 gpu-attention:
 	$(BIN)/python -m benchmarks.attention --device cuda --results $(RESULTS)
