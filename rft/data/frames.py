@@ -5,6 +5,7 @@ import json
 import random
 import stat
 import struct
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,9 @@ import numpy as np
 from rft.errors import DataError
 
 DecoderName = Literal["pyav", "torchcodec"]
+START = struct.Struct("<QI")
+"""How a file of frames begins: the length of its header, and the CRC-32 of header and pixels."""
+
 ReaderName = DecoderName | Literal["pillow"]
 """Pillow reads images."""
 
@@ -81,24 +85,23 @@ def write_frames(frames: Frames, path: Path) -> None:
         }
     ).encode()
     with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(header)))
+        file.write(START.pack(len(header), zlib.crc32(pixels.data, zlib.crc32(header))))
         file.write(header)
         file.write(pixels.data)
 
 
 def read_frames(path: Path) -> Frames:
-    """Frames from a file of `write_frames`, with memory-mapped pixels. Raises ValueError if it is no such file."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        if len(start) < 8:
-            raise ValueError(f"{path} holds no frames")
-        (length,) = struct.unpack("<Q", start)
-        header = json.loads(file.read(length))
-        shape = tuple(header["shape"])
-        # Copy-on-write: torch warns of arrays it may not write to.
-        pixels = np.asarray(np.memmap(file, dtype=np.uint8, mode="c", offset=8 + length, shape=shape))
+    """Frames from a file of `write_frames`, with memory-mapped pixels. Raises ValueError if it is damaged."""
+    # Copy-on-write: torch warns of arrays it may not write to.
+    content = np.asarray(np.memmap(path, dtype=np.uint8, mode="c"))
+    if len(content) < START.size:
+        raise ValueError(f"{path} holds no frames")
+    length, checksum = START.unpack_from(content.data)
+    if zlib.crc32(content[START.size :].data) != checksum:
+        raise ValueError(f"{path} is damaged")
+    header = json.loads(content[START.size : START.size + length].tobytes())
     return Frames(
-        pixels=pixels,
+        pixels=content[START.size + length :].reshape(header["shape"]),
         timestamps_s=tuple(header["timestamps_s"]),
         frame_indices=tuple(header["frame_indices"]),
         source_fps=header["source_fps"],

@@ -22,8 +22,8 @@ from rft.types import Image, Media, Video
 
 __all__ = ["ClipCache", "ClipError", "Frames", "clip_key", "decode"]
 
-FORMAT = 2
-"""Version of the keys: increase it when decoding or sampling changes."""
+FORMAT = 3
+"""Version of the keys: increase it when decoding, sampling or the file of frames changes."""
 
 WHOLE_HASH_BYTES = 8 << 20
 """Size up to which a file is hashed whole; of a larger one a sample is hashed, with its time of change."""
@@ -191,6 +191,8 @@ class ClipCache:
         """Clips that this object decoded."""
         self.hits = 0
         """Clips that this object read from the folder."""
+        self.damaged = 0
+        """Cached clips whose checksum did not fit."""
         self._directory = directory
         self._files = FolderCache(directory, "*.clip", max_gib)
         self._decoder: DecoderName = decoder
@@ -246,13 +248,17 @@ class ClipCache:
         return frames and _shuffled(frames, media)
 
     def counters(self) -> dict[str, float]:
-        return {"clips/decodes": self.decodes, "clips/hits": self.hits}
+        return {"clips/decodes": self.decodes, "clips/hits": self.hits, "clips/damaged": self.damaged}
 
     def _find(self, path: Path) -> Frames | None:
         try:
             frames = read_frames(path)
             os.utime(path)
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            self.damaged += 1
+            path.unlink(missing_ok=True)
             return None
         self.hits += 1
         return frames

@@ -1,8 +1,11 @@
 """Checkpoints: all or nothing. What the learner writes, and beside it where the run stands."""
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rft.errors import CheckpointError
 from rft.files import PARTIAL_PREFIX
 from rft.runs.run_dir import STATE_NAME, RunDir
+
+DIGESTS_NAME = "digests.json"
+"""Inside a checkpoint: path of each other file in it -> BLAKE2b of its content."""
+
+HASH_THREADS = 4
+"""Files hashed at a time; hashing one takes about a second per GB."""
 
 FORMAT = 1
 """Version of the layout of a checkpoint."""
@@ -57,6 +66,7 @@ def save_checkpoint(run_dir: RunDir, step: int, write: Callable[[Path], None], s
         partial.mkdir(parents=True)
         write(partial)
         (partial / STATE_NAME).write_text(state.model_dump_json(indent=1), encoding="utf-8")
+        (partial / DIGESTS_NAME).write_text(json.dumps(digests(partial), indent=1), encoding="utf-8")
         for path in (*partial.rglob("*"), partial):
             flush(path)  # so that a full disk shows before the rename
         if final.exists():
@@ -77,7 +87,10 @@ def save_checkpoint(run_dir: RunDir, step: int, write: Callable[[Path], None], s
 
 
 def load_state(path: Path) -> TrainState:
-    """The state of the checkpoint folder `path`. Raises CheckpointError where it is missing or of another format."""
+    """The state of the checkpoint folder `path`, all of whose files are read and compared with their digests.
+
+    CheckpointError: it is missing, damaged or of another format.
+    """
     file = path / STATE_NAME
     try:
         state = TrainState.model_validate_json(file.read_text(encoding="utf-8"))
@@ -92,7 +105,36 @@ def load_state(path: Path) -> TrainState:
         raise CheckpointError(
             f"{file}: format {state.format}, but this version of rft reads {FORMAT}. Resume with the rft that wrote it."
         )
+    check_digests(path)
     return state
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Path in `folder` of each file but the digests' own -> its digest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS_NAME)
+    with ThreadPoolExecutor(HASH_THREADS) as pool:
+        return dict(zip((str(path.relative_to(folder)) for path in files), pool.map(digest, files), strict=True))
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def check_digests(folder: Path) -> None:
+    """Raises CheckpointError: a file is not as it was saved. Checkpoints of older versions hold no digests."""
+    file = folder / DIGESTS_NAME
+    if not file.exists():
+        return
+    remedy = f"Delete {folder} to resume from the checkpoint before it."
+    try:
+        saved, found = json.loads(file.read_text(encoding="utf-8")), digests(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: cannot be compared with the files: {error}. {remedy}") from error
+    for name, expected in saved.items():
+        if found.get(name) != expected:
+            what = "differs from what was saved: the file is damaged" if name in found else "is missing"
+            raise CheckpointError(f"{folder / name}: {what}. {remedy}")
 
 
 def flush(path: Path) -> None:

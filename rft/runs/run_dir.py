@@ -22,7 +22,7 @@ from rft.recipe import Recipe
 from rft.recipe.load import recipe_text
 
 STATE_NAME = "train_state.json"
-"""Last file written into a checkpoint; a checkpoint without it is not one."""
+"""Part of every complete checkpoint; a checkpoint without it is not one."""
 
 PACKAGES = (
     *("rft", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "trl", "peft", "ray"),

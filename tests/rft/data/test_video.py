@@ -135,6 +135,22 @@ def test_a_cache_file_that_was_cut_short_is_decoded_again(
         os.truncate(file, length)
         assert np.array_equal(cache.load(clip).pixels, expected)
     assert cache.decodes == 5
+    assert cache.damaged == 4
+
+
+@pytest.mark.parametrize("place", [3, 9, 20, 200, -1])
+def test_a_cached_clip_with_a_flipped_byte_is_counted_and_decoded_again(
+    write_clip: WriteClip, cache: ClipCache, tmp_path: Path, place: int
+) -> None:
+    clip = video(write_clip())
+    expected = np.array(cache.load(clip).pixels)
+    (file,) = (tmp_path / "clips").glob("*.clip")
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0xFF
+    file.write_bytes(content)
+    assert np.array_equal(cache.load(clip).pixels, expected)
+    assert np.array_equal(cache.load(clip).pixels, expected)
+    assert cache.counters() == {"clips/decodes": 2, "clips/hits": 1, "clips/damaged": 1}
 
 
 def test_a_cache_that_cannot_be_written_is_not_the_clips_fault(write_clip: WriteClip, tmp_path: Path) -> None:
@@ -256,7 +272,7 @@ def test_published_tracking_frames_are_rounded_to_patches_by_pil_first(write_cli
 def test_shuffled_frames_are_the_same_pictures_at_the_same_times(write_clip: WriteClip, cache: ClipCache) -> None:
     path = write_clip(fps=4)
     in_order, one, again, other = (cache.load(video(path, shuffle_seed=seed)) for seed in (None, 1, 1, 2))
-    assert cache.counters() == {"clips/decodes": 1, "clips/hits": 3}
+    assert cache.counters() == {"clips/decodes": 1, "clips/hits": 3, "clips/damaged": 0}
     assert one.timestamps_s == in_order.timestamps_s
     shown = [frame.mean() for frame in one.pixels]
     assert shown != sorted(shown)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from rft.errors import CheckpointError
-from rft.runs.checkpoint import TrainState, load_state, save_checkpoint
+from rft.runs.checkpoint import DIGESTS_NAME, TrainState, load_state, save_checkpoint
 from rft.runs.run_dir import STATE_NAME, RunDir
 
 
@@ -62,6 +62,27 @@ def test_only_the_last_ones_are_kept(tmp_path: Path) -> None:
     assert run.latest_checkpoint() == run.checkpoint(101)
 
 
+@pytest.mark.parametrize("name", ["policy/model", STATE_NAME, DIGESTS_NAME])
+def test_a_file_that_is_not_as_saved_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    saved = save_checkpoint(RunDir(tmp_path), 4, small, state(4), keep=1)
+    content = (saved / name).read_bytes()
+    (saved / name).write_bytes(content.replace(b"4", b"5").replace(b"w", b"v").replace(b"}", b"]"))
+    assert (saved / name).read_bytes() != content
+    with pytest.raises(CheckpointError, match=rf"step_000004/{name}: .*Delete .*this checkpoint|Delete .*step_000004"):
+        load_state(saved)
+    (saved / name).write_bytes(content)
+    assert load_state(saved) == state(4)
+
+
+def test_a_file_that_went_missing_is_named_and_older_checkpoints_are_read(tmp_path: Path) -> None:
+    saved = save_checkpoint(RunDir(tmp_path), 4, small, state(4), keep=1)
+    (saved / "policy" / "model").unlink()
+    with pytest.raises(CheckpointError, match=r"step_000004/policy/model: is missing. Delete .*step_000004 to resume"):
+        load_state(saved)
+    (saved / DIGESTS_NAME).unlink()
+    assert load_state(saved) == state(4)
+
+
 @pytest.mark.parametrize("write", [large_file, large_tensors])
 def test_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, write: object) -> None:
     run = RunDir(tmp_path)
@@ -93,7 +114,7 @@ def test_leftovers_of_a_killed_save_are_replaced(tmp_path: Path) -> None:
         (leftover / "junk").write_text("")
     assert run.latest_checkpoint() is None
     saved = save_checkpoint(run, 2, small, state(2), keep=1)
-    assert sorted(p.name for p in saved.iterdir()) == ["policy", STATE_NAME]
+    assert sorted(p.name for p in saved.iterdir()) == [DIGESTS_NAME, "policy", STATE_NAME]
     assert names(run) == ["step_000002"]
 
 
