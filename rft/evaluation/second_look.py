@@ -1,4 +1,4 @@
-"""Two looks at a clip: answer with the spans that show it, then look again at those spans, closer, and answer.
+"""Second look: a first answer names spans of the clip, a second answer sees those spans alone, sampled more densely.
 
 Source: VideoChat-R1, arXiv:2504.06958, section on clue-perception inference.
 """
@@ -20,14 +20,14 @@ from rft.types import Completion, Prompt, Sampler, Sampling, Video
 class SecondLook:
     """A Sampler whose completions are second answers, with the spans of the first.
 
-    Where the first answer names no span inside the clip, or its spans cannot be shown, it is the final one.
+    Where the first answer names no span inside the clip, or its spans give no frames, it is the final one.
     """
 
     def __init__(self, sampler: Sampler, rows: Mapping[str, Row], recipe: Recipe, look: SecondLookRecipe) -> None:
-        """`rows`: by prompt id; those without options are looked at once. Raises DataError where none has options."""
+        """`rows`: by prompt id; those without options get no second look. Raises DataError where none has options."""
         self._sampler, self._look = sampler, look
-        asked = {name: _asked(row, recipe) for name, row in rows.items()}
-        self._texts = {name: texts for name, texts in asked.items() if texts is not None}
+        questions = {name: _questions(row, recipe) for name, row in rows.items()}
+        self._texts = {name: texts for name, texts in questions.items() if texts is not None}
         still = [name for name in self._texts if rows[name].video is None]
         if still:
             raise DataError(
@@ -46,20 +46,20 @@ class SecondLook:
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-        """As the sampler's own, groups in order once all second looks are done."""
-        asked = [replace(p, text=self._texts.get(p.prompt_id, (p.text,))[0]) for p in prompts]
-        firsts = dict(self._sampler.generate(asked, sampling, seed))
-        places = [(i, j) for i, group in sorted(firsts.items()) for j in range(len(group))]
-        closer = {(i, j): self._second_prompt(prompts[i], firsts[i][j], j) for i, j in places}
+        """(index, completions) of each prompt in order, once all second looks are done."""
+        first_prompts = [replace(p, text=self._texts.get(p.prompt_id, (p.text,))[0]) for p in prompts]
+        firsts = dict(self._sampler.generate(first_prompts, sampling, seed))
+        indices = [(i, j) for i, group in sorted(firsts.items()) for j in range(len(group))]
+        closer = {(i, j): self._second_prompt(prompts[i], firsts[i][j], j) for i, j in indices}
         again = [(place, prompt) for place, prompt in closer.items() if prompt is not None]
-        answers = {place: firsts[place[0]][place[1]] for place in places}
+        answers = {place: firsts[place[0]][place[1]] for place in indices}
         once = replace(sampling, num_generations=1)
         for number, (second,) in self._sampler.generate([prompt for _, prompt in again], once, seed + 1):
             place = again[number][0]
             if second.finish_reason != "error":
                 answers[place] = _joined(answers[place], second)
                 self.num_second_looks += 1
-        self.num_questions += sum(prompts[i].prompt_id in self._texts for i, _ in places)
+        self.num_questions += sum(prompts[i].prompt_id in self._texts for i, _ in indices)
         for i, group in sorted(firsts.items()):
             yield i, tuple(answers[i, j] for j in range(len(group)))
 
@@ -84,14 +84,14 @@ class SecondLook:
 
 
 def look_windows(spans: Sequence[Span], clip_s: float | None, margin_s: float) -> tuple[Span, ...]:
-    """The spans widened on both sides, cut at the clip's ends, in order and apart; those outside the clip left out."""
+    """The spans widened on both sides, cut at the clip's ends, in order and disjoint; those outside it left out."""
     end_s = float("inf") if clip_s is None else clip_s
     inside = [span for span in spans if span[0] <= span[1] and span[0] < end_s]
     return tuple(merged((max(0.0, start - margin_s), min(end_s, end + margin_s)) for start, end in inside))
 
 
-def _asked(row: Row, recipe: Recipe) -> tuple[str, str] | None:
-    """The question with spans, and without; None for rows that have no options."""
+def _questions(row: Row, recipe: Recipe) -> tuple[str, str] | None:
+    """(question with spans, question without); None for rows that have no options."""
     if not isinstance(row, MultipleChoiceRow):
         return None
     target, think = TASKS[row.task].target(row), recipe.tasks[row.task].think
@@ -100,6 +100,6 @@ def _asked(row: Row, recipe: Recipe) -> tuple[str, str] | None:
 
 
 def _joined(first: Completion, second: Completion) -> Completion:
-    """The second answer and the first one's spans, which the second look was not asked for."""
+    """The second answer with the first one's spans, which the second prompt did not request."""
     glue = tag_text(first.text, "glue")
     return replace(second, text=f"{second.text}<glue>{glue}</glue>")

@@ -46,7 +46,7 @@ def kind_of(media: Media | None) -> str:
 def pick_prompts(
     prompts: Sequence[Prompt], clips: Clips, num_each: int, seed: int, on_bad: Callable[[str], None]
 ) -> tuple[Prompt, ...]:
-    """Up to `num_each` prompts of every task and kind of what is shown, drawn by `seed`.
+    """Up to `num_each` prompts of every task and kind of media, drawn by `seed`.
 
     A clip that cannot be decoded is reported to `on_bad`, and another prompt is taken.
     """

@@ -91,7 +91,7 @@ def compare(
     task: str, kind: str, sides: Sequence[tuple[Prompt, PromptView, PromptView]], bounds: ParityRecipe
 ) -> ParityRow:
     """Comparison over the prompts of one task and kind. `sides`: (prompt, engine's view, learner's view)."""
-    differences = ((prompt, found) for prompt, engine, learner in sides if (found := first_difference(engine, learner)))
+    differences = ((prompt, text) for prompt, engine, learner in sides if (text := first_difference(engine, learner)))
     gaps = [gap for _, engine, learner in sides for gap in _gaps(engine, learner)]
     ratio = sum(math.exp(abs(gap)) for gap in gaps) / max(1, len(gaps))
     kl = sum(math.exp(gap) - 1 - gap for gap in gaps) / max(1, len(gaps))
@@ -158,9 +158,9 @@ def _token_difference(engine: PromptView, learner: PromptView) -> str:
         place = _first_unequal(engine.token_ids, learner.token_ids)
         return f"token {place}: the same text in other tokens. Likely cause: two tokenizers (model, cold start folder)."
     place = _first_unequal(*texts)
-    shown = (repr(text[max(0, place - EITHER_SIDE) : place + EITHER_SIDE]) for text in texts)
+    excerpts = (repr(text[max(0, place - EITHER_SIDE) : place + EITHER_SIDE]) for text in texts)
     return (
-        "prompt text: engine {}, learner {}. ".format(*shown)
+        "prompt text: engine {}, learner {}. ".format(*excerpts)
         + f"They differ from character {place}. Likely cause: two chat templates (of model and cold start folder), or "
         "another system_prompt."
     )
