@@ -1,1 +1,1 @@
-"""What the `rft` command does beside training; one folder per command."""
+"""The commands of `rft` other than `train`; one folder per command."""

@@ -1,4 +1,4 @@
-"""What a recipe can name, one line each: tasks, rewards, losses, recipes."""
+"""Names for recipes, one line each: tasks, rewards, losses, recipes."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

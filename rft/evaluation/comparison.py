@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def _unit(self) -> str:
-        """What a set of rows is called: a task, unless rows name their data set."""
+        """Word for a set of rows: task, unless rows name their data set."""
         return "task" if all(of_set.dataset is None for of_set in self.after.sets.values()) else "set"
 
     def _course(self, name: str, mode: Mode, metric: str) -> str:
@@ -194,7 +194,7 @@ def _cell(value: Estimate | float | None, is_main: bool) -> str:
 
 
 def figures(result: EvalResult | None, blind: Baselines) -> dict[str, Any]:
-    """All that the tables are made of, as JSON: {"eval", "baselines", "baseline_intervals", "published"} by set."""
+    """Contents of the tables as JSON: {"eval", "baselines", "baseline_intervals", "published"} by set."""
     sets = blind.sets | (result.sets if result else {})
     return {
         **({"eval": result.to_json()} if result else {}),

@@ -39,12 +39,12 @@ class TargetRow(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """What one parser makes of a completion."""
+    """Metrics and fault of a completion by one parser."""
 
     values: dict[str, float]
     """Metric -> value of this completion."""
     fault: Fault | None
-    """What is wrong with the answer as such."""
+    """Fault of the answer; None: without fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def judge(row: TargetRow, duration_s: float | None, mode: Mode, number: int, com
 
 
 def parse(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[Parser, ParsedAnswer]:
-    """What each parser makes of a completion; a failed one is parsed as an empty one."""
+    """Parser -> metrics and fault of a completion; a failed one is parsed as an empty one."""
     text = "" if finish_reason == "error" else completion
     return {
         name: ParsedAnswer(task.measure(text, target, table), _fault(task, text, target, table))

@@ -38,7 +38,7 @@ def write_result(path: Path, result: EvalResult) -> None:
 
 
 def read_result(path: Path) -> EvalResult:
-    """What `write_result` wrote into a compressed file. Raises CheckpointError where it cannot be read."""
+    """The result that `write_result` wrote into a compressed file. Raises CheckpointError where it cannot be read."""
     records = list(read_records(path))
     if not records:
         raise CheckpointError(f"{path}: holds no samples. Delete it and evaluate again.")

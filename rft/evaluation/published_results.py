@@ -17,7 +17,7 @@ class PublishedResult:
 
 @dataclass(frozen=True, slots=True)
 class PublishedSet:
-    """What is reported on one data set."""
+    """Published results on one data set."""
 
     task: str
     num_rows: int
@@ -28,7 +28,7 @@ class PublishedSet:
 
 
 def published_set(rows: RowSet) -> PublishedSet | None:
-    """What is reported on the data set and task of these rows."""
+    """Published results on the data set and task of these rows; None: there are none."""
     published = PUBLISHED_SETS.get(rows.dataset or "")
     return published if published and published.task == rows.task else None
 

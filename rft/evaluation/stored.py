@@ -38,7 +38,7 @@ class StoredCompletion(Struct, frozen=True, kw_only=True):
 
 
 def stored_completion(line: JsonLine, problems: list[str]) -> StoredCompletion | None:
-    """What a line holds; None with its problems noted."""
+    """The completion of a line; None with its problems noted."""
     try:
         return convert(line.value, StoredCompletion)
     except ValidationError:

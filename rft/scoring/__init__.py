@@ -1,1 +1,1 @@
-"""From the completions of a step to rewards and training samples."""
+"""Scoring: completions of a step -> rewards, advantages and train groups."""

@@ -1,4 +1,4 @@
-"""What an update of the learner must cost: arithmetic of a model on packed groups, from its config.json alone."""
+"""Cost of a learner update: arithmetic of a model on packed groups, from its config.json alone."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -162,7 +162,7 @@ def _causal(length: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What decides the memory of an update, beside model and groups."""
+    """Settings that decide the memory of an update, besides model and groups."""
 
     compute_bytes: int
     """Bytes per number in forward and backward: 2 or 4."""
@@ -179,7 +179,7 @@ class Training:
     moment_bytes: int = 4
     """Bytes per number in each of AdamW's two moments."""
     offload: bool = False
-    """The moments lie in CPU memory."""
+    """The moments are in CPU memory."""
 
     @property
     def is_sharded(self) -> bool:
@@ -217,7 +217,7 @@ def _trained_weights(shape: ModelShape, training: Training) -> int:
 
 
 def update_bytes(shape: ModelShape, groups: Sequence[GroupCost], training: Training, *, packed: bool = True) -> float:
-    """What an update of one forward over `groups` adds to `state_bytes` at its peak.
+    """Bytes that an update of one forward over `groups` adds to `state_bytes` at its peak.
 
     Either where the forward pass ends, all that the backward pass needs and the logits of a chunk being held; or where
     the backward pass ends, with all gradients and one layer; or in the optimizer. In between one shrinks as the other

@@ -18,14 +18,14 @@ from rft.types import VideoSampling
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """What the rows of a recipe are."""
+    """Result of reading a recipe's rows."""
 
     rows: dict[str, dict[str, int]]
     """Split (train, eval, cold_start) -> task -> number of rows."""
     clips: frozenset[tuple[VideoSampling, float | None]]
-    """(rule of frames, length in seconds or None if the row has none) of every clip that the engine is shown."""
+    """(rule of frames, length in seconds or None if the row has none) of every clip in the engine's prompts."""
     has_images: bool
-    """Whether the engine is shown images."""
+    """Whether the engine's prompts have images."""
     texts: frozenset[str]
     """Texts of the engine's prompts."""
     problems: tuple[Problem, ...]

@@ -1,4 +1,4 @@
-"""What a step of a recipe takes at most, on paper: tokens, memory, seconds. benchmarks/learner.py measures updates."""
+"""Estimate of a step's largest cost: tokens, memory, seconds. benchmarks/learner.py measures updates."""
 
 import math
 from dataclasses import dataclass, replace

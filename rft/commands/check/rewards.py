@@ -1,4 +1,4 @@
-"""Do the rewards of a recipe fit its tasks? They must accept the target and like the task's own example answer."""
+"""Check that rewards fit their tasks: they accept the target and score the task's own example answer."""
 
 import inspect
 import math
@@ -62,7 +62,7 @@ def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn
 
 
 def _fit(name: str, reward: RewardFn, part: RewardRecipe, task: Task) -> str:
-    """What is wrong with one reward for one task; empty where it fits."""
+    """Problem of one reward for one task; empty where it fits."""
     accepted = accepted_targets(reward)
     if not issubclass(task.target_type, accepted):
         kinds = " or ".join(kind.__name__ for kind in accepted)

@@ -1,4 +1,4 @@
-"""`rft check --deep`: engine and learner are started, and compared."""
+"""`rft check --deep`: starts engine and learner, and compares them."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from rft.recipe import Recipe
 def check_sides(recipe: Recipe) -> int:
     """Start engine and learner, compare them on the recipe's training rows, and print the outcome; exit status.
 
-    ParityError: they differ, and the recipe says to stop.
+    Raises ParityError if they differ and parity.on_mismatch is "stop".
     """
     with (
         tempfile.TemporaryDirectory(prefix="rft-check-") as folder,
@@ -31,9 +31,9 @@ def check_sides(recipe: Recipe) -> int:
             pool.load_weights(learner.publish_weights())
             prompts = [to_prompt(row, recipe) for row in rows]
             view.phase("comparing engine and learner")
-            found = compare_sides(prompts, recipe, opened.clips, pool, learner, view.note)
+            report = compare_sides(prompts, recipe, opened.clips, pool, learner, view.note)
         except Interrupted:
             return INTERRUPTED
-        view.table(table(found))
-        report_or_raise(found, recipe, view.note)
+        view.table(table(report))
+        report_or_raise(report, recipe, view.note)
     return 0

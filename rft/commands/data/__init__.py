@@ -1,1 +1,1 @@
-"""`rft data`: write, convert, select and look at rows."""
+"""`rft data`: write, convert, select and inspect rows."""

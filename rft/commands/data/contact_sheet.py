@@ -29,12 +29,12 @@ PAPER, INK, FAINT, TRUE, BOX = (255, 255, 255), (20, 20, 20), (205, 205, 205), (
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What was drawn."""
+    """A contact sheet as written."""
 
     path: Path
     num_rows: int
     problems: tuple[str, ...]
-    """Rows whose clip or image could not be shown, and why."""
+    """Rows whose clip or image could not be decoded, and why."""
 
 
 def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> Sheet:
@@ -103,7 +103,7 @@ def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
 def _draw_bar(
     draw: ImageDraw.ImageDraw, top: int, spans: Sequence[tuple[float, float]], frames: Frames, clip_s: float | None
 ) -> None:
-    """The clip from its start to its end, the true spans on it, and a tick at each frame that is shown."""
+    """The clip from its start to its end, the true spans on it, and a tick at each sampled frame."""
     length = max(frames.duration_s, clip_s or 0.0, *(end for _, end in spans))
     scale = (WIDTH - 1) / length
     draw.rectangle((0, top, frames.duration_s * scale, top + BAR), fill=FAINT)

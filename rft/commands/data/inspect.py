@@ -1,4 +1,4 @@
-"""What rows are: counts, lengths and truths, as text that any terminal shows."""
+"""Statistics of rows: counts, lengths and targets, as plain text."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -119,7 +119,7 @@ def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
 
 
 def _answers(name: str, rows: Sequence[Row]) -> list[str]:
-    """How often each letter or label is the target, and how many captions have events."""
+    """Text of how often each letter or label is the target; [] where targets have no category."""
     categories = [TASKS[row.task].target(row).category() for row in rows]
     counts = sorted(Counter(category for category in categories if category is not None).items())
     return [f"{name}: targets\n" + "\n".join(f"{word} {count:,}" for word, count in counts)] if counts else []

@@ -1,4 +1,4 @@
-"""Evaluation without a model: of stored completions, and of blind answers alone."""
+"""Evaluation without a model: of stored completions, or of baselines alone."""
 
 import json
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence
 
 
 def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json: bool, seed: int = 0) -> str:
-    """What a blind answer, or all of them, would score on the rows, as tables or JSON.
+    """Metrics of one baseline, or of all, on the rows, as tables or JSON.
 
     Raises DataError where the rows are wrong, or none can be answered that way.
     """

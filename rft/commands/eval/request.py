@@ -17,12 +17,12 @@ from rft.tasks import TASKS
 RECIPE_NAME = "recipe.yaml"
 """The resolved recipe in a run folder."""
 LEVELS_UP = 4
-"""How far above a checkpoint its run folder may lie."""
+"""Most folders between a checkpoint and its run folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvalRequest:
-    """What of an evaluation's rows is measured, and where its completions go."""
+    """Rows of an evaluation to measure, and the file for its completions."""
 
     task: str | None = None
     """Task whose rows are measured; None: all."""

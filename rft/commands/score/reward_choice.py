@@ -23,7 +23,7 @@ SHORT_NAMES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class RewardChoice:
-    """What the command line asks for, in place of what a recipe says."""
+    """Rewards of the command line, which replace those of a recipe."""
 
     table: Mapping[str, RewardFn]
     """Every reward by name, those of the user's files as FILE.py:FUNCTION."""

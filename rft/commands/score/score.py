@@ -44,7 +44,7 @@ NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """How to score, where it is not as the recipe says."""
+    """Settings of a scoring that replace those of the recipe."""
 
     task: str | None = None
     """Task of the rows that name none; rows that name another are left out."""
@@ -59,7 +59,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What the rows of each task add up to."""
+    """Tallies of the scored rows, by task."""
 
     tallies: dict[str, Tally]
     left_out: int

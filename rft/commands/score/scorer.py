@@ -122,7 +122,7 @@ class Scorer:
         return scores
 
     def _scored(self, stored: StoredCompletion, task: str, scores: dict[str, Score]) -> dict[str, Any]:
-        """What the output says of a completion, counted."""
+        """Output keys of one completion; adds it to the tally."""
         reason, num_tokens = stored.finish_reason or "stop", stored.num_tokens or 0
         scoring, limit = self._recipe.scoring, self._recipe.sampling.max_completion_length
         reward, problem = weighted_reward(scores, self._weights[task], reason, num_tokens, scoring, limit)
@@ -147,7 +147,7 @@ def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], lim
     """One Score per (completion, target), or what is wrong with the row.
 
     A reward out of a user's file runs in the reward process, `limit_s` for each completion; one that has
-    `concurrency` judges so many side by side. Raises RewardError where a reward cannot judge.
+    `concurrency` judges so many at the same time. Raises RewardError where a reward cannot judge.
     """
     if comes_from_own_file(reward.fn):
         outcomes = [shared_worker().judge(reward.fn, [text], target, reward.args, limit_s)[0] for text, target in pairs]

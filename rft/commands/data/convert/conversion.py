@@ -21,7 +21,7 @@ NAMED_IDS = 3
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """What the user decides."""
+    """The user's choices."""
 
     task: str | None = None
     split: str | None = None

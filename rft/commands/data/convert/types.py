@@ -1,4 +1,4 @@
-"""What a published format yields, before its rows are examined."""
+"""Types of a published format: its rows before they are examined."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rft.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class SourceRequest:
-    """What to read, and how."""
+    """A source to read: its path, task, split and columns."""
 
     source: Path
     task: str
