@@ -1,9 +1,12 @@
 """A Ray cluster of this machine alone: started quietly, ended with nothing left behind."""
 
+import fcntl
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +47,12 @@ LONGEST_SOCKET_PATH = 107
 
 SOCKET_BELOW_FOLDER = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 
+PREFIX = "rft-"
+"""Of the folders of Ray's sockets and logs, one per run."""
+
+BELOW = "ray"
+"""The part of such a folder that Ray gets and opens to everyone; the folder itself is its owner's alone."""
+
 SHARED_GPUS = "shared GPUs"
 """Ray's name for them, a bundle each."""
 
@@ -68,19 +77,20 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
     ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray tells of dead workers on standard output, in the middle of the live view; the pool tells of them too.
     ray_worker.print_to_stdstream = _log_message
-    folder = _make_folder(temp_root or Path(tempfile.gettempdir()))
-    before = _descendants()
-    servers: set[psutil.Process] = set()
-    try:
-        _start(folder, init)
-        servers = _descendants() - before
-        yield
-    finally:
-        # Children of others than Ray's servers may have come meanwhile; where the start failed there was no time.
-        family = _with_descendants(servers) if servers else _descendants() - before
-        ray.shutdown()
-        _end(family)
-        shutil.rmtree(folder, ignore_errors=True)
+    root = temp_root or Path(tempfile.gettempdir())
+    _sweep(root)
+    with _own_folder(root) as folder:
+        before = _descendants()
+        servers: set[psutil.Process] = set()
+        try:
+            _start(folder, init)
+            servers = _descendants() - before
+            yield
+        finally:
+            # Children of others than Ray's servers may have come meanwhile; where the start failed there was no time.
+            family = _with_descendants(servers) if servers else _descendants() - before
+            ray.shutdown()
+            _end(family)
 
 
 def check_gpus(recipe: Recipe, num_ranks: int) -> int:
@@ -121,6 +131,7 @@ def _log_message(data: dict[str, Any], ignore_prefix: bool = False) -> None:
 
 
 def _start(folder: Path, init: Callable[..., Any]) -> None:
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         init(
             address="local",
@@ -132,23 +143,61 @@ def _start(folder: Path, init: Callable[..., Any]) -> None:
         )
     except Exception as error:
         raise ClusterError(_start_problem(error, folder)) from error
+    finally:
+        # Ray takes SIGTERM to itself and exits at once; who was there before knows how to end a run.
+        if threading.current_thread() is threading.main_thread() and on_sigterm is not None:
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
-def _make_folder(root: Path) -> Path:
+@contextmanager
+def _own_folder(root: Path) -> Iterator[Path]:
+    """A folder for Ray in one that others cannot enter, which this process holds by a lock and removes."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="ray-", dir=root))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     except OSError as error:
         raise ClusterError(
             f"{root}: Ray cannot keep its sockets and logs there: {error.strerror}. Set TMPDIR to a folder you can "
             "write to."
         ) from error
-    excess = len(os.fsencode(folder)) + len(SOCKET_BELOW_FOLDER) - LONGEST_SOCKET_PATH
+    excess = len(os.fsencode(folder / BELOW)) + len(SOCKET_BELOW_FOLDER) - LONGEST_SOCKET_PATH
     if excess > 0:
         folder.rmdir()
         raise ClusterError(
             f"{root}: too long for the paths of Ray's sockets, by {excess} bytes. Set TMPDIR to a shorter folder."
         )
-    return folder
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / BELOW).mkdir()  # after the lock: from here on others see whether the run lives
+        yield folder / BELOW
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(root: Path) -> None:
+    """Remove the folders that runs of this user left in `root` when they were killed."""
+    for folder in root.glob(f"{PREFIX}*"):
+        try:
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / BELOW).is_dir():
+                continue
+            lock = os.open(folder, os.O_RDONLY)
+        except OSError:  # another run swept it meanwhile
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_in_use(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Whether a server of Ray was told of `folder`: they outlive a killed run by seconds."""
+    told = f"{folder}/"
+    return any(told in part for process in psutil.process_iter(["cmdline"]) for part in process.info["cmdline"] or ())
 
 
 def _start_problem(error: Exception, folder: Path) -> str:
@@ -158,7 +207,7 @@ def _start_problem(error: Exception, folder: Path) -> str:
         f"Ray cannot start on this machine: {type(error).__name__}: {str(error).strip()}\n"
         f"{_log_tail(folder)}"
         "It needs free ports on 127.0.0.1 (a firewall or sandbox may refuse them), processes (ulimit -u), open files "
-        f"(ulimit -n), space in {folder.parent} (free: {shutil.disk_usage(folder).free / 2**30:.1f} GiB) and in "
+        f"(ulimit -n), space in {folder.parents[1]} (free: {shutil.disk_usage(folder).free / 2**30:.1f} GiB) and in "
         f"/dev/shm (free: {shared_gib:.1f} GiB). Free what is short and start again."
     )
 

@@ -124,11 +124,8 @@ def test_any_checkpoint_can_be_evaluated(finished: tuple[RunDir, str], data: Pat
     assert result["eval"]["tracking"]["greedy"] == pytest.approx(final["greedy"], abs=1e-6)
 
 
-def test_interrupt_leaves_a_checkpoint_and_no_process_and_resume_continues_the_same_run(
-    recipe: Path, finished: tuple[RunDir, str]
-) -> None:
-    folder = RunDir(recipe.parent / "interrupted")
-    command = rft("train", recipe, f"run_dir={folder.path}")
+def stop_by(number: signal.Signals, command: Sequence[str], folder: RunDir) -> None:
+    """Runs `command` and sends the signal after a step: it leaves a checkpoint and no process."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 400
     while not folder.metrics.exists() or 1 not in read_metrics(folder):
@@ -136,13 +133,27 @@ def test_interrupt_leaves_a_checkpoint_and_no_process_and_resume_continues_the_s
         assert time.monotonic() < deadline
         time.sleep(0.02)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 130, printed
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
     stopped = folder.latest_checkpoint()
     assert stopped is not None, printed
     assert stopped.name < f"step_{STEPS:06d}", "too late: the run had ended"
+    assert "continues with --resume" in printed
+
+
+def test_sigterm_leaves_a_checkpoint_and_no_process(recipe: Path) -> None:
+    folder = RunDir(recipe.parent / "terminated")
+    stop_by(signal.SIGTERM, rft("train", recipe, f"run_dir={folder.path}"), folder)
+
+
+def test_interrupt_leaves_a_checkpoint_and_no_process_and_resume_continues_the_same_run(
+    recipe: Path, finished: tuple[RunDir, str]
+) -> None:
+    folder = RunDir(recipe.parent / "interrupted")
+    command = rft("train", recipe, f"run_dir={folder.path}")
+    stop_by(signal.SIGINT, command, folder)
     run([*command, "--resume"])
     assert sorted(read_metrics(folder)) == list(range(1, STEPS + 1))
     for step in range(1, STEPS + 1):

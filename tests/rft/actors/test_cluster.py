@@ -1,6 +1,12 @@
 """Ray that does not start: the message, and what is left behind. The real one runs in tests/e2e."""
 
+import os
+import signal
+import stat
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -64,6 +70,80 @@ def test_only_this_machine_reaches_it() -> None:
         assert Path(str(seen["_temp_dir"])).is_dir()
     assert (seen["address"], seen["_node_ip_address"], seen["include_dashboard"]) == ("local", "127.0.0.1", False)
     assert not Path(str(seen["_temp_dir"])).exists()
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Short enough for sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_who_waits_for_sigterm_keeps_it(root: Path) -> None:
+    """As ray.init does, which would end a run without a checkpoint."""
+
+    def init(**options: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def mine(number: int, frame: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with cluster(root, init=init):
+            assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_others_cannot_enter_its_folder(root: Path) -> None:
+    def init(_temp_dir: str, **options: object) -> None:
+        Path(_temp_dir).chmod(0o777)  # as Ray does
+
+    with cluster(root, init=init):
+        (folder,) = root.iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_a_killed_run_left_is_removed_at_the_next_start(root: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from rft.actors.cluster import cluster
+with cluster(Path({str(root)!r}), init=lambda **options: None):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False, timeout=120)
+    (left,) = root.iterdir()
+    for name in ("rft-notes", "ray-of-another"):
+        (root / name).mkdir()
+    server = subprocess.Popen([sys.executable, "-c", "input()", f"--temp-dir={left}/ray"], stdin=subprocess.PIPE)
+    try:
+        with cluster(root, init=lambda **options: None):
+            assert left.exists(), "a process uses it"
+            live = set(root.iterdir())
+            with cluster(root, init=lambda **options: None):
+                assert set(root.iterdir()) > live, "the other run lives"
+    finally:
+        server.communicate(b"\n")
+    with cluster(root, init=lambda **options: None):
+        assert not left.exists()
+    assert sorted(path.name for path in root.iterdir()) == ["ray-of-another", "rft-notes"]
+
+
+@pytest.mark.slow
+def test_ray_itself_leaves_sigterm_and_stays_behind_a_closed_door(root: Path) -> None:
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        with cluster(root):
+            assert ray.get(ray.remote(num_cpus=0)(lambda: os.getppid()).remote()) > 0
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked == [signal.SIGTERM]
+            (folder,) = root.iterdir()
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(root.iterdir()) == []
 
 
 @pytest.mark.slow
