@@ -1,4 +1,11 @@
-"""Errors a user can act on: each message says where, what, and what to do."""
+"""Errors a user can act on, and problems in what a user wrote: where, what, and what to do."""
+
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+NAMED_PROBLEMS = 20
+"""Most problems of rows that are written out; the others are counted."""
 
 
 class RftError(Exception):
@@ -31,3 +38,46 @@ class CheckpointError(RftError):
 
 class Interrupted(Exception):
     """The user asked the run to stop while it was sampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to repair in a document."""
+
+    key: str
+    """Dotted key; empty where the document as a whole is meant."""
+    message: str
+    where: str = ""
+    """"line 7" or "command line"; empty where unknown."""
+
+    def __str__(self) -> str:
+        place = f"{self.key} ({self.where})" if self.key and self.where else self.key or self.where
+        return f"{place}: {self.message}" if place else self.message
+
+
+def problem_text(place: str, problems: Sequence[object]) -> str:
+    """The house form of a list of problems: how many, where, then one per line."""
+    count = f"{len(problems)} problem" + ("" if len(problems) == 1 else "s")
+    return "\n".join([f"{place}: {count}", *(f"  {problem}" for problem in problems)])
+
+
+def shortened(text: str, length: int = 500) -> str:
+    """`text` in at most `length` characters: what users hand over may be of any size."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def near_name(name: str, known: Collection[str], others: Sequence[str] = ()) -> str:
+    """ " Did you mean 'x'?" for a close name, or the first of the others, else the names there are."""
+    # Of two texts that differ more in length none is close, and comparing takes the product of their lengths.
+    may_be_close = len(name) <= 3 * max(map(len, known), default=0)
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6) if may_be_close else []
+    close = near or others
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Known: {', '.join(sorted(known))}." if known else ""
+
+
+def listed(problems: Sequence[str], num_named: int) -> str:
+    """The first `num_named`, one per line, and the number of the others."""
+    rest = len(problems) - num_named
+    return "\n".join([*problems[:num_named], *([f"... and {rest} more"] if rest > 0 else [])])

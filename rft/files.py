@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import zstandard
 
-from rft.errors import CheckpointError
-from rft.problems import shortened
+from rft.errors import CheckpointError, shortened
 
 PARTIAL_PREFIX = ".partial_"
 """Of the name of a file or folder that is still being written."""

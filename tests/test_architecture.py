@@ -17,8 +17,6 @@ LAYERS = (
     "rft.errors",
     "rft.tables",
     "rft.clock",
-    "rft.child_process",
-    "rft.problems",
     "rft.files",
     "rft.types",
     "rft.recipe",

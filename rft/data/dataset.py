@@ -10,9 +10,8 @@ from pydantic import ValidationError
 
 from rewards.targets.values import shown
 from rft.data.frames import ClipError, Frames, path_problem
-from rft.errors import DataError
+from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name, shortened
 from rft.files import TOO_DEEP, read_jsonl
-from rft.problems import NAMED_PROBLEMS, listed, near_name, shortened
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row

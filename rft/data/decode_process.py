@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rft.child_process import ChildProcess, requests, set_alarm
+from rft.data.child_process import ChildProcess, requests, set_alarm
 from rft.data.decoders import FrameIndex, FrameSource, open_source
 from rft.data.frames import ClipError, ReaderName
 from rft.errors import DataError

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rewards.types import RowFacts, Target
-from rft.errors import CheckpointError, DataError
+from rft.errors import NAMED_PROBLEMS, CheckpointError, DataError, listed
 from rft.evaluation.evaluate import EvalResult, ParsedAnswer, Sample, of_length, parse
 from rft.evaluation.stored import StoredCompletion, stored_completion
 from rft.files import COMPRESSED, read_jsonl, read_records, write_records, write_text, writing
-from rft.problems import NAMED_PROBLEMS, listed
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 

@@ -11,8 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rft.errors import RecipeError
-from rft.problems import Problem, near_name, problem_text
+from rft.errors import Problem, RecipeError, near_name, problem_text
 from rft.recipe import fidelity
 from rft.recipe.model import Recipe
 from rft.recipe.strict_yaml import Document, KeyPath, parse_scalar, parse_yaml

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from rft.problems import Problem
+from rft.errors import Problem
 
 KeyPath = tuple[str, ...]
 """Keys and list positions from the top of a document, all as text."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.types import Fault, Score
-from rft.child_process import ChildProcess, requests, set_alarm
+from rft.data.child_process import ChildProcess, requests, set_alarm
 from rft.errors import RewardError
 
 INSIDE = "RFT_REWARD_PROCESS"

@@ -15,8 +15,7 @@ from rft.commands.check.gpus import find_gpu
 from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
 from rft.commands.check.rewards import reward_notes, reward_problems
 from rft.commands.check.values import value_problems
-from rft.errors import RecipeError
-from rft.problems import Problem, problem_text
+from rft.errors import Problem, RecipeError, problem_text
 from rft.recipe import Recipe
 from rft.recipe.fidelity import setting_lines
 from rft.recipe.load import read_recipe

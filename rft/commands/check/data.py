@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rft.data.dataset import bad_rows, read_rows, video_sampling
-from rft.errors import DataError
-from rft.problems import Problem
+from rft.errors import DataError, Problem
 from rft.recipe import Recipe
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS

@@ -5,8 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from rewards import PUBLISHED, REWARDS, RewardFn, accepted_targets
-from rft.errors import RewardError
-from rft.problems import Problem, near_name
+from rft.errors import Problem, RewardError, near_name
 from rft.recipe import Recipe, RewardRecipe
 from rft.scoring.group import chosen_rewards, reward_table
 from rft.tasks import TASKS

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 
-from rft.problems import Problem, near_name
+from rft.errors import Problem, near_name
 from rft.recipe import Recipe
 from rft.recipe.own_file import own_file_problem
 from rft.scoring.group import chosen_rewards

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rft.data.dataset import read_rows
-from rft.errors import DataError
+from rft.errors import DataError, near_name
 from rft.evaluation.baselines import Baselines, baselines
 from rft.evaluation.comparison import figures, result_tables
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import read_predictions
-from rft.problems import near_name
 from rft.tables import plain
 from rft.tasks import TASKS
 from rft.tasks.types import Row

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rft.commands.check.data import check_data
 from rft.data.decoded_rows import WHOLE, Shard
-from rft.errors import RecipeError
-from rft.problems import Problem, problem_text
+from rft.errors import Problem, RecipeError, problem_text
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe
 from rft.recipe.model_folder import model_problems

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rewards import RewardFn, accepted_targets
-from rft.errors import RewardError
-from rft.problems import near_name, problem_text
+from rft.errors import RewardError, near_name, problem_text
 from rft.recipe import Recipe, RewardRecipe
 from rft.recipe.own_file import is_own, short_name
 from rft.scoring.group import WeightedReward, chosen_rewards, own_reward, own_rewards

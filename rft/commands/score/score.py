@@ -12,9 +12,8 @@ from rewards.types import Fidelity
 from rft.commands.score.reward_choice import reward_choice
 from rft.commands.score.scorer import Scorer
 from rft.commands.score.tally import FAILURES, Tally
-from rft.errors import RecipeError
+from rft.errors import RecipeError, problem_text
 from rft.files import JsonLine, read_jsonl, replace_file, writing
-from rft.problems import problem_text
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe, read_recipe
 from rft.runs.rollout_files import completion_files

@@ -13,10 +13,9 @@ from rewards.judge import JudgeError
 from rewards.types import RowFacts, Score, Target, fault_of
 from rft.commands.score.reward_choice import RewardChoice, score_names
 from rft.commands.score.tally import Tally
-from rft.errors import DataError, RewardError
+from rft.errors import NAMED_PROBLEMS, DataError, RewardError, listed, near_name
 from rft.evaluation.stored import StoredCompletion, stored_completion
 from rft.files import JsonLine
-from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.recipe import Recipe
 from rft.recipe.own_file import comes_from_own_file
 from rft.scoring.group import WeightedReward, weighted_reward

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rft.problems import problem_text
+from rft.errors import problem_text
 from rft.recipe import Recipe
 from rft.recipe.fidelity import PUBLISHED_SETTINGS, setting_lines
 from rft.recipe.load import parse_recipe, recipe_text

@@ -10,9 +10,8 @@ from typing import Any, Literal
 from rft.commands.data.convert.examine import KINDS, Examined, examine
 from rft.commands.data.convert.formats import FORMATS, format_named
 from rft.commands.data.convert.types import Anomaly, Draft, Format, Published, SourceRequest
-from rft.errors import DataError
+from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
 from rft.files import write_text
-from rft.problems import NAMED_PROBLEMS, listed, near_name
 from rft.tables import TextTable
 
 NAMED_IDS = 3

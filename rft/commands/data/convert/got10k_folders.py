@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 
 from rft.commands.data.convert.types import Anomaly, Draft, Published, SourceRequest, split_of
-from rft.errors import DataError
-from rft.problems import NAMED_PROBLEMS, listed
+from rft.errors import NAMED_PROBLEMS, DataError, listed
 
 SOURCE_FPS = 10.0
 """Frames per second of the folders."""

@@ -5,9 +5,8 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rft.errors import DataError
+from rft.errors import NAMED_PROBLEMS, DataError, listed
 from rft.files import parse_json, read_jsonl
-from rft.problems import NAMED_PROBLEMS, listed
 
 Shape = TypeVar("Shape")
 

@@ -13,8 +13,7 @@ from rewards.targets.values import cell_texts
 from rewards.types import cell_json
 from rft.commands.data.convert.json_source import read_json_records
 from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
-from rft.errors import DataError
-from rft.problems import NAMED_PROBLEMS, listed, near_name
+from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
 from rft.tasks import TASKS
 
 TARGET_KEYS = {key: kind for kind in TARGETS.values() for keys in kind.json_keys for key in keys}

@@ -1,4 +1,4 @@
-from rft.problems import near_name
+from rft.errors import near_name
 
 
 def test_near_name_falls_back_to_the_names_there_are() -> None:
