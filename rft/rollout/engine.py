@@ -62,8 +62,6 @@ class Engine:
         args = engine_args(model, recipe, use_gpu) | self._processor.engine_options()
         if features_dir is not None:
             args["ec_transfer_config"] = connector_config(features_dir, recipe.video.cache_gib)
-        self._engine = LLMEngine.from_engine_args(EngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
-        self._weights = WeightLoader(self._engine, open_receiver(self._engine, recipe.rollout, use_gpu), model)
         self._logit_bias = dict.fromkeys(self._processor.banned_token_ids, BAN)
         self._policy_version = 0
         self._frozen_tower: str | None = None
@@ -72,8 +70,16 @@ class Engine:
         self._counted: dict[str, float] = {}
         self._failure: EngineFailed | None = None
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+        def build() -> None:
+            self._engine = LLMEngine.from_engine_args(EngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
+            self._weights = WeightLoader(self._engine, open_receiver(self._engine, recipe.rollout, use_gpu), model)
+
+        # vLLM keeps CUDA streams by thread: what builds the engine has to step it.
+        is_built: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(build, is_built), name="engine", daemon=True)
         self._thread.start()
+        is_built.result()
 
     def render(self, prompt: Prompt, frames: Frames | None) -> Any:
         """The prompt after vLLM's tokenizer and processor. Raises what they raise, as for a prompt that is too long."""
@@ -192,7 +198,13 @@ class Engine:
         self._commands.put(guarded)
         return future
 
-    def _run(self) -> None:
+    def _run(self, build: Callable[[], None], is_built: Future[None]) -> None:
+        try:
+            build()
+        except BaseException as error:
+            is_built.set_exception(error)
+            return
+        is_built.set_result(None)
         while True:
             busy = self._failure is None and self._engine.has_unfinished_requests()
             if not busy or not self._commands.empty():
