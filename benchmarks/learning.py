@@ -63,6 +63,7 @@ class Cell:
             "prompts_per_step": self.prompts,
             "sampling.num_generations": self.completions,
             "learner.learning_rate": self.rate,
+            "algorithm.loss_type": "grpo",
             "save_every": self.steps,
         }
         yield from (f"{key}={value}" for key, value in (given | self.settings).items())
