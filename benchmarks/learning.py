@@ -1,7 +1,7 @@
 """Which settings make the quickstart's policy learn, at an equal number of completions and from the same cold start?
 
     python -m benchmarks.learning --seeds 10 11 12              # runs what has not run, then prints the tables
-    python -m benchmarks.learning --seeds 10 --only lr_2e-4 kl  # some cells
+    python -m benchmarks.learning --seeds 10 --only lr_4e-4 kl  # some cells
     python -m benchmarks.learning --seeds 10 11 12 --tables     # only the tables of what has run
 
 Each seed draws its own clips, rows and policy and takes the quickstart's supervised stage once; each cell then trains
