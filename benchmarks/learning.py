@@ -33,7 +33,7 @@ from rft.tasks import TASKS
 RECIPE = Path("recipes/quickstart.yaml")
 RESULTS = Path("benchmarks/results/learning.json")
 
-COMPLETIONS = 20_480
+COMPLETIONS = 25_600
 """Of a cell's whole run."""
 
 

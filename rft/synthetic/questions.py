@@ -28,8 +28,10 @@ class LooseAnnotator:
     """Most seconds by which spans begin too late and end too early."""
     guessed: float = 0.3
     """Share of questions answered at random."""
-    box_shift: float = 0.1
+    box_shift: float = 0.07
     """Standard deviation of the shift of all boxes after the first."""
+    box_margin: float = 0.15
+    """Most by which those boxes are too wide, on each of their sides."""
 
     def span(self, span: Span, duration_s: float, rng: random.Random) -> Span:
         start = span[0] + rng.uniform(-self.early_s, self.late_s)
@@ -42,13 +44,15 @@ class LooseAnnotator:
 
     def boxes(self, boxes: tuple[Box, ...], rng: random.Random) -> tuple[Box, ...]:
         dx, dy = rng.gauss(0, self.box_shift), rng.gauss(0, self.box_shift)
+        m = rng.uniform(0, self.box_margin)
         moved = (
-            (max(0.0, x0 + dx), max(0.0, y0 + dy), min(1.0, x1 + dx), min(1.0, y1 + dy)) for x0, y0, x1, y1 in boxes[1:]
+            (max(0.0, x0 + dx - m), max(0.0, y0 + dy - m), min(1.0, x1 + dx + m), min(1.0, y1 + dy + m))
+            for x0, y0, x1, y1 in boxes[1:]
         )
         return (boxes[0], *moved)
 
 
-EXACT = LooseAnnotator(early_s=0.0, late_s=0.0, guessed=0.0, box_shift=0.0)
+EXACT = LooseAnnotator(early_s=0.0, late_s=0.0, guessed=0.0, box_shift=0.0, box_margin=0.0)
 """Annotator without errors: it demonstrates the target."""
 
 
