@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     work = workload(arguments)
     # torch and vLLM read the environment as they are imported.
-    os.environ.update(engine_environment(RolloutRecipe(threads_per_worker=1), use_gpu=False, offline=True))
+    os.environ.update(engine_environment(RolloutRecipe(), use_gpu=False, offline=True, threads=1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data(folder, work.num_clips)

@@ -149,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     work = workload(arguments)
     # An engine has a process of its own, and torch and vLLM read the environment as they are imported there.
-    os.environ.update(engine_environment(RolloutRecipe(threads_per_worker=1), use_gpu=False, offline=True))
+    os.environ.update(engine_environment(RolloutRecipe(), use_gpu=False, offline=True, threads=1))
     spawn = multiprocessing.get_context("spawn")
     engine = {}
     with tempfile.TemporaryDirectory() as name:

@@ -70,8 +70,9 @@ def near_name(name: str, known: Collection[str], others: Sequence[str] = ()) -> 
     """ " Did you mean 'x'?" for a close name, or the first of the others, else the names there are."""
     # Of two texts that differ more in length none is close, and comparing takes the product of their lengths.
     may_be_close = len(name) <= 3 * max(map(len, known), default=0)
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6) if may_be_close else []
-    close = near or others
+    lowered = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), sorted(lowered), n=1, cutoff=0.6) if may_be_close else []
+    close = [lowered[one] for one in near] or others
     if close:
         return f" Did you mean '{close[0]}'?"
     return f" Known: {', '.join(sorted(known))}." if known else ""

@@ -1,9 +1,11 @@
 """Recipe -> cluster, pool, learner, prompts -> train(). The one place that builds the real parts."""
 
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rft.actors.cpu import decode_processes
 from rft.actors.session import INTERRUPTED, Session, session
 from rft.clock import Clock
 from rft.data.dataset import PromptOrder, read_rows, to_prompt
@@ -103,7 +105,7 @@ class TrainingRun:
         self.session.view.phase("reading data")
         rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
         prompts = [to_prompt(row, recipe) for row in rows]
-        prefetch = ClipPrefetch(self.session.clips, recipe.video.decode_ahead)
+        prefetch = ClipPrefetch(self.session.clips, decode_processes(recipe, len(os.sched_getaffinity(0))))
         self.session.closing.callback(prefetch.close)
         share, fewest = recipe.data.max_bad_share, recipe.prompts_per_step
         return PromptOrder(prompts, recipe.seed, self.session.clips, share, prefetch.prefetch, fewest)

@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from rft.actors.cluster import get, gpu_options
-from rft.actors.cpu import learner_threads, lower_priority, set_cpu_threads
+from rft.actors.cpu import gpu_process_threads, learner_threads, lower_priority, set_cpu_threads
 from rft.errors import CheckpointError
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
@@ -28,7 +28,8 @@ class LearnerRank:
     """One rank. All ranks get the same calls; rank 0 alone returns weights and writes files."""
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
-        set_cpu_threads(learner_threads(recipe, len(os.sched_getaffinity(0))))
+        cores = len(os.sched_getaffinity(0))
+        set_cpu_threads(learner_threads(recipe, cores), gpu_process_threads(recipe, cores))
         self._rank = rank
         self._prefetch_thread = ThreadPoolExecutor(1, "prefetch", lower_priority)
         self._is_due = threading.Event()

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from rft.actors.cluster import gpu_options
+from rft.actors.cpu import gpu_process_threads
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import Generated, ViewedPrompt, WorkerDied, WorkerPool
@@ -43,7 +44,9 @@ class RolloutWorker:
         await asyncio.to_thread(self._start, *self._args)
 
     def _start(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
-        os.environ.update(engine_environment(recipe.rollout, use_gpu, offline=Path(model).is_dir()))
+        cores = len(os.sched_getaffinity(0))
+        threads = gpu_process_threads(recipe, cores) if use_gpu else cores
+        os.environ.update(engine_environment(recipe.rollout, use_gpu, Path(model).is_dir(), threads))
         # Only here: it imports torch and vLLM, which read the environment as they are imported.
         from rft.data.feature_store import features_in
         from rft.rollout.engine import Engine, EngineFailed
@@ -120,8 +123,11 @@ def failure(sampling: Sampling, problem: str) -> Generated:
     return Generated((none,) * sampling.num_generations, problem)
 
 
-def engine_environment(rollout: RolloutRecipe, use_gpu: bool, offline: bool) -> dict[str, str]:
-    """Environment variables for a process that hosts vLLM. `offline`: the model is a local folder."""
+def engine_environment(rollout: RolloutRecipe, use_gpu: bool, offline: bool, threads: int) -> dict[str, str]:
+    """Environment variables for a process that hosts vLLM, the recipe's last.
+
+    `offline`: the model is a local folder. `threads`: of the process, where the recipe says nothing.
+    """
     variables = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine is stepped in this process
         "VLLM_LOGGING_LEVEL": "ERROR",
@@ -130,19 +136,18 @@ def engine_environment(rollout: RolloutRecipe, use_gpu: bool, offline: bool) -> 
         "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # the engine's thread waits for weights, not the event loop
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
+        "OMP_NUM_THREADS": str(rollout.threads_per_worker or threads),
     }
     if offline:
         variables |= {"HF_HUB_OFFLINE": "1"}
     if not use_gpu:
-        threads = rollout.threads_per_worker or len(os.sched_getaffinity(0))
         variables |= {
-            "OMP_NUM_THREADS": str(threads),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the learner has the same cores
             "GLOO_SOCKET_IFNAME": "lo",
             # Eager is as fast for what is left of torch.compile there, starts sooner and needs no C++ compiler.
             "TORCHDYNAMO_DISABLE": "1",
         }
-    return variables
+    return variables | {name: str(value) for name, value in rollout.environment.items()}
 
 
 class RayWorker:

@@ -47,8 +47,9 @@ class VideoRecipe(Section):
     """Pixel budget of a clip, divided over its frame pairs."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
     """Library that reads video files; torchcodec needs FFmpeg on the system."""
-    decode_ahead: int = Field(2, ge=0)
-    """Clips of the next step that are decoded at the same time during this one; 0: clips are decoded when needed."""
+    decode_ahead: int | None = Field(None, ge=0)
+    """Clips of the next step that are decoded at the same time during this one; 0: clips are decoded when needed.
+    Default: a quarter of the cores, at least 2 and at most 16."""
     decode_timeout_s: float = Field(60.0, gt=0)
     """Longest time to decode a clip; a clip that takes longer counts as damaged."""
     cache_dir: Path | None = None
@@ -163,7 +164,7 @@ class RolloutRecipe(Section):
     """How new weights get to the engines: the object store in the CPU's memory; ipc on a shared GPU; nccl from GPU to
     GPU. Auto: ipc with share_gpu, else nccl; the object store where there are no GPUs."""
     threads_per_worker: int | None = Field(None, ge=1)
-    """CPU threads of an engine, without GPUs; default: all cores."""
+    """CPU threads of an engine. Default: all cores; on a machine with GPUs its share of them, at most 8."""
     max_model_len: int = Field(8192, ge=16)
     """Longest prompt plus completion, in tokens."""
     max_num_seqs: int = Field(64, ge=1)
@@ -176,6 +177,10 @@ class RolloutRecipe(Section):
     """Dead workers that are replaced before the run stops."""
     probe_tolerance: float = Field(0.05, gt=0)
     """Largest mean difference of the probe's log-probabilities between learner and engine after a weight load."""
+    engine: dict[str, Any] = Field({})
+    """Arguments of vLLM's engine (EngineArgs), laid over those of the other keys: `{enforce_eager: true}`."""
+    environment: dict[str, str | int] = Field({})
+    """Environment variables of the engines' processes, laid over ours: `{VLLM_USE_V2_MODEL_RUNNER: 0}`."""
 
     @property
     def sleeps_during_update(self) -> bool:

@@ -247,7 +247,7 @@ class Engine:
 
 
 def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
-    """Arguments of vLLM's engine for `recipe`."""
+    """Arguments of vLLM's engine for `recipe`, its rollout.engine last."""
     rollout = recipe.rollout
     args: dict[str, Any] = {
         "model": model,
@@ -279,4 +279,4 @@ def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
         args["enable_chunked_prefill"] = False
         # Stated in bytes, it spares the engine a forward pass over the longest prompt to find out.
         args["kv_cache_memory_bytes"] = int(rollout.kv_cache_gib * 2**30)
-    return args
+    return args | rollout.engine

@@ -17,7 +17,7 @@ def engine_process() -> Iterator[ProcessPoolExecutor]:
     """Runs functions of test files one after another; what they keep in their module stays from one to the next."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in engine_environment(RolloutRecipe(), use_gpu=False, offline=True).items():
+            for name, value in engine_environment(RolloutRecipe(), use_gpu=False, offline=True, threads=2).items():
                 patch.setenv(name, value)
             process.submit(os.getpid).result()
         yield process

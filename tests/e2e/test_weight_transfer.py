@@ -70,7 +70,7 @@ class Host:
     """An engine in a process of its own, at the end of `backend`."""
 
     def __init__(self, folder: Path, recipe: Recipe, backend: str) -> None:
-        os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True))
+        os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True, threads=2))
         from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
         from rft.rollout import engine

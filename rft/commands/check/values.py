@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 
+from rft.commands.check.engine import engine_problems
 from rft.errors import Problem, near_name
 from rft.recipe import Recipe
 from rft.recipe.own_file import own_file_problem
@@ -13,7 +14,13 @@ from rft.tasks.types import Task
 
 def value_problems(recipe: Recipe) -> list[Problem]:
     """Every pair of values that cannot go together, and names that are in no table."""
-    return [*_of_video_and_data(recipe), *_of_training(recipe), *_of_bonuses(recipe), *_of_stages(recipe)]
+    return [
+        *_of_video_and_data(recipe),
+        *_of_training(recipe),
+        *engine_problems(recipe.rollout),
+        *_of_bonuses(recipe),
+        *_of_stages(recipe),
+    ]
 
 
 def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:

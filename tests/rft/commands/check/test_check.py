@@ -252,6 +252,29 @@ def test_weights_kept_in_less_than_they_are_used_in_are_a_problem(make: Callable
     assert str(problem).startswith("learner.master_dtype: bfloat16 keeps less of a weight")
 
 
+@pytest.mark.parametrize(
+    ("rollout", "problem"),
+    [
+        ({"engine": {"enforce_eager": True, "kv_cache_dtype": "fp8"}}, None),
+        ({"environment": {"VLLM_USE_V2_MODEL_RUNNER": 0, "NCCL_DEBUG": "INFO"}}, None),
+        ({"engine": {"max_model_len": 9}},
+         "rollout.engine.max_model_len: is not for a recipe to set here. Set rollout.max_model_len instead."),
+        ({"engine": {"logprobs_mode": "raw_logprobs"}},
+         "rollout.engine.logprobs_mode: is not for a recipe to set here. Leave it out."),
+        ({"engine": {"enforce_eagar": True}},
+         "rollout.engine.enforce_eagar: vLLM knows no such name. Did you mean 'enforce_eager'?"),
+        ({"environment": {"OMP_NUM_THREADS": 4}},
+         "rollout.environment.OMP_NUM_THREADS: is not for a recipe to set here. Set rollout.threads_per_worker "
+         "instead."),
+        ({"environment": {"VLLM_USE_V3_MODEL_RUNNER": 0}},
+         "rollout.environment.VLLM_USE_V3_MODEL_RUNNER: vLLM knows no such name. "
+         "Did you mean 'VLLM_USE_V2_MODEL_RUNNER'?"),
+    ],
+)  # fmt: skip
+def test_what_goes_to_vllm_as_it_is(make: Callable[..., Recipe], rollout: dict[str, Any], problem: str | None) -> None:
+    assert [str(one) for one in value_problems(make(rollout=rollout))] == ([problem] if problem else [])
+
+
 def test_the_plan_tells_of_a_gpu_that_is_not_here(
     make: Callable[..., Recipe], tmp_path: Path, model_folder: Path
 ) -> None:
