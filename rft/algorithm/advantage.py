@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 
-from rft.recipe import GroundTruthRecipe
+from rft.recipe.algorithm import GroundTruthRecipe
 
 _NO_SPREAD = 1e-9
 """Rewards closer than this differ by rounding only."""

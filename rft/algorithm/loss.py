@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rft.algorithm.kl import KL_ESTIMATORS
-from rft.recipe import AlgorithmRecipe
+from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.own_file import is_own, load_own
 
 

@@ -1,14 +1,14 @@
 """Page of all recipe keys, from the recipe model. Written by `python -m rft.recipe.docs > docs/recipe.md`."""
 
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rft.recipe.model import Recipe
+from rft.recipe import Recipe
+from rft.recipe.section import sections
 
 INTRODUCTION = """# Recipe keys
 
@@ -25,33 +25,14 @@ _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or fals
 def recipe_page() -> str:
     """Table of all keys by section, as Markdown."""
     lines = [INTRODUCTION]
-    for title, model in _sections("", Recipe):
-        lines += [f"## {title or 'Top level'}", "", "| key | value | default | meaning |", "|---|---|---|---|"]
+    for path, model in sections(Recipe):
+        lines += [f"## {'.'.join(path) or 'Top level'}", "", "| key | value | default | meaning |", "|---|---|---|---|"]
         for name, field in model.model_fields.items():
             meaning = " ".join((field.description or "").split()).replace("<", "&lt;")
             cells = (f"`{name}`", _kind(field), _default(field), meaning)
             lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _sections(title: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
-    yield title, model
-    for name, field in model.model_fields.items():
-        for inner, placeholder in _models(field.annotation):
-            below = f"{name}.{placeholder}" if placeholder else name
-            yield from _sections(f"{title}.{below}" if title else below, inner)
-
-
-def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
-    """(model, placeholder for a free key, or "") for each section that a value may be."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation, ""
-    elif get_origin(annotation) is dict:
-        yield from ((model, "NAME") for model, _ in _models(get_args(annotation)[1]))
-    elif get_origin(annotation) in (Union, types.UnionType):
-        for kind in get_args(annotation):
-            yield from _models(kind)
 
 
 def _kind(field: FieldInfo) -> str:

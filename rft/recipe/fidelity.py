@@ -6,10 +6,8 @@ Source: arXiv:2504.06958 and its repository, whose hyperparameters are mostly th
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pydantic import BaseModel
-
 from rewards.types import Fidelity
-from rft.recipe.model import PATCH_PIXELS, Recipe
+from rft.recipe import PATCH_PIXELS, Recipe
 
 ONLY_WHERE_GIVEN = ("tasks", "cold_start")
 """Optional sections: `fidelity` sets their keys only if the recipe has the section."""
@@ -151,14 +149,11 @@ def _setting_line(setting: PublishedSetting, value: object, fidelity: Fidelity, 
 
 def _value_in_effect(recipe: Recipe, key: str) -> tuple[bool, object]:
     """(whether the recipe has the key's section, its value)."""
-    value: object = recipe
+    value: Any = recipe.model_dump()
     for part in key.split("."):
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, BaseModel):
-            value = getattr(value, part)
-        else:
+        if not isinstance(value, dict):
             return False, None
+        value = value.get(part)
     return True, value
 
 

@@ -1,20 +1,19 @@
 """Read a recipe file, apply overrides, write a resolved recipe; every problem at once, in words."""
 
 import json
-import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rft.errors import Problem, RecipeError, near_name, problem_text
-from rft.recipe import fidelity
-from rft.recipe.model import Recipe
-from rft.recipe.strict_yaml import Document, KeyPath, parse_scalar, parse_yaml
+from rft.recipe import Recipe, fidelity
+from rft.recipe.section import FREE, KeyPath, sections
+from rft.recipe.strict_yaml import Document, parse_scalar, parse_yaml
 
 COMMAND_LINE = "command line"
 
@@ -185,8 +184,7 @@ def _message(detail: ErrorDetails, path: KeyPath) -> str:
     if kind == "extra_forbidden" and ".".join(path) in OLD_KEYS:
         return f"is now called {OLD_KEYS['.'.join(path)]}. Rename it."
     if kind == "extra_forbidden":
-        elsewhere = [key for key in _dotted_keys(Recipe) if key.split(".")[-1] == path[-1]]
-        return f"unknown key.{near_name(path[-1], _keys_at(path[:-1]), elsewhere)}"
+        return f"unknown key.{_near_key(path)}"
     if kind == "missing":
         return "missing. It has no default."
     if kind in _VALUE_KINDS:
@@ -218,35 +216,14 @@ def _value_text(value: object) -> str:
     return "keys with values" if isinstance(value, dict) else str(value)
 
 
-def _keys_at(path: KeyPath) -> tuple[str, ...]:
-    """Names of the keys that a recipe may have below `path`."""
-    annotation: Any = Recipe
-    for part in path:
-        annotation = next(_inner(annotation, part), None)
-    models = [kind for kind in _alternatives(annotation) if _is_model(kind)]
-    return tuple(models[0].model_fields) if models else ()
-
-
-def _dotted_keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
-    """Dotted keys of a section and of its subsections, without free names such as those of tasks."""
-    for name, field in model.model_fields.items():
-        yield above + name
-        for kind in _alternatives(field.annotation):
-            if _is_model(kind):
-                yield from _dotted_keys(kind, f"{above}{name}.")
-
-
-def _inner(annotation: Any, part: str) -> Iterator[Any]:
-    for kind in _alternatives(annotation):
-        if _is_model(kind) and part in kind.model_fields:
-            yield kind.model_fields[part].annotation
-        elif get_origin(kind) is dict:
-            yield get_args(kind)[1]
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-
-
-def _is_model(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _near_key(path: KeyPath) -> str:
+    """The nearest key of the same section, else the key of this name in another one, as a question."""
+    *above, name = path
+    siblings: Collection[str] = ()
+    elsewhere = []
+    for section, model in sections(Recipe):
+        if len(section) == len(above) and all(key in (FREE, part) for key, part in zip(section, above, strict=True)):
+            siblings = model.model_fields
+        if name in model.model_fields and FREE not in section:
+            elsewhere.append(".".join((*section, name)))
+    return near_name(name, siblings, elsewhere)

@@ -11,9 +11,7 @@ from typing import Any
 import yaml
 
 from rft.errors import Problem
-
-KeyPath = tuple[str, ...]
-"""Keys and list positions from the top of a document, all as text."""
+from rft.recipe.section import KeyPath
 
 _INT = re.compile(r"[-+]?[0-9]+$")
 _BASED_INT = re.compile(r"0o[0-7]+$|0x[0-9a-fA-F]+$")
@@ -69,29 +67,16 @@ def parse_yaml(text: str) -> Document:
     """Document of a YAML text. Never raises on bad YAML: `problems` says what is wrong and where."""
     document = Document()
     try:
-        node = _compose(text)
+        node = yaml.compose(text, _Composer)
+        document.data = None if node is None else _value(node, (), document)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         document.problems.append(Problem("", f"not YAML: {error.problem}.", f"line {mark.line + 1}" if mark else ""))
-        return document
     except yaml.YAMLError as error:
         document.problems.append(Problem("", f"not YAML: {' '.join(str(error).split())}."))
-        return document
     except RecursionError:
         document.problems.append(Problem("", "nested too deep to be read."))
-        return document
-    if node is not None:
-        document.data = _value(node, (), document)
     return document
-
-
-def _compose(text: str) -> yaml.Node | None:
-    loader = _Composer(text)
-    try:
-        node: yaml.Node | None = loader.get_single_node()
-        return node
-    finally:
-        loader.dispose()
 
 
 def _value(node: yaml.Node, path: KeyPath, document: Document) -> object:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rft.algorithm.advantage import advantages, advantages_beside_truth, running_variances
-from rft.recipe import AlgorithmRecipe
+from rft.recipe.algorithm import AlgorithmRecipe
 from rft.types import Group, TrainGroup
 
 

@@ -4,7 +4,7 @@ import statistics
 import pytest
 
 from rft.algorithm.advantage import ADVANTAGES, DECAY, advantages, running_variances
-from rft.recipe import AlgorithmRecipe
+from rft.recipe.algorithm import AlgorithmRecipe
 
 
 def test_group_norm_by_hand() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from rft.algorithm.kl import KL_ESTIMATORS
 from rft.algorithm.loss import LOSSES, LossInputs, LossOutput
-from rft.recipe import AlgorithmRecipe
+from rft.recipe.algorithm import AlgorithmRecipe
 
 POLICY = [[math.log(0.5), math.log(0.2)], [math.log(0.9), 7.0]]
 OLD = [[math.log(0.4), math.log(0.2)], [math.log(0.6), -3.0]]

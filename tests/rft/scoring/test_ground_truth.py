@@ -7,7 +7,8 @@ import pytest
 
 from rewards.targets.span import SpanTarget
 from rft.algorithm.advantage import advantages, advantages_beside_truth
-from rft.recipe import GroundTruthRecipe, Recipe
+from rft.recipe import Recipe
+from rft.recipe.algorithm import GroundTruthRecipe
 from rft.scoring.ground_truth import with_ground_truth
 from rft.scoring.group import score_by_recipe
 from rft.scoring.group_metrics import train_group_metrics

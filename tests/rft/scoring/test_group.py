@@ -15,7 +15,8 @@ from rewards import REWARDS
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score
 from rft.errors import RewardError
-from rft.recipe import AlgorithmRecipe, DataRecipe, Recipe, ScoringRecipe
+from rft.recipe import DataRecipe, Recipe, ScoringRecipe
+from rft.recipe.algorithm import AlgorithmRecipe
 from rft.scoring.group import WeightedReward, overlong_penalty, score_by_recipe, score_group, solved, task_rewards
 from rft.scoring.group_metrics import train_group_metrics
 from rft.scoring.reward_worker import RewardWorker

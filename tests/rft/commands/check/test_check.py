@@ -18,9 +18,8 @@ from rft.commands.check.rewards import reward_notes, reward_problems
 from rft.commands.check.values import value_problems
 from rft.commands.eval.request import eval_recipe
 from rft.errors import RecipeError
-from rft.recipe import Recipe, VideoRecipe
+from rft.recipe import PATCH_PIXELS, Recipe, VideoRecipe
 from rft.recipe.fidelity import PUBLISHED_SETTINGS
-from rft.recipe.model import PATCH_PIXELS
 from rft.recipe.model_folder import model_problems
 from rft.tasks import TASKS
 
