@@ -10,42 +10,71 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
 
 class ChildProcess:
-    """Runs `serve(fd, parent_pid)` of a module in a process of its own; it ends with this object or the program."""
+    """A process that runs `serve(fd, parent_pid)` of a module; it ends with this object or the program.
+
+    The first caller starts it, and the first caller after its end starts another.
+    """
 
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
-        """`module`: dotted name. `environment`: variables beside this process's own."""
-        self.connection, theirs = Pipe()
-        """Requests to the child, and its answers. EOFError or ConnectionError: it has ended."""
+        """`module`: dotted name. `environment`: variables in addition to this process's own."""
+        self._module, self._environment = module, environment or {}
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.num_starts = 0
+        self.close: Callable[[], object] = lambda: None
+        """End the process and all that it started."""
+
+    @property
+    def pid(self) -> int | None:
+        """None: the process is not running."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """The connection to the child, for one thread at a time. EOFError or ConnectionError: the child has ended.
+
+        An exception inside ends the child: answers may still be on their way, and are not for the next caller.
+        """
+        with self._lock:
+            try:
+                if self.pid is None:
+                    self._start()
+                yield self._connection
+            except BaseException:
+                self.close()
+                raise
+
+    def _start(self) -> None:
+        self.close()
+        self._connection, theirs = Pipe()
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {module} import serve; serve({theirs.fileno()}, {os.getpid()})"],
+            [sys.executable, "-c", f"from {self._module} import serve; serve({theirs.fileno()}, {os.getpid()})"],
             stdin=subprocess.DEVNULL,
             stdout=2,  # what a library or a reward prints must not mix with the output of the run
-            env={**os.environ, "PYTHONPATH": path, **(environment or {})},
+            env={**os.environ, "PYTHONPATH": path, **self._environment},
             pass_fds=(theirs.fileno(),),
             start_new_session=True,  # Ctrl-C is for the run, which ends this process itself
         )
         theirs.close()
-        self.pid = self._process.pid
-        self.close = weakref.finalize(self, _end, self._process, self.connection)
-        """End the process and all that it started."""
-
-    def is_running(self) -> bool:
-        return self._process.poll() is None
+        self.close = weakref.finalize(self, _end, self._process, self._connection)
+        self.num_starts += 1
 
     def exit_code(self, wait_s: float | None = None) -> int | None:
-        """Why the child is silent: its exit code; None: it took longer than its alarm allows.
+        """Exit code of a child that ended; None: it took longer than its alarm allows.
 
         `wait_s`: for a child that may have taken the alarm away and run on; one that closed the connection ends.
         """
+        assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(wait_s)
         code = self._process.returncode

@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +34,7 @@ class RewardWorker:
     """Judges completions in one child process, started at first use and again after it had to end."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._child: ChildProcess | None = None
-        self.num_starts = 0
+        self.child = ChildProcess(__name__, {INSIDE: "1"})
 
     def judge(
         self,
@@ -53,76 +50,45 @@ class RewardWorker:
         a completion that hangs, later ones are not judged. Raises RewardError where the function cannot be used at all.
         """
         ref = function_ref(fn)
-        with self._lock:
-            try:
-                child = self._running()
-                child.connection.send((ref, tuple(completions), target, dict(args), limit_s))
-                threads = _receive(child.connection, time.monotonic() + _START_TIMEOUT_S)
-                if not isinstance(threads, int):
-                    raise RewardError(f"reward {ref[1]}: {threads or 'its file ended the process that imports it'}")
-                return _outcomes(child, len(completions), threads, limit_s)
-            except BaseException:
-                # Answers to this call may still be on their way; the next one must not take them for its own.
-                self._end()
-                raise
-
-    def close(self) -> None:
-        """End the process; a later `judge` starts another."""
-        with self._lock:
-            self._end()
-
-    def _running(self) -> ChildProcess:
-        if self._child is not None and self._child.is_running():
-            return self._child
-        self._end()
         if INSIDE in os.environ:
             raise RewardError(
                 "scoring was started by the import of a file that a reward stands in; "
                 "put the script's own work under `if __name__ == '__main__':`"
             )
-        self._child = ChildProcess(__name__, {INSIDE: "1"})
-        self.num_starts += 1
-        return self._child
+        with self.child.connected() as connection:
+            connection.send((ref, tuple(completions), target, dict(args), limit_s))
+            threads = _receive(connection, time.monotonic() + _START_TIMEOUT_S)
+            if not isinstance(threads, int):
+                raise RewardError(f"reward {ref[1]}: {threads or 'its file ended the process that imports it'}")
+            return self._outcomes(connection, len(completions), threads, limit_s)
 
-    def _end(self) -> None:
-        if self._child is not None:
-            self._child.close()
-        self._child = None
-
-
-def _outcomes(child: ChildProcess, number: int, threads: int, limit_s: float) -> tuple[Score | str, ...]:
-    outcomes: dict[int, Score | str] = {}
-    # The process ends itself at limit_s; the second more is for one that took the alarm away.
-    deadline = time.monotonic() + limit_s + 1.0
-    while len(outcomes) < number:
-        message = _receive(child.connection, deadline)
-        if message is None:
-            # Completions are begun in order, so the first of those left are the ones that were being judged.
-            left = [i for i in range(number) if i not in outcomes]
-            outcomes |= dict.fromkeys(left, "not judged: a completion before it ended the reward process")
-            outcomes |= dict.fromkeys(left[:threads], _why_ended(child, limit_s))
-            break
-        i, outcome = message
-        outcomes[i] = outcome if isinstance(outcome, str) else Score(*outcome)
-    return tuple(outcomes[i] for i in range(number))
+    def _outcomes(self, connection: Connection, number: int, threads: int, limit_s: float) -> tuple[Score | str, ...]:
+        outcomes: dict[int, Score | str] = {}
+        # The process ends itself at limit_s; the second more is for one that took the alarm away.
+        deadline = time.monotonic() + limit_s + 1.0
+        while len(outcomes) < number:
+            message = _receive(connection, deadline)
+            if message is None:
+                # Completions are begun in order, so the first of those left are the ones that were being judged.
+                left = [i for i in range(number) if i not in outcomes]
+                outcomes |= dict.fromkeys(left, "not judged: a completion before it ended the reward process")
+                code = self.child.exit_code(wait_s=0.5)
+                self.child.close()
+                too_long = f"took longer than {limit_s:g} s and was stopped"
+                ended = too_long if code is None else f"ended the reward process (exit code {code})"
+                outcomes |= dict.fromkeys(left[:threads], ended)
+                break
+            i, outcome = message
+            outcomes[i] = outcome if isinstance(outcome, str) else Score(*outcome)
+        return tuple(outcomes[i] for i in range(number))
 
 
 def _receive(connection: Connection, deadline: float) -> Any:
     """The next message; None once the process has ended or the deadline has passed."""
-    try:
+    with contextlib.suppress(EOFError, ConnectionError):
         if connection.poll(max(0.0, deadline - time.monotonic())):
             return connection.recv()
-    except (EOFError, ConnectionError):
-        return None
     return None
-
-
-def _why_ended(child: ChildProcess, limit_s: float) -> str:
-    code = child.exit_code(wait_s=0.5)
-    child.close()
-    if code is None:
-        return f"took longer than {limit_s:g} s and was stopped"
-    return f"ended the reward process (exit code {code})"
 
 
 @functools.cache

@@ -167,7 +167,7 @@ def test_the_completions_of_a_group_are_judged_side_by_side(tmp_path: Path) -> N
         alone = worker.judge(event_recall, [tagged("kid x"), tagged("kid y")], EVENTS, {**args, "concurrency": 1}, 20.0)
         assert [getattr(score, "value", score) for score in alone] == [0.0, 0.0]
         assert chat.most_at_once == 1
-    worker.close()
+    worker.child.close()
 
 
 def test_threads_that_begin_together_ask_for_the_events_of_a_text_once() -> None:
@@ -189,7 +189,7 @@ def test_a_judge_that_is_away_is_no_0() -> None:
         url = chat.url
     worker = RewardWorker()
     outcomes = worker.judge(event_recall, [tagged("A kid"), "no tag"], EVENTS, model_args(url), 20.0)
-    worker.close()
+    worker.child.close()
     assert "JudgeError: judge m at" in str(outcomes[0])
     assert "gave no answer" in str(outcomes[0])
     assert getattr(outcomes[1], "value", None) == 0

@@ -198,7 +198,7 @@ def test_a_decoder_that_takes_too_long_is_ended(write_clip: WriteClip, tmp_path:
     for _ in range(2):
         with pytest.raises(ClipError, match=r"clip\.mp4: decoding takes longer than video\.decode_timeout_s=0\.0005"):
             hasty.load(clip)
-    assert hasty._process._child is None
+    assert hasty._process._child.pid is None
 
 
 def test_a_decoder_that_crashes_costs_one_clip(write_clip: WriteClip) -> None:
@@ -206,7 +206,7 @@ def test_a_decoder_that_crashes_costs_one_clip(write_clip: WriteClip) -> None:
 
     def crash() -> None:
         with process.open(write_clip(), None, "pyav") as source:
-            assert process._child is not None
+            assert process._child.pid is not None
             os.kill(process._child.pid, signal.SIGSEGV)
             list(source.read([0]))
 

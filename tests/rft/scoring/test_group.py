@@ -76,7 +76,7 @@ def scored(completions: list[Completion], recipe: Recipe, worker: RewardWorker, 
 def worker() -> Iterator[RewardWorker]:
     worker = RewardWorker()
     yield worker
-    worker.close()
+    worker.child.close()
 
 
 def test_reward_is_the_weighted_sum(worker: RewardWorker) -> None:
@@ -187,11 +187,11 @@ def test_one_process_serves_all_groups_until_it_hangs() -> None:
     worker = RewardWorker()
     for _ in range(3):
         score(["ok"], {"odd": 1.0, "fine": 1.0}, worker)
-    assert worker.num_starts == 1
+    assert worker.child.num_starts == 1
     score(["loop"], {"odd": 1.0}, worker)
     score(["ok"], {"odd": 1.0}, worker)
-    assert worker.num_starts == 2
-    worker.close()
+    assert worker.child.num_starts == 2
+    worker.child.close()
 
 
 @pytest.mark.parametrize("fn", [lambda completion, target: Score(1.0, "", ""), TABLE.get])
@@ -228,15 +228,15 @@ def judge(worker, texts):
 
 JUDGES_TWICE = """
     print(judge(shared_worker(), ["x", "loop"]))
-    print(judge(shared_worker(), ["x"]), shared_worker()._child.pid)
+    print(judge(shared_worker(), ["x"]), shared_worker().child.pid)
 """
 
 IS_KILLED = """
     worker = RewardWorker()
     threading.Thread(target=judge, args=(worker, ["loop"]), daemon=True).start()
-    while worker._child is None:
+    while worker.child.pid is None:
         time.sleep(0.01)
-    print(worker._child.pid, flush=True)
+    print(worker.child.pid, flush=True)
     time.sleep(60)
 """
 
