@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -112,29 +112,27 @@ class ChatJudge:
         endpoint, spent = self.endpoint, Usage()
         headers = self._headers()
         for tries in range(endpoint.retries + 1):
-            outcome = self._request(body, headers)
-            answer: tuple[Answer] | None = None
-            if isinstance(outcome, _Reply):
-                try:
-                    answer = (read(outcome.text),)
-                except ValueError as error:
-                    problem = _Problem(f"replied what cannot be read: {error}", retry=True)
-            else:
-                problem = outcome
-            more = self._cost(outcome, failed=answer is None)
-            self.cache.count(endpoint.model, more)
-            spent = spent + more
-            if answer is not None and isinstance(outcome, _Reply):
-                self.cache.put(key, outcome.text)
-                return answer[0], spent
-            if not problem.retry:
+            text, used, failed = "", Usage(requests=1, failures=1), None
+            try:
+                text, used = self._send(body, headers)
+                answer = read(text)
+            except _Failed as error:
+                failed = error
+            except ValueError as error:
+                failed, used = _Failed(f"replied what cannot be read: {error}"), replace(used, failures=1)
+            self.cache.count(endpoint.model, used)
+            spent = spent + used
+            if failed is None:
+                self.cache.put(key, text)
+                return answer, spent
+            if not failed.retry:
                 break
             if tries < endpoint.retries:
                 # The wait depends on the content, so that threads refused together do not retry together.
                 wait = _FIRST_WAIT_S * 2**tries * (0.5 + int(key[:4], 16) / 0xFFFF)
-                time.sleep(min(max(wait, problem.wait_s), endpoint.timeout_s))
+                time.sleep(min(max(wait, failed.wait_s), endpoint.timeout_s))
         raise JudgeError(
-            f"judge {endpoint.model} at {endpoint.url} {problem.text} (after {spent.requests} requests). "
+            f"judge {endpoint.model} at {endpoint.url} {failed} (after {spent.requests} requests). "
             "Start it, or correct judge_url and judge_model."
         )
 
@@ -147,45 +145,33 @@ class ChatJudge:
             headers["Authorization"] = f"Bearer {secret}"
         return headers
 
-    def _request(self, body: bytes, headers: dict[str, str]) -> "_Reply | _Problem":
+    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[str, Usage]:
+        """(text of the reply, what it cost). Raises _Failed without a chat completion."""
         deadline = time.monotonic() + self.endpoint.timeout_s
         request = urllib.request.Request(f"{self.endpoint.url.rstrip('/')}/chat/completions", body, headers)
         try:
             with self._opener.open(request, timeout=self.endpoint.timeout_s) as response:
-                return _reply(_read_until(response, deadline))
+                text, prompt_tokens, completion_tokens = _reply(_read_until(response, deadline))
         except urllib.error.HTTPError as error:
             busy = error.code in (408, 409, 425, 429) or error.code >= 500
-            return _Problem(
-                f"answered {error.code}: {_error_text(error)}", busy, _retry_after_s(error.headers.get("Retry-After"))
-            )
+            wait_s = _retry_after_s(error.headers.get("Retry-After"))
+            raise _Failed(f"answered {error.code}: {_error_text(error)}", busy, wait_s) from error
         except (OSError, http.client.HTTPException) as error:
-            return _Problem(f"gave no answer: {getattr(error, 'reason', None) or error!r}", retry=True)
+            raise _Failed(f"gave no answer: {getattr(error, 'reason', None) or error!r}") from error
         except ValueError as error:
-            return _Problem(f"sent no chat completion: {error}", retry=True)
-
-    def _cost(self, outcome: "_Reply | _Problem", failed: bool) -> Usage:
-        if isinstance(outcome, _Problem):
-            return Usage(requests=1, failures=1)
-        prompt, completion = outcome.prompt_tokens, outcome.completion_tokens
+            raise _Failed(f"sent no chat completion: {error}") from error
         prices = self.endpoint.prices
-        cost = (prompt * prices[0] + completion * prices[1]) / 1e6
-        return Usage(1, int(failed), 0, prompt, completion, cost)
+        cost = (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
+        return text, Usage(1, 0, 0, prompt_tokens, completion_tokens, cost)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
+class _Failed(Exception):
+    """A request without a usable reply."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    text: str
-    retry: bool
-    """Whether a retry may help."""
-    wait_s: float = 0.0
-    """Seconds of the endpoint's Retry-After header; 0: none."""
+    def __init__(self, problem: str, retry: bool = True, wait_s: float = 0.0) -> None:
+        """`retry`: whether a retry may help. `wait_s`: seconds of the endpoint's Retry-After header; 0: none."""
+        super().__init__(problem)
+        self.retry, self.wait_s = retry, wait_s
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -209,15 +195,14 @@ def _read_until(response: Any, deadline: float) -> bytes:
     return body
 
 
-def _reply(body: bytes) -> _Reply:
-    """Text and token counts of a chat completion. Raises ValueError if the body is none."""
+def _reply(body: bytes) -> tuple[str, int, int]:
+    """(text, prompt tokens, completion tokens) of a chat completion. Raises ValueError if the body is none."""
     try:
         data = json.loads(body)
         text = data["choices"][0]["message"]["content"]
         usage = data.get("usage") or {}
-        tokens = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
         if isinstance(text, str):
-            return _Reply(text, *tokens)
+            return text, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
     except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__} {error}") from error
     raise ValueError("its content is no text")

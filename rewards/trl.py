@@ -36,16 +36,13 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
             raise ValueError(f"reward {fn.__name__} needs the column 'target'; the data set has {', '.join(columns)}")
         if tasks is not None and task is None:
             raise ValueError(f"reward {fn.__name__} is for tasks {', '.join(tasks)}, but there is no column 'task'")
-        values: list[float | None] = []
-        for i, (completion, data) in enumerate(zip(completions, target, strict=True)):
-            row_target = _row_target(i, data)
-            chosen = tasks is None or (task is not None and task[i] in tasks)
-            values.append(
-                fn(_completion_text(completion), row_target, **args).value
-                if chosen and isinstance(row_target, accepted)
-                else None
-            )
-        return values
+        row_targets = [_row_target(row, data) for row, data in enumerate(target)]
+        return [
+            fn(_completion_text(completion), row_target, **args).value
+            if (task is None or tasks is None or task[row] in tasks) and isinstance(row_target, accepted)
+            else None
+            for row, (completion, row_target) in enumerate(zip(completions, row_targets, strict=True))
+        ]
 
     # TRL names the curves of a reward by this.
     trl_reward.__name__ = fn.__name__

@@ -38,10 +38,7 @@ class Score:
 
 def fault_of(scores: Mapping[str, Score]) -> Fault | None:
     """First fault among the scores, in the order of the recipe; None if every reward could judge the answer."""
-    for score in scores.values():
-        if score.fault is not None:
-            return score.fault
-    return None
+    return next((score.fault for score in scores.values() if score.fault is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,8 @@ class Target(ABC):
     """The tags after the thought, with words where the answer goes: "<answer>start to end</answer>"."""
     tags: ClassVar[tuple[str, ...]] = ("answer",)
     """Names of the tags in `answer_form`, in order."""
+    text_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of the JSON form whose value is text: the cell of a table holds it as it stands, not as JSON."""
 
     @classmethod
     @abstractmethod
@@ -95,7 +94,7 @@ class Target(ABC):
     @classmethod
     def from_cell(cls, key: str, cell: str) -> object:
         """Value of a key of the JSON form, from the cell of a table. Raises ValueError if the cell is not JSON."""
-        return cell_json(cell)
+        return cell if key in cls.text_keys else cell_json(cell)
 
     def row_facts(self) -> RowFacts:
         """Facts of the row that the target holds; `from_json` takes them back."""

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import isabstract
 
 from rewards.targets.values import shown
@@ -39,12 +39,8 @@ def target_from_json(data: object, facts: RowFacts | None = None, kind: type[Tar
             if problems:
                 raise ValueError("; ".join(problems))
             return target
-    raise ValueError(_misfit(data, kinds))
-
-
-def _misfit(data: object, kinds: Sequence[type[Target]]) -> str:
     forms = "one of " * (len(kinds) > 1) + ", ".join(one.json_form for one in kinds)
     if not isinstance(data, Mapping):
-        return f"target {shown(data)} is not an object; write {forms}"
+        raise ValueError(f"target {shown(data)} is not an object; write {forms}")
     has = f"has the keys {', '.join(sorted(map(str, data)))}" if data else "is empty"
-    return f"target {has}; write {forms}"
+    raise ValueError(f"target {has}; write {forms}")

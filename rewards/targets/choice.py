@@ -19,6 +19,7 @@ class ChoiceTarget(Target):
     json_form = '{"choice": "C"}'
     json_keys = (("choice",),)
     answer_form = "<answer>letter</answer>"
+    text_keys = ("choice",)
 
     choice: str
     num_options: int | None = field(default=None, compare=False)
@@ -27,10 +28,6 @@ class ChoiceTarget(Target):
     @classmethod
     def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
         return cls(read_choice(data["choice"], problems), facts.num_options)
-
-    @classmethod
-    def from_cell(cls, key: str, cell: str) -> object:
-        return cell
 
     def to_json(self) -> dict[str, object]:
         return {"choice": self.choice}

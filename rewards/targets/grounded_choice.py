@@ -8,7 +8,7 @@ from rewards.parsing import parse_spans, tag_text
 from rewards.targets.choice import choice_problem, read_choice
 from rewards.targets.span import read_span
 from rewards.targets.values import read_list, write_number
-from rewards.types import Fault, RowFacts, Span, Target, cell_json
+from rewards.types import Fault, RowFacts, Span, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class GroundedChoiceTarget(Target):
     json_keys = (("choice", "spans"),)
     answer_form = "<answer>letter</answer><glue>[(start, end), ...]</glue>"
     tags = ("answer", "glue")
+    text_keys = ("choice",)
 
     choice: str
     spans: tuple[Span, ...]
@@ -36,10 +37,6 @@ class GroundedChoiceTarget(Target):
             facts.duration_s,
             facts.num_options,
         )
-
-    @classmethod
-    def from_cell(cls, key: str, cell: str) -> object:
-        return cell if key == "choice" else cell_json(cell)
 
     def to_json(self) -> dict[str, object]:
         return {"choice": self.choice, "spans": [list(span) for span in self.spans]}

@@ -19,6 +19,7 @@ class LabelTarget(Target):
     json_form = '{"label": "high quality"}'
     json_keys = (("label",),)
     answer_form = "<answer>label</answer>"
+    text_keys = ("label",)
 
     label: str
     num_options: int | None = field(default=None, compare=False)
@@ -27,10 +28,6 @@ class LabelTarget(Target):
     @classmethod
     def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
         return cls(read_text("label", data["label"], problems), facts.num_options)
-
-    @classmethod
-    def from_cell(cls, key: str, cell: str) -> object:
-        return cell
 
     def to_json(self) -> dict[str, object]:
         return {"label": self.label}

@@ -14,7 +14,7 @@ from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name, shortened
 from rft.files import TOO_DEEP, read_jsonl
 from rft.recipe import Recipe
 from rft.tasks import TASKS
-from rft.tasks.types import Row
+from rft.tasks.types import Row, Task
 from rft.types import Image, Media, Prompt, Video, VideoSampling
 
 NAMED_FILES = 5
@@ -30,33 +30,51 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     `missing_files` and by decoding. Raises DataError with every problem, by file and line.
     """
     problems: list[str] = []
-    rows: list[Row] = []
-    seen: dict[str, str] = {}
+    rows: dict[str, Row] = {}
+    read_at: dict[str, str] = {}
     for path in paths:
         for line in read_jsonl(path, problems):
-            where = line.where
-            try:
-                row = _read_row(line.value, video_root or path.parent, where, tasks, problems)
-            except RecursionError:
-                problems.append(f"{where}: {TOO_DEEP}")
-                continue
-            if row is None:
-                continue
-            if row.id in seen:
-                taken = f"id {shortened(repr(row.id))} is taken by {seen[row.id]}"
-                problems.append(f"{where}: {taken}. Ids name rows across all files.")
-                continue
-            seen[row.id] = where
-            rows.append(row)
+            row = _read_row(line.value, video_root or path.parent, tasks)
+            if isinstance(row, Row) and row.id in rows:
+                taken = f"id {shortened(repr(row.id))} is taken by {read_at[row.id]}"
+                row = [f"{taken}. Ids name rows across all files."]
+            if isinstance(row, Row):
+                rows[row.id], read_at[row.id] = row, line.where
+            else:
+                problems += [f"{line.where}: {problem}" for problem in row]
     if not rows and not problems:
         problems.append(f"{', '.join(str(path) for path in paths) or 'data'}: no rows")
     if problems:
         raise DataError(listed(problems, NAMED_PROBLEMS))
-    return tuple(rows)
+    return tuple(rows.values())
 
 
-def _resolved(row: Row, root: Path) -> Row:
-    """Raises ValueError: the path of its video or image must not be opened."""
+def _read_row(data: dict[str, Any], root: Path, tasks: Collection[str]) -> Row | list[str]:
+    """The row, its paths from `root`; or its problems."""
+    name = data.get("task")
+    if not isinstance(name, str) or name not in tasks or name not in TASKS:
+        what = "missing" if name is None else f"unknown task {shown(name)}"
+        return [f"task: {what}.{near_name(name if isinstance(name, str) else '', tasks)}"]
+    task = TASKS[name]
+    try:
+        return _resolved(task.row_type.model_validate(data, strict=False), task, root)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+        more = len(errors) - NAMED_OF_ROW
+        named = [_explained(one, task.row_type) for one in errors[:NAMED_OF_ROW]]
+        return [*named, f"... and {more} more problems of this row"] if more > 0 else named
+    except RecursionError:
+        return [TOO_DEEP]
+    except ValueError as error:
+        return [str(error)]
+
+
+def _resolved(row: Row, task: Task, root: Path) -> Row:
+    """The row with its paths from `root`. Raises ValueError: its target is wrong, or a path must not be opened."""
+    try:
+        task.target(row)
+    except ValueError as error:
+        raise ValueError(f"target: {shortened(str(error))}") from error
     paths = {}
     for name, written in {"video": row.video, "image": row.image}.items():
         if written is None:
@@ -80,34 +98,6 @@ def missing_files(rows: Sequence[Row]) -> str | None:
     named = listed([f"  {file}" for file in missing], NAMED_FILES)
     what = " and ".join(f"{kind}s" for kind in ("video", "image") if any(row.kind == kind for row in rows))
     return f"{len(missing)} of {len(files)} {what} not found. Set data.video_root, or drop their rows.\n{named}"
-
-
-def _read_row(data: dict[str, Any], root: Path, where: str, tasks: Collection[str], problems: list[str]) -> Row | None:
-    """The row, its paths from `root`; or None with its problems noted."""
-    name = data.get("task")
-    if not isinstance(name, str) or name not in tasks or name not in TASKS:
-        what = "missing" if name is None else f"unknown task {shown(name)}"
-        problems.append(f"{where}: task: {what}.{near_name(str(name) if isinstance(name, str) else '', tasks)}")
-        return None
-    task = TASKS[name]
-    try:
-        row = task.row_type.model_validate(data, strict=False)
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
-        problems.extend(f"{where}: {_explained(one, task.row_type)}" for one in errors[:NAMED_OF_ROW])
-        if len(errors) > NAMED_OF_ROW:
-            problems.append(f"{where}: ... and {len(errors) - NAMED_OF_ROW} more problems of this row")
-        return None
-    try:
-        task.target(row)
-    except ValueError as error:
-        problems.append(f"{where}: target: {shortened(str(error))}")
-        return None
-    try:
-        return _resolved(row, root)
-    except ValueError as error:
-        problems.append(f"{where}: {error}")
-        return None
 
 
 def _explained(error: Any, row_type: type[Row]) -> str:
@@ -246,12 +236,9 @@ class PromptOrder:
             self.clips.load(media)
         except ClipError as error:
             self.bad[prompt.prompt_id] = str(error)
-            self._check_share()
+            reasons = [f"{prompt_id}: {reason}" for prompt_id, reason in self.bad.items()]
+            text, are_too_many = bad_rows(reasons, len(self.prompts), self.max_bad_share)
+            if are_too_many:
+                raise DataError(text) from error
             return None
         return replace(prompt, media=media)
-
-    def _check_share(self) -> None:
-        reasons = [f"{prompt_id}: {reason}" for prompt_id, reason in self.bad.items()]
-        text, are_too_many = bad_rows(reasons, len(self.prompts), self.max_bad_share)
-        if are_too_many:
-            raise DataError(text)

@@ -3,13 +3,13 @@
 Every failure is a ClipError that names the file and the cause.
 """
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -64,37 +64,12 @@ def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> Fra
     return _TorchcodecFile(path) if reader == "torchcodec" else _VideoFile(path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Packets:
-    """The video packets of a file, in decode order."""
-
-    pts: tuple[int, ...]
-    is_key: tuple[bool, ...]
-    is_shown: tuple[bool, ...]
+class _Packet(NamedTuple):
+    pts: int
+    """Presentation time, in units of the stream's time base."""
+    is_key: bool
+    is_shown: bool
     """False: the container cuts the frame away, but other frames may need it."""
-    time_base: Fraction
-    average_fps: float
-
-    def display_times(self) -> list[int]:
-        """Presentation times of the frames, in display order, in units of `time_base`."""
-        return sorted({pts for pts, is_shown in zip(self.pts, self.is_shown, strict=True) if is_shown})
-
-    def needed(self, chosen: set[int]) -> list[bool]:
-        """Per packet: whether it must be decoded for the frames with the presentation times `chosen`.
-
-        Packets are decoded in whole segments from one key frame to the next. A frame that is stored after a key frame
-        but displayed before it depends on the segment before as well.
-        """
-        bounds = [0, *(i for i, is_key in enumerate(self.is_key) if is_key and i > 0), len(self.pts)]
-        needed = [False] * len(self.pts)
-        before = 0
-        for first, end in itertools.pairwise(bounds):
-            hits = [pts for pts in self.pts[first:end] if pts in chosen]
-            if hits:
-                start = before if min(hits) < self.pts[first] else first
-                needed[start:end] = [True] * (end - start)
-            before = first
-        return needed
 
 
 class _VideoFile:
@@ -102,17 +77,25 @@ class _VideoFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.packets = self._scan()
-        display_times = self.packets.display_times()
-        if not display_times:
+        self._packets: list[_Packet] = []
+        """In decode order."""
+        with _opened(path) as (container, stream):
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                if packet.pts is None:
+                    raise ClipError(f"{path}: frames without times. {REWRITE}")
+                self._packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
+            self._check_length(container, stream)
+            rate, time_base = stream.average_rate or stream.guessed_rate or 0, stream.time_base
+        self.display_times = sorted({packet.pts for packet in self._packets if packet.is_shown})
+        if not self.display_times:
             raise ClipError(f"{path}: the video holds no frames")
-        self.index = FrameIndex(
-            tuple(float((pts - display_times[0]) * self.packets.time_base) for pts in display_times),
-            self.packets.average_fps,
-        )
+        first = self.display_times[0]
+        self.index = FrameIndex(tuple(float((pts - first) * time_base) for pts in self.display_times), float(rate))
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        display_times = self.packets.display_times()
+        display_times = self.display_times
         remaining = iter(indices)
         index = next(remaining)
         last = None
@@ -131,35 +114,39 @@ class _VideoFile:
             index = next_index
         raise ClipError(f"{self.path}: damaged, frame {index} of {len(display_times)} cannot be decoded")
 
-    def _scan(self) -> _Packets:
-        rows: list[tuple[int, bool, bool]] = []
-        with _Opened(self.path) as (container, stream):
-            for packet in container.demux(stream):
-                if packet.size == 0:
-                    continue
-                if packet.pts is None:
-                    raise ClipError(f"{self.path}: frames without times. {REWRITE}")
-                rows.append((packet.pts, packet.is_keyframe, not packet.is_discard))
-            self._check_length(container, stream, rows)
-            pts, is_key, is_shown = zip(*rows, strict=True) if rows else ((), (), ())
-            rate = stream.average_rate or stream.guessed_rate or Fraction(0)
-            return _Packets(pts, is_key, is_shown, stream.time_base, float(rate))
-
-    def _check_length(self, container: Any, stream: Any, rows: Sequence[tuple[int, bool, bool]]) -> None:
+    def _check_length(self, container: Any, stream: Any) -> None:
         """Compares with the length that the file states: a truncated file still opens if its index comes first."""
-        if "mp4" in container.format.name and len(rows) < stream.frames:
-            raise ClipError(f"{self.path}: truncated, holds {len(rows)} of {stream.frames} frames")
+        if "mp4" in container.format.name and len(self._packets) < stream.frames:
+            raise ClipError(f"{self.path}: truncated, holds {len(self._packets)} of {stream.frames} frames")
         stated = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-        if stated and rows:
+        if stated and self._packets:
             hours, minutes, seconds = (float(part) for part in stated.groups())
-            stated_s, held_s = hours * 3600 + minutes * 60 + seconds, float(max(rows)[0] * stream.time_base)
+            stated_s, held_s = hours * 3600 + minutes * 60 + seconds, float(max(self._packets).pts * stream.time_base)
             if held_s < stated_s - 1:
                 raise ClipError(f"{self.path}: truncated, holds {held_s:.1f} of {stated_s:.1f} s")
 
+    def needed(self, chosen: set[int]) -> list[bool]:
+        """Per packet: whether it must be decoded for the frames with the presentation times `chosen`.
+
+        Packets are decoded in whole segments from one key frame to the next. A frame that is stored after a key frame
+        but displayed before it depends on the segment before as well.
+        """
+        packets = self._packets
+        bounds = [0, *(i for i, packet in enumerate(packets) if packet.is_key and i > 0), len(packets)]
+        needed = [False] * len(packets)
+        before = 0
+        for first, end in itertools.pairwise(bounds):
+            hits = [packet.pts for packet in packets[first:end] if packet.pts in chosen]
+            if hits:
+                start = before if min(hits) < packets[first].pts else first
+                needed[start:end] = [True] * (end - start)
+            before = first
+        return needed
+
     def _decode(self, chosen: set[int]) -> Iterator[Any]:
         """Decoded frames in time order: those with the presentation times `chosen`, and others."""
-        needed = self.packets.needed(chosen)
-        with _Opened(self.path) as (container, stream):
+        needed = self.needed(chosen)
+        with _opened(self.path) as (container, stream):
             codec = stream.codec_context
             codec.thread_type = "AUTO" if codec.width * codec.height >= THREADS_FROM_PIXELS else "NONE"
             start: int | None = None
@@ -176,26 +163,20 @@ class _VideoFile:
                 yield from (frame for frame in codec.decode(None) if frame.pts >= start)
 
 
-class _Opened:
-    """Container and video stream of a file, as a `with`; an error of FFmpeg inside becomes a ClipError."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> tuple[Any, Any]:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Container and video stream of a file; an error of FFmpeg inside becomes a ClipError."""
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise ClipError(f"{path}: not a readable video: {_cause(error)}") from error
+    with container:
+        if not container.streams.video:
+            raise ClipError(f"{path}: holds no video stream")
         try:
-            self._container = av.open(str(self._path))
-        except (av.error.FFmpegError, OSError) as error:
-            raise ClipError(f"{self._path}: not a readable video: {_cause(error)}") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise ClipError(f"{self._path}: holds no video stream")
-        return self._container, self._container.streams.video[0]
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._container.close()
-        if isinstance(error, av.error.FFmpegError):
-            raise ClipError(f"{self._path}: damaged: {_cause(error)}") from error
+            yield container, container.streams.video[0]
+        except av.error.FFmpegError as error:
+            raise ClipError(f"{path}: damaged: {_cause(error)}") from error
 
 
 def _cause(error: Exception) -> str:

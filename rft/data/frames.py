@@ -6,9 +6,9 @@ import random
 import stat
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -73,17 +73,8 @@ class Frames:
 def write_frames(frames: Frames, path: Path) -> None:
     """Write `frames` to the file `path`."""
     pixels = np.ascontiguousarray(frames.pixels)
-    header = json.dumps(
-        {
-            "shape": pixels.shape,
-            "timestamps_s": frames.timestamps_s,
-            "frame_indices": frames.frame_indices,
-            "source_fps": frames.source_fps,
-            "num_source_frames": frames.num_source_frames,
-            "duration_s": frames.duration_s,
-            "key": frames.key,
-        }
-    ).encode()
+    facts = {field.name: getattr(frames, field.name) for field in fields(frames) if field.name != "pixels"}
+    header = json.dumps({"shape": pixels.shape, **facts}).encode()
     with path.open("wb") as file:
         file.write(START.pack(len(header), zlib.crc32(pixels.data, zlib.crc32(header))))
         file.write(header)
@@ -99,13 +90,7 @@ def read_frames(path: Path) -> Frames:
     length, checksum = START.unpack_from(content.data)
     if zlib.crc32(content[START.size :].data) != checksum:
         raise ValueError(f"{path} is damaged")
-    header = json.loads(content[START.size : START.size + length].tobytes())
-    return Frames(
-        pixels=content[START.size + length :].reshape(header["shape"]),
-        timestamps_s=tuple(header["timestamps_s"]),
-        frame_indices=tuple(header["frame_indices"]),
-        source_fps=header["source_fps"],
-        num_source_frames=header["num_source_frames"],
-        duration_s=header["duration_s"],
-        key=header["key"],
-    )
+    facts: dict[str, Any] = json.loads(content[START.size : START.size + length].tobytes())
+    facts |= {name: tuple(fact) for name, fact in facts.items() if isinstance(fact, list)}
+    pixels = content[START.size + length :].reshape(facts.pop("shape"))
+    return Frames(pixels, **facts)

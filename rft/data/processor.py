@@ -61,15 +61,8 @@ class PromptProcessor:
         self.pad_token_id: int = self.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         """What transformers' `generate` writes behind the end of a completion."""
         self.video_token_id: int = vocabulary[self._video_token]
-        self.banned_token_ids: tuple[int, ...] = tuple(
-            sorted(
-                {
-                    vocabulary[token]
-                    for token in (*VISION_TOKENS, self._video_token, self._image_token)
-                    if token in vocabulary
-                }
-            )
-        )
+        special = {*VISION_TOKENS, self._video_token, self._image_token}
+        self.banned_token_ids: tuple[int, ...] = tuple(sorted(vocabulary[token] for token in special & set(vocabulary)))
         video = self._processor.video_processor
         self.size_factor: int = video.patch_size * video.merge_size
         """Frame sides are multiples of it."""

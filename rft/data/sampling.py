@@ -61,23 +61,16 @@ def _paired(indices: list[int]) -> list[int]:
     return indices + indices[-1:] * (len(indices) % 2)
 
 
-def frame_size(height: int, width: int, num_frames: int, sampling: VideoSampling, factor: int) -> tuple[int, int]:
-    """(height, width) of every frame, multiples of `factor`. Raises ValueError if shape or budget allow none."""
-    if sampling.max_pixels < sampling.min_pixels:
-        raise ValueError(f"video.max_pixels {sampling.max_pixels} is below video.min_pixels {sampling.min_pixels}")
-    most = sampling.frame_pixels(num_frames, factor)
-    size: tuple[int, int] = qwen.smart_resize(
-        height, width, factor=factor, min_pixels=sampling.min_pixels, max_pixels=most
-    )
-    return size
+def frame_size(height: int, width: int, num_frames: int, limits: VideoSampling | Image, factor: int) -> tuple[int, int]:
+    """(height, width) of every frame of a clip, or of an image, multiples of `factor`.
 
-
-def image_size(height: int, width: int, image: Image, factor: int) -> tuple[int, int]:
-    """(height, width) of an image, multiples of `factor`. Raises ValueError if shape or limits allow none."""
-    if image.max_pixels < image.min_pixels:
-        raise ValueError(f"video.max_pixels {image.max_pixels} is below video.min_pixels {image.min_pixels}")
+    Raises ValueError if shape or limits allow none.
+    """
+    if limits.max_pixels < limits.min_pixels:
+        raise ValueError(f"video.max_pixels {limits.max_pixels} is below video.min_pixels {limits.min_pixels}")
+    most = limits.max_pixels if isinstance(limits, Image) else limits.frame_pixels(num_frames, factor)
     size: tuple[int, int] = qwen.smart_resize(
-        height, width, factor=factor, min_pixels=image.min_pixels, max_pixels=image.max_pixels
+        height, width, factor=factor, min_pixels=limits.min_pixels, max_pixels=most
     )
     return size
 

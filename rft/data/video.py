@@ -53,21 +53,19 @@ def _shuffled(frames: Frames, media: Media) -> Frames:
 
 
 def _clip_frames(media: Media, source: FrameSource, factor: int, key: str) -> Frames:
-    return (
-        _video_frames(media, source, factor, key)
-        if isinstance(media, Video)
-        else _image_frames(media, source, factor, key)
-    )
+    try:
+        if isinstance(media, Video):
+            return _video_frames(media, source, factor, key)
+        return _image_frames(media, source, factor, key)
+    except ValueError as error:
+        raise ClipError(f"{media.path}: {error}") from error
 
 
 def _image_frames(image: Image, source: FrameSource, factor: int, key: str) -> Frames:
-    from rft.data.sampling import image_size, resize
+    from rft.data.sampling import frame_size, resize
 
     (picture,) = source.read([0])
-    try:
-        pixels = resize(picture, image_size(picture.shape[0], picture.shape[1], image, factor))
-    except ValueError as error:
-        raise ClipError(f"{image.path}: {error}") from error
+    pixels = resize(picture, frame_size(picture.shape[0], picture.shape[1], 1, image, factor))
     return Frames(pixels[None], (0.0,), (0,), source_fps=0.0, num_source_frames=1, duration_s=0.0, key=key)
 
 
@@ -77,17 +75,14 @@ def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> F
 
     inside, times_s, fps = _clip_times(video, source.index)
     is_published = video.sampling.pick == "published_tracking"
-    try:
-        chosen = [inside[i] for i in choose_frames(times_s, fps, video.sampling)]
-        distinct = sorted(set(chosen))
-        pixels: dict[int, np.ndarray] = {}
-        size = None
-        for index, read in zip(distinct, source.read(distinct), strict=True):
-            frame = resize_to_patches(read, video.sampling.min_pixels, factor) if is_published else read
-            size = size or frame_size(frame.shape[0], frame.shape[1], len(chosen), video.sampling, factor)
-            pixels[index] = resize(frame, size)
-    except ValueError as error:
-        raise ClipError(f"{video.path}: {error}") from error
+    chosen = [inside[i] for i in choose_frames(times_s, fps, video.sampling)]
+    distinct = sorted(set(chosen))
+    pixels: dict[int, np.ndarray] = {}
+    size = None
+    for index, read in zip(distinct, source.read(distinct), strict=True):
+        frame = resize_to_patches(read, video.sampling.min_pixels, factor) if is_published else read
+        size = size or frame_size(frame.shape[0], frame.shape[1], len(chosen), video.sampling, factor)
+        pixels[index] = resize(frame, size)
     return Frames(
         pixels=np.stack([pixels[i] for i in chosen]),
         timestamps_s=tuple(source.index.timestamps_s[i] - (video.start_s or 0.0) for i in chosen),

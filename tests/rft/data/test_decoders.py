@@ -33,7 +33,7 @@ def test_any_choice_of_frames_is_exact(
 
 def test_only_what_is_needed_is_decoded(write_clip: WriteClip) -> None:
     source = open_source(write_clip(num_frames=40, gop=10), None, "pyav")
-    needed = source.packets.needed({source.packets.display_times()[25]})  # type: ignore[attr-defined]
+    needed = source.needed({source.display_times[25]})  # type: ignore[attr-defined]
     assert [i for i, is_needed in enumerate(needed) if is_needed] == list(range(20, 30))
 
 
