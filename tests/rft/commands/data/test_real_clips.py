@@ -8,7 +8,7 @@ from rft.data.video import decode
 from rft.tasks import TASKS
 from rft.types import Video, VideoSampling
 
-ASKED = {"temporal_grounding", "tracking", "multiple_choice", "grounded_qa"}
+TASKS_OF_ROWS = {"temporal_grounding", "tracking", "multiple_choice", "grounded_qa"}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_of_all_tasks_about_real_files_and_a_folder(folder: Path) -> None:
     train = read_rows([folder / "train.jsonl"], None, list(TASKS))
     test = read_rows([folder / "test.jsonl"], None, list(TASKS))
-    assert {row.task for row in train} == {row.task for row in test} == ASKED
+    assert {row.task for row in train} == {row.task for row in test} == TASKS_OF_ROWS
     assert missing_files([*train, *test]) is None
     assert any(Path(row.video).is_dir() for row in train)
     assert len({row.id for row in [*train, *test]}) == len(train) + len(test)
