@@ -31,13 +31,26 @@ from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
 from benchmarks.random_policy import SIZES, OneVideo, make_group, write_model
-from rft.commands.check.cost import GroupCost, ModelShape, Training, update_bytes, update_flops
+from rft.commands.check.cost import GroupCost, ModelShape, update_bytes, update_flops
 from rft.learner.batch import token_groups
 from rft.learner.learner import Learner
 from rft.learner.sharding import full
 from rft.recipe import Recipe
+from rft.recipe.model import LearnerRecipe
 
 WAYS = ("packed", "copies")
+
+
+def learner_section(arguments: argparse.Namespace) -> dict[str, object]:
+    """The recipe's section `learner`. Whoever asks for float64 gets the estimates of float32."""
+    return {
+        "dtype": "bfloat16" if arguments.dtype == "bfloat16" else "float32",
+        "gradient_checkpointing": arguments.gradient_checkpointing,
+        "max_tokens_per_forward": arguments.max_tokens_per_forward,
+        "freeze_vision": arguments.freeze_vision,
+        "lora": {} if arguments.lora else None,
+        **arguments.learner,
+    }
 
 
 class Way:
@@ -52,14 +65,7 @@ class Way:
                 "data": {"train": ()},
                 "steps": 100_000,
                 "sampling": {"max_completion_length": arguments.completion_tokens},
-                "learner": {
-                    "dtype": "bfloat16" if arguments.dtype == "bfloat16" else "float32",
-                    "gradient_checkpointing": arguments.gradient_checkpointing,
-                    "max_tokens_per_forward": arguments.max_tokens_per_forward,
-                    "freeze_vision": arguments.freeze_vision,
-                    "lora": {} if arguments.lora else None,
-                    **arguments.learner,
-                },
+                "learner": learner_section(arguments),
             }
         )
         torch.manual_seed(1)
@@ -232,21 +238,13 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
     peak = matrix_gflop_per_second(device, getattr(torch, arguments.dtype))
     shape = ModelShape.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
     group = GroupCost(arguments.prompt_tokens, ways["packed"].grid, (arguments.completion_tokens,) * arguments.group)
-    training = Training(
-        compute_bytes=getattr(torch, arguments.dtype).itemsize,
-        train_text=not arguments.lora,
-        train_vision=not (arguments.freeze_vision or arguments.lora),
-        checkpointing=arguments.gradient_checkpointing,
-        master_bytes=getattr(torch, str(arguments.learner.get("master_dtype", "float32"))).itemsize,
-        moment_bytes=getattr(torch, str(arguments.learner.get("optimizer_dtype", "float32"))).itemsize,
-        offload=bool(arguments.learner.get("offload_optimizer")),
-    )
+    learner = LearnerRecipe.model_validate(learner_section(arguments))
 
     def flops_of(name: str, *, checkpointing: bool) -> float:
-        packed, vision = name == "packed", training.train_vision
+        packed, vision = name == "packed", not learner.freezes_tower
         return update_flops(shape, [group], packed=packed, train_vision=vision, checkpointing=checkpointing)
 
-    flops = {name: flops_of(name, checkpointing=training.checkpointing) for name in WAYS}
+    flops = {name: flops_of(name, checkpointing=learner.gradient_checkpointing) for name in WAYS}
     return {
         "question": "one learner update: a packed group against one copy of the prompt per completion",
         "hardware": hardware(device),
@@ -263,7 +261,7 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
                 "seconds_all": way.seconds,
                 "peak_mib": peaks[name],
                 "expected_mib": update_bytes(
-                    shape, [_share(group, way.metrics["num_forwards"])], training, packed=name == "packed"
+                    shape, [_share(group, way.metrics["num_forwards"])], learner, packed=name == "packed"
                 )
                 / 2**20,
                 "tokens": way.metrics["num_packed_tokens"],

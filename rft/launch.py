@@ -16,7 +16,7 @@ from rft.evaluation.baselines import Baselines, baselines
 from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import read_result, write_result
-from rft.parity.check import compare_sides, report_or_raise
+from rft.parity.check import compare_engine_and_learner, pick_prompts, report_or_raise
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.rollout_batches import RolloutBatch, RolloutBatches
@@ -165,9 +165,11 @@ class TrainingRun:
         """Raises ParityError where they differ and the recipe says to stop."""
         view = self.session.view
         view.phase("comparing engine and learner")
-        found = compare_sides(order.prompts, self.recipe, self.session.clips, pool, learner, view.note)
-        self.run.add_to_summary("parity", found.to_json())
-        report_or_raise(found, self.recipe, view.note)
+        recipe, clips = self.recipe, self.session.clips
+        prompts = pick_prompts(order.prompts, clips, recipe.parity.prompts_per_task, recipe.seed, view.note)
+        report = compare_engine_and_learner(prompts, recipe, pool, learner)
+        self.run.add_to_summary("parity", report.to_json())
+        report_or_raise(report, recipe, view.note)
 
     def run_steps(
         self, batches: RolloutBatches, pool: WorkerPool, learner: "LearnerActors", record: RunRecorder

@@ -1,17 +1,16 @@
 """Compares engine and learner on a few real prompts before the first step, and reports the result."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from rft.data.dataset import Clips
 from rft.data.frames import ClipError
 from rft.errors import ParityError
-from rft.parity.compare import ParityReport, PromptView, compare, measured, within
+from rft.parity.compare import ParityReport, PromptView, Views, compare, measured, within
 from rft.recipe import Recipe
-from rft.tables import TextTable
-from rft.types import Completion, Media, Prompt, Sampling, TrainGroup, Video
+from rft.types import Completion, Prompt, Sampling, TrainGroup, Video
 
 NUM_COMPLETIONS = 4
 """Completions sampled for each prompt."""
@@ -36,11 +35,12 @@ class ParityLearner(Protocol):
         ...
 
 
-def kind_of(media: Media | None) -> str:
-    """Kind of a prompt's media. A folder of frames has its rate in the row, a video file in the file."""
+def task_and_kind(prompt: Prompt) -> tuple[str, str]:
+    """Task of a prompt and kind of its media. A folder of frames has its rate in the row, a video file in the file."""
+    media = prompt.media
     if not isinstance(media, Video):
-        return "text alone" if media is None else "image"
-    return "video file" if media.source_fps is None else "folder of frames"
+        return prompt.task, "text alone" if media is None else "image"
+    return prompt.task, "video file" if media.source_fps is None else "folder of frames"
 
 
 def pick_prompts(
@@ -52,57 +52,38 @@ def pick_prompts(
     """
     kinds: dict[tuple[str, str], list[Prompt]] = {}
     for prompt in prompts:
-        kinds.setdefault((prompt.task, kind_of(prompt.media)), []).append(prompt)
+        kinds.setdefault(task_and_kind(prompt), []).append(prompt)
     picked: list[Prompt] = []
     for (task, kind), members in kinds.items():
-        usable = _usable(random.Random(f"{seed} {task} {kind}").sample(members, len(members)), clips, on_bad)
-        picked += [prompt for prompt, _ in zip(usable, range(num_each), strict=False)]
+        most = len(picked) + num_each
+        for prompt in random.Random(f"{seed} {task} {kind}").sample(members, len(members)):
+            if len(picked) == most:
+                break
+            try:
+                clips.load(prompt.media)
+            except ClipError as error:
+                on_bad(f"row {prompt.prompt_id} is not compared: {error}")
+            else:
+                picked.append(prompt)
     return tuple(picked)
-
-
-def _usable(prompts: Sequence[Prompt], clips: Clips, on_bad: Callable[[str], None]) -> Iterator[Prompt]:
-    for prompt in prompts:
-        try:
-            clips.load(prompt.media)
-        except ClipError as error:
-            on_bad(f"row {prompt.prompt_id} is not compared: {error}")
-        else:
-            yield prompt
-
-
-def compare_sides(
-    prompts: Sequence[Prompt],
-    recipe: Recipe,
-    clips: Clips,
-    pool: ParitySampler,
-    learner: ParityLearner,
-    note: Callable[[str], None],
-) -> ParityReport:
-    """Comparison of engine and learner, which hold the same policy, on a few prompts of each task and kind of media."""
-    picked = pick_prompts(prompts, clips, recipe.parity.prompts_per_task, recipe.seed, note)
-    return compare_engine_and_learner(picked, recipe, pool, learner)
 
 
 def compare_engine_and_learner(
     prompts: Sequence[Prompt], recipe: Recipe, pool: ParitySampler, learner: ParityLearner
 ) -> ParityReport:
-    """Comparison of both views of `prompts`, and of the log-probabilities of completions that the engine samples."""
+    """Comparison of both views of `prompts`, and of the log-probabilities of completions that the engine samples.
+
+    Engine and learner hold the same policy.
+    """
     drawn = pool.view_prompts(prompts, sampling(recipe), recipe.seed)
     groups = [
         TrainGroup(prompt, completions, (0.0,) * len(completions))
         for prompt, (_, completions) in zip(prompts, drawn, strict=True)
     ]
-    sides = [
-        (prompt, engine, learned)
-        for prompt, (engine, _), learned in zip(prompts, drawn, learner.view_groups(groups), strict=True)
-    ]
-    kinds = dict.fromkeys((prompt.task, kind_of(prompt.media)) for prompt in prompts)
-    return ParityReport(
-        tuple(
-            compare(*kind, [side for side in sides if (side[0].task, kind_of(side[0].media)) == kind], recipe.parity)
-            for kind in kinds
-        )
-    )
+    kinds: dict[tuple[str, str], list[Views]] = {}
+    for prompt, (engine, _), learned in zip(prompts, drawn, learner.view_groups(groups), strict=True):
+        kinds.setdefault(task_and_kind(prompt), []).append((prompt, engine, learned))
+    return ParityReport(tuple(compare(*kind, views, recipe.parity) for kind, views in kinds.items()))
 
 
 def sampling(recipe: Recipe) -> Sampling:
@@ -124,24 +105,6 @@ def report_or_raise(report: ParityReport, recipe: Recipe, note: Callable[[str], 
     if recipe.parity.on_mismatch == "stop":
         raise ParityError(f"{text}\nNo step was run. Mend the cause; parity.on_mismatch=warn runs all the same.")
     note(f"{text}\nThe run goes on, as parity.on_mismatch says.")
-
-
-def table(report: ParityReport) -> TextTable:
-    """Table with one line per task and kind of media."""
-    columns = ("task", "shown", "prompts", "tokens", "mean exp|dlogp|", "KL", "outcome")
-    rows = [
-        (
-            row.task,
-            row.kind,
-            str(row.num_prompts),
-            f"{row.num_tokens:,}",
-            f"{row.ratio:.6f}",
-            f"{row.kl:.2g}",
-            "differ" if row.difference else "agree",
-        )
-        for row in report.rows
-    ]
-    return TextTable("engine and learner", columns, tuple(rows))
 
 
 def gap_alarm(metrics: Mapping[str, float], recipe: Recipe) -> str | None:

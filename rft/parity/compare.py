@@ -5,10 +5,11 @@ The views come from `prompt_view.py` of rft/rollout and rft/learner, through rft
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rft.recipe import ParityRecipe
+from rft.tables import TextTable
 from rft.types import Prompt
 
 SECONDS_TOLERANCE = 1e-5
@@ -43,6 +44,10 @@ class PromptView:
     """[completion][T], log-probabilities of the sampled tokens, without top-k or top-p."""
 
 
+Views = tuple[Prompt, PromptView, PromptView]
+"""(prompt, the engine's view, the learner's view)."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParityRow:
     """Comparison of the two sides over the prompts of one task and kind of media."""
@@ -71,37 +76,55 @@ class ParityReport:
 
     def to_json(self) -> dict[str, Any]:
         """{task: {kind: {"num_prompts", "num_tokens", "ratio", "kl", "difference"}}}."""
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, dict[str, Any]] = {}
         for row in self.rows:
-            values = {name: _finite(getattr(row, name)) for name in ParityRow.__slots__[2:]}
-            tasks.setdefault(row.task, {})[row.kind] = values
+            figures = {name: value for name, value in asdict(row).items() if name not in ("task", "kind")}
+            tasks.setdefault(row.task, {})[row.kind] = figures
         return tasks
 
     def summary(self) -> str:
         """One line for a person, where there is no problem."""
-        prompts, tokens = (sum(getattr(row, n) for row in self.rows) for n in ("num_prompts", "num_tokens"))
-        ratio, kl = (max(getattr(row, name) for row in self.rows) for name in ("ratio", "kl"))
+        rows = self.rows
         return (
-            f"sampler and learner agree on {prompts} prompts of {len(self.rows)} kinds and {tokens:,} tokens: "
-            f"largest mean exp|dlogp| {ratio:.5f}, KL {kl:.2g}"
+            f"sampler and learner agree on {sum(row.num_prompts for row in rows)} prompts of {len(rows)} kinds and "
+            f"{sum(row.num_tokens for row in rows):,} tokens: largest mean exp|dlogp| "
+            f"{max(row.ratio for row in rows):.5f}, KL {max(row.kl for row in rows):.2g}"
         )
 
+    def table(self) -> TextTable:
+        """Table with one line per task and kind of media."""
+        columns = ("task", "shown", "prompts", "tokens", "mean exp|dlogp|", "KL", "outcome")
+        rows = tuple(
+            (
+                row.task,
+                row.kind,
+                str(row.num_prompts),
+                f"{row.num_tokens:,}",
+                f"{row.ratio:.6f}",
+                f"{row.kl:.2g}",
+                "differ" if row.difference else "agree",
+            )
+            for row in self.rows
+        )
+        return TextTable("engine and learner", columns, rows)
 
-def compare(
-    task: str, kind: str, sides: Sequence[tuple[Prompt, PromptView, PromptView]], bounds: ParityRecipe
-) -> ParityRow:
-    """Comparison over the prompts of one task and kind. `sides`: (prompt, engine's view, learner's view)."""
-    differences = ((prompt, text) for prompt, engine, learner in sides if (text := first_difference(engine, learner)))
-    gaps = [gap for _, engine, learner in sides for gap in _gaps(engine, learner)]
+
+def compare(task: str, kind: str, sides: Sequence[Views], bounds: ParityRecipe) -> ParityRow:
+    """Comparison over the prompts of one task and kind."""
+    tokens = list(_sampled_tokens(sides))
+    gaps = [max(-LARGEST_GAP, min(LARGEST_GAP, learner - engine)) for _, engine, learner in tokens]
     ratio = sum(math.exp(abs(gap)) for gap in gaps) / max(1, len(gaps))
     kl = sum(math.exp(gap) - 1 - gap for gap in gaps) / max(1, len(gaps))
+    differences = ((prompt, text) for prompt, engine, learner in sides if (text := first_difference(engine, learner)))
     first = next(differences, None)
     difference = f"prompt {first[0].prompt_id}: {first[1]} Measured: {measured(ratio, kl, bounds)}." if first else None
     if difference is None and not within(ratio, kl, bounds):
+        where, engine, learner = max(tokens, key=lambda token: _width(*token[1:]))
         difference = (
             f"the same inputs, other log-probabilities over {len(gaps)} tokens: {measured(ratio, kl, bounds)}. "
-            f"{_widest(sides)} Likely cause: the engine holds other weights than the learner (stale, or not all "
-            "loaded), or the two compute them differently (learner.dtype, kernels, versions)."
+            f"The widest is {where}: engine {engine:.4f}, learner {learner:.4f}. Likely cause: the engine holds other "
+            "weights than the learner (stale, or not all loaded), or the two compute them differently (learner.dtype, "
+            "kernels, versions)."
         )
     return ParityRow(task, kind, len(sides), len(gaps), ratio, kl, difference)
 
@@ -155,30 +178,30 @@ def _grid_difference(engine: tuple[int, ...], learner: tuple[int, ...]) -> str:
 def _token_difference(engine: PromptView, learner: PromptView) -> str:
     texts = (engine.text, learner.text)
     if texts[0] == texts[1]:
-        place = _first_unequal(engine.token_ids, learner.token_ids)
-        return f"token {place}: the same text in other tokens. Likely cause: two tokenizers (model, cold start folder)."
-    place = _first_unequal(*texts)
-    excerpts = (repr(text[max(0, place - EITHER_SIDE) : place + EITHER_SIDE]) for text in texts)
+        index = _first_unequal(engine.token_ids, learner.token_ids)
+        return f"token {index}: the same text in other tokens. Likely cause: two tokenizers (model, cold start folder)."
+    index = _first_unequal(*texts)
+    excerpts = (repr(text[max(0, index - EITHER_SIDE) : index + EITHER_SIDE]) for text in texts)
     return (
         "prompt text: engine {}, learner {}. ".format(*excerpts)
-        + f"They differ from character {place}. Likely cause: two chat templates (of model and cold start folder), or "
+        + f"They differ from character {index}. Likely cause: two chat templates (of model and cold start folder), or "
         "another system_prompt."
     )
 
 
 def _position_difference(engine: PromptView, learner: PromptView) -> str:
     sides = [list(zip(*side.position_ids, strict=True)) for side in (engine, learner)]
-    place = _first_unequal(*sides)
-    ours, theirs = (side[place] for side in sides)
+    index = _first_unequal(*sides)
+    ours, theirs = (side[index] for side in sides)
     cause = "the two follow different M-RoPE rules (versions of vLLM and transformers)"
     if ours[1:] == theirs[1:]:
         cause = "the learner's positions leave out or change the time between frame pairs (learner.seconds_per_grid)"
-    return f"position ids (time, row, column) of token {place}: engine {ours}, learner {theirs}. Likely cause: {cause}."
+    return f"position ids (time, row, column) of token {index}: engine {ours}, learner {theirs}. Likely cause: {cause}."
 
 
 def _first_unequal(left: Sequence[object], right: Sequence[object]) -> int:
     pairs = enumerate(zip(left, right, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(left), len(right)))
+    return next((index for index, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
 def _same_seconds(engine: float | None, learner: float | None) -> bool:
@@ -191,22 +214,18 @@ def _seconds_text(view: PromptView) -> str:
     return "none" if view.seconds_per_grid is None else f"{view.seconds_per_grid:.6g}"
 
 
-def _gaps(engine: PromptView, learner: PromptView) -> Iterator[float]:
-    """Learner minus engine log-probability of every sampled token, clamped."""
-    for ours, theirs in zip(learner.logprobs, engine.logprobs, strict=True):
-        for a, b in zip(ours, theirs, strict=True):
-            yield max(-LARGEST_GAP, min(LARGEST_GAP, a - b))
+def _sampled_tokens(sides: Sequence[Views]) -> Iterator[tuple[str, float, float]]:
+    """(where, the engine's, the learner's log-probability) of every sampled token."""
+    for prompt, engine, learner in sides:
+        for number, completions in enumerate(zip(engine.logprobs, learner.logprobs, strict=True)):
+            for index, pair in enumerate(zip(*completions, strict=True)):
+                yield f"prompt {prompt.prompt_id}, completion {number}, token {index}", *pair
 
 
-def _widest(sides: Sequence[tuple[Prompt, PromptView, PromptView]]) -> str:
-    """Sentence about the token with the largest gap; "" without tokens."""
-    tokens = [
-        (abs(a - b), f"prompt {prompt.prompt_id}, completion {number}, token {place}: engine {b:.4f}, learner {a:.4f}.")
-        for prompt, engine, learner in sides
-        for number, (ours, theirs) in enumerate(zip(learner.logprobs, engine.logprobs, strict=True))
-        for place, (a, b) in enumerate(zip(ours, theirs, strict=True))
-    ]
-    return f"The widest is {max(tokens, key=lambda one: (math.isnan(one[0]), one[0]))[1]}" if tokens else ""
+def _width(engine: float, learner: float) -> tuple[bool, float]:
+    """Order of gaps: one that is no number is the widest."""
+    gap = abs(learner - engine)
+    return math.isnan(gap), gap
 
 
 def measured(ratio: float, kl: float, bounds: ParityRecipe) -> str:
@@ -214,7 +233,3 @@ def measured(ratio: float, kl: float, bounds: ParityRecipe) -> str:
         f"mean exp|dlogp| {ratio:.5g} (parity.max_ratio {bounds.max_ratio:g}), KL {kl:.4g} "
         f"(parity.max_kl {bounds.max_kl:g})"
     )
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

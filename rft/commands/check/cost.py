@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rft.learner.optimizer_chunk import CHUNK, CHUNK_BYTES
+from rft.recipe.model import LearnerRecipe
+
+BYTES = {"float32": 4, "bfloat16": 2}
+"""Bytes of a number by its data type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,70 +164,49 @@ def _causal(length: int) -> float:
     return length * (length + 1) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """Settings that decide the memory of an update, besides model and groups."""
+def state_bytes(shape: ModelShape, learner: LearnerRecipe, *, has_reference: bool = False) -> float:
+    """Held between updates, by each rank: weights, AdamW's two moments unless offloaded, the reference.
 
-    compute_bytes: int
-    """Bytes per number in forward and backward: 2 or 4."""
-    train_text: bool = True
-    """All weights of the language model; else low-rank adapters, which count for nothing here."""
-    train_vision: bool = True
-    has_reference: bool = False
-    """A second model for the KL term."""
-    checkpointing: bool = False
-    logprob_chunk: int = 1024
-    num_ranks: int = 1
-    master_bytes: int = 4
-    """Bytes per trained weight, and per number of its gradient."""
-    moment_bytes: int = 4
-    """Bytes per number in each of AdamW's two moments."""
-    offload: bool = False
-    """The moments are in CPU memory."""
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether weights are put together, in the dtype of forward and backward, for each block that needs them."""
-        return self.num_ranks > 1 or (self.train_text and self.compute_bytes < self.master_bytes)
+    `has_reference`: a second model for the KL term. Low-rank adapters count for nothing.
+    """
+    frozen, trained = BYTES[learner.dtype], BYTES[learner.master_dtype]
+    if not learner.offload_optimizer:
+        trained += 2 * BYTES[learner.optimizer_dtype]
+    text = shape.text_weights * (trained if learner.lora is None else frozen)
+    tower = shape.tower_weights * (frozen if learner.freezes_tower else trained)
+    reference = frozen * (shape.text_weights + shape.tower_weights) if has_reference else 0
+    if learner.freezes_tower:  # a frozen tower is not sharded
+        return tower + (text + reference) / learner.num_ranks
+    return (text + tower + reference) / learner.num_ranks
 
 
-def state_bytes(shape: ModelShape, training: Training) -> float:
-    """Held between updates, by each rank: weights, AdamW's two moments unless offloaded, the reference."""
-    trained = training.master_bytes + (0 if training.offload else 2 * training.moment_bytes)
-    sharded = 0.0
-    whole = 0.0
-    for weights, is_trained in (
-        (shape.text_weights, training.train_text),
-        (shape.tower_weights, training.train_vision),
-    ):
-        frozen = weights * training.compute_bytes
-        sharded += trained * weights if is_trained else frozen
-        sharded += frozen if training.has_reference else 0
-    if not training.train_vision:  # a frozen tower is not sharded
-        whole = shape.tower_weights * training.compute_bytes
-        sharded -= whole
-    return whole + sharded / training.num_ranks
-
-
-def host_bytes(shape: ModelShape, training: Training) -> float:
+def host_bytes(shape: ModelShape, learner: LearnerRecipe) -> float:
     """Bytes of the moments that a rank keeps in CPU memory."""
-    if not training.offload:
+    if not learner.offload_optimizer:
         return 0.0
-    return 2.0 * training.moment_bytes * _trained_weights(shape, training) / training.num_ranks
+    return 2.0 * BYTES[learner.optimizer_dtype] * _trained_weights(shape, learner) / learner.num_ranks
 
 
-def _trained_weights(shape: ModelShape, training: Training) -> int:
-    return training.train_text * shape.text_weights + training.train_vision * shape.tower_weights
+def _trained_weights(shape: ModelShape, learner: LearnerRecipe) -> int:
+    text = shape.text_weights if learner.lora is None else 0
+    return text + (0 if learner.freezes_tower else shape.tower_weights)
 
 
-def update_bytes(shape: ModelShape, groups: Sequence[GroupCost], training: Training, *, packed: bool = True) -> float:
+def update_bytes(
+    shape: ModelShape,
+    groups: Sequence[GroupCost],
+    learner: LearnerRecipe,
+    *,
+    packed: bool = True,
+    has_reference: bool = False,
+) -> float:
     """Bytes that an update of one forward over `groups` adds to `state_bytes` at its peak.
 
     Either where the forward pass ends, all that the backward pass needs and the logits of a chunk being held; or where
     the backward pass ends, with all gradients and one layer; or in the optimizer. In between one shrinks as the other
     grows. Sharded weights add those that are put together: embeddings, head, and two layers.
     """
-    size = training.compute_bytes
+    size, master = BYTES[learner.dtype], BYTES[learner.master_dtype]
     copies = [1 if packed else len(group.completion_lengths) for group in groups]
     written = sum(sum(group.completion_lengths) for group in groups)
     tokens = written + sum(n * (group.num_prompt_tokens - 1) for n, group in zip(copies, groups, strict=True))
@@ -238,19 +221,20 @@ def update_bytes(shape: ModelShape, groups: Sequence[GroupCost], training: Train
     merger = patches * size * 5 * shape.tower_hidden
     kept = layer * shape.layers
     seen = block * shape.tower_depth + merger
-    if training.checkpointing:
+    if learner.gradient_checkpointing:
         kept = tokens * size * shape.hidden * shape.layers + layer
         seen = patches * size * shape.tower_hidden * shape.tower_depth + block + merger
     pixels = patches * 4.0 * shape.patch_values
-    logits = 5 * 4.0 * min(written, training.logprob_chunk) * shape.vocabulary
+    logits = 5 * 4.0 * min(written, learner.logprob_chunk) * shape.vocabulary
     root = (1 if shape.tied else 2) * shape.vocabulary * shape.hidden
     together = 0.0
-    if training.is_sharded:  # the reference's embeddings and head stay so
-        together = size * ((2 if training.has_reference else 1) * root + 2 * shape.layer_weights)
-    gradients = training.master_bytes * _trained_weights(shape, training) / training.num_ranks
-    end_of_backward = gradients + together + max(layer, block if training.train_vision else 0.0)
-    lean = training.offload or min(training.master_bytes, training.moment_bytes) < 4
-    chunk = min(CHUNK, shape.vocabulary * shape.hidden / training.num_ranks)
+    if learner.num_ranks > 1 or (learner.lora is None and size < master):
+        # Put together in the dtype of forward and backward; the reference's embeddings and head stay so.
+        together = size * ((2 if has_reference else 1) * root + 2 * shape.layer_weights)
+    gradients = master * _trained_weights(shape, learner) / learner.num_ranks
+    end_of_backward = gradients + together + max(layer, 0.0 if learner.freezes_tower else block)
+    lean = learner.offload_optimizer or min(master, BYTES[learner.optimizer_dtype]) < 4
+    chunk = min(CHUNK, shape.vocabulary * shape.hidden / learner.num_ranks)
     optimizer = gradients + (CHUNK_BYTES * chunk if lean else 0.0)
-    forward = kept + together + (seen if training.train_vision else 0.0) + logits
+    forward = kept + together + (0.0 if learner.freezes_tower else seen) + logits
     return pixels + max(forward, end_of_backward, optimizer)

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 
 from rft.commands.check.cost import (
+    BYTES,
     GroupCost,
     ModelShape,
-    Training,
     decode_bytes,
     host_bytes,
     prompt_flops,
@@ -22,9 +22,6 @@ DEFAULT_GPUS = ("A100-80GB", "H100-SXM")
 """GPUs of a plan that asks for none."""
 
 
-BYTES = {"float32": 4, "bfloat16": 2}
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """A step whose prompts are all as long as the longest, and whose completions are as long as allowed."""
@@ -35,25 +32,9 @@ class Work:
     packed: bool
 
     @property
-    def number_bytes(self) -> int:
-        """Bytes per number in the learner's forward and backward passes, and in the engines."""
-        return BYTES[self.recipe.learner.dtype]
-
-    @property
-    def training(self) -> Training:
-        learner = self.recipe.learner
-        return Training(
-            compute_bytes=self.number_bytes,
-            train_text=learner.lora is None,
-            train_vision=not learner.freezes_tower,
-            has_reference=self.recipe.algorithm.beta > 0 and learner.lora is None,
-            checkpointing=learner.gradient_checkpointing,
-            logprob_chunk=learner.logprob_chunk,
-            num_ranks=learner.num_ranks,
-            master_bytes=BYTES[learner.master_dtype],
-            moment_bytes=BYTES[learner.optimizer_dtype],
-            offload=learner.offload_optimizer,
-        )
+    def has_reference(self) -> bool:
+        """Whether the KL term takes a second model."""
+        return self.recipe.algorithm.beta > 0 and self.recipe.learner.lora is None
 
     @property
     def group_tokens(self) -> int:
@@ -63,31 +44,35 @@ class Work:
 
     def flops(self) -> float:
         """Floating-point operations of the updates of a step, all ranks together."""
-        algorithm, training = self.recipe.algorithm, self.training
+        algorithm, learner = self.recipe.algorithm, self.recipe.learner
         iteration = update_flops(
             self.shape,
             [self.group] * self.recipe.prompts_per_step,
             packed=self.packed,
-            train_vision=training.train_vision,
-            checkpointing=training.checkpointing,
+            train_vision=not learner.freezes_tower,
+            checkpointing=learner.gradient_checkpointing,
         )
-        forward = iteration / (4 if training.checkpointing else 3)
+        forward = iteration / (4 if learner.gradient_checkpointing else 3)
         # Forward passes besides: of the reference, and of the policy before the mini-batches that follow an update.
         forwards = (algorithm.beta > 0) + 1 - 1 / algorithm.num_mini_batches
         return algorithm.num_iterations * iteration + forwards * forward
 
+    def held_bytes(self) -> float:
+        """GPU memory that a learner rank holds between updates, in bytes."""
+        return state_bytes(self.shape, self.recipe.learner, has_reference=self.has_reference)
+
     def rank_bytes(self) -> float:
         """Peak GPU memory of a learner rank, in bytes."""
-        fit = max(1, self.recipe.learner.max_tokens_per_forward // self.group_tokens)
+        learner = self.recipe.learner
+        fit = max(1, learner.max_tokens_per_forward // self.group_tokens)
         groups = -(-self.recipe.prompts_per_step // self.recipe.algorithm.num_mini_batches)
         together = [self.group] * min(groups, fit)
-        return state_bytes(self.shape, self.training) + update_bytes(
-            self.shape, together, self.training, packed=self.packed
-        )
+        more = update_bytes(self.shape, together, learner, packed=self.packed, has_reference=self.has_reference)
+        return self.held_bytes() + more
 
     def update_s(self, gpu: Gpu) -> float:
         computing = self.flops() / self.recipe.learner.num_ranks / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
-        moved = 2 * self.recipe.algorithm.updates_per_step * host_bytes(self.shape, self.training)
+        moved = 2 * self.recipe.algorithm.updates_per_step * host_bytes(self.shape, self.recipe.learner)
         return computing + moved / HOST_BYTES_PER_S
 
     def sampling_s(self, gpu: Gpu) -> float:
@@ -99,7 +84,9 @@ class Work:
         completions = math.ceil(groups / rollout.num_workers) * len(self.group.completion_lengths)
         together = min(completions, rollout.max_num_seqs)
         length = self.group.completion_lengths[0]
-        token = decode_bytes(self.shape, self.number_bytes, together, self.group.num_prompt_tokens + length / 2)
+        token = decode_bytes(
+            self.shape, BYTES[self.recipe.learner.dtype], together, self.group.num_prompt_tokens + length / 2
+        )
         rounds = math.ceil(completions / together)
         bandwidth = rollout.gpus_per_worker * gpu.gb_per_s * 1e9 * SHARE_OF_BANDWIDTH
         return prefill_s + rounds * length * token / bandwidth
@@ -163,7 +150,7 @@ def _learner_memory(work: Work, gpu: Gpu) -> str:
     demands = _demands(work, gpu)
     line = "a learner needs " + ", ".join(f"{needed:,.3g} of {room:,.3g} GiB{when}" for needed, room, when in demands)
     line += ": it fits" if fits(work, gpu) else f": it does not fit. {_ways_out(work, gpu)}"
-    host = host_bytes(work.shape, work.training) / 2**30
+    host = host_bytes(work.shape, work.recipe.learner) / 2**30
     return f"{line}; {host:,.3g} GiB of CPU memory" if host else line
 
 
@@ -176,9 +163,10 @@ def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
         return [(peak, room, "")]
     if not rollout.sleeps_during_update:
         return [(peak, left, " beside its engine")]
-    held = state_bytes(work.shape, work.training)
+    held, learner = work.held_bytes(), work.recipe.learner
     if rollout.weight_transfer != "object_store":  # what is published stays on the GPU until the next update
-        held += work.number_bytes * (work.shape.text_weights + work.training.train_vision * work.shape.tower_weights)
+        tower_weights = 0 if learner.freezes_tower else work.shape.tower_weights
+        held += BYTES[learner.dtype] * (work.shape.text_weights + tower_weights)
     return [(peak, room, " while its engine sleeps"), (held / 2**30, left, " while it samples")]
 
 
@@ -189,7 +177,7 @@ def fits(work: Work, gpu: Gpu) -> bool:
 
 def _engine_memory(work: Work, gpu: Gpu) -> str:
     rollout = work.recipe.rollout
-    weights = work.number_bytes * (work.shape.text_weights + work.shape.tower_weights)
+    weights = BYTES[work.recipe.learner.dtype] * (work.shape.text_weights + work.shape.tower_weights)
     needed, room = weights / rollout.gpus_per_worker / 2**30, gpu.gib * rollout.gpu_memory_utilization
     line = f"an engine's weights need {needed:,.3g} of {room:,.3g} GiB: "
     return line + ("they fit" if needed < room else "they do not fit. Raise rollout.gpus_per_worker")

@@ -6,7 +6,7 @@ from pathlib import Path
 from rft.actors.session import INTERRUPTED, session
 from rft.data.dataset import read_rows, to_prompt
 from rft.errors import Interrupted
-from rft.parity.check import compare_sides, report_or_raise, table
+from rft.parity.check import compare_engine_and_learner, pick_prompts, report_or_raise
 from rft.recipe import Recipe
 
 
@@ -30,10 +30,11 @@ def check_sides(recipe: Recipe) -> int:
         try:
             pool.load_weights(learner.publish_weights())
             prompts = [to_prompt(row, recipe) for row in rows]
+            picked = pick_prompts(prompts, opened.clips, recipe.parity.prompts_per_task, recipe.seed, view.note)
             view.phase("comparing engine and learner")
-            report = compare_sides(prompts, recipe, opened.clips, pool, learner, view.note)
+            report = compare_engine_and_learner(picked, recipe, pool, learner)
         except Interrupted:
             return INTERRUPTED
-        view.table(table(report))
+        view.table(report.table())
         report_or_raise(report, recipe, view.note)
     return 0

@@ -14,7 +14,7 @@ from rewards.targets.span import SpanTarget
 from rft.data.dataset import PromptOrder
 from rft.data.frames import ClipError
 from rft.errors import ParityError
-from rft.parity.check import compare_engine_and_learner, gap_alarm, pick_prompts, report_or_raise, sampling, table
+from rft.parity.check import compare_engine_and_learner, gap_alarm, pick_prompts, report_or_raise, sampling
 from rft.parity.compare import ParityReport, PromptView, compare, first_difference
 from rft.recipe import ParityRecipe, Recipe
 from rft.rollout_batches import RolloutBatch
@@ -49,13 +49,13 @@ def recipe(**sections: dict[str, object]) -> Recipe:
 
 
 def moved(gap: float) -> PromptView:
-    """The same reading with log-probabilities that differ by `gap`."""
+    """The same view with log-probabilities that differ by `gap`."""
     return replace(SAME, logprobs=tuple(tuple(value + gap for value in values) for values in SAME.logprobs))
 
 
 LATER = tuple(tuple(row) for row in ((0, 1, 1, 3, 3, 5), POSITIONS[1], POSITIONS[2]))
 TURNED = (POSITIONS[0], POSITIONS[2], POSITIONS[1])
-FOUND = [
+DIFFERENCES = [
     ({"grid": (4, 2, 4)}, "engine 2 x 2 x 4, learner 4 x 2 x 4", "video.fps"),
     ({"grid": (2, 4, 4)}, "engine 2 x 2 x 4, learner 2 x 4 x 4", "pixel limits"),
     ({"token_ids": (9, 1, 1, 1, 1, 8), "text": "<sys>When?<answer>"}, "from character 1", "chat templates"),
@@ -70,22 +70,22 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("change", "what", "cause"), FOUND, ids=[str(list(f[0])) for f in FOUND])
+@pytest.mark.parametrize(("change", "what", "cause"), DIFFERENCES, ids=[str(list(f[0])) for f in DIFFERENCES])
 def test_a_difference_is_named_with_its_cause(change: dict, what: str, cause: str) -> None:
-    found = first_difference(SAME, replace(SAME, **change))
-    assert found is not None
-    assert what in found
-    assert cause in found.split("Likely cause")[1]
+    difference = first_difference(SAME, replace(SAME, **change))
+    assert difference is not None
+    assert what in difference
+    assert cause in difference.split("Likely cause")[1]
 
 
 def test_the_difference_that_explains_the_others_comes_first() -> None:
-    other = {name: value for change, _, _ in reversed(FOUND) for name, value in change.items()}
-    found = first_difference(SAME, replace(SAME, **other))
-    assert found is not None
-    assert found.startswith("video grid")
+    other = {name: value for change, _, _ in reversed(DIFFERENCES) for name, value in change.items()}
+    difference = first_difference(SAME, replace(SAME, **other))
+    assert difference is not None
+    assert difference.startswith("video grid")
 
 
-def test_equal_readings_agree() -> None:
+def test_equal_views_agree() -> None:
     assert first_difference(SAME, replace(SAME, seconds_per_grid=0.5000001)) is None
     row = compare("t", "video file", [(prompt("a"), SAME, SAME)], BOUNDS)
     assert (row.num_prompts, row.num_tokens, row.ratio, row.kl, row.difference) == (1, 3, 1.0, 0.0, None)
@@ -119,7 +119,7 @@ def test_a_wide_gap_of_one_token_counts_by_its_kl() -> None:
 
 
 class Sides:
-    """A pool and a learner that read as told; what they were asked."""
+    """A pool and a learner with given views; how the pool was to sample."""
 
     def __init__(self, engine: PromptView = SAME, learner: PromptView = SAME) -> None:
         self.engine, self.learner = engine, learner
@@ -143,27 +143,27 @@ MIXED = (
 )
 
 
-def test_every_task_and_kind_is_compared_apart() -> None:
+def test_every_task_and_kind_is_compared_separately() -> None:
     sides = Sides()
     question = Prompt("e", "multiple_choice", "Which?", None, ChoiceTarget("A"))
     image = replace(question, prompt_id="f", media=Image(Path("a.png"), 1, 1))
-    found = compare_engine_and_learner((*MIXED, image, question), recipe(), sides, sides)
-    assert [(row.task, row.kind, row.num_prompts) for row in found.rows] == [
+    report = compare_engine_and_learner((*MIXED, image, question), recipe(), sides, sides)
+    assert [(row.task, row.kind, row.num_prompts) for row in report.rows] == [
         ("temporal_grounding", "video file", 1),
         ("tracking", "folder of frames", 2),
         ("tracking", "video file", 1),
         ("multiple_choice", "image", 1),
         ("multiple_choice", "text alone", 1),
     ]
-    assert found.problems() == ()
-    assert list(found.to_json()["tracking"]) == ["folder of frames", "video file"]
-    assert [row[-1] for row in table(found).rows] == ["agree"] * 5
+    assert report.problems() == ()
+    assert list(report.to_json()["tracking"]) == ["folder of frames", "video file"]
+    assert [row[-1] for row in report.table().rows] == ["agree"] * 5
 
 
-def test_completions_are_drawn_without_a_cut() -> None:
+def test_completions_are_drawn_without_top_k_and_top_p() -> None:
     sides = Sides()
-    asked = recipe(sampling={"top_k": 50, "top_p": 0.9, "temperature": 0.7, "max_completion_length": 1024})
-    compare_engine_and_learner(MIXED, asked, sides, sides)
+    training = recipe(sampling={"top_k": 50, "top_p": 0.9, "temperature": 0.7, "max_completion_length": 1024})
+    compare_engine_and_learner(MIXED, training, sides, sides)
     assert sides.sampling == Sampling(4, 0.7, 1.0, 0, 64)
     assert sampling(recipe(sampling={"max_completion_length": 20})).max_completion_length == 20
 
@@ -173,13 +173,13 @@ def test_a_run_stops_or_warns() -> None:
     report_or_raise(compare_engine_and_learner(MIXED, recipe(), Sides(), Sides()), recipe(), notes.append)
     assert "agree on 4 prompts of 3 kinds and 12 tokens" in notes.pop()
     sides = Sides(learner=replace(SAME, seconds_per_grid=1.0))
-    found = compare_engine_and_learner(MIXED, recipe(), sides, sides)
+    report = compare_engine_and_learner(MIXED, recipe(), sides, sides)
     with pytest.raises(ParityError) as stopped:
-        report_or_raise(found, recipe(), notes.append)
+        report_or_raise(report, recipe(), notes.append)
     assert len(str(stopped.value).splitlines()) == 5
     assert "tracking, folder of frames: prompt b: seconds per grid" in str(stopped.value)
     assert notes == []
-    report_or_raise(found, recipe(parity={"on_mismatch": "warn"}), notes.append)
+    report_or_raise(report, recipe(parity={"on_mismatch": "warn"}), notes.append)
     assert "prompt a: seconds per grid" in notes[0]
 
 
@@ -195,22 +195,22 @@ class SomeClips:
             raise ClipError(f"{video.path}: damaged")
 
 
-def test_prompts_are_picked_of_each_kind_and_damaged_clips_told() -> None:
+def test_prompts_are_picked_of_each_kind_and_damaged_clips_reported() -> None:
     prompts = [prompt(f"a{i}") for i in range(20)] + [prompt("b", "tracking", source_fps=10.0)]
-    told: list[str] = []
-    picked = pick_prompts(prompts, SomeClips(), 3, 0, told.append)
+    reported: list[str] = []
+    picked = pick_prompts(prompts, SomeClips(), 3, 0, reported.append)
     assert [p.task for p in picked] == ["temporal_grounding"] * 3 + ["tracking"]
-    assert picked == pick_prompts(prompts, SomeClips(), 3, 0, told.append)
-    assert told == []
-    assert picked != pick_prompts(prompts, SomeClips(), 3, 1, told.append)
+    assert picked == pick_prompts(prompts, SomeClips(), 3, 0, reported.append)
+    assert reported == []
+    assert picked != pick_prompts(prompts, SomeClips(), 3, 1, reported.append)
     gone = picked[1].prompt_id
-    others = pick_prompts(prompts, SomeClips(gone), 3, 0, told.append)
+    others = pick_prompts(prompts, SomeClips(gone), 3, 0, reported.append)
     assert gone not in {p.prompt_id for p in others}
     assert len(others) == 4
-    assert told == [f"row {gone} is not compared: {gone}.mp4: damaged"]
+    assert reported == [f"row {gone} is not compared: {gone}.mp4: damaged"]
 
 
-def test_a_step_beyond_the_bounds_is_told() -> None:
+def test_a_step_beyond_the_bounds_is_reported() -> None:
     fine = {"logprob_gap_exp": 1.01, "logprob_gap_k3": 0.001}
     assert gap_alarm(fine, recipe()) is None
     assert gap_alarm({}, recipe()) is None

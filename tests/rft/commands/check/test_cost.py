@@ -9,7 +9,6 @@ import pytest
 from rft.commands.check.cost import (
     GroupCost,
     ModelShape,
-    Training,
     decode_bytes,
     host_bytes,
     prompt_flops,
@@ -21,7 +20,8 @@ from rft.commands.check.estimate import Work, cost_lines, step_work
 from rft.commands.check.gpus import GPUS, find_gpu
 from rft.errors import RecipeError
 from rft.learner.optimizer_chunk import CHUNK
-from rft.recipe import Recipe
+from rft.recipe import LoraRecipe, Recipe
+from rft.recipe.model import LearnerRecipe
 
 TEXT = {
     "hidden_size": 8,
@@ -121,61 +121,66 @@ def test_memory_is_what_was_measured(
 ) -> None:
     """`peak_mib` of benchmarks/learner.py, float32 on a CPU, with its models."""
     group = GroupCost(prompt_tokens, grid, (completion_tokens,) * 8)
-    expected = update_bytes(shape_of(size), [group], Training(4, checkpointing=checkpointing)) / 2**20
+    expected = (
+        update_bytes(shape_of(size), [group], LearnerRecipe(dtype="float32", gradient_checkpointing=checkpointing))
+        / 2**20
+    )
     assert expected == pytest.approx(measured_mib, rel=0.1)
 
 
 @pytest.mark.parametrize(
-    ("training", "measured_mib"),
+    ("learner", "measured_mib"),
     [
-        (Training(2), 323.7),
-        (Training(2, master_bytes=2, moment_bytes=2), 313.4),
-        (Training(2, checkpointing=True), 163.2),
-        (Training(2, checkpointing=True, moment_bytes=2), 162.6),
-        (Training(2, checkpointing=True, master_bytes=2), 99.9),
-        (Training(2, checkpointing=True, master_bytes=2, moment_bytes=2), 100.0),
-        (Training(2, checkpointing=True, train_vision=False), 135.1),
+        (LearnerRecipe(), 323.7),
+        (LearnerRecipe(master_dtype="bfloat16", optimizer_dtype="bfloat16"), 313.4),
+        (LearnerRecipe(gradient_checkpointing=True), 163.2),
+        (LearnerRecipe(gradient_checkpointing=True, optimizer_dtype="bfloat16"), 162.6),
+        (LearnerRecipe(gradient_checkpointing=True, master_dtype="bfloat16"), 99.9),
+        (LearnerRecipe(gradient_checkpointing=True, master_dtype="bfloat16", optimizer_dtype="bfloat16"), 100.0),
+        (LearnerRecipe(gradient_checkpointing=True, freeze_vision=True), 135.1),
     ],
 )
-def test_memory_in_bfloat16_is_what_was_measured(training: Training, measured_mib: float) -> None:
+def test_memory_in_bfloat16_is_what_was_measured(learner: LearnerRecipe, measured_mib: float) -> None:
     """The same with --model-size 30m --dtype bfloat16 and, as --learner, the dtypes."""
-    expected = update_bytes(shape_of("30m"), [GroupCost(600, (20, 10, 10), (64,) * 8)], training) / 2**20
+    expected = update_bytes(shape_of("30m"), [GroupCost(600, (20, 10, 10), (64,) * 8)], learner) / 2**20
     assert expected == pytest.approx(measured_mib, rel=0.12)
 
 
 def test_state_is_shared_by_the_ranks_but_for_a_frozen_tower() -> None:
     shape = ModelShape.from_config(QWEN_7B)
     weights = shape.text_weights + shape.tower_weights
-    assert state_bytes(shape, Training(2)) == 12 * weights
-    assert state_bytes(shape, Training(2, num_ranks=4, has_reference=True)) == 14 * weights / 4
-    frozen = state_bytes(shape, Training(2, train_vision=False, num_ranks=4))
+    assert state_bytes(shape, LearnerRecipe()) == 12 * weights
+    assert state_bytes(shape, LearnerRecipe(num_ranks=4), has_reference=True) == 14 * weights / 4
+    frozen = state_bytes(shape, LearnerRecipe(freeze_vision=True, num_ranks=4))
     assert frozen == 2 * shape.tower_weights + 12 * shape.text_weights / 4
 
 
 def test_state_follows_the_dtypes_of_the_recipe() -> None:
     shape = ModelShape.from_config(QWEN_7B)
     weights = shape.text_weights + shape.tower_weights
-    assert state_bytes(shape, Training(2, moment_bytes=2)) == 8 * weights
-    assert state_bytes(shape, Training(2, master_bytes=2, moment_bytes=2)) == 6 * weights
-    offloaded = Training(2, offload=True, num_ranks=2)
+    assert state_bytes(shape, LearnerRecipe(optimizer_dtype="bfloat16")) == 8 * weights
+    assert state_bytes(shape, LearnerRecipe(master_dtype="bfloat16", optimizer_dtype="bfloat16")) == 6 * weights
+    offloaded = LearnerRecipe(offload_optimizer=True, num_ranks=2)
     assert (state_bytes(shape, offloaded), host_bytes(shape, offloaded)) == (4 * weights / 2, 8 * weights / 2)
-    assert host_bytes(shape, Training(2)) == 0
-    assert host_bytes(shape, Training(2, offload=True, train_text=False, train_vision=False)) == 0
+    assert host_bytes(shape, LearnerRecipe()) == 0
+    assert host_bytes(shape, LearnerRecipe(offload_optimizer=True, lora=LoraRecipe())) == 0
 
 
 def test_sharded_weights_are_put_together_for_a_forward() -> None:
     """Embeddings, head and two layers, in bfloat16; the reference's embeddings and head stay."""
     shape = ModelShape.from_config(QWEN_7B)
     group = GroupCost(100, (0, 0, 0), (4,))
-    one = update_bytes(shape, [group], Training(2, num_ranks=8))
+    one = update_bytes(shape, [group], LearnerRecipe(num_ranks=8))
     root, layers = 2 * 152064 * 3584, 2 * shape.layer_weights
     assert one > 2 * (root + layers) + 4 * (shape.text_weights + shape.tower_weights) / 8
-    assert update_bytes(shape, [group], Training(2, num_ranks=8, has_reference=True)) - one == 2 * root
+    assert update_bytes(shape, [group], LearnerRecipe(num_ranks=8), has_reference=True) - one == 2 * root
 
 
 def test_lean_optimizer_takes_a_chunk_beside_all_gradients() -> None:
     shape = ModelShape.from_config(QWEN_7B)
-    peak = update_bytes(shape, [GroupCost(100, (0, 0, 0), (4,))], Training(2, master_bytes=2, moment_bytes=2))
+    peak = update_bytes(
+        shape, [GroupCost(100, (0, 0, 0), (4,))], LearnerRecipe(master_dtype="bfloat16", optimizer_dtype="bfloat16")
+    )
     assert peak == 2 * (shape.text_weights + shape.tower_weights) + 22 * CHUNK
 
 
@@ -199,42 +204,42 @@ def make_recipe(tmp_path: Path) -> Callable[..., Recipe]:
     return make
 
 
-def told(recipe: Recipe, gpu: str | None = None) -> str:
+def cost_text(recipe: Recipe, gpu: str | None = None) -> str:
     return "\n".join(f"{what}: {value}" for what, value in cost_lines(recipe, 3700, 3584, gpu))
 
 
-def test_check_tells_what_an_update_takes(make_recipe: Callable[..., Recipe]) -> None:
+def test_check_states_what_an_update_takes(make_recipe: Callable[..., Recipe]) -> None:
     learner = {"gradient_checkpointing": True, "num_ranks": 2}
-    line = told(make_recipe(learner=learner))
+    line = cost_text(make_recipe(learner=learner))
     assert line.startswith(f"update: at most {4 * (3699 + 8 * 256):,} tokens, ")
     assert "GiB a rank; " in line
     assert line.endswith("s on H100-SXM at 40% of its peak")
-    costly = told(make_recipe(learner=learner, algorithm={"beta": 0.1}))
+    costly = cost_text(make_recipe(learner=learner, algorithm={"beta": 0.1}))
     assert float(costly.split(" TFLOP")[0].split()[-1].replace(",", "")) == pytest.approx(
         1.25 * float(line.split(" TFLOP")[0].split()[-1].replace(",", "")), rel=0.01
     )
-    assert told(make_recipe(model="org/name")) == ""
+    assert cost_text(make_recipe(model="org/name")) == ""
 
 
-def test_check_tells_whether_a_gpu_is_large_enough(make_recipe: Callable[..., Recipe]) -> None:
+def test_check_states_whether_a_gpu_is_large_enough(make_recipe: Callable[..., Recipe]) -> None:
     two = {"gradient_checkpointing": True, "num_ranks": 2}
-    fits = told(make_recipe(learner=two), "H200")
+    fits = cost_text(make_recipe(learner=two), "H200")
     assert "H200: 3 of them; a step at most " in fits
     assert "assumed, not measured: learners reach 40% of 989 TFLOP/s (MFU)" in fits
     assert "it fits" in fits
     assert "they fit" in fits
-    tight = told(make_recipe(learner=two), "A100-40GB")
+    tight = cost_text(make_recipe(learner=two), "A100-40GB")
     assert "it does not fit. It would with one of learner.offload_optimizer=true, learner.lora={}\n" in tight
-    assert "No key of learner alone changes that" in told(make_recipe(), "A100-40GB")
+    assert "No key of learner alone changes that" in cost_text(make_recipe(), "A100-40GB")
     lean = two | {"master_dtype": "bfloat16", "offload_optimizer": True}
-    assert "GiB: it fits; 30.9 GiB of CPU memory" in told(make_recipe(learner=lean), "A100-40GB")
-    small = told(make_recipe(learner=two, rollout={"share_gpu": True, "gpu_memory_utilization": 0.5}), "RTX-4090")
+    assert "GiB: it fits; 30.9 GiB of CPU memory" in cost_text(make_recipe(learner=lean), "A100-40GB")
+    small = cost_text(make_recipe(learner=two, rollout={"share_gpu": True, "gpu_memory_utilization": 0.5}), "RTX-4090")
     assert "RTX-4090: 2 of them" in small
     assert "of 22.1 GiB while its engine sleeps, 61.8 of 10.1 GiB while it samples: it does not fit" in small
     assert "an engine's weights need 15.4 of 12 GiB: they do not fit" in small
     ahead = {"share_gpu": True, "gpu_memory_utilization": 0.5, "ahead": 1}
-    assert "of 10.1 GiB beside its engine: it does not fit" in told(make_recipe(rollout=ahead), "RTX-4090")
-    assert "H200: no estimate: org/name" in told(make_recipe(model="org/name"), "H200")
+    assert "of 10.1 GiB beside its engine: it does not fit" in cost_text(make_recipe(rollout=ahead), "RTX-4090")
+    assert "H200: no estimate: org/name" in cost_text(make_recipe(model="org/name"), "H200")
 
 
 def test_seconds_of_a_step(make_recipe: Callable[..., Recipe]) -> None:
@@ -246,7 +251,9 @@ def test_seconds_of_a_step(make_recipe: Callable[..., Recipe]) -> None:
     assert two.update_s(gpu) == pytest.approx(one.update_s(gpu) / 2)
     moved = step_work(make_recipe(learner={"offload_optimizer": True}), 3700, 3584)
     assert moved is not None
-    assert moved.update_s(gpu) - one.update_s(gpu) == pytest.approx(2 * host_bytes(one.shape, moved.training) / 25e9)
+    assert moved.update_s(gpu) - one.update_s(gpu) == pytest.approx(
+        2 * host_bytes(one.shape, moved.recipe.learner) / 25e9
+    )
     # 32 completions on one engine of 64 seats; with 16 seats they take turns, and each turn reads the weights again.
     turns = step_work(make_recipe(rollout={"max_num_seqs": 16}), 3700, 3584)
     assert turns is not None
@@ -256,9 +263,9 @@ def test_seconds_of_a_step(make_recipe: Callable[..., Recipe]) -> None:
 
 def test_mini_batches_cost_a_pass_of_the_old_policy_and_less_memory(make_recipe: Callable[..., Recipe]) -> None:
     def work(**algorithm: object) -> Work:
-        found = step_work(make_recipe(algorithm=algorithm), 3700, 3584)
-        assert found is not None
-        return found
+        of_step = step_work(make_recipe(algorithm=algorithm), 3700, 3584)
+        assert of_step is not None
+        return of_step
 
     once = work().flops()
     assert work(num_mini_batches=4).flops() == pytest.approx(once * (1 + 0.75 / 3))
