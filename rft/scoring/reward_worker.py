@@ -125,7 +125,7 @@ def serve(fd: int, parent_pid: int) -> None:
         except (Exception, SystemExit) as error:
             connection.send(f"cannot be imported: {_exception_text(error)}")
             continue
-        threads = _concurrency(fn, args)
+        threads = num_threads(fn, args)
         connection.send(threads)
         if isinstance(threads, str):
             continue
@@ -140,7 +140,7 @@ def serve(fd: int, parent_pid: int) -> None:
                     connection.send((judging[done], done.result()))
 
 
-def _concurrency(fn: Callable[..., Score], args: Mapping[str, Any]) -> int | str:
+def num_threads(fn: Callable[..., Score], args: Mapping[str, Any]) -> int | str:
     """Number of completions that a function judges at the same time; a problem text if the keyword is wrong."""
     parameter = inspect.signature(fn).parameters.get("concurrency")
     threads = 1 if parameter is None else args.get("concurrency", parameter.default)

@@ -1,6 +1,7 @@
 """Scores stored completions, in one pass, without a model or a GPU."""
 
 import json
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,32 +12,27 @@ from rewards import rewards_of
 from rewards.types import Fidelity
 from rft.commands.score.reward_choice import reward_choice
 from rft.commands.score.scorer import Scorer
-from rft.commands.score.tally import FAILURES, Tally
 from rft.errors import RecipeError, problem_text
 from rft.files import JsonLine, read_jsonl, replace_file, writing
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe, read_recipe
 from rft.runs.rollout_files import completion_files
 from rft.runs.run_dir import RunDir
-from rft.tables import TextTable, plain
+from rft.tables import plain
 from rft.tasks import TASKS
 
 WRITE_BUFFER = 1 << 20
 """Bytes handed to the disk at one time."""
 
-
 _encode = json.JSONEncoder(check_circular=False).encode
 """Rows come out of JSON: they hold no circles."""
-
 
 # Three and seven times as fast as the standard library, and of the same meaning. It does the rest where they refuse:
 # half of a surrogate pair, a number too large for a float.
 _encode_fast = msgspec.json.Encoder().encode
 
-
 SCORING_KEYS = ("tasks", "scoring", "sampling", "fidelity")
 """Sections of a recipe that decide what a completion earns."""
-
 
 NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
 
@@ -56,62 +52,40 @@ class ScoreRequest:
     """Recipe to use in place of the run's recipe, or of the tasks' own rewards."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Tallies of the scored rows, by task."""
-
-    tallies: dict[str, Tally]
-    left_out: int
-    """Rows of other tasks than the requested one."""
-    fidelity: Fidelity | None
-
-    def to_json(self) -> dict[str, Any]:
-        """{"rows", "left_out", "fidelity", "faults": {kind: number}, "tasks": {task: as Tally.to_json}}."""
-        tasks = {task: tally.to_json() for task, tally in self.tallies.items()}
-        return {
-            "rows": sum(map(len, self.tallies.values())),
-            "left_out": self.left_out,
-            "fidelity": self.fidelity,
-            "faults": {kind: sum(of_task["faults"][kind] for of_task in tasks.values()) for kind in FAILURES},
-            "tasks": tasks,
-        }
-
-    def tables(self) -> list[TextTable]:
-        return [table for task, tally in self.tallies.items() for table in tally.tables(task)]
-
-
-def score(source: Path, request: ScoreRequest, out: Path | None = None) -> Scored:
-    """Judge every completion of `source`, a JSONL file (or .jsonl.zst) or a run folder.
+def score(source: Path, request: ScoreRequest, out: Path | None = None) -> Scorer:
+    """Judge every completion of `source`, a JSONL file (or .jsonl.zst) or a run folder; the result holds the counts.
 
     `out`: gets each row with `scores`, `notes`, `answer`, `reward`, `fault` and `problem`; there whole or not at all.
     Raises DataError with every row that cannot be scored, RewardError where a reward cannot judge.
     """
-    recipe = _recipe(source, request.recipe)
-    fidelity = request.fidelity or recipe.fidelity
-    scorer = Scorer(recipe, reward_choice(rewards_of(fidelity), request.think, request.rewards), request.task)
+    recipe = _recipe(source, request)
+    scorer = Scorer(recipe, reward_choice(rewards_of(recipe.fidelity), request.think, request.rewards), request.task)
     files = completion_files(source)
     rows = scorer.rows(line for file in files for line in read_jsonl(file, scorer.problems))
+    if out is None:
+        deque(rows, maxlen=0)
+        scorer.finish(source)
+        return scorer
 
     def write(partial_file: Path) -> None:
         with partial_file.open("w", WRITE_BUFFER, encoding="utf-8") as file:
             file.writelines(with_scores(line, scored) for line, scored in rows)
         scorer.finish(source)
 
-    if out is None:
-        for _ in rows:
-            pass
-        scorer.finish(source)
-    else:
-        with writing(out, "free space on the disk, or give another file with -o"):
-            replace_file(out, write)
-    return Scored(scorer.tallies, scorer.left_out, fidelity)
+    with writing(out, "free space on the disk, or give another file with -o"):
+        replace_file(out, write)
+    return scorer
 
 
-def print_scored(scored: Scored, as_json: bool) -> None:
+def print_scored(scorer: Scorer, as_json: bool) -> None:
     """The tables, or the figures as one JSON object."""
-    text = json.dumps(scored.to_json(), indent=1) if as_json else "\n\n".join(map(plain, scored.tables()))
-    others = f"\n\n{scored.left_out:,} rows of other tasks left out." if scored.left_out and not as_json else ""
-    print(text + others)
+    if as_json:
+        print(json.dumps(scorer.to_json(), indent=1))
+        return
+    parts = [plain(table) for task, tally in scorer.tallies.items() for table in tally.tables(task)]
+    if scorer.left_out:
+        parts.append(f"{scorer.left_out:,} rows of other tasks left out.")
+    print("\n\n".join(parts))
 
 
 def with_scores(line: JsonLine, scored: dict[str, Any]) -> str:
@@ -126,9 +100,9 @@ def with_scores(line: JsonLine, scored: dict[str, Any]) -> str:
     return f"{line.text[:-1]}, {more[1:]}\n"
 
 
-def _recipe(source: Path, given: Path | None) -> Recipe:
+def _recipe(source: Path, request: ScoreRequest) -> Recipe:
     """The recipe of the run, the given one, or an empty one: then every task has its own rewards."""
-    path = given or (RunDir(source).recipe if source.is_dir() else None)
+    path = request.recipe or (RunDir(source).recipe if source.is_dir() else None)
     if path is None:
         recipe = parse_recipe(NO_RECIPE, "rft score")
     else:
@@ -138,4 +112,5 @@ def _recipe(source: Path, given: Path | None) -> Recipe:
         if read.recipe is None or problems:
             raise RecipeError(problem_text(str(path), problems or read.problems))
         recipe = read.recipe
-    return recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
+    tasks = {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}
+    return recipe.model_copy(update={"tasks": tasks, "fidelity": request.fidelity or recipe.fidelity})

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.types import FAULTS, Fault, Score
+from rft.commands.score.reward_choice import score_names
+from rft.scoring.group import WeightedReward
 from rft.tables import TextTable
+from rft.tasks.types import FORMS
 
 FAILURES = (*FAULTS, "truncated", "failed")
 """The taxonomy. A completion has at most one fault; it may be truncated besides."""
@@ -23,12 +26,13 @@ _DISTINCT = 1000
 class Tally:
     """The completions of one task. Keeps 8 bytes per value and no rows."""
 
-    def __init__(self, names: Mapping[str, str], weights: Mapping[str, float], forms: Sequence[str]) -> None:
-        """`names`: reward -> what its scores are called; `weights`: by reward; `forms`: the format rewards."""
-        self._names = dict(names)
-        self._weights = dict(weights)
-        self._form = next((reward for reward in names if reward in forms), None)
-        self._values = {reward: array("d") for reward in names}
+    def __init__(self, rewards: Sequence[WeightedReward]) -> None:
+        self.rewards = rewards
+        self.weights = {reward.name: reward.weight for reward in rewards}
+        self.names = score_names(list(self.weights))
+        """Reward -> what its scores are called."""
+        self._form = next((name for name in self.weights if name in FORMS), None)
+        self._values = {name: array("d") for name in self.weights}
         self._totals = array("d")
         self._failures: Counter[str] = Counter()
         self._examples: dict[str, Counter[tuple[str, str]]] = {kind: Counter() for kind in FAILURES}
@@ -70,13 +74,13 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """{"rows", "reward", "scores": {name: ..}, "well_formed", "faults": {kind: number}, "examples", "left_out"}."""
-        full = sum(max(0.0, weight) for weight in self._weights.values())
+        full = sum(max(0.0, weight) for weight in self.weights.values())
         form = self._values[self._form] if self._form else ()
         return {
             "rows": len(self),
             "reward": distribution(self._totals, full),
             "scores": {
-                self._names[reward]: {"reward": reward, "weight": self._weights[reward], **distribution(values, 1.0)}
+                self.names[reward]: {"reward": reward, "weight": self.weights[reward], **distribution(values, 1.0)}
                 for reward, values in self._values.items()
             },
             "well_formed": sum(value == 1 for value in form) / len(form) if form else None,
@@ -96,23 +100,27 @@ class Tally:
             _cells(name if name == score["reward"] else f"{name} ({score['reward']})", f"{score['weight']:g}", score)
             for name, score in result["scores"].items()
         ]
-        columns = ("score", "weight", "mean", *(f"{q:.0%}" for q in QUANTILES), "zero", "full")
-        captions = []
-        if result["well_formed"] is not None:
-            captions.append(f"Well formed: {result['well_formed']:.1%}.")
+        formed = result["well_formed"]
+        captions = [] if formed is None else [f"Well formed: {formed:.1%}."]
         captions += [f"{number} an update would leave out: {kind}." for kind, number in result["left_out"].items()]
-        first = TextTable(
-            f"{task}: {len(self):,} completions",
-            columns,
-            (*scores, _cells("reward", "", result["reward"])),
-            " ".join(captions),
-        )
-        return first, TextTable(
-            f"{task}: what was wrong",
-            ("failure", "completions", "share", "most frequent example", "why"),
-            tuple(
-                _failure(kind, number, len(self), result["examples"].get(kind, ()))
-                for kind, number in result["faults"].items()
+        failures = []
+        for kind, number in result["faults"].items():
+            share, example, why = f"{number / len(self):.1%}" if len(self) else "-", "", ""
+            if kind in result["examples"]:
+                first = result["examples"][kind][0]
+                example, why = f"{first['rows']:,} x {first['text']!a}", ascii(first["note"])[1:-1]
+            failures.append((kind, f"{number:,}", share, example, why))
+        return (
+            TextTable(
+                f"{task}: {len(self):,} completions",
+                ("score", "weight", "mean", *(f"{q:.0%}" for q in QUANTILES), "zero", "full"),
+                (*scores, _cells("reward", "", result["reward"])),
+                " ".join(captions),
+            ),
+            TextTable(
+                f"{task}: what was wrong",
+                ("failure", "completions", "share", "most frequent example", "why"),
+                tuple(failures),
             ),
         )
 
@@ -131,22 +139,6 @@ def distribution(values: Sequence[float], full: float) -> dict[str, Any]:
 
 
 def _cells(name: str, weight: str, values: Mapping[str, Any]) -> tuple[str, ...]:
-    numbers = (values["mean"], *values["quantiles"].values())
-    shares = (values["zero"], values["full"])
-    return (
-        name,
-        weight,
-        *("-" if value is None else f"{value:.3f}" for value in numbers),
-        *("-" if value is None else f"{value:.1%}" for value in shares),
-    )
-
-
-def _failure(kind: str, number: int, total: int, examples: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    example = f"{examples[0]['rows']:,} x {examples[0]['text']!a}" if examples else ""
-    return (
-        kind,
-        f"{number:,}",
-        f"{number / total:.1%}" if total else "-",
-        example,
-        ascii(examples[0]["note"])[1:-1] if examples else "",
-    )
+    numbers = [(value, ".3f") for value in (values["mean"], *values["quantiles"].values())]
+    shares = [(values["zero"], ".1%"), (values["full"], ".1%")]
+    return (name, weight, *("-" if value is None else format(value, form) for value, form in numbers + shares))
