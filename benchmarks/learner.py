@@ -35,8 +35,7 @@ from rft.commands.check.cost import GroupCost, ModelShape, update_bytes, update_
 from rft.learner.batch import token_groups
 from rft.learner.learner import Learner
 from rft.learner.sharding import full
-from rft.recipe import Recipe
-from rft.recipe.model import LearnerRecipe
+from rft.recipe import LearnerRecipe, Recipe
 
 WAYS = ("packed", "copies")
 

@@ -236,7 +236,7 @@ def tables(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def arms_table(report: Mapping[str, Any], sets: Sequence[str]) -> str:
     arms = [arm for arm in (COLD_START, MORE_SUPERVISION, TRUE_TARGETS, GRPO) if arm in report["values"]]
-    header = ["task", "answers", "best blind", *(arm.replace("_", " ") for arm in arms), "GRPO - cold start"]
+    header = ["task", "answers", "best baseline", *(arm.replace("_", " ") for arm in arms), "GRPO - cold start"]
     header += [f"GRPO - {arm.replace('_', ' ')}" for arm in report["grpo_over"]]
     lines = [header, ["---"] * len(header)]
     for name in sets:

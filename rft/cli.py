@@ -129,7 +129,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     train = command("train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
-    evaluate = command("eval", _eval, "Measure a model, stored completions or blind answers on rows.")
+    evaluate = command("eval", _eval, "Measure a model, stored completions or baselines on rows.")
     _add_eval(evaluate)
     scored = command("score", _score, "Score stored completions, or all of a run's again, without a model.")
     _add_score(scored)
@@ -170,7 +170,9 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL_DIR", nargs="?", help=text)
     text = "measure stored completions in place of a model: shards of `rft eval -o`, or lines of docs/evaluation.md"
     parser.add_argument("--predictions", metavar="FILE", type=Path, nargs="+", action="extend", help=text)
-    text = "measure a blind answer in place of a model, such as whole_video; all: every one that fits the rows"
+    text = (
+        "measure a baseline, an answer made without the video, such as whole_video; all: every one that fits the rows"
+    )
     parser.add_argument("--baseline", metavar="NAME", help=text)
     text = "JSONL file of rows; may be repeated"
     parser.add_argument("--data", metavar="FILE", type=Path, action="append", default=[], help=text)

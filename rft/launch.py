@@ -12,7 +12,7 @@ from rft.data.dataset import PromptOrder, read_rows, to_prompt
 from rft.data.decoded_rows import UsableRow
 from rft.data.prefetch import ClipPrefetch
 from rft.errors import Interrupted
-from rft.evaluation.baselines import Baselines, baselines
+from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import read_result, write_result
@@ -71,7 +71,7 @@ class TrainingRun:
             pool = self.session.start_pool(recipe.learner.num_ranks)
             order = self.prompt_order()
             held_out = self.session.usable_rows(recipe.data.eval, "held-out")
-            blind = self.blind(held_out, order)
+            baselines = self.baselines(held_out, order)
         evaluator = Evaluator(recipe, pool, held_out, view)
         # Without GRPO the supervised stage is what is measured, from the model that the engines still hold.
         before = None if recipe.steps else self.evaluate_once("base", evaluator)
@@ -97,7 +97,7 @@ class TrainingRun:
         self.run_steps(batches, pool, learner, record)
         after = self.evaluate_once("final", evaluator)
         self.write_seconds()
-        self.sum_up(before, after, blind)
+        self.sum_up(before, after, baselines)
         return 0
 
     def prompt_order(self) -> PromptOrder:
@@ -110,15 +110,17 @@ class TrainingRun:
         share, fewest = recipe.data.max_bad_share, recipe.prompts_per_step
         return PromptOrder(prompts, recipe.seed, self.session.clips, share, prefetch.prefetch, fewest)
 
-    def blind(self, held_out: tuple[UsableRow, ...], order: PromptOrder) -> Baselines:
+    def baselines(self, held_out: tuple[UsableRow, ...], order: PromptOrder) -> Baselines:
         """What answers that never look at the clip score on the held-out rows, fitted on the training targets."""
         targets = defaultdict(list)
         for prompt in order.prompts:
             targets[prompt.task].append(prompt.target)
-        found = baselines([r.prompt for r in held_out], [r.duration_s for r in held_out], targets, self.recipe.seed)
-        self.run.add_to_summary("baselines", found.to_json())
-        self.run.add_to_summary("baseline_intervals", found.intervals_json())
-        return found
+        baselines = measure_baselines(
+            [r.prompt for r in held_out], [r.duration_s for r in held_out], targets, self.recipe.seed
+        )
+        self.run.add_to_summary("baselines", baselines.to_json())
+        self.run.add_to_summary("baseline_intervals", baselines.intervals_json())
+        return baselines
 
     def cold_start(self) -> str:
         """The model that GRPO starts from: the recipe's, or what the supervised stage makes of it, once per run."""
@@ -203,14 +205,14 @@ class TrainingRun:
     def write_seconds(self) -> None:
         self.run.add_to_summary("seconds", {name: round(s, 2) for name, s in self.clock.seconds.items()})
 
-    def sum_up(self, before: EvalResult | None, after: EvalResult | None, blind: Baselines) -> None:
+    def sum_up(self, before: EvalResult | None, after: EvalResult | None, baselines: Baselines) -> None:
         """The closing tables and the learning curves."""
         view = self.session.view
         if before and after:
             names = ("cold start" if self.recipe.cold_start else "given model", "GRPO")
             if self.recipe.steps == 0:
                 names = ("given model", "cold start")
-            comparison = Comparison(before, after, blind, *names)
+            comparison = Comparison(before, after, baselines, *names)
             self.run.add_to_summary("change", comparison.to_json())
             self.run.add_to_summary("verdict", {"text": comparison.verdict()})
             view.table(comparison.overview())

@@ -7,7 +7,7 @@ from typing import Any
 
 from rewards.types import Target
 from rft.evaluation.evaluate import RowSet, TargetRow, row_sets
-from rft.evaluation.intervals import Estimate, bootstrap
+from rft.evaluation.intervals import Estimate, bootstrap, intervals, means
 from rft.tasks import TASKS
 
 UNIFORM = "uniform"
@@ -24,16 +24,12 @@ class Baselines:
 
     def to_json(self) -> dict[str, Any]:
         """{set: {baseline: {metric: value}}}."""
-        return {
-            name: {baseline: {m: e.value for m, e in metrics.items()} for baseline, metrics in of_set.items()}
-            for name, of_set in self.estimates.items()
-        }
+        return {name: {b: means(metrics) for b, metrics in of_set.items()} for name, of_set in self.estimates.items()}
 
     def intervals_json(self) -> dict[str, Any]:
         """{set: {baseline: {metric: [low, high]}}}."""
         return {
-            name: {baseline: {m: [e.low, e.high] for m, e in metrics.items()} for baseline, metrics in of_set.items()}
-            for name, of_set in self.estimates.items()
+            name: {b: intervals(metrics) for b, metrics in of_set.items()} for name, of_set in self.estimates.items()
         }
 
     def best(self, name: str, metric: str) -> tuple[str, Estimate] | None:
@@ -43,14 +39,11 @@ class Baselines:
 
     def only(self, baseline: str) -> "Baselines":
         """The metrics of one baseline."""
-        kept = {
-            name: {b: metrics for b, metrics in of_set.items() if b == baseline}
-            for name, of_set in self.estimates.items()
-        }
+        kept = {name: {b: of_set[b] for b in of_set if b == baseline} for name, of_set in self.estimates.items()}
         return Baselines(kept, self.sets)
 
 
-def baselines(
+def measure_baselines(
     target_rows: Sequence[TargetRow],
     durations: Sequence[float | None],
     train_targets: Mapping[str, Collection[Target]],
@@ -60,20 +53,18 @@ def baselines(
 
     Scored with our parser only: the answers are well formed, so both parsers agree.
     """
-    rows = sorted(zip(target_rows, durations, strict=True), key=lambda row: row[0].prompt_id)
-    sets = row_sets(target_rows)
     by_kind: dict[tuple[str, str | None], list[tuple[Target, float | None]]] = defaultdict(list)
-    for one, duration_s in rows:
-        by_kind[one.task, one.dataset].append((one.target, duration_s))
-    estimates = {}
+    for row, duration_s in sorted(zip(target_rows, durations, strict=True), key=lambda pair: pair[0].prompt_id):
+        by_kind[row.task, row.dataset].append((row.target, duration_s))
+    estimates, sets = {}, row_sets(target_rows)
     for name, kind in sets.items():
-        targets, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
-        answers = task.baselines(tuple(train_targets.get(kind.task, ())), targets)
+        rows, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
+        targets = [target for target, _ in rows]
         judged = {
-            baseline: [dict(task.measure(text, target)) for text, (target, _) in zip(texts, targets, strict=True)]
-            for baseline, texts in answers.items()
+            baseline: [dict(task.measure(text, target)) for text, target in zip(texts, targets, strict=True)]
+            for baseline, texts in task.baselines(tuple(train_targets.get(kind.task, ())), rows).items()
         }
-        judged |= uniform([target for target, _ in targets])
+        judged |= uniform(targets)
         estimates[name] = {baseline: bootstrap(values, seed) for baseline, values in judged.items()}
     return Baselines(estimates, sets)
 
@@ -81,5 +72,5 @@ def baselines(
 def uniform(targets: Sequence[Target]) -> dict[str, list[dict[str, float]]]:
     """Expected accuracy of a random option, row by row; {} where the number of options is not known for every row."""
     counts = [target.row_facts().num_options for target in targets]
-    known = [count for count in counts if count is not None]
-    return {UNIFORM: [{"accuracy": 1 / count} for count in known]} if known and len(known) == len(targets) else {}
+    expected = [{"accuracy": 1 / count} for count in counts if count is not None]
+    return {UNIFORM: expected} if expected and len(expected) == len(targets) else {}

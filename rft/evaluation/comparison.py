@@ -8,19 +8,9 @@ from typing import Any
 from rft.evaluation.baselines import Baselines
 from rft.evaluation.evaluate import MODES, PARSERS, EvalResult, Mode, RowSet
 from rft.evaluation.intervals import Estimate, bootstrap
-from rft.evaluation.published_results import comparable_results, published_set, why_not_comparable
+from rft.evaluation.published_results import published_results
 from rft.tables import TextTable
 from rft.tasks import TASKS
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Sets of rows whose main metric changed by more than the paired interval allows for chance."""
-
-    improved: tuple[str, ...]
-    fell: tuple[str, ...]
-    num_sets: int
-    """All sets that were compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +19,7 @@ class Comparison:
 
     before: EvalResult
     after: EvalResult
-    blind: Baselines
+    baselines: Baselines
     before_name: str = "cold start"
     after_name: str = "GRPO"
 
@@ -63,14 +53,17 @@ class Comparison:
     def overview(self) -> TextTable:
         """Table of one line per set of rows: best baseline, greedy and sampled answers, before and after."""
         rows = []
-        for name, of_set in self.after.sets.items():
-            metric = TASKS[of_set.task].main_metric
-            best = self.blind.best(name, metric)
-            blind = f"{best[1].value:.3f}" if best else "-"
-            rows.append((name, metric, blind, *(self._course(name, mode, metric) for mode in MODES)))
+        for name, metric in self._main_metrics().items():
+            best = self.baselines.best(name, metric)
+            course = (self._course(name, mode, metric) for mode in MODES)
+            rows.append((name, metric, f"{best[1].value:.3f}" if best else "-", *course))
         arrow = f"{self.before_name} -> {self.after_name}"
-        columns = (self._unit, "metric", "blind", *(f"{mode}: {arrow}" for mode in MODES))
+        columns = (self._unit, "metric", "baseline", *(f"{mode}: {arrow}" for mode in MODES))
         return TextTable("Held-out rows", columns, tuple(rows), self.verdict())
+
+    def _main_metrics(self) -> dict[str, str]:
+        """Set of rows -> main metric of its task."""
+        return {name: TASKS[of_set.task].main_metric for name, of_set in self.after.sets.items()}
 
     @property
     def _unit(self) -> str:
@@ -90,60 +83,43 @@ class Comparison:
 
         Sharpening makes the likeliest answer likelier still: sampled answers gain, greedy ones do not.
         """
-        greedy, sampled = (self._changed(mode) for mode in MODES)
+        changes: dict[Mode, dict[str, Estimate]] = {mode: {} for mode in MODES}
+        for name, metric in self._main_metrics().items():
+            for mode in MODES:
+                if change := self.change(name, mode):
+                    changes[mode][name] = change[metric]
+        improved = {mode: sum(change.low > 0 for change in of_mode.values()) for mode, of_mode in changes.items()}
+        share = {mode: f"{improved[mode]} of {len(changes[mode])} {self._unit}s" for mode in MODES}
         over, bounds = f"over the {self.before_name}", "outside the paired 95 % interval"
-        if greedy.improved:
-            learned = ": learned beyond sharpening" if self.after_name == "GRPO" else ""
-            text = f"Greedy answers improved {over} in {len(greedy.improved)} of {greedy.num_sets} {self._unit}s "
-            text += f"({bounds}){learned}" + (" there" if learned and len(greedy.improved) < greedy.num_sets else "")
-        elif sampled.improved:
-            text = (
-                f"Only sampled answers improved {over}, in {len(sampled.improved)} of {sampled.num_sets} {self._unit}s "
-            )
-            text += f"({bounds}): sharpening"
+        if improved["greedy"]:
+            text = f"Greedy answers improved {over} in {share['greedy']} ({bounds})"
+            if self.after_name == "GRPO":
+                everywhere = improved["greedy"] == len(changes["greedy"])
+                text += ": learned beyond sharpening" + ("" if everywhere else " there")
+        elif improved["sampled"]:
+            text = f"Only sampled answers improved {over}, in {share['sampled']} ({bounds}): sharpening"
         else:
             text = f"No answers improved {over} {bounds}"
-        fell = [
-            f"{mode} answers fell in {', '.join(changed.fell)}"
-            for mode, changed in zip(MODES, (greedy, sampled), strict=True)
-            if changed.fell
-        ]
-        return "; ".join((text, *fell)) + "."
-
-    def _changed(self, mode: Mode) -> "Changed":
-        changes = {name: self.change(name, mode) for name in self.after.sets}
-        by_set = {
-            name: change[TASKS[self.after.sets[name].task].main_metric] for name, change in changes.items() if change
-        }
-        return Changed(
-            tuple(name for name, change in by_set.items() if change.low > 0),
-            tuple(name for name, change in by_set.items() if change.high < 0),
-            len(by_set),
-        )
+        for mode, of_mode in changes.items():
+            fell = [name for name, change in of_mode.items() if change.high < 0]
+            text += f"; {mode} answers fell in {', '.join(fell)}" if fell else ""
+        return f"{text}."
 
     def table(self) -> TextTable:
         """One line per set of rows and mode, in its task's main metric."""
         rows: list[tuple[str, ...]] = []
-        for name, of_set in self.after.sets.items():
-            metric = TASKS[of_set.task].main_metric
-            best = self.blind.best(name, metric)
+        for name, metric in self._main_metrics().items():
+            of_set, best = self.after.sets[name], self.baselines.best(name, metric)
+            baseline = f"{best[1].value:.3f} {best[0]}" if best else "-"
             for mode in MODES:
-                before, after = self.before.estimates(name, mode), self.after.estimates(name, mode)
-                if metric in before and metric in after:
+                change = self.change(name, mode)
+                if metric in change:
+                    results = (result.estimates(name, mode)[metric] for result in (self.before, self.after))
+                    values = (*(f"{result.value:.3f}" for result in results), signed(change[metric]))
                     rows.append(
-                        (
-                            name,
-                            metric,
-                            mode,
-                            str(of_set.num_rows),
-                            f"{best[1].value:.3f} {best[0]}" if best else "-",
-                            f"{before[metric].value:.3f}",
-                            f"{after[metric].value:.3f}",
-                            signed(self.change(name, mode)[metric]),
-                            _best_published(of_set, metric),
-                        )
+                        (name, metric, mode, str(of_set.num_rows), baseline, *values, _best_published(of_set, metric))
                     )
-        columns: tuple[str, ...] = ("set", "metric", "mode", "rows", "best blind answer")
+        columns: tuple[str, ...] = ("set", "metric", "mode", "rows", "best baseline")
         columns += (self.before_name, self.after_name, "change", "published")
         if not any(row[-1] for row in rows):
             columns, rows = columns[:-1], [row[:-1] for row in rows]
@@ -151,23 +127,22 @@ class Comparison:
         return TextTable("Held-out rows, with intervals", columns, tuple(rows), caption)
 
 
-def result_tables(result: EvalResult | None, blind: Baselines) -> tuple[TextTable, ...]:
-    """One table per set of rows: blind answers, the model under every parser, published figures where comparable."""
-    sets = blind.sets | (result.sets if result else {})
-    return tuple(_set_table(name, rows, result, blind, TASKS[rows.task].main_metric) for name, rows in sets.items())
+def result_tables(result: EvalResult | None, baselines: Baselines) -> tuple[TextTable, ...]:
+    """One table per set of rows: baselines, the model under every parser, published figures where comparable."""
+    sets = baselines.sets | (result.sets if result else {})
+    return tuple(_set_table(name, rows, result, baselines, TASKS[rows.task].main_metric) for name, rows in sets.items())
 
 
-def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baselines, main: str) -> TextTable:
+def _set_table(name: str, rows: RowSet, result: EvalResult | None, baselines: Baselines, main: str) -> TextTable:
     lines: list[tuple[str, Mapping[str, Estimate | float]]] = [
-        (f"blind: {baseline}", metrics) for baseline, metrics in blind.estimates.get(name, {}).items()
+        (f"baseline: {baseline}", metrics) for baseline, metrics in baselines.estimates.get(name, {}).items()
     ]
     if result:
         lines += [(f"{mode}, {parser}", result.estimates(name, mode, parser)) for mode in MODES for parser in PARSERS]
-    reason, published = why_not_comparable(rows), published_set(rows)
-    caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {reason}."
-    if published and not reason:
-        lines += [(f"{one.model} ({one.source})", one.values) for one in comparable_results(rows)]
-        caption = caption.replace(f"{reason}.", f"VideoChat-R1, arXiv:2504.06958v5; {published.remark}.")
+    published = published_results(rows)
+    lines += [(f"{one.model} ({one.source})", one.values) for one in published.comparable]
+    remark = published.obstacle or f"VideoChat-R1, arXiv:2504.06958v5; {published.remark}"
+    caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {remark}."
     lines = [(who, values) for who, values in lines if values]
     metrics = tuple(dict.fromkeys(metric for _, values in lines for metric in values))
     drawn = tuple((who, *(_cell(values.get(metric), metric == main) for metric in metrics)) for who, values in lines)
@@ -179,7 +154,7 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, blind: Baseli
 
 def _best_published(rows: RowSet, metric: str) -> str:
     """The highest published figure that is comparable, as "0.608 VideoChat-R1"; "" where there is none."""
-    results = [(one.values[metric], one.model) for one in comparable_results(rows) if metric in one.values]
+    results = [(one.values[metric], one.model) for one in published_results(rows).comparable if metric in one.values]
     return "{:.3f} {}".format(*max(results)) if results else ""
 
 
@@ -193,23 +168,23 @@ def _cell(value: Estimate | float | None, is_main: bool) -> str:
     return f"{value.value:.3f}{interval}"
 
 
-def figures(result: EvalResult | None, blind: Baselines) -> dict[str, Any]:
+def figures(result: EvalResult | None, baselines: Baselines) -> dict[str, Any]:
     """Contents of the tables as JSON: {"eval", "baselines", "baseline_intervals", "published"} by set."""
-    sets = blind.sets | (result.sets if result else {})
+    sets = baselines.sets | (result.sets if result else {})
     return {
         **({"eval": result.to_json()} if result else {}),
-        "baselines": blind.to_json(),
-        "baseline_intervals": blind.intervals_json(),
+        "baselines": baselines.to_json(),
+        "baseline_intervals": baselines.intervals_json(),
         "published": {name: _published(rows) for name, rows in sets.items()},
     }
 
 
 def _published(rows: RowSet) -> dict[str, Any]:
-    reported, reason = published_set(rows), why_not_comparable(rows)
+    published = published_results(rows)
     return {
-        "comparable": reason is None,
-        "remark": reason or (reported.remark if reported else ""),
-        "results": [{"model": r.model, "source": r.source, **r.values} for r in (reported.results if reported else ())],
+        "comparable": published.obstacle is None,
+        "remark": published.obstacle or published.remark,
+        "results": [{"model": one.model, "source": one.source, **one.values} for one in published.results],
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from rewards import REWARDS, RewardFn
 from rewards.published import PUBLISHED_EVAL
 from rewards.types import Fault, Target, fault_of
-from rft.evaluation.intervals import Estimate, bootstrap
+from rft.evaluation.intervals import Estimate, bootstrap, intervals, means
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 from rft.types import Completion, FinishReason, Prompt, Sampler, Sampling
@@ -158,8 +158,8 @@ class EvalResult:
     def _figures(self, name: str, parser: Parser) -> dict[str, Any]:
         estimates = {mode: self.estimates(name, mode, parser) for mode in MODES}
         return {
-            **{mode: {metric: e.value for metric, e in estimates[mode].items()} for mode in MODES},
-            "intervals": {m: {metric: [e.low, e.high] for metric, e in estimates[m].items()} for m in MODES},
+            **{mode: means(of_mode) for mode, of_mode in estimates.items()},
+            "intervals": {mode: intervals(of_mode) for mode, of_mode in estimates.items()},
         }
 
 

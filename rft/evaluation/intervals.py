@@ -22,6 +22,16 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
 
+def means(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """Name -> value, for JSON."""
+    return {name: estimate.value for name, estimate in estimates.items()}
+
+
+def intervals(estimates: Mapping[str, Estimate]) -> dict[str, list[float]]:
+    """Name -> [low, high], for JSON."""
+    return {name: [estimate.low, estimate.high] for name, estimate in estimates.items()}
+
+
 def bootstrap(rows: Sequence[Mapping[str, float]], seed: int) -> dict[str, Estimate]:
     """Name -> mean of that value over `rows` with its interval; all rows carry the same names. {} without rows.
 

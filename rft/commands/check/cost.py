@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rft.learner.optimizer_chunk import CHUNK, CHUNK_BYTES
-from rft.recipe.model import LearnerRecipe
+from rft.recipe import LearnerRecipe
 
 BYTES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number by its data type."""

@@ -1,1 +1,1 @@
-"""`rft eval`: metrics of a model, of stored completions or of blind answers."""
+"""`rft eval`: metrics of a model, of stored completions or of baselines."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from rft.actors.session import INTERRUPTED, session
 from rft.commands.eval.request import EvalRequest
 from rft.errors import Interrupted
-from rft.evaluation.baselines import baselines
+from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import figures, result_tables
 from rft.evaluation.predictions import write_result
 from rft.recipe import Recipe
@@ -28,12 +28,12 @@ def evaluate(recipe: Recipe, request: EvalRequest, as_json: bool) -> int:
             result = Evaluator(recipe, pool, rows, opened.view)()
         except Interrupted:
             return INTERRUPTED
-        blind = baselines([r.prompt for r in rows], [r.duration_s for r in rows], {}, recipe.seed)
+        baselines = measure_baselines([r.prompt for r in rows], [r.duration_s for r in rows], {}, recipe.seed)
         if request.output:
             write_result(request.output, result)
         if as_json:
-            print(json.dumps(figures(result, blind)))
+            print(json.dumps(figures(result, baselines)))
         else:
-            for table in result_tables(result, blind):
+            for table in result_tables(result, baselines):
                 opened.view.table(table)
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rft.data.dataset import read_rows
 from rft.errors import DataError, near_name
-from rft.evaluation.baselines import Baselines, baselines
+from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.comparison import figures, result_tables
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import read_predictions
@@ -29,13 +29,13 @@ def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence
     predictions = read_predictions(paths, task, read_rows(data, None, TASKS) if data else None)
     result, missing = predictions.result, predictions.missing
     once = {sample.prompt_id: sample for sample in result.samples}
-    blind = baselines(list(once.values()), [one.duration_s for one in once.values()], {}, result.seed)
+    baselines = measure_baselines(list(once.values()), [one.duration_s for one in once.values()], {}, result.seed)
     if as_json:
         counted = {"missing": {"rows": len(missing), "ids": list(missing[:SHOWN_IDS])}} if data else {}
-        return json.dumps(figures(result, blind) | counted)
+        return json.dumps(figures(result, baselines) | counted)
     named = f" ({', '.join(missing[:SHOWN_IDS])}{', ...' if len(missing) > SHOWN_IDS else ''})" if missing else ""
     note = [f"{len(missing)} rows of --data have no prediction and are in no mean{named}."] if missing else []
-    return "\n\n".join([_tables_text(result, blind), *note])
+    return "\n\n".join([_tables_text(result, baselines), *note])
 
 
 def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json: bool, seed: int = 0) -> str:
@@ -48,10 +48,10 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
     if not rows:
         raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
     prompts = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
-    blind = baselines(prompts, [row.clip_s for row in rows], {}, seed)
-    chosen = blind if name == ALL else blind.only(name)
+    baselines = measure_baselines(prompts, [row.clip_s for row in rows], {}, seed)
+    chosen = baselines if name == ALL else baselines.only(name)
     if not any(chosen.estimates.values()):
-        raise DataError(_unfit_baseline(name, blind, rows))
+        raise DataError(_unfit_baseline(name, baselines, rows))
     return json.dumps(figures(None, chosen)) if as_json else _tables_text(None, chosen)
 
 
@@ -60,12 +60,12 @@ def _check_task(task: str | None) -> None:
         raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
 
 
-def _unfit_baseline(name: str, blind: Baselines, rows: Sequence[Row]) -> str:
-    has = [f"  {of}: {', '.join(by_baseline) or 'none'}" for of, by_baseline in blind.estimates.items()]
+def _unfit_baseline(name: str, baselines: Baselines, rows: Sequence[Row]) -> str:
+    has = [f"  {of}: {', '.join(by_baseline) or 'none'}" for of, by_baseline in baselines.estimates.items()]
     unknown = sum(row.clip_s is None for row in rows)
     hint = f"\n{unknown} of {len(rows)} rows have no duration_s: parts of a clip need it." if unknown else ""
     return "\n".join([f"--baseline: {name!r} fits none of these rows. Baselines by set of rows:", *has]) + hint
 
 
-def _tables_text(result: EvalResult | None, blind: Baselines) -> str:
-    return "\n\n".join(plain(table) for table in result_tables(result, blind))
+def _tables_text(result: EvalResult | None, baselines: Baselines) -> str:
+    return "\n\n".join(plain(table) for table in result_tables(result, baselines))

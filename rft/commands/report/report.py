@@ -13,7 +13,7 @@ from rft.commands.report.curves import svg_chart
 from rft.commands.report.timeline import svg_timeline
 from rft.errors import CheckpointError
 from rft.evaluation.evaluate import RowSet
-from rft.evaluation.published_results import comparable_results
+from rft.evaluation.published_results import published_results
 from rft.files import write_text, writing
 from rft.runs.learning_curves import learning_curves
 from rft.runs.metrics import read_metrics
@@ -70,7 +70,7 @@ def evaluation(summary: dict[str, Any]) -> list[dict[str, Any]]:
     tables = []
     for task in sorted({task for result in evals.values() for task in result} | set(baselines)):
         lines: list[tuple[str, dict[str, float], dict[str, Any]]] = [
-            ("blind: " + name, metrics, {}) for name, metrics in baselines.get(task, {}).items()
+            ("baseline: " + name, metrics, {}) for name, metrics in baselines.get(task, {}).items()
         ]
         published: dict[str, dict[str, float]] = {}
         for name, result in evals.items():
@@ -81,7 +81,7 @@ def evaluation(summary: dict[str, Any]) -> list[dict[str, Any]]:
                     if values:
                         lines.append((f"{name}, {mode}{parser}", values, bounds))
             rows_of = RowSet(of_set.get("task", task), of_set.get("dataset"), of_set.get("rows", 0))
-            published |= {f"{one.model} ({one.source})": one.values for one in comparable_results(rows_of)}
+            published |= {f"{one.model} ({one.source})": one.values for one in published_results(rows_of).comparable}
         lines += [(name, values, {}) for name, values in published.items()]
         metrics = list(dict.fromkeys(metric for _, values, _ in lines for metric in values))
         # A task names its main metric first; that one is shown with its interval, all are in summary.json.

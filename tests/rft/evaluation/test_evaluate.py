@@ -11,7 +11,7 @@ from rewards.targets.choice import ChoiceTarget
 from rewards.targets.label import LabelTarget
 from rewards.targets.span import SpanTarget
 from rft.errors import CheckpointError
-from rft.evaluation.baselines import baselines
+from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import Comparison, figures, result_tables
 from rft.evaluation.evaluate import EvalResult, evaluate, parser_tables
 from rft.evaluation.intervals import bootstrap
@@ -133,17 +133,19 @@ def test_stored_samples_give_the_same_figures(tmp_path: Path) -> None:
 
 
 def test_baselines_are_judged_by_the_tasks_own_metrics() -> None:
-    blind = baselines(PROMPTS, DURATIONS, {"multiple_choice": [ChoiceTarget("B"), ChoiceTarget("B")]}, seed=0)
-    values = blind.to_json()
+    baselines = measure_baselines(
+        PROMPTS, DURATIONS, {"multiple_choice": [ChoiceTarget("B"), ChoiceTarget("B")]}, seed=0
+    )
+    values = baselines.to_json()
     assert values["temporal_grounding"]["whole_video"]["mIoU"] == pytest.approx((1.0 + 0.5) / 2)
     assert values["temporal_grounding"]["first_half"]["mIoU"] == pytest.approx((0.5 + 1.0) / 2)
     assert values["multiple_choice"]["majority"]["accuracy"] == pytest.approx(0.5)
-    low, high = blind.intervals_json()["temporal_grounding"]["whole_video"]["mIoU"]
+    low, high = baselines.intervals_json()["temporal_grounding"]["whole_video"]["mIoU"]
     assert (low, high) == (0.5, 1.0)
-    best = blind.best("multiple_choice", "accuracy")
+    best = baselines.best("multiple_choice", "accuracy")
     assert best is not None
     assert best[1].value == 0.5
-    assert blind.best("tracking", "overlap") is None
+    assert baselines.best("tracking", "overlap") is None
 
 
 def test_bootstrap_interval_is_that_of_the_mean() -> None:
@@ -168,7 +170,7 @@ def test_change_is_paired_by_row() -> None:
     prompts = [grounding(f"g{i}", 0, 10) for i in range(6)]
     before = run({f"g{i}": span(f"0 to {i + 1}") for i in range(6)}, prompts)
     after = run({f"g{i}": span(f"0 to {i + 2}") for i in range(6)}, prompts[::-1])
-    comparison = Comparison(before, after, baselines(prompts, [10.0] * 6, {}, 0))
+    comparison = Comparison(before, after, measure_baselines(prompts, [10.0] * 6, {}, 0))
     change = comparison.change("temporal_grounding", "greedy")["mIoU"]
     assert (change.value, change.low, change.high) == pytest.approx((0.1, 0.1, 0.1))
     assert change.excludes_zero
@@ -191,21 +193,21 @@ def test_change_is_paired_by_row() -> None:
 def test_other_rows_cannot_be_compared() -> None:
     prompts = [grounding("g1", 0, 10), grounding("g2", 0, 10)]
     texts: dict[str, str | None] = {"g1": span("0 to 5"), "g2": span("0 to 5")}
-    comparison = Comparison(run(texts, prompts), run(texts, prompts[:1]), baselines(prompts, [1.0, 1.0], {}, 0))
+    comparison = Comparison(run(texts, prompts), run(texts, prompts[:1]), measure_baselines(prompts, [1.0, 1.0], {}, 0))
     with pytest.raises(ValueError, match="share 1 rows"):
         comparison.to_json()
 
 
-def test_one_table_per_set_shows_blind_answers_beside_the_model() -> None:
-    blind = baselines(PROMPTS, DURATIONS, {}, 0)
-    choices, spans = result_tables(run(GREEDY), blind)
+def test_one_table_per_set_shows_baselines_with_the_model() -> None:
+    baselines = measure_baselines(PROMPTS, DURATIONS, {}, 0)
+    choices, spans = result_tables(run(GREEDY), baselines)
     assert choices.title == "multiple_choice, 2 rows"
     assert spans.title == "temporal_grounding, 2 rows"
     assert spans.columns == ("", "mIoU*", "R@0.3", "R@0.5", "R@0.7", "well_formed")
-    assert [row[0] for row in choices.rows] == ["blind: majority", "greedy, lenient", "greedy, strict"]
+    assert [row[0] for row in choices.rows] == ["baseline: majority", "greedy, lenient", "greedy, strict"]
     lines = {row[0]: row[1:] for row in spans.rows}
     assert list(lines)[-2:] == ["greedy, lenient", "greedy, strict"]
-    assert lines["blind: whole_video"][0] == "0.750 [0.500, 1.000]"
+    assert lines["baseline: whole_video"][0] == "0.750 [0.500, 1.000]"
     assert lines["greedy, lenient"] == ("0.250 [0.000, 0.500]", "0.500", "0.500", "0.000", "0.500")
     assert "Published: the rows name no data set." in spans.caption
     assert "Of 2 completions: 1 failed; 1 malformed (all counted" in spans.caption
@@ -226,8 +228,8 @@ def test_data_sets_do_not_blend() -> None:
     assert found["charades_sta/test"]["task"] == "temporal_grounding"
     assert result.metrics()["eval/charades_sta.test"] == pytest.approx(0.5)
     assert result.metrics()["eval/charades_sta.test/greedy/R@0.7"] == 0.0
-    blind = baselines(prompts, [10.0, 20.0, 40.0], {}, 0).to_json()
-    assert {name: one["whole_video"]["mIoU"] for name, one in blind.items()} == pytest.approx(
+    baselines = measure_baselines(prompts, [10.0, 20.0, 40.0], {}, 0).to_json()
+    assert {name: one["whole_video"]["mIoU"] for name, one in baselines.items()} == pytest.approx(
         {"activitynet_captions/test": 0.5, "charades_sta/test": 1.0, "temporal_grounding": 0.25}
     )
 
@@ -236,7 +238,7 @@ def test_tasks_of_one_data_set_do_not_blend() -> None:
     prompts = [replace(grounding("a", 0, 10), dataset="own/test"), replace(choice("b", "A"), dataset="own/test")]
     result = run({"a": span("0 to 5"), "b": span("A")}, prompts)
     assert list(result.sets) == ["own/test (multiple_choice)", "own/test (temporal_grounding)"]
-    assert list(baselines(prompts, [10.0, None], {}, 0).sets) == list(result.sets)
+    assert list(measure_baselines(prompts, [10.0, None], {}, 0).sets) == list(result.sets)
 
 
 def test_both_readings_stand_side_by_side() -> None:
@@ -263,9 +265,9 @@ def test_the_order_of_samples_decides_nothing() -> None:
     texts: dict[str, str | None] = {f"g{i}": span(f"0 to {i + 1}") for i in range(20)}
     first, second = run(texts, prompts), run(texts, prompts[::-1])
     lengths = [30.0] * 20
-    blind = baselines(prompts, lengths, {}, 0), baselines(prompts[::-1], lengths, {}, 0)
+    baselines = measure_baselines(prompts, lengths, {}, 0), measure_baselines(prompts[::-1], lengths, {}, 0)
     assert first.samples != second.samples
-    assert figures(first, blind[0]) == figures(second, blind[1])
+    assert figures(first, baselines[0]) == figures(second, baselines[1])
 
 
 def test_uniform_is_the_expected_accuracy_of_any_option() -> None:
@@ -273,10 +275,13 @@ def test_uniform_is_the_expected_accuracy_of_any_option() -> None:
         replace(choice("c1", "A"), target=ChoiceTarget("A", 2)),
         replace(choice("c2", "B"), target=ChoiceTarget("B", 4)),
     ]
-    blind = baselines(prompts, [None, None], {}, 0)
-    assert blind.to_json()["multiple_choice"]["uniform"] == {"accuracy": pytest.approx(0.375)}
-    assert "uniform" not in baselines([*prompts, choice("c3", "C")], [None] * 3, {}, 0).to_json()["multiple_choice"]
-    best = blind.best("multiple_choice", "well_formed")
+    baselines = measure_baselines(prompts, [None, None], {}, 0)
+    assert baselines.to_json()["multiple_choice"]["uniform"] == {"accuracy": pytest.approx(0.375)}
+    assert (
+        "uniform"
+        not in measure_baselines([*prompts, choice("c3", "C")], [None] * 3, {}, 0).to_json()["multiple_choice"]
+    )
+    best = baselines.best("multiple_choice", "well_formed")
     assert best is not None
     assert best[0] == "majority"
 
@@ -287,15 +292,15 @@ def test_published_figures_stand_beside_whole_published_splits_only() -> None:
         for i in range(724)
     ]
     result = run({prompt.prompt_id: span("low") for prompt in prompts}, prompts)
-    (table,) = result_tables(result, baselines(prompts, [None] * 724, {}, 0))
+    (table,) = result_tables(result, measure_baselines(prompts, [None] * 724, {}, 0))
     lines = {row[0]: row[1] for row in table.rows}
     assert lines["GRPO, 100 shots (table 7)"] == "0.726"
     assert lines["greedy, strict"].startswith("1.000 ")
-    blind = baselines(prompts, [None] * 724, {}, 0)
-    compared = Comparison(result, result, blind).table()
+    baselines = measure_baselines(prompts, [None] * 724, {}, 0)
+    compared = Comparison(result, result, baselines).table()
     assert (compared.columns[-1], compared.rows[0][-1]) == ("published", "0.726 GRPO, 100 shots")
     part = EvalResult(result.samples[:100], 0)
-    (table,) = result_tables(part, baselines(prompts[:100], [None] * 100, {}, 0))
+    (table,) = result_tables(part, measure_baselines(prompts[:100], [None] * 100, {}, 0))
     assert not any("table 7" in row[0] for row in table.rows)
     assert "the paper measured 724 rows, these are 100" in table.caption
-    assert figures(part, baselines([], [], {}, 0))["published"]["vidtab_quality/test"]["comparable"] is False
+    assert figures(part, measure_baselines([], [], {}, 0))["published"]["vidtab_quality/test"]["comparable"] is False

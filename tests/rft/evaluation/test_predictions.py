@@ -13,7 +13,7 @@ from rewards.targets.span import SpanTarget
 from rft.cli import main
 from rft.data.dataset import read_rows
 from rft.errors import DataError
-from rft.evaluation.baselines import baselines
+from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import figures
 from rft.evaluation.evaluate import EvalResult, Mode, judge
 from rft.evaluation.predictions import read_predictions, write_result
@@ -55,9 +55,9 @@ def whole(seed: int = 4) -> EvalResult:
     return EvalResult(tuple(samples), seed)
 
 
-def blind(result: EvalResult) -> Any:
+def baselines(result: EvalResult) -> Any:
     once = {sample.prompt_id: sample for sample in result.samples}
-    return baselines(list(once.values()), [sample.duration_s for sample in once.values()], {}, result.seed)
+    return measure_baselines(list(once.values()), [sample.duration_s for sample in once.values()], {}, result.seed)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.zst"])
@@ -72,8 +72,8 @@ def test_shards_give_the_very_figures_of_one_run(tmp_path: Path, ending: str, or
     merged = read_predictions([paths[i] for i in order], None).result
     assert merged.samples != result.samples
     assert sorted(merged.samples, key=str) == sorted(result.samples, key=str)
-    assert figures(merged, blind(merged)) == figures(result, blind(result))
-    assert figures(merged, blind(merged))["eval"]["charades_sta/test"]["sampled"]["mIoU"] > 0.1
+    assert figures(merged, baselines(merged)) == figures(result, baselines(result))
+    assert figures(merged, baselines(merged))["eval"]["charades_sta/test"]["sampled"]["mIoU"] > 0.1
 
 
 def lines(path: Path, *rows: dict[str, Any] | str) -> Path:
@@ -187,7 +187,7 @@ def test_baselines_alone(rows: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert found["baselines"]["own/test"]["first_30"]["mIoU"] == pytest.approx(0.6)
     assert main(["eval", "--baseline", "whole_video", "--data", str(rows)]) == 0
     out = capsys.readouterr().out
-    assert "blind: whole_video  0.500 [0.500, 0.500]" in out
+    assert "baseline: whole_video  0.500 [0.500, 0.500]" in out
     assert "first_half" not in out
     assert main(["eval", "--baseline", "start_box", "--data", str(rows)]) == 2
     assert "'start_box' fits none of these rows" in capsys.readouterr().err

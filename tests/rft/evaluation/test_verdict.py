@@ -3,7 +3,7 @@
 import pytest
 
 from rewards.targets.choice import ChoiceTarget
-from rft.evaluation.baselines import baselines
+from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import MODES, EvalResult, Mode, ParsedAnswer, Sample
 from rft.tasks import TASKS
@@ -29,7 +29,7 @@ def compare(greedy: tuple[float, float], sampled: tuple[float, float] | None, **
     modes: tuple[Mode, ...] = MODES if sampled else MODES[:1]
     after = {(task, mode): (greedy, sampled or ())[k][i] for k, mode in enumerate(modes) for i, task in enumerate(SETS)}
     before = evaluation(dict.fromkeys(after, SAME))
-    return Comparison(before, evaluation(after), baselines([], [], {}, 0), **names)
+    return Comparison(before, evaluation(after), measure_baselines([], [], {}, 0), **names)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_change_that_rows_do_not_agree_on_is_no_improvement() -> None:
     after = evaluation({("multiple_choice", "greedy"): 0.0})
     lucky = ParsedAnswer({TASKS["multiple_choice"].main_metric: 1.0}, None)
     after.samples[3].parsed["lenient"] = lucky
-    comparison = Comparison(before, after, baselines([], [], {}, 0))
+    comparison = Comparison(before, after, measure_baselines([], [], {}, 0))
     assert comparison.change("multiple_choice", "greedy")["accuracy"].value == pytest.approx(0.1)
     assert comparison.verdict().startswith("No answers improved")
     assert comparison.overview().rows[0][3] == "0.000 -> 0.100"
@@ -90,7 +90,7 @@ def test_a_change_that_rows_do_not_agree_on_is_no_improvement() -> None:
 
 def test_one_line_per_set_leads_with_greedy_and_sampled() -> None:
     table = compare((UP, DOWN), (SAME, UP)).overview()
-    assert table.columns == ("task", "metric", "blind", "greedy: cold start -> GRPO", "sampled: cold start -> GRPO")
+    assert table.columns == ("task", "metric", "baseline", "greedy: cold start -> GRPO", "sampled: cold start -> GRPO")
     assert table.rows == (
         ("multiple_choice", "accuracy", "-", "0.500 -> 0.900 *", "0.500 -> 0.500"),
         ("quality", TASKS["quality"].main_metric, "-", "0.500 -> 0.100 *", "0.500 -> 0.900 *"),

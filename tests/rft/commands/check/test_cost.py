@@ -20,8 +20,7 @@ from rft.commands.check.estimate import Work, cost_lines, step_work
 from rft.commands.check.gpus import GPUS, find_gpu
 from rft.errors import RecipeError
 from rft.learner.optimizer_chunk import CHUNK
-from rft.recipe import LoraRecipe, Recipe
-from rft.recipe.model import LearnerRecipe
+from rft.recipe import LearnerRecipe, LoraRecipe, Recipe
 
 TEXT = {
     "hidden_size": 8,

@@ -90,7 +90,7 @@ def test_page_of_a_run(tmp_path: Path) -> None:
     assert page.open == []
     for part in (
         "tiny <b>",
-        "blind: whole_video",
+        "baseline: whole_video",
         "temporal_grounding, 40 rows",
         "0.500 [0.400, 0.600]",
         "+0.125",
