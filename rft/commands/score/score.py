@@ -82,7 +82,7 @@ def print_scored(scorer: Scorer, as_json: bool) -> None:
     if as_json:
         print(json.dumps(scorer.to_json(), indent=1))
         return
-    parts = [plain(table) for task, tally in scorer.tallies.items() for table in tally.tables(task)]
+    parts = [plain(table) for tally in scorer.tallies.values() for table in tally.tables()]
     if scorer.left_out:
         parts.append(f"{scorer.left_out:,} rows of other tasks left out.")
     print("\n\n".join(parts))

@@ -77,7 +77,7 @@ class Scorer:
         try:
             tally = self._tally(task)
             stored = stored_completion(line, self.problems)
-            return (line, stored, tally, self._target(stored, task)) if stored else None
+            return (line, stored, tally, self._target(stored, tally.task)) if stored else None
         except ValueError as error:
             self.problems.append(f"{line.where}: {error}")
             return None
@@ -89,7 +89,7 @@ class Scorer:
         if not isinstance(task, str) or task not in TASKS:
             raise ValueError(f"unknown task {task!r}.{near_name(str(task), TASKS)}")
         if task not in self.tallies:
-            self.tallies[task] = Tally(self._choice.of(task, self._recipe))
+            self.tallies[task] = Tally(task, self._choice.of(task, self._recipe))
         return self.tallies[task]
 
     def _target(self, stored: StoredCompletion, task: str) -> Target:

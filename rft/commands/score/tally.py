@@ -26,7 +26,8 @@ _DISTINCT = 1000
 class Tally:
     """The completions of one task. Keeps 8 bytes per value and no rows."""
 
-    def __init__(self, rewards: Sequence[WeightedReward]) -> None:
+    def __init__(self, task: str, rewards: Sequence[WeightedReward]) -> None:
+        self.task = task
         self.rewards = rewards
         self.weights = {reward.name: reward.weight for reward in rewards}
         self.names = score_names(list(self.weights))
@@ -93,7 +94,7 @@ class Tally:
             "left_out": dict(self._left_out),
         }
 
-    def tables(self, task: str) -> tuple[TextTable, TextTable]:
+    def tables(self) -> tuple[TextTable, TextTable]:
         """The scores, and the failures with the most frequent example of each."""
         result = self.to_json()
         scores = [
@@ -112,13 +113,13 @@ class Tally:
             failures.append((kind, f"{number:,}", share, example, why))
         return (
             TextTable(
-                f"{task}: {len(self):,} completions",
+                f"{self.task}: {len(self):,} completions",
                 ("score", "weight", "mean", *(f"{q:.0%}" for q in QUANTILES), "zero", "full"),
                 (*scores, _cells("reward", "", result["reward"])),
                 " ".join(captions),
             ),
             TextTable(
-                f"{task}: what was wrong",
+                f"{self.task}: what was wrong",
                 ("failure", "completions", "share", "most frequent example", "why"),
                 tuple(failures),
             ),
