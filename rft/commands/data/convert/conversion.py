@@ -1,16 +1,17 @@
 """A published annotation file becomes rows: every dropped row is counted, spans are clipped only on request."""
 
+import functools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rft.commands.data.convert.examine import KINDS, Examined, examine
-from rft.commands.data.convert.formats import FORMATS, format_named
-from rft.commands.data.convert.types import Anomaly, Draft, Format, Published, SourceRequest
-from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
+from rft.commands.data.convert.formats import format_named
+from rft.commands.data.convert.types import Anomaly, Draft, Published, SourceRequest
+from rft.errors import NAMED_PROBLEMS, DataError, listed
 from rft.files import write_text
 from rft.tables import TextTable
 
@@ -48,8 +49,7 @@ class Conversion:
     warnings: tuple[str, ...]
     refused: tuple[Anomaly, ...]
     """Why nothing can be written: rows that cannot be rows and were not to be dropped."""
-    done: Mapping[str, str]
-    """Kind -> what became of its rows."""
+    options: ConvertOptions
 
     def table(self) -> TextTable:
         """Every fact and every kind of anomaly, with what was done and the first rows it was met in."""
@@ -57,7 +57,9 @@ class Conversion:
         for kind, of_kind in self.anomalies.items():
             ids = list(dict.fromkeys(anomaly.row_id.removeprefix(f"{self.dataset}/") for anomaly in of_kind))
             named = ", ".join(ids[:NAMED_IDS]) + (", ..." if len(ids) > NAMED_IDS else "")
-            lines.append((f"{kind}: {KINDS[kind].meaning}", f"{len(of_kind):,}", f"{self.done[kind]}: {named}"))
+            lines.append(
+                (f"{kind}: {KINDS[kind].meaning}", f"{len(of_kind):,}", f"{_done(kind, self.options)}: {named}")
+            )
         if not self.anomalies:
             lines.append(("anomalies", "0", ""))
         return TextTable(
@@ -67,25 +69,26 @@ class Conversion:
 
 def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions()) -> Conversion:
     """The rows of a published file or folder. DataError: an unknown format, or a source of another shape."""
-    known = _format(name)
-    request = SourceRequest(source, _task(name, known, options.task), options.split, options.columns)
+    known = format_named(name)
+    if options.task and known.tasks and options.task not in known.tasks:
+        raise DataError(f"--task {options.task}: rows of {name} can have the task {' or '.join(known.tasks)}.")
     if options.columns and name != "generic":
         raise DataError(f"--map: the columns of {name} are known; it is for the format generic.")
-    published = known.read(request)
+    task = options.task or (known.tasks[0] if known.tasks else "")
+    published = known.read(SourceRequest(source, task, options.split, options.columns))
     examined: list[Examined] = []
     missing: list[Anomaly] = []
-    is_present: dict[Path, bool] = {}
+    exists = functools.cache(Path.exists)
     ids: set[str] = set()
     for draft in published.drafts:
-        fields, is_there = _with_media_path(draft, options.video_root, is_present)
+        fields, missing_path = _with_media_path(draft, options.video_root, exists)
         row = examine(fields, options.clip_to_duration)
         if row.row_id in ids:
             again = Anomaly("refused", row.row_id, "an earlier row has this id")
             row = replace(row, anomalies=(*row.anomalies, again))
         ids.add(row.row_id)
         examined.append(row)
-        if not is_there:
-            missing.append(Anomaly("missing_video", row.row_id, str(fields.get(_media_key(fields)))))
+        missing += [Anomaly("missing_video", row.row_id, missing_path)] if missing_path else []
     return _concluded(f"{name}: {source}", published, examined, missing, options)
 
 
@@ -106,35 +109,17 @@ def write_rows(conversion: Conversion, path: Path) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _format(name: str) -> Format:
-    if name not in FORMATS:
-        raise DataError(f"unknown format {name!r}.{near_name(name, FORMATS)}")
-    return format_named(name)
+def _with_media_path(draft: Draft, root: Path | None, exists: Callable[[Path], bool]) -> tuple[dict[str, Any], str]:
+    """The row with its video or image below the root, at the first path that exists; that path where none does.
 
-
-def _task(name: str, known: Format, requested: str | None) -> str:
-    """The task of the rows; "" where each names its own."""
-    if requested and known.tasks and requested not in known.tasks:
-        raise DataError(f"--task {requested}: rows of {name} can have the task {' or '.join(known.tasks)}.")
-    return requested or (known.tasks[0] if known.tasks else "")
-
-
-def _with_media_path(draft: Draft, root: Path | None, is_present: dict[Path, bool]) -> tuple[dict[str, Any], bool]:
-    """The row with its video or image below the root, at the first path that exists; whether one does.
-
-    True where that is not known: without a root, or with one that is not on this machine.
+    The path is "" where that is not known: without a root, or with one that is not on this machine.
     """
-    key = _media_key(draft.fields)
+    key = "image" if "image" in draft.fields else "video"
     if root is None or key not in draft.fields:
-        return dict(draft.fields), True
-    candidates = [root.absolute() / name for name in (draft.fields[key], *draft.other_places)]
-    is_root_there = is_present.setdefault(root, root.is_dir())
-    there = next((p for p in candidates if is_root_there and is_present.setdefault(p, p.exists())), None)
-    return {**draft.fields, key: str(there or candidates[0])}, there is not None or not is_root_there
-
-
-def _media_key(fields: Mapping[str, Any]) -> str:
-    return "image" if "image" in fields else "video"
+        return draft.fields, ""
+    candidates = [str(root.absolute() / name) for name in (draft.fields[key], *draft.other_places)]
+    path = next((path for path in candidates if exists(Path(path))), None) if exists(root) else candidates[0]
+    return {**draft.fields, key: path or candidates[0]}, "" if path else candidates[0]
 
 
 def _concluded(
@@ -156,8 +141,7 @@ def _concluded(
         if KINDS[anomaly.kind].is_fatal
     ]
     met = [*published.anomalies, *(a for e in examined for a in e.anomalies), *_duplicates(examined), *missing]
-    anomalies = {kind: tuple(a for a in met if a.kind == kind) for kind in KINDS}
-    anomalies = {kind: of_kind for kind, of_kind in anomalies.items() if of_kind}
+    anomalies = {kind: of_kind for kind in KINDS if (of_kind := tuple(a for a in met if a.kind == kind))}
     warnings = list(published.warnings)
     if options.video_root is not None and not options.video_root.is_dir():
         warnings.append(f"{options.video_root} is not on this machine: no video was searched.")
@@ -169,7 +153,7 @@ def _concluded(
         (*_counted(examined, kept, options), *published.facts),
         tuple(warnings),
         () if options.drop_invalid else tuple(fatal),
-        {kind: _done(kind, options) for kind in anomalies},
+        options,
     )
 
 
@@ -191,10 +175,10 @@ def _duplicates(examined: Sequence[Examined]) -> list[Anomaly]:
     first: dict[str, str] = {}
     repeated = []
     for e in examined:
-        said = json.dumps({key: value for key, value in e.fields.items() if key != "id"}, sort_keys=True)
-        if said in first:
-            repeated.append(Anomaly("duplicate", e.row_id, f"as {first[said]}"))
-        first.setdefault(said, e.row_id)
+        content = json.dumps({key: value for key, value in e.fields.items() if key != "id"}, sort_keys=True)
+        earlier = first.setdefault(content, e.row_id)
+        if earlier is not e.row_id:
+            repeated.append(Anomaly("duplicate", e.row_id, f"as {earlier}"))
     return repeated
 
 

@@ -5,10 +5,10 @@ from collections import Counter
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Published, SourceRequest
+from rft.commands.data.convert.types import Published, SourceRequest
 
-SUFFIXES = (".mkv", ".webm", ".avi")
-"""Endings of videos that were not published as .mp4."""
+SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
+"""Endings of videos; most were published as .mp4."""
 
 
 class VideoEvents(BaseModel):
@@ -34,17 +34,13 @@ def read_dense_events(request: SourceRequest, dataset: str, warnings: tuple[str,
     """One draft per sentence. DataError: the file has another shape."""
     videos = read_json(request.source, _SHAPE)
     drafts = tuple(
-        Draft(
-            {
-                "id": f"{dataset}/{name}/{number}",
-                "task": request.task,
-                "video": f"{name}.mp4",
-                "duration_s": video.duration,
-                "query": sentence,
-                "target": {"span": list(span)},
-                "dataset": dataset,
-            },
-            tuple(f"{name}{suffix}" for suffix in SUFFIXES),
+        request.draft(
+            dataset,
+            f"{name}/{number}",
+            [f"{name}{suffix}" for suffix in SUFFIXES],
+            duration_s=video.duration,
+            query=sentence,
+            target={"span": list(span)},
         )
         for name, video in videos.items()
         for number, (span, sentence) in enumerate(zip(video.timestamps, video.sentences, strict=True))

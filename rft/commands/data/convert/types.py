@@ -1,11 +1,21 @@
 """Types of a published format: its rows before they are examined."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rft.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row as its source states it, unexamined."""
+
+    fields: dict[str, Any]
+    """The row's keys; "video" is the usual place below the video root."""
+    other_places: tuple[str, ...] = ()
+    """Other paths below the video root where the video may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +30,23 @@ class SourceRequest:
     columns: Mapping[str, str] | None = None
     """Row key -> column of the source; for the generic format."""
 
+    def split_among(self, known: Mapping[str, str]) -> str:
+        """The requested split, or the one that `known` gives for the file's name. DataError: neither is there."""
+        split = self.split or known.get(self.source.stem)
+        if split is None:
+            names = ", ".join(known)
+            raise DataError(f"{self.source}: the name does not state the split (known: {names}). Give it with --split.")
+        return split
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A row as its source states it, unexamined."""
+    @property
+    def own_dataset(self) -> str:
+        """Name of a set that is nobody's but the user's: that of the file, and the split where one is requested."""
+        return f"{self.source.stem}/{self.split}" if self.split else self.source.stem
 
-    fields: dict[str, Any]
-    """The row's keys; "video" is the usual place below the video root."""
-    other_places: tuple[str, ...] = ()
-    """Other paths below the video root where the video may be."""
+    def draft(self, dataset: str, key: object, videos: Sequence[str], **fields: Any) -> Draft:
+        """Row `key` of a data set; `videos`: where its video may be, the usual place first. None: no such field."""
+        row = {"id": f"{dataset}/{key}", "task": self.task, "video": videos[0], **fields, "dataset": dataset}
+        return Draft({key: value for key, value in row.items() if value is not None}, tuple(videos[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +80,3 @@ class Format:
     tasks: tuple[str, ...]
     """Tasks that its rows can have, the usual one first; (): any."""
     read: Callable[[SourceRequest], Published]
-
-
-def split_of(request: SourceRequest, known: Mapping[str, str]) -> str:
-    """The requested split, or the one that `known` gives for the file's name. DataError: neither is there."""
-    split = request.split or known.get(request.source.stem)
-    if split is None:
-        raise DataError(
-            f"{request.source}: the name does not state the split (known: {', '.join(known)}). Give it with --split."
-        )
-    return split

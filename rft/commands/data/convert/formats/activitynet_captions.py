@@ -1,7 +1,7 @@
 """ActivityNet Captions as JSON by video; its `phrases` are not used."""
 
 from rft.commands.data.convert.dense_events import read_dense_events
-from rft.commands.data.convert.types import Format, Published, SourceRequest, split_of
+from rft.commands.data.convert.types import Format, Published, SourceRequest
 
 SPLITS = {"train": "train", "val": "val_1", "val_1": "val_1", "val_2": "test", "test": "test"}
 """File name -> split: what papers call the test set is val_2."""
@@ -13,7 +13,7 @@ SAME_VIDEOS = (
 
 
 def read(request: SourceRequest) -> Published:
-    split = split_of(request, SPLITS)
+    split = request.split_among(SPLITS)
     return read_dense_events(request, f"activitynet_captions/{split}", () if split == "train" else (SAME_VIDEOS,))
 
 

@@ -1,11 +1,9 @@
 """Captions: one text per clip, or its events one by one. No caption set of VideoChat-R1 is published; this is ours."""
 
-from typing import Any
-
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from rft.commands.data.convert.json_source import read_json_records
-from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
+from rft.commands.data.convert.json_source import read_json
+from rft.commands.data.convert.types import Format, Published, SourceRequest
 
 
 class Clip(BaseModel):
@@ -24,7 +22,7 @@ class Clip(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _has_truth(self) -> "Clip":
+    def _has_target(self) -> "Clip":
         if self.caption is None and not self.events:
             raise ValueError('neither "caption" nor "events"')
         return self
@@ -35,24 +33,21 @@ _SHAPE = TypeAdapter(tuple[Clip, ...])
 
 def read(request: SourceRequest) -> Published:
     """Events win over the text where a record has both."""
-    dataset = f"{request.source.stem}/{request.split}" if request.split else request.source.stem
-    clips = read_json_records(request.source, _SHAPE)
-    drafts = []
-    for number, clip in enumerate(clips):
-        target: dict[str, Any] = {"events": list(clip.events)} if clip.events else {"text": clip.caption}
-        fields = {
-            "id": f"{dataset}/{number if clip.id is None else clip.id}",
-            "task": request.task,
-            "video": clip.video,
-            "duration_s": clip.duration_s,
-            "query": clip.query,
-            "target": target,
-            "dataset": dataset,
-        }
-        drafts.append(Draft({key: value for key, value in fields.items() if value is not None}))
+    clips = read_json(request.source, _SHAPE)
+    drafts = tuple(
+        request.draft(
+            request.own_dataset,
+            number if clip.id is None else clip.id,
+            [clip.video],
+            duration_s=clip.duration_s,
+            query=clip.query,
+            target={"events": list(clip.events)} if clip.events else {"text": clip.caption},
+        )
+        for number, clip in enumerate(clips)
+    )
     with_events = sum(bool(clip.events) for clip in clips)
     facts = (("clips with events", f"{with_events:,}"), ("clips with a text alone", f"{len(clips) - with_events:,}"))
-    return Published(tuple(drafts), facts)
+    return Published(drafts, facts)
 
 
 FORMAT = Format("captions: JSON list or JSONL of video and caption or events", ("caption",), read)

@@ -1,7 +1,7 @@
 """Charades-STA as JSON by video: the form that TimeZero and VideoChat-R1 published."""
 
 from rft.commands.data.convert.dense_events import read_dense_events
-from rft.commands.data.convert.types import Format, Published, SourceRequest, split_of
+from rft.commands.data.convert.types import Format, Published, SourceRequest
 
 SPLITS = {"train": "train", "val": "test", "charades_test": "test", "test": "test"}
 """File name -> split. The file called val holds the test split."""
@@ -13,7 +13,7 @@ NO_VALIDATION = (
 
 
 def read(request: SourceRequest) -> Published:
-    split = split_of(request, SPLITS)
+    split = request.split_among(SPLITS)
     return read_dense_events(request, f"charades_sta/{split}", () if split == "train" else (NO_VALIDATION,))
 
 

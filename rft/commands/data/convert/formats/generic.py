@@ -11,7 +11,7 @@ from rewards.targets import TARGETS
 from rewards.targets.choice import LETTERS
 from rewards.targets.values import cell_texts
 from rewards.types import cell_json
-from rft.commands.data.convert.json_source import read_json_records
+from rft.commands.data.convert.json_source import read_json
 from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
 from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
 from rft.tasks import TASKS
@@ -37,7 +37,7 @@ def read(request: SourceRequest) -> Published:
     records = _table(request.source) if request.source.suffix.lower() in (".csv", ".tsv") else _json(request.source)
     columns = list(dict.fromkeys(column for _, record in records for column in record))
     mapping = _mapping(request, columns)
-    dataset = f"{request.source.stem}/{request.split}" if request.split else request.source.stem
+    dataset = request.own_dataset
     drafts, problems = [], []
     for number, (where, record) in enumerate(records):
         values: dict[str, Any] = {"id": f"{dataset}/{number}", "task": request.task, "dataset": dataset}
@@ -142,7 +142,7 @@ def _table(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _json(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    records: tuple[dict[str, Any], ...] = read_json_records(path, _RECORDS)
+    records: tuple[dict[str, Any], ...] = read_json(path, _RECORDS)
     return [(f"{path}: record {i}", record) for i, record in enumerate(records)]
 
 

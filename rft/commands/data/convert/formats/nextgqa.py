@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest, split_of
+from rft.commands.data.convert.types import Format, Published, SourceRequest
 
 SPLITS = {"nextgqa_val": "val", "val": "val", "nextgqa_test": "test", "test": "test"}
 
@@ -37,7 +37,7 @@ _SHAPE = TypeAdapter(tuple[Question, ...])
 
 
 def read(request: SourceRequest) -> Published:
-    split = split_of(request, SPLITS)
+    split = request.split_among(SPLITS)
     dataset = f"nextgqa/{split}"
     questions = read_json(request.source, _SHAPE)
     drafts = []
@@ -45,17 +45,17 @@ def read(request: SourceRequest) -> Published:
         target: dict[str, object] = {"choice": question.answer[1]}
         if request.task == "grounded_qa":
             target["spans"] = [list(span) for span in question.glue]
-        fields = {
-            "id": f"{dataset}/{question.id}",
-            "task": request.task,
-            "video": question.video,
-            "duration_s": question.duration,
-            "question": question.question,
-            "options": list(question.options),
-            "target": target,
-            "dataset": dataset,
-        }
-        drafts.append(Draft(fields, (question.video.rpartition("/")[2],)))
+        drafts.append(
+            request.draft(
+                dataset,
+                question.id,
+                [question.video, question.video.rpartition("/")[2]],
+                duration_s=question.duration,
+                question=question.question,
+                options=list(question.options),
+                target=target,
+            )
+        )
     facts = (
         ("questions by type", _value_counts(question.type or "-" for question in questions)),
         ("questions by right letter", _value_counts(question.answer[1] for question in questions)),

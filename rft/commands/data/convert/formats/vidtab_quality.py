@@ -6,7 +6,7 @@ from collections import Counter
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest, split_of
+from rft.commands.data.convert.types import Format, Published, SourceRequest
 
 PREFIX = "Quality_Access_"
 SPLITS = {f"{PREFIX}{split}": split for split in ("4shot", "16shot", "100shot", "test")}
@@ -36,20 +36,17 @@ def labels_in(instruction: str) -> list[str]:
 
 
 def read(request: SourceRequest) -> Published:
-    split = split_of(request, SPLITS)
+    split = request.split_among(SPLITS)
     dataset = f"vidtab_quality/{split}"
     clips = read_json(request.source, _SHAPE)
     drafts = tuple(
-        Draft(
-            {
-                "id": f"{dataset}/{clip.video.rpartition('.')[0] or clip.video}",
-                "task": request.task,
-                "video": clip.video,
-                "question": clip.instruction,
-                "labels": labels_in(clip.instruction),
-                "target": {"label": clip.answer},
-                "dataset": dataset,
-            }
+        request.draft(
+            dataset,
+            clip.video.rpartition(".")[0] or clip.video,
+            [clip.video],
+            question=clip.instruction,
+            labels=labels_in(clip.instruction),
+            target={"label": clip.answer},
         )
         for clip in clips
     )
