@@ -9,10 +9,9 @@ from rft.clock import Clock, PhaseSpan
 from rft.errors import Interrupted
 from rft.recipe import Recipe
 from rft.scoring.frame_order import with_order_bonus
-from rft.scoring.ground_truth import with_ground_truth
 from rft.scoring.group import score_by_recipe, solved
 from rft.scoring.group_metrics import group_metrics, join_metrics, train_group_metrics
-from rft.scoring.train_groups import running_reward_variances, train_groups
+from rft.scoring.train_groups import running_reward_variances, train_groups, with_ground_truth
 from rft.types import Group, Prompt, Sampler, TrainGroup
 
 Prefetch = Callable[[Sequence[Prompt]], None]

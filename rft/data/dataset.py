@@ -125,15 +125,14 @@ def bad_rows(reasons: Sequence[str], total: int, max_share: float) -> tuple[str,
 
 def to_prompt(row: Row, recipe: Recipe) -> Prompt:
     """The prompt of `row`: text, media and target under `recipe`."""
+    media: Media | None = None
+    if row.video is not None:
+        media = Video(Path(row.video), video_sampling(row, recipe), row.start_s, row.end_s, row.source_fps)
+    elif row.image is not None:
+        media = Image(Path(row.image), recipe.video.min_pixels, recipe.video.max_pixels)
     task = TASKS[row.task]
     text = task.prompt_text(row, recipe.tasks[row.task].think)
-    return Prompt(row.id, row.task, text, _media(row, recipe), task.target(row), row.dataset)
-
-
-def _media(row: Row, recipe: Recipe) -> Media | None:
-    if row.video is not None:
-        return Video(Path(row.video), video_sampling(row, recipe), row.start_s, row.end_s, row.source_fps)
-    return Image(Path(row.image), recipe.video.min_pixels, recipe.video.max_pixels) if row.image is not None else None
+    return Prompt(row.id, row.task, text, media, task.target(row), row.dataset)
 
 
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:

@@ -58,11 +58,6 @@ class Frames:
     key: str
     """Hash of content and sampling: equal keys mean equal frames."""
 
-    @property
-    def sampled_fps(self) -> float:
-        """Chosen frames per second, as transformers' VideoMetadata.sampled_fps and qwen-vl-utils state it."""
-        return len(self.frame_indices) / self.num_source_frames * self.source_fps
-
     def shuffled(self, seed: int) -> "Frames":
         """Frames with the pixels shuffled by `seed`; times and indices stay in order."""
         order = list(range(len(self.pixels)))

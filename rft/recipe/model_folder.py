@@ -22,11 +22,13 @@ def model_problems(model: str) -> tuple[list[str], list[str]]:
         for what, files in _PARTS.items()
         if not any((folder / name).is_file() for name in files)
     ]
-    if not _has_tokenizer(folder):
+    if not (folder / "tokenizer.json").is_file() and not all((folder / n).is_file() for n in _SLOW_TOKENIZER):
         problems.append(f"{folder} has no tokenizer (tokenizer.json, or vocab.json with merges.txt). Save it there.")
     broken = [name for name in _JSON_FILES if (folder / name).is_file() and _json_object(folder / name) is None]
     problems += [f"{folder / name} is not a JSON object. Copy it again." for name in broken]
-    if not _has_chat_template(folder):
+    templates = any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json"))
+    inside = (_json_object(folder / name) or {} for name in ("tokenizer_config.json", "processor_config.json"))
+    if not templates and not any("chat_template" in config for config in inside):
         problems.append(f"{folder} has no chat template (chat_template.jinja or chat_template.json). Save it there.")
     notes = []
     if not any(folder.glob("*.safetensors")):
@@ -89,6 +91,7 @@ _PARTS = {
     "model configuration": ("config.json",),
     "processor": ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"),
 }
+_SLOW_TOKENIZER = ("vocab.json", "merges.txt")
 _JSON_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", *_PARTS["processor"])
 
 
@@ -98,17 +101,6 @@ def _not_a_folder(model: str, folder: Path) -> tuple[list[str], list[str]]:
     if _HUB_NAME.match(model) and not folder.parent.is_dir():
         return [], [f"{model} is no folder here: it is taken as a hub name, and downloaded where the run starts."]
     return [f"folder {model} not found. Name a model folder, or a hub name such as org/name."], []
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    return (folder / "tokenizer.json").is_file() or all((folder / n).is_file() for n in ("vocab.json", "merges.txt"))
-
-
-def _has_chat_template(folder: Path) -> bool:
-    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
-        return True
-    inside = ("tokenizer_config.json", "processor_config.json")
-    return any("chat_template" in (_json_object(folder / name) or {}) for name in inside)
 
 
 def _json_object(path: Path) -> dict[str, object] | None:

@@ -54,11 +54,16 @@ def _module(file: Path) -> ModuleType:
     """Module of a file, executed once per process."""
     if not file.is_file():
         raise FileNotFoundError(file)
-    spec = importlib.util.spec_from_file_location(f"{_PREFIX}{file.stem}_{zlib.crc32(bytes(file)):08x}", file)
-    assert spec is not None
-    assert spec.loader is not None
+    return execute_file(f"{_PREFIX}{file.stem}_{zlib.crc32(bytes(file)):08x}", str(file))
+
+
+def execute_file(module_name: str, file: str) -> ModuleType:
+    """Module of a file under this name. Raises ImportError where the file is no Python file."""
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no module {module_name}")
     module = importlib.util.module_from_spec(spec)
     # The reward process looks up a function by its module, and a dataclass of the file its module.
-    sys.modules[spec.name] = module
+    sys.modules[module_name] = module
     spec.loader.exec_module(module)
     return module

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from rewards.types import Fault, Score
 from rft.data.child_process import ChildProcess, requests, set_alarm
 from rft.errors import RewardError
+from rft.recipe.own_file import execute_file
 
 INSIDE = "RFT_REWARD_PROCESS"
 """Set in the environment of the process that judges."""
@@ -157,13 +157,7 @@ def _load(ref: FunctionRef) -> Callable[..., Score]:
             module = importlib.import_module(module_name)
     if module is None or (file and str(Path(module.__file__ or "").resolve()) != file):
         # A script, or a file that was loaded by its path: the name alone does not lead to it.
-        own_name = "reward_script" if module_name == "__main__" else module_name
-        spec = importlib.util.spec_from_file_location(own_name, file or "")
-        if spec is None or spec.loader is None:
-            raise ImportError(f"no module {module_name}")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[own_name] = module
-        spec.loader.exec_module(module)
+        module = execute_file("reward_script" if module_name == "__main__" else module_name, file or "")
     fn: Callable[..., Score] = _inside(module, name)
     return fn
 

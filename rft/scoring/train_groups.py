@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rft.algorithm.advantage import advantages, advantages_beside_truth, running_variances
+from rft.recipe import Recipe
 from rft.recipe.algorithm import AlgorithmRecipe
-from rft.types import Group, TrainGroup
+from rft.scoring.group import score_by_recipe
+from rft.tasks import TASKS
+from rft.types import Completion, Group, TrainGroup
 
 
 def train_groups(
@@ -19,6 +23,22 @@ def train_groups(
     keep = algorithm.zero_std_groups == "keep"
     learned = [_train_group(group, algorithm, variances.get(group.prompt.task)) for group in groups]
     return tuple(group for group in learned if group.has_signal or (keep and group.completions))
+
+
+def with_ground_truth(group: Group, recipe: Recipe) -> Group:
+    """The group with its ground truth, written out as one more member, which no engine sampled.
+
+    Completions of the policy rarely hit a precise time span; the ground truth among them shows it. Returned unchanged
+    if the recipe sets none, all completions failed or no reward fits. Source: TempSamp-R1, arXiv:2509.18056.
+    """
+    sampled = [r.completion for r in group.rollouts if r.completion.finish_reason != "error"]
+    if recipe.algorithm.ground_truth is None or not sampled:
+        return group
+    prompt = group.prompt
+    text = TASKS[prompt.task].target_completion(prompt.target, recipe.tasks[prompt.task].think)
+    written = Completion(text, (), (), sampled[0].num_prompt_tokens, "stop", sampled[0].policy_version)
+    (ground_truth,) = score_by_recipe(prompt, [written], recipe).rollouts
+    return group if ground_truth.problem else replace(group, ground_truth=ground_truth)
 
 
 def _train_group(group: Group, algorithm: AlgorithmRecipe, variance: float | None) -> TrainGroup:

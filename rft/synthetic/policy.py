@@ -108,11 +108,7 @@ def build_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
 
 
 def _config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
-    def token_id(token: str) -> int:
-        index = tokenizer.convert_tokens_to_ids(token)
-        assert isinstance(index, int)
-        return index
-
+    token_ids = tokenizer.get_vocab()
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": 128,
@@ -122,7 +118,7 @@ def _config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
         "num_key_value_heads": 2,
         "max_position_embeddings": 4096,
         "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [8, 4, 4]},
-        "bos_token_id": token_id("<|endoftext|>"),
+        "bos_token_id": token_ids["<|endoftext|>"],
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "tie_word_embeddings": True,
@@ -142,10 +138,10 @@ def _config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
     return Qwen2_5_VLConfig(
         text_config=text,
         vision_config=vision,
-        image_token_id=token_id("<|image_pad|>"),
-        video_token_id=token_id("<|video_pad|>"),
-        vision_start_token_id=token_id("<|vision_start|>"),
-        vision_end_token_id=token_id("<|vision_end|>"),
+        image_token_id=token_ids["<|image_pad|>"],
+        video_token_id=token_ids["<|video_pad|>"],
+        vision_start_token_id=token_ids["<|vision_start|>"],
+        vision_end_token_id=token_ids["<|vision_end|>"],
         tie_word_embeddings=True,
         dtype="float32",
     )

@@ -63,14 +63,13 @@ def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotato
     row: dict[str, Any] = {"task": task, "duration_s": scene.duration_s}
     if task == "tracking":
         boxes = boxes_of(scene)
+        lists = ",".join(f"[{','.join(f'{value:.1f}' for value in box)}]" for box in annotator.boxes(boxes, rng))
         row |= {"object": shape.name, "target": {"boxes": boxes}}
-        thought = f"<think>{positions}</think>"
-        return row | {"demonstration": f"{thought}{_boxes_answer(annotator.boxes(boxes, rng))}"}
+        return row | {"demonstration": f"<think>{positions}</think><answer>[{lists}]</answer>"}
     start_s, end_s = annotator.span(shape.visible_s, scene.duration_s, rng)
     if task == "temporal_grounding":
         row |= {"query": f"the {shape.name} is visible", "target": {"span": shape.visible_s}}
-        thought = f"<think>{positions}</think>"
-        return row | {"demonstration": f"{thought}<answer>{start_s:.1f} to {end_s:.1f}</answer>"}
+        return row | {"demonstration": f"<think>{positions}</think><answer>{start_s:.1f} to {end_s:.1f}</answer>"}
     true, said = direction_of(shape), annotator.direction(direction_of(shape), rng)
     options = list(DIRECTIONS)
     target: dict[str, Any] = {"choice": LETTERS[options.index(true)]}
@@ -108,8 +107,3 @@ def _frame_part(shape: Shape, second: float) -> str:
         return "no"
     x, y = shape.centre(second + 0.5)
     return FRAME_PARTS[min(2, int(3 * y))][min(2, int(3 * x))]
-
-
-def _boxes_answer(boxes: tuple[Box, ...]) -> str:
-    lists = ",".join(f"[{','.join(f'{value:.1f}' for value in box)}]" for box in boxes)
-    return f"<answer>[{lists}]</answer>"

@@ -69,7 +69,10 @@ def write_dataset(
         "test_ood": draw_clips(f"test_ood-{seed}", "test_ood", held_out, OUT_OF_DOMAIN),
     }
     exact = {name: _demonstrated(clips, f"{name}-rows-{seed}", EXACT) for name, clips in splits.items()}
-    rows = {name: [_question(row) for row in lines] for name, lines in exact.items()}
+    rows = {
+        name: [{key: value for key, value in row.items() if key != "demonstration"} for row in lines]
+        for name, lines in exact.items()
+    }
     rows["cold_start"] = _demonstrated(splits["train"], f"cold_start-{seed}", LooseAnnotator(), DEMONSTRATIONS)
     rows["true_demonstrations"] = exact["train"]
     try:
@@ -109,10 +112,6 @@ def _demonstrated(
     ]
     rng.shuffle(rows)
     return rows
-
-
-def _question(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "demonstration"}
 
 
 def _video(clip: Clip) -> str:

@@ -38,7 +38,13 @@ class WeightLoader:
         if ref.model is not None and ref.model != self._model:
             engine.collective_rpc("reload_weights", kwargs={"weights_path": ref.model})
         self._model = ref.model
-        self._receive(ref.source)
+        match ref.source:
+            case StoredWeights() as stored:
+                weights = iter(list(stored_tensors(stored).items()))
+                engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+            case StagedWeights() as staged:
+                assert self._receiver is not None, "the engine was started for weights of the object store"
+                self._receiver.receive(staged)
         engine.collective_rpc(repack_tied_head)
         if was_asleep:
             engine.wake_up(["kv_cache"])
@@ -48,15 +54,6 @@ class WeightLoader:
         engine.reset_encoder_cache()
         measured = prompt_logprobs(engine, ref.probe.token_ids)
         return fmean(abs(a - b) for a, b in zip(measured, ref.probe.logprobs, strict=True))
-
-    def _receive(self, source: StoredWeights | StagedWeights) -> None:
-        match source:
-            case StoredWeights():
-                weights = iter(list(stored_tensors(source).items()))
-                self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-            case StagedWeights():
-                assert self._receiver is not None, "the engine was started for weights of the object store"
-                self._receiver.receive(source)
 
 
 def repack_tied_head(worker: Any) -> None:

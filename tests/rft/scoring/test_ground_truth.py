@@ -9,10 +9,9 @@ from rewards.targets.span import SpanTarget
 from rft.algorithm.advantage import advantages, advantages_beside_truth
 from rft.recipe import Recipe
 from rft.recipe.algorithm import GroundTruthRecipe
-from rft.scoring.ground_truth import with_ground_truth
 from rft.scoring.group import score_by_recipe
 from rft.scoring.group_metrics import train_group_metrics
-from rft.scoring.train_groups import train_groups
+from rft.scoring.train_groups import train_groups, with_ground_truth
 from rft.types import Completion, Group, Prompt, Video, VideoSampling
 
 VIDEO = Video(Path("v.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
