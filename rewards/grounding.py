@@ -66,7 +66,7 @@ def generalised_iou(completion: str, target: SpanTarget) -> Score:
     """(1 + GIoU) / 2 of the answered and the true span, in [0, 1]: spans that do not overlap earn by nearness.
 
     GIoU is IoU less the share of the hull of both that neither covers; two spans that touch earn 0.5, distant ones
-    tend to 0. An answer without length overlaps nothing: 0.5 inside the truth, less outside. Not readable or reversed:
+    tend to 0. An answer without length overlaps nothing: 0.5 inside the target, less outside. Not readable or reversed:
     0. Source: Rezatofighi et al., arXiv:1902.09630, there for boxes.
     """
     span = answered_span(completion)

@@ -138,7 +138,7 @@ def _read_ious(answer: str | None, target: BoxesTarget, first: int) -> tuple[lis
 
 @read_once
 def _boxes(answer: str, count: int) -> tuple[list[list[float]], tuple[str, Fault] | None]:
-    """The lists of four, whatever stands in them, or why the answer is not `count` of them."""
+    """The lists of four, with any elements, or why the answer is not `count` of them."""
     boxes = python_list(answer.replace("\n", ""))
     if boxes is None:
         return [], ("the answer is not, as it stands, a Python list", "unreadable")

@@ -17,7 +17,7 @@ Fidelity = Literal["as_published", "corrected"]
 
 Fault = Literal["no_tag", "unreadable", "reversed", "out_of_range", "wrong_count"]
 """Why an answer earns nothing: its tag is missing, its text is not of the target's kind, a span ends before it starts,
-a time or box lies outside the clip, or it has another number of parts than the target."""
+a time or box is outside the clip, or it has another number of parts than the target."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -69,7 +69,7 @@ class Target(ABC):
     tags: ClassVar[tuple[str, ...]] = ("answer",)
     """Names of the tags in `answer_form`, in order."""
     text_keys: ClassVar[tuple[str, ...]] = ()
-    """Keys of the JSON form whose value is text: the cell of a table holds it as it stands, not as JSON."""
+    """Keys of the JSON form whose value is text: the cell of a table is that text, not JSON."""
 
     @classmethod
     @abstractmethod

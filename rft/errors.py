@@ -62,7 +62,7 @@ def problem_text(place: str, problems: Sequence[object]) -> str:
 
 
 def shortened(text: str, length: int = 500) -> str:
-    """`text` in at most `length` characters: what users hand over may be of any size."""
+    """`text` in at most `length` characters: text of users' files may be of any size."""
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 

@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place."""
+    """Let `write` fill a file next to `path`, then rename it to `path`."""
     partial = path.with_name(f"{PARTIAL_PREFIX}{path.name}")
     try:
         write(partial)
@@ -102,7 +102,7 @@ class JsonLine(msgspec.Struct, frozen=True):
     """Line in the file, from 1."""
     value: dict[str, Any]
     text: str
-    """As it stands in the file, without white space around it."""
+    """Text of the line, without white space around it."""
 
     @property
     def where(self) -> str:
@@ -111,7 +111,7 @@ class JsonLine(msgspec.Struct, frozen=True):
 
 
 def read_jsonl(path: Path, problems: list[str]) -> Iterator[JsonLine]:
-    """The objects in a JSONL file that users hand over, compressed where its name ends in .zst; blank lines skipped.
+    """The objects in a JSONL file of a user, compressed if its name ends in .zst; blank lines skipped.
 
     What is wrong with the file or a line is added to `problems`, as "file: ..." or "file:line: ...".
     """
@@ -163,7 +163,7 @@ def parse_json(text: str) -> object:
     """The value. Raises ValueError where the text is not JSON, or a key is written twice in one object."""
     with contextlib.suppress(msgspec.DecodeError, RecursionError):
         value = _decode_fast(text)
-        # Each key has a colon behind it: where all colons are accounted for, no key was lost.
+        # Each key has a colon after it: where all colons are accounted for, no key was lost.
         if type(value) is dict and text.count(":") == _num_colons(value) and "\\u003" not in text:
             return value
     try:
@@ -176,7 +176,7 @@ def parse_json(text: str) -> object:
 
 
 def _num_colons(value: dict[str, Any]) -> int:
-    """Colons of an object's text behind its keys and in its strings; without those of its lists."""
+    """Colons of an object's text after its keys and in its strings; without those of its lists."""
     number = len(value)
     for part in value.values():
         if type(part) is str:

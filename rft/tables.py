@@ -24,7 +24,7 @@ class LineChart:
 
 
 def chart_table(chart: LineChart, num_columns: int = 6) -> TextTable:
-    """The chart as figures: what each line stands at after up to `num_columns` steps, spread evenly."""
+    """The chart as figures: the value of each line at up to `num_columns` steps, spread evenly."""
     steps = sorted({step for points in chart.lines.values() for step, _ in points})
     last = len(steps) - 1
     shown = sorted({steps[round(i * last / max(num_columns - 1, 1))] for i in range(num_columns)}) if steps else []

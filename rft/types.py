@@ -13,14 +13,14 @@ from rewards.types import Score, Span, Target
 FinishReason = Literal["stop", "length", "error"]
 
 FRAMES_PER_GRID = 2
-"""Frames behind one grid of visual tokens."""
+"""Frames per grid of visual tokens."""
 
 MAX_FRAME_TOKENS = 768
 """Most visual tokens of a frame of a clip; qwen-vl-utils' limit."""
 
 FramePick = Literal["even", "start_then_even", "published_tracking"]
 """Which frames of a clip: evenly from first to last; the first, then evenly over the rest; or as VideoChat-R1's
-released code shows tracking clips: 7 evenly, the last one twice, told as 2 frames per second."""
+released code shows tracking clips: 7 evenly, the last one twice, stated as 2 frames per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Video:
     source_fps: float | None = None
     """Frames per second of a folder of frames; a file states its own."""
     windows: tuple[Span, ...] = ()
-    """Parts of the clip that frames are taken from, in seconds from its start, apart and in order; (): all of it."""
+    """Parts of the clip that frames are taken from, in seconds from its start, disjoint and in order; (): all of it."""
     shuffle_seed: int | None = None
     """Shows the frames in an order drawn with it, at the times of the true order; None: as filmed."""
     content: str | None = None
@@ -218,5 +218,5 @@ class Sampler(Protocol):
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-        """Yield (index into prompts, its completions) as groups finish. Raises Interrupted when asked to stop."""
+        """Yield (index into prompts, its completions) as groups finish. Raises Interrupted on a request to stop."""
         ...

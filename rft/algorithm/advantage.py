@@ -14,7 +14,7 @@ _EPSILON = 1e-4
 ANCHOR = 1.2
 """Advantage of an anchored ground truth over the best of its group, as TempSamp-R1 has it."""
 
-TRUTH_SCALE = 0.8
+GROUND_TRUTH_SCALE = 0.8
 """Factor on the reward of a ground truth that is a member of the group, as in TempSamp-R1."""
 
 DECAY = 0.98
@@ -60,41 +60,41 @@ ADVANTAGES: dict[str, AdvantageFn] = {
 
 def advantages(rewards: Sequence[float], name: str, task_std: float | None = None) -> tuple[float, ...]:
     """[G] -> [G]; exactly 0 for all where the rewards are equal or fewer than two: such a group has no signal."""
-    return ADVANTAGES[name](rewards, task_std) if has_spread(rewards) else (0.0,) * len(rewards)
+    return ADVANTAGES[name](rewards, task_std) if has_signal(rewards) else (0.0,) * len(rewards)
 
 
-def advantages_beside_truth(
+def advantages_with_ground_truth(
     rewards: Sequence[float],
-    truth_reward: float,
+    ground_truth_reward: float,
     ground_truth: GroundTruthRecipe,
     name: str,
     task_std: float | None = None,
 ) -> tuple[tuple[float, ...], float]:
-    """[G] and one reward -> [G], and that of the ground truth.
+    """(advantages of the group [G], advantage of the ground truth).
 
-    Anchored to the best of the group it is 0 where that has no signal; as a member with a scaled reward it can give a
-    group signal, and is below 0 where the others earn more. Source: TempSamp-R1, arXiv:2509.18056.
+    Anchored to the best of the group, it is 0 if the group has no signal; as a member with a scaled reward it can give
+    a group signal, and is below 0 if the others earn more. Source: TempSamp-R1, arXiv:2509.18056.
     """
     if ground_truth.advantage == "anchored":
         values = advantages(rewards, name, task_std)
         return values, (ground_truth.factor or ANCHOR) * max(values, default=0.0)
-    scaled = (ground_truth.factor or TRUTH_SCALE) * truth_reward
-    *values_of_group, of_truth = advantages([*rewards, scaled], name, task_std)
-    return tuple(values_of_group), of_truth
+    scaled = (ground_truth.factor or GROUND_TRUTH_SCALE) * ground_truth_reward
+    *values_of_group, of_ground_truth = advantages([*rewards, scaled], name, task_std)
+    return tuple(values_of_group), of_ground_truth
 
 
-def has_spread(rewards: Sequence[float]) -> bool:
+def has_signal(rewards: Sequence[float]) -> bool:
     return len(rewards) >= 2 and max(rewards) - min(rewards) >= _NO_SPREAD
 
 
 def running_variances(before: Mapping[str, float], groups: Sequence[tuple[str, Sequence[float]]]) -> dict[str, float]:
     """Task -> running variance of its groups' rewards, after (task, rewards) of further groups in their order.
 
-    Groups without signal tell nothing of the scale and are passed over.
+    Groups without signal say nothing about the scale and are skipped.
     """
     variances = dict(before)
     for task, rewards in groups:
-        if has_spread(rewards):
+        if has_signal(rewards):
             variance = stdev(rewards) ** 2
             variances[task] = DECAY * variances.get(task, variance) + (1 - DECAY) * variance
     return variances

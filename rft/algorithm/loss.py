@@ -59,7 +59,7 @@ class LossOutput:
 
 LossFn = Callable[[LossInputs], LossOutput]
 Objective = tuple[Tensor, Tensor]
-"""Losses [N, T] or [N, 1] without the KL term, and which of them a clip holds back."""
+"""Losses [N, T] or [N, 1] without the KL term, and where the clip removes the gradient."""
 
 
 def grpo(inputs: LossInputs) -> LossOutput:

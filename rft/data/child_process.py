@@ -83,7 +83,7 @@ class ChildProcess:
 
 def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
     connection.close()
-    # The process leads a group of its own, which also holds whatever it started.
+    # The process leads its own group, which also holds whatever it started.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -170,7 +170,7 @@ class PromptOrder:
     clips: Clips
     max_bad_share: float
     prefetch: Callable[[Sequence[Media]], None] = lambda media: None
-    """Told which clips probably come next, as many as were taken: ClipPrefetch.prefetch in a run."""
+    """Called with the clips that probably come next, as many as were taken: ClipPrefetch.prefetch in a run."""
     fewest: int = 1
     """Minimum number of unsolved prompts. Below it, solved prompts are drawn again."""
 
@@ -180,7 +180,7 @@ class PromptOrder:
         self.position = 0
         """Index into the endless order of the next prompt; bad prompts count."""
         self.bad: dict[str, str] = {}
-        """prompt_id -> why its clip cannot be used, for the clips met so far."""
+        """prompt_id -> why its clip cannot be used, for the clips used so far."""
         self.solved: dict[str, int] = {}
         """prompt_id -> position from which on it is skipped."""
         self._shuffled: tuple[int, list[int]] = (-1, [])
@@ -197,9 +197,9 @@ class PromptOrder:
             if prompt is not None:
                 taken.append(prompt)
         end_of_round = (self.position // len(self.prompts) + 1) * len(self.prompts)
-        rest = range(self.position, min(self.position + n, end_of_round))
-        coming = [self._at(position).media for position in rest if not self._is_over(position)]
-        self.prefetch([media for media in coming if media is not None])
+        positions = range(self.position, min(self.position + n, end_of_round))
+        following = [self._at(position).media for position in positions if not self._is_over(position)]
+        self.prefetch([media for media in following if media is not None])
         return tuple(taken)
 
     def drop(self, prompt_ids: Iterable[str]) -> None:

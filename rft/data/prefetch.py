@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 
 from rft.data.video import ClipCache
@@ -30,7 +31,7 @@ class ClipPrefetch:
         return sum(clips.decodes for clips in self._copies)
 
     def prefetch(self, media: Sequence[Media]) -> None:
-        """These come next. What was asked for before and has not begun is given up, so the buffer stays this long."""
+        """Decode these next. Earlier requests that have not begun are cancelled, so the buffer stays this long."""
         if self._pool is None:
             return
         for future in self._waiting:
@@ -50,7 +51,5 @@ class ClipPrefetch:
             # A copy uses the same folder, with a separate child process.
             self._own.clips = copy(self._clips)
             self._copies.append(self._own.clips)
-        try:
+        with suppress(DataError):
             self._own.clips.load(media)
-        except DataError:
-            return

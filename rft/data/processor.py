@@ -59,7 +59,7 @@ class PromptProcessor:
         vocabulary = tokenizer.get_vocab()
         self.eos_token_id: int = tokenizer.eos_token_id
         self.pad_token_id: int = self.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        """What transformers' `generate` writes behind the end of a completion."""
+        """What transformers' `generate` writes after the end of a completion."""
         self.video_token_id: int = vocabulary[self._video_token]
         special = {*VISION_TOKENS, self._video_token, self._image_token}
         self.banned_token_ids: tuple[int, ...] = tuple(sorted(vocabulary[token] for token in special & set(vocabulary)))

@@ -39,7 +39,7 @@ NUMBERS = {
     "completion_tokens": "tokens",
     "truncated_share": "truncated",
     "failed_share": "failed",
-    "num_groups_without_signal": "no signal",
+    "num_zero_std_groups": "no signal",
 }
 """Metric -> how the views call it, in the order they show it; one that a run does not report is left out."""
 

@@ -44,20 +44,24 @@ def train_group_metrics(groups: Sequence[Group], learned: Sequence[TrainGroup]) 
 
     `learned`: what `train_groups` made of `groups`.
     """
-    without_signal = Counter(group.prompt.task for group in groups)
-    without_signal.subtract(group.prompt.task for group in learned if group.has_signal)
+    zero_std = Counter(group.prompt.task for group in groups)
+    zero_std.subtract(group.prompt.task for group in learned if group.has_signal)
     # "failed", "truncated", or the name of the reward that could not judge the completion.
     dropped = Counter(r.problem.partition(":")[0] for group in groups for r in group.rollouts if r.problem)
-    truths = [group.advantages[-1] for group in learned if group.has_ground_truth]
+    ground_truths = [group.advantages[-1] for group in learned if group.has_ground_truth]
     return (
         {
             "num_groups": float(len(groups)),
-            "num_groups_without_signal": float(without_signal.total()),
+            "num_zero_std_groups": float(zero_std.total()),
             "num_samples": float(sum(len(group.completions) for group in learned)),
             "num_dropped": float(dropped.total()),
         }
-        | {f"num_groups_without_signal/{task}": float(number) for task, number in without_signal.items()}
-        | ({"num_ground_truths": float(len(truths)), "ground_truth_advantage": fmean(truths)} if truths else {})
+        | {f"num_zero_std_groups/{task}": float(number) for task, number in zero_std.items()}
+        | (
+            {"num_ground_truths": float(len(ground_truths)), "ground_truth_advantage": fmean(ground_truths)}
+            if ground_truths
+            else {}
+        )
         | {f"num_dropped/{kind}": float(number) for kind, number in sorted(dropped.items())}
     )
 

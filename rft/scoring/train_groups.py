@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rft.algorithm.advantage import advantages, advantages_beside_truth, running_variances
+from rft.algorithm.advantage import advantages, advantages_with_ground_truth, running_variances
 from rft.recipe import Recipe
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.scoring.group import score_by_recipe
@@ -44,17 +44,19 @@ def with_ground_truth(group: Group, recipe: Recipe) -> Group:
 def _train_group(group: Group, algorithm: AlgorithmRecipe, variance: float | None) -> TrainGroup:
     """The rollouts that count with their advantages, and the ground truth where it has one."""
     counting = [rollout for rollout in group.rollouts if not rollout.problem]
-    rewards, truth = [rollout.reward for rollout in counting], group.ground_truth
+    rewards, ground_truth = [rollout.reward for rollout in counting], group.ground_truth
     completions = tuple(rollout.completion for rollout in counting)
     task_std = None if variance is None else math.sqrt(variance)
-    if truth is None or algorithm.ground_truth is None:
+    if ground_truth is None or algorithm.ground_truth is None:
         return TrainGroup(group.prompt, completions, tuple(advantages(rewards, algorithm.advantage, task_std)))
-    values, of_truth = advantages_beside_truth(
-        rewards, truth.reward, algorithm.ground_truth, algorithm.advantage, task_std
+    values, of_ground_truth = advantages_with_ground_truth(
+        rewards, ground_truth.reward, algorithm.ground_truth, algorithm.advantage, task_std
     )
-    if not of_truth:
+    if not of_ground_truth:
         return TrainGroup(group.prompt, completions, tuple(values))
-    return TrainGroup(group.prompt, (*completions, truth.completion), (*values, of_truth), has_ground_truth=True)
+    return TrainGroup(
+        group.prompt, (*completions, ground_truth.completion), (*values, of_ground_truth), has_ground_truth=True
+    )
 
 
 def running_reward_variances(before: Mapping[str, float], groups: Sequence[Group]) -> dict[str, float]:

@@ -59,7 +59,7 @@ class WeightLoader:
 def repack_tied_head(worker: Any) -> None:
     """Runs in a vLLM worker: a head tied to the embeddings uses the new weights on the CPU too.
 
-    vLLM's CPU kernels multiply by a packed copy of a layer's weights, made anew when weights are loaded into that
+    vLLM's CPU kernels multiply by a packed copy of a layer's weights, which is made when weights are loaded into that
     layer; a tied head gets its weights through the embeddings, and would keep the packed copy of the old ones.
     """
     if not current_platform.is_cpu():

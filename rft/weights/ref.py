@@ -1,4 +1,4 @@
-"""Where the weights of a policy version can be had."""
+"""Reference to the weights of a policy version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ TensorMetadata = dict[str, list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A fixed text whose log-probabilities tell whether an engine holds the weights it should."""
+    """A fixed text whose log-probabilities prove that an engine has the right weights."""
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -35,13 +35,13 @@ class StagedWeights:
     """Weights that wait on the learner's GPUs until an engine fetches them."""
 
     ranks: tuple[tuple[str, Any], ...]
-    """Of each learning process: its GPU's UUID, and its Ray handle, with the methods of LearnerRank."""
+    """(GPU's UUID, Ray handle with the methods of LearnerRank) of each learning process."""
     metadata: TensorMetadata
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsRef:
-    """Where the weights of one policy version lie, and how to tell that they arrived."""
+    """Weights of one policy version: where they are, and the probe that proves that they arrived."""
 
     policy_version: int
     source: StoredWeights | StagedWeights

@@ -11,18 +11,18 @@ from torch.multiprocessing.reductions import reduce_tensor
 from rft.weights.transfer import gpu_uuid
 
 Address = tuple[str, int]
-"""Host and port that a group met at: its name."""
+"""Host and port at which a group was formed; they identify it."""
 
 
 class WeightSender:
-    """Copies of the published weights on this GPU, until they are published anew or dropped."""
+    """Copies of the published weights on this GPU, until the next ones are published."""
 
     def __init__(self) -> None:
         self._source = VllmWeightSource()
         self._groups: dict[Address, Any] = {}
 
     def stage(self, weights: dict[str, Tensor]) -> None:
-        """Keep `weights` in place of the ones before."""
+        """Replace the copies by `weights`."""
         torch.cuda.synchronize()  # readers in other processes do not wait for this one's stream
         self._source.weights = weights
         # What an engine has read stays taken until this process asks.
@@ -44,7 +44,7 @@ class WeightSender:
         )
 
     def send(self, address: Address) -> None:
-        """Broadcast the weights to the group that met at `address`; returns once they are sent."""
+        """Broadcast the weights to the group of `address`; returns once they are sent."""
         self._groups[address].send_weights()
 
 

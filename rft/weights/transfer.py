@@ -32,11 +32,11 @@ def transfer_backend(rollout: RolloutRecipe, use_gpu: bool) -> TransferBackend:
 
     RolloutError: the recipe wants a backend between GPUs, and there are none.
     """
-    wanted = rollout.weight_transfer
-    if not use_gpu and wanted in ("ipc", "nccl"):
-        raise RolloutError(f"rollout.weight_transfer: {wanted} needs GPUs, and Ray finds none. Set it to auto.")
-    if wanted != "auto":
-        return wanted
+    requested = rollout.weight_transfer
+    if not use_gpu and requested in ("ipc", "nccl"):
+        raise RolloutError(f"rollout.weight_transfer: {requested} needs GPUs, and Ray finds none. Set it to auto.")
+    if requested != "auto":
+        return requested
     if not use_gpu:
         return "object_store"
     return "ipc" if rollout.share_gpu else "nccl"
@@ -62,13 +62,13 @@ def open_receiver(engine: "LLMEngine", rollout: RolloutRecipe, use_gpu: bool) ->
 
 
 def stored_tensors(stored: StoredWeights) -> "Mapping[str, torch.Tensor]":
-    """The tensors themselves, out of Ray's object store where they lie there."""
+    """The tensors themselves, fetched from Ray's object store if they are there."""
     tensors = stored.tensors
     return ray.get(tensors) if isinstance(tensors, ray.ObjectRef) else tensors
 
 
 class IpcReceiver:
-    """Reads the learner's copies where they lie, on the GPU that both are on."""
+    """Reads the learner's copies on the GPU that learner and engine share."""
 
     def __init__(self, engine: "LLMEngine") -> None:
         self._engine = engine
@@ -104,7 +104,7 @@ class NcclReceiver:
             ray.get(sent)
 
     def _join(self, sender: Any) -> tuple[str, int]:
-        """Where the group met."""
+        """Address of the new group."""
         address: tuple[str, int] = ray.get(sender.address.remote())
         size = 1 + self._num_gpus
         joined = sender.open_group.remote(address, size)
@@ -131,7 +131,7 @@ def transfer_errors(backend: TransferBackend) -> Iterator[None]:
 
 
 def gpu_uuid(worker: Any = None) -> str:
-    """Of this process's GPU. Runs in a vLLM worker too."""
+    """UUID of this process's GPU. Runs in a vLLM worker too."""
     import torch
 
     return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)

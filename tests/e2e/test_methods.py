@@ -140,7 +140,7 @@ def test_groups_without_signal_go_as_the_recipe_says(joint: RunDir) -> None:
     for step, metrics in read_metrics(joint).items():
         learned_from = [r["advantage"] is not None for r in read_rollouts(joint.rollouts_file(step))]
         assert metrics["num_samples"] == sum(learned_from)
-        assert all(learned_from) == (keeps or metrics["num_groups_without_signal"] == 0)
+        assert all(learned_from) == (keeps or metrics["num_zero_std_groups"] == 0)
 
 
 def test_the_supervised_stage_alone_is_measured_before_and_after(supervised: tuple[RunDir, str]) -> None:
@@ -169,7 +169,7 @@ def both(data: Path, policy: str) -> RunDir:
 
 def test_ground_truths_join_the_groups_and_leave_the_gap_to_the_engine_alone(both: RunDir) -> None:
     for step, metrics in read_metrics(both).items():
-        with_signal = metrics["num_groups"] - metrics["num_groups_without_signal"]
+        with_signal = metrics["num_groups"] - metrics["num_zero_std_groups"]
         assert metrics.get("num_ground_truths", 0) == with_signal
         learned = sum(rollout["advantage"] is not None for rollout in read_rollouts(both.rollouts_file(step)))
         assert metrics["num_samples"] == learned + with_signal

@@ -15,7 +15,7 @@ Respond = Callable[[int, dict[str, Any]], tuple[int, object] | str]
 
 
 class ChatServer:
-    """Answers as told, and keeps what it was asked."""
+    """Replies as configured, and keeps the requests."""
 
     def __init__(self, respond: Respond) -> None:
         self.respond = respond

@@ -94,7 +94,7 @@ def test_a_megabyte_takes_no_quadratic_time(piece: str) -> None:
         ({"judge": "model", "judge_url": "http://x/v1", "judge_model": "m", "judge_prices": [1]}, "judge_prices"),
     ],
 )
-def test_settings_that_cannot_work_are_told(args: dict[str, Any], message: str) -> None:
+def test_settings_that_cannot_work_are_errors(args: dict[str, Any], message: str) -> None:
     # Told on the example answer too, which needs no judge: `rft check` finds them.
     with pytest.raises(ValueError, match=message):
         event_recall("<answer>A boy runs across the grass. He falls. A woman helps him up.</answer>", EVENTS, **args)
@@ -108,9 +108,9 @@ def test_a_model_judges_what_does_not_stand_there_word_for_word() -> None:
     with chat_server(verdicts(lambda caption, event: "helps" in event)) as chat:
         score = event_recall(tagged("A kid comes. He falls."), EVENTS, **model_args(chat.url))
         assert score.value == pytest.approx(2 / 3)
-        asked = json.loads(chat.bodies[0]["messages"][1]["content"])
-        assert asked["events"] == {"1": EVENTS.events[0], "2": EVENTS.events[2]}
-        assert asked["caption"] == "A kid comes. He falls."
+        request = json.loads(chat.bodies[0]["messages"][1]["content"])
+        assert request["events"] == {"1": EVENTS.events[0], "2": EVENTS.events[2]}
+        assert request["caption"] == "A kid comes. He falls."
         assert "1 requests, 100 + 10 tokens" in score.note
         assert event_recall(tagged("A boy runs across the grass. He falls. A woman helps him up."), EVENTS).value == 1
         assert len(chat.bodies) == 1
@@ -134,7 +134,7 @@ def test_a_model_makes_events_of_a_text_once_for_all_captions() -> None:
 
 
 @pytest.mark.parametrize("target", [EVENTS, CaptionTarget("A boy runs across the grass. He falls!", ())])
-def test_what_stands_there_word_for_word_needs_no_model(target: CaptionTarget) -> None:
+def test_events_that_occur_word_for_word_need_no_model(target: CaptionTarget) -> None:
     completion = tagged("Then: a boy. He falls. A boy runs across the GRASS. A woman helps him up.")
     assert event_recall(completion, target, **model_args("http://127.0.0.1:9/v1")).value == 1
 

@@ -47,7 +47,7 @@ def test_a_span_may_be_as_short_as_a_number_can_tell(end: str, value: float) -> 
 
 
 @pytest.mark.parametrize("span", [(3, 3), (4, 2)])
-def test_a_truth_without_length_cannot_be_met(span: tuple[float, float]) -> None:
+def test_a_target_without_length_has_iou_0(span: tuple[float, float]) -> None:
     """No row may have one."""
     assert temporal_iou("<answer>3 to 3</answer>", SpanTarget(*span)).value == 0
     assert temporal_iou("<answer>2 to 4</answer>", SpanTarget(*span)).value == 0
@@ -108,8 +108,8 @@ def test_faults_of_a_span(completion: str, value: float, fault: str | None) -> N
 
 
 def test_a_start_past_the_end_does_not_change_the_value() -> None:
-    completion, truth = "<answer>9 to 11</answer>", SpanTarget(9, 11)
-    assert temporal_iou(completion, truth).fault is None
+    completion, target = "<answer>9 to 11</answer>", SpanTarget(9, 11)
+    assert temporal_iou(completion, target).fault is None
     score = temporal_iou(completion, SpanTarget(9, 11, duration_s=8.5))
     assert (score.value, score.fault) == (1, "out_of_range")
     assert "past the clip's end at 8.5 s" in score.note
@@ -180,7 +180,7 @@ def test_generalised_iou(completion: str, value: float, fault: str | None) -> No
     assert score.fault == fault
 
 
-def test_generalised_iou_of_a_truth_without_length() -> None:
+def test_generalised_iou_of_a_target_without_length() -> None:
     """No row may have one; touching it earns what touching earns."""
     values = [generalised_iou(f"<answer>{text}</answer>", SpanTarget(5, 5)).value for text in ("5 to 5", "5 to 9")]
     assert values == [0.5, 0.5]

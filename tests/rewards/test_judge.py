@@ -40,7 +40,7 @@ def test_a_question_in_the_words_of_the_api(monkeypatch: pytest.MonkeyPatch) -> 
     assert usage == Usage(1, 0, 0, 100, 10, pytest.approx((100 * 2 + 10 * 5) / 1e6))
 
 
-def test_without_a_key_none_is_sent_and_a_missing_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_none_is_sent_and_a_missing_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOME_KEY", raising=False)
     with chat_server(after(0, "")) as chat:
         judge_of(chat.url).ask("how", "what", int)
@@ -132,26 +132,26 @@ def test_replies_outlive_the_judge_and_are_counted(tmp_path: Path) -> None:
     assert subprocess.run([*command[:-1], path + "x"], capture_output=True, check=False).returncode == 2
 
 
-def test_a_cache_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no database, but long enough to be looked at as one " * 10)
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(JudgeError, match=f"judge_cache {path}"):
             judge_of("http://127.0.0.1/v1", cache=str(path))
 
 
-def test_equal_questions_asked_at_one_time_are_sent_once() -> None:
+def test_equal_requests_at_the_same_time_are_sent_once() -> None:
     def slow(number: int, body: dict[str, Any]) -> str:
         time.sleep(0.1)
         return "7"
 
     with chat_server(slow) as chat:
-        judge, found = judge_of(chat.url), []
-        threads = [threading.Thread(target=lambda: found.append(judge.ask("how", "what", int)[0])) for _ in range(8)]
+        judge, answers = judge_of(chat.url), []
+        threads = [threading.Thread(target=lambda: answers.append(judge.ask("how", "what", int)[0])) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert found == [7] * 8
+    assert answers == [7] * 8
     assert len(chat.bodies) == 1
 
 

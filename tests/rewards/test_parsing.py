@@ -32,7 +32,7 @@ HUGE = [
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "answer"),
     [
         ("", None),
         ("12 to 13", None),
@@ -47,11 +47,11 @@ HUGE = [
         ("<think><answer>a</answer></think>", "a"),
     ],
 )
-def test_answer_text(text: str, found: str | None) -> None:
-    assert answer_text(text) == found
+def test_answer_text(text: str, answer: str | None) -> None:
+    assert answer_text(text) == answer
 
 
-def test_tag_text_takes_the_tag_asked_for() -> None:
+def test_tag_text_takes_the_requested_tag() -> None:
     assert tag_text("<answer>C</answer><glue>[(1, 2)]</glue>", "glue") == "[(1, 2)]"
 
 
@@ -213,7 +213,7 @@ def test_parse_choice(text: str, choice: str | None) -> None:
 def test_time_grows_linearly(parse, piece: str) -> None:
     for size in (LONGEST_ANSWER, 1_000_000):
         text = piece * (size // len(piece))
-        # A linear reading takes some 0.05 s, a quadratic one minutes.
+        # A linear parser takes some 0.05 s, a quadratic one minutes.
         assert _seconds(parse, text) < 2
 
 

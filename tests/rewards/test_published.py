@@ -1,4 +1,4 @@
-"""Published readings, told by hand: each oddity of the released code once."""
+"""The published parser, worked out by hand: each oddity of the released code once."""
 
 import numpy
 import pytest
@@ -170,9 +170,9 @@ def test_boxes(answer: str, value: float, well_formed: float, fault: str | None)
 
 @given(st.lists(st.floats(0.01, 1), min_size=8, max_size=8))
 def test_eight_boxes_are_averaged_as_numpy_does(heights: list[float]) -> None:
-    truth = BoxesTarget(((0, 0, 1, 1),) * 8)
+    target = BoxesTarget(((0, 0, 1, 1),) * 8)
     ious = [height / (height + 1 - height) for height in heights]
-    score = PUBLISHED["mean_box_iou"](f"<answer>{[[0, 0, 1, height] for height in heights]}</answer>", truth)
+    score = PUBLISHED["mean_box_iou"](f"<answer>{[[0, 0, 1, height] for height in heights]}</answer>", target)
     assert score.value == min(1.0, float(numpy.mean(ious)))
 
 
@@ -184,10 +184,10 @@ def test_line_breaks_may_part_a_tag_in_training_alone() -> None:
 
 
 def test_the_start_box_counts_unless_left_out() -> None:
-    truth = BoxesTarget(((0, 0, 0.5, 0.5), *((0.5, 0.5, 1, 1),) * 7))
+    target = BoxesTarget(((0, 0, 0.5, 0.5), *((0.5, 0.5, 1, 1),) * 7))
     completion = f"<answer>{EIGHT}</answer>"
-    assert PUBLISHED["mean_box_iou"](completion, truth).value == 1 / 8
-    assert PUBLISHED["mean_box_iou"](completion, truth, skip_start=True).value == 0
+    assert PUBLISHED["mean_box_iou"](completion, target).value == 1 / 8
+    assert PUBLISHED["mean_box_iou"](completion, target, skip_start=True).value == 0
     alone = BoxesTarget(((0, 0, 0.5, 0.5),))
     assert PUBLISHED["mean_box_iou"](f"<answer>[{BOX}]</answer>", alone).value == 1
     assert PUBLISHED["mean_box_iou"](f"<answer>[{BOX}]</answer>", alone, skip_start=True).value == 0
@@ -214,9 +214,9 @@ def test_the_start_box_counts_unless_left_out() -> None:
 )
 def test_choice_accuracy(answer: str, letter: str | None) -> None:
     completion = f"<answer>{answer}</answer><answer>E</answer>"
-    for truth in "ABCDEFG":
-        score = PUBLISHED["choice_accuracy"](completion, ChoiceTarget(truth))
-        assert score.value == float(truth == letter)
+    for target in "ABCDEFG":
+        score = PUBLISHED["choice_accuracy"](completion, ChoiceTarget(target))
+        assert score.value == float(target == letter)
         assert score.fault == (None if letter else "unreadable")
     assert PUBLISHED["choice_accuracy"](completion, GROUNDED).value == float(letter == "C")
     assert PUBLISHED["choice_accuracy"]("C", GROUNDED).fault == "no_tag"

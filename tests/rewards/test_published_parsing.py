@@ -54,9 +54,9 @@ LISTS = text_of(
 
 @given(TAGGED)
 def test_blocks(text: str) -> None:
-    found = re.findall("<answer>(.*?)</answer>", text, re.DOTALL)
+    matches = re.findall("<answer>(.*?)</answer>", text, re.DOTALL)
     assert (first_block(text, "answer"), last_block(text, "answer")) == (
-        (found[0], found[-1]) if found else (None, None)
+        (matches[0], matches[-1]) if matches else (None, None)
     )
 
 
@@ -74,8 +74,8 @@ def test_has_blocks(text: str, tags: tuple[str, ...]) -> None:
 @example("1 to 2.5.7 to 18", False)
 @example("12 13 to 14", True)
 def test_last_range(text: str, any_case: bool) -> None:
-    found = re.findall(r"(\d+\.?\d*) (?:to|and) (\d+\.?\d*)", text, re.IGNORECASE if any_case else 0)
-    assert last_range(text, any_case) == (tuple(map(float, found[-1])) if found else None)
+    matches = re.findall(r"(\d+\.?\d*) (?:to|and) (\d+\.?\d*)", text, re.IGNORECASE if any_case else 0)
+    assert last_range(text, any_case) == (tuple(map(float, matches[-1])) if matches else None)
 
 
 @given(GLUES)
@@ -145,7 +145,7 @@ def test_time_is_bounded(piece: str) -> None:
             lambda text: has_blocks(f"<answer>{text}</glue>", ("answer", "glue")),
             first_letter,
         ):
-            # A linear reading takes some 0.05 s, a quadratic one minutes.
+            # A linear parser takes some 0.05 s, a quadratic one minutes.
             assert seconds(read, text) < 2
 
 

@@ -19,7 +19,7 @@ READINGS = {"as published": PUBLISHED, "corrected": REWARDS, "training": PUBLISH
 
 def lines() -> list[dict[str, str]]:
     """The rows of the page's tables of completions, by column name."""
-    found, columns = [], []
+    rows, columns = [], []
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("| ") else []
         if not cells:
@@ -27,12 +27,12 @@ def lines() -> list[dict[str, str]]:
         elif not columns:
             columns = cells
         elif "completion" in columns:
-            found.append(dict(zip(columns, cells, strict=True)))
-    return found
+            rows.append(dict(zip(columns, cells, strict=True)))
+    return rows
 
 
 def target_of(text: str) -> Target:
-    """Unchecked: a line may show a truth that no row may have."""
+    """Unchecked: a line may show a target that no row may have."""
     data = json.loads(text)
     if "span" in data:
         return SpanTarget(*data["span"])
@@ -54,7 +54,7 @@ def test_the_page_tells_both_values(line: dict[str, str]) -> None:
 
 
 def test_every_published_reward_is_on_the_page() -> None:
-    told = {line["reward"] for line in lines() if "corrected" in line}
-    assert told == set(PUBLISHED)
+    covered = {line["reward"] for line in lines() if "corrected" in line}
+    assert covered == set(PUBLISHED)
     evaluated = {line["reward"] for line in lines() if "evaluation" in line}
     assert evaluated == {name for name, fn in PUBLISHED_EVAL.items() if fn is not PUBLISHED[name]}

@@ -1,4 +1,4 @@
-"""What holds for every reward in every reading."""
+"""What holds for every reward with every parser."""
 
 import math
 import time
@@ -37,8 +37,8 @@ TARGETS = [
     CaptionTarget("The dog runs. A boy falls.", ()),
 ]
 CASES = [
-    pytest.param(fn, target, id=f"{reading}-{name}-{type(target).__name__}")
-    for reading, table in (("own", REWARDS), ("published", PUBLISHED), ("evaluated", PUBLISHED_EVAL))
+    pytest.param(fn, target, id=f"{parser}-{name}-{type(target).__name__}")
+    for parser, table in (("own", REWARDS), ("published", PUBLISHED), ("evaluated", PUBLISHED_EVAL))
     for name, fn in table.items()
     if table is not PUBLISHED_EVAL or fn is not PUBLISHED[name]
     for target in TARGETS
@@ -91,7 +91,7 @@ def judged(fn, text: str, target) -> Score:
 @pytest.mark.parametrize("form", ["{}", "<answer>{}</answer>", "<answer>A</answer><glue>{}</glue>"])
 def test_a_megabyte_without_meaning_is_judged_in_bounded_time(fn, target, piece: str, form: str) -> None:
     score, took_s = timed(fn, form.format(piece * (1_000_000 // len(piece))), target)
-    # A linear reading takes some 0.01 s, a quadratic one minutes.
+    # A linear parser takes some 0.01 s, a quadratic one minutes.
     assert took_s < 2
     assert score.value == 0 or "<answer>" in form
 

@@ -58,12 +58,12 @@ def test_bad_targets_are_explained(data, message: str) -> None:
         target_from_json(data)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ValueError, match=r"choice: .*spans\[0\]: .*spans\[1\]: "):
         target_from_json({"choice": "x", "spans": [[2, 1], [4, 3]]})
 
 
-def test_every_kind_is_told_apart_by_its_keys() -> None:
+def test_every_kind_is_recognised_by_its_keys() -> None:
     forms = [frozenset(keys) for kind in TARGETS.values() for keys in kind.json_keys]
     assert len(set(forms)) == len(forms)
     assert set(TARGETS) == {"span", "choice", "grounded_choice", "boxes", "label", "caption"}

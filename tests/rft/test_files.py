@@ -51,12 +51,12 @@ def test_all_else_is_read_as_by_the_standard_library(text: str) -> None:
         ('{"a":\n1', "not JSON: Expecting ',' delimiter at line 2, column 2"),
     ],
 )
-def test_what_is_not_json_is_told_with_its_place(text: str, message: str) -> None:
+def test_what_is_not_json_is_reported_with_its_position(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         parse_json(text)
 
 
-def test_lines_are_told_by_file_and_number(tmp_path: Path) -> None:
+def test_lines_are_reported_by_file_and_number(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": "x\xe2\x80\xa8y"} \r\n\n[1]\n{"a": 1, "a": 1}\n{"b": 2}\n\xff\n{"c": 3}')
     problems: list[str] = []

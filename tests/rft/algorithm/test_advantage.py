@@ -29,7 +29,7 @@ def test_per_task_running_std_divides_by_the_tasks_deviation_or_at_first_the_gro
     assert advantages([0.0, 1.0], "per_task_running_std") == advantages([0.0, 1.0], "group_norm")
 
 
-def test_running_variances_are_kept_apart_by_task_and_pass_over_groups_without_signal() -> None:
+def test_running_variances_are_separate_by_task_and_skip_zero_std_groups() -> None:
     first = running_variances({}, [("a", [0.0, 1.0]), ("b", [0.0, 0.0]), ("b", [0.3])])
     assert first == pytest.approx({"a": 0.5})
     second = running_variances(first, [("a", [0.0, 2.0]), ("b", [1.0, 3.0])])

@@ -97,16 +97,16 @@ def nested(depth: int) -> str:
 def test_a_hostile_row_is_a_short_problem_with_its_line(
     tmp_path: Path, row: dict[str, Any] | str, message: str
 ) -> None:
-    told = problems(tmp_path, row)
-    assert message in told
-    assert len(told) < 2000
+    reported = problems(tmp_path, row)
+    assert message in reported
+    assert len(reported) < 2000
 
 
 def test_the_problems_of_one_row_are_counted_beyond_the_first(tmp_path: Path) -> None:
-    told = problems(tmp_path, grounding(**{f"key{i}": 1 for i in range(20_000)}), grounding(task="x"))
-    assert "rows.jsonl:1: key4: unknown key. Known: " in told
-    assert "rows.jsonl:1: ... and 19995 more problems of this row" in told
-    assert "rows.jsonl:2: task: unknown task 'x'" in told
+    reported = problems(tmp_path, grounding(**{f"key{i}": 1 for i in range(20_000)}), grounding(task="x"))
+    assert "rows.jsonl:1: key4: unknown key. Known: " in reported
+    assert "rows.jsonl:1: ... and 19995 more problems of this row" in reported
+    assert "rows.jsonl:2: task: unknown task 'x'" in reported
 
 
 def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path) -> None:
@@ -114,16 +114,16 @@ def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.mp4")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s.mp4"))
-        told = problems(tmp_path, grounding("a", video="fifo.mp4"), grounding("b", video="s.mp4"))
-    assert "rows.jsonl:1: video: 'fifo.mp4': neither a file nor a folder; correct the row or drop it" in told
-    assert "rows.jsonl:2: video: 's.mp4': neither a file nor a folder" in told
+        reported = problems(tmp_path, grounding("a", video="fifo.mp4"), grounding("b", video="s.mp4"))
+    assert "rows.jsonl:1: video: 'fifo.mp4': neither a file nor a folder; correct the row or drop it" in reported
+    assert "rows.jsonl:2: video: 's.mp4': neither a file nor a folder" in reported
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
-    told = problems(tmp_path, grounding("a"), grounding("a"), "nonsense", grounding("b", target={"span": [3, 2]}))
-    assert "rows.jsonl:2: id 'a' is taken by rows.jsonl:1." in told
-    assert "rows.jsonl:3: not JSON" in told
-    assert "rows.jsonl:4: target: span" in told
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    reported = problems(tmp_path, grounding("a"), grounding("a"), "nonsense", grounding("b", target={"span": [3, 2]}))
+    assert "rows.jsonl:2: id 'a' is taken by rows.jsonl:1." in reported
+    assert "rows.jsonl:3: not JSON" in reported
+    assert "rows.jsonl:4: target: span" in reported
     many = problems(tmp_path, *["nonsense"] * 25)
     assert many.count("not JSON") == 20
     assert many.endswith("... and 5 more")
@@ -159,11 +159,11 @@ def test_missing_files_are_counted_and_some_named(tmp_path: Path) -> None:
     )
     (tmp_path / "0.mp4").write_text("")
     rows = read_rows([tmp_path / "rows.jsonl"], None, list(TASKS))
-    told = missing_files(rows)
-    assert told is not None
-    assert told.startswith("8 of 9 videos not found.")
-    assert "1.mp4" in told
-    assert told.endswith("... and 3 more")
+    reported = missing_files(rows)
+    assert reported is not None
+    assert reported.startswith("8 of 9 videos not found.")
+    assert "1.mp4" in reported
+    assert reported.endswith("... and 3 more")
     assert missing_files(rows[:1]) is None
 
 
@@ -263,13 +263,13 @@ def test_nothing_but_bad_clips_ends_as_well() -> None:
         PromptOrder([], 3, FakeClips(), 1.0)
 
 
-def test_what_comes_next_is_told_up_to_the_end_of_the_round() -> None:
-    told: list[list[str]] = []
-    order = PromptOrder(prompts(5), 3, FakeClips(), 0.0, lambda videos: told.append([v.path.name for v in videos]))
+def test_the_next_clips_are_prefetched_up_to_the_end_of_the_round() -> None:
+    prefetched: list[list[str]] = []
+    order = PromptOrder(prompts(5), 3, FakeClips(), 0.0, lambda clips: prefetched.append([c.path.name for c in clips]))
     taken = [[prompt.media.path.name for prompt in order.take(2)] for _ in range(3)]
-    assert told[0] == taken[1]
-    assert told[1] == taken[2][:1]
-    assert len(told[2]) == 2
+    assert prefetched[0] == taken[1]
+    assert prefetched[1] == taken[2][:1]
+    assert len(prefetched[2]) == 2
 
 
 def test_solved_rows_are_passed_over_from_then_on() -> None:
@@ -296,7 +296,7 @@ def test_rows_solved_later_change_nothing_of_positions_before() -> None:
     assert ids(resumed.take(9)) == ids(order.take(9))
 
 
-def test_solved_rows_are_asked_again_where_too_few_are_left() -> None:
+def test_solved_rows_are_drawn_again_where_too_few_are_left() -> None:
     order = PromptOrder(prompts(5), 3, FakeClips({"v0"}), 0.5, fewest=2)
     taken = ids(order.take(4))
     order.drop(taken[:2])

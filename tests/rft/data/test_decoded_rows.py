@@ -45,15 +45,15 @@ def recipe(max_bad_share: float, think: bool = False) -> Recipe:
     )
 
 
-def test_damaged_clips_are_told_and_left_out(rows: Callable[..., Path]) -> None:
+def test_damaged_clips_are_reported_and_left_out(rows: Callable[..., Path]) -> None:
     path = rows({"video": "a.mp4"}, {"video": "damaged.mp4"}, {"video": "b.mp4"})
-    told: list[str] = []
-    found = usable_rows([path], recipe(0.5), Clips(), on_bad=told.append)
-    assert [row.prompt.prompt_id for row in found] == ["r0", "r2"]
-    assert [row.duration_s for row in found] == [4.0, 4.0]
-    assert len(told) == 1
-    assert "r1" in told[0]
-    assert "damaged.mp4: no frames" in told[0]
+    reported: list[str] = []
+    usable = usable_rows([path], recipe(0.5), Clips(), on_bad=reported.append)
+    assert [row.prompt.prompt_id for row in usable] == ["r0", "r2"]
+    assert [row.duration_s for row in usable] == [4.0, 4.0]
+    assert len(reported) == 1
+    assert "r1" in reported[0]
+    assert "damaged.mp4: no frames" in reported[0]
 
 
 def test_more_damage_than_allowed_stops(rows: Callable[..., Path]) -> None:

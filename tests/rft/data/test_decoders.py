@@ -136,15 +136,15 @@ def test_a_broken_source_is_named_with_its_cause(write_clip: WriteClip, tmp_path
 def test_damage_that_the_decoder_conceals_is_seen(write_clip: WriteClip) -> None:
     path = write_clip(num_frames=40, size=(112, 112), gop=40, is_textured=True)
     data = bytearray(path.read_bytes())
-    told = []
+    errors = []
     for start in range(data.index(b"mdat") + 5000, len(data) - 5000, (len(data) - 10000) // 8):
         path.write_bytes(data[:start] + bytes(40) + data[start + 40 :])
         try:
             read_all(path)
         except ClipError as error:
-            told.append(str(error))
-    assert told
-    assert all(f"{path}: damaged, frame" in text for text in told)
+            errors.append(str(error))
+    assert errors
+    assert all(f"{path}: damaged, frame" in text for text in errors)
 
 
 def test_a_truncated_matroska_is_seen(write_clip: WriteClip) -> None:

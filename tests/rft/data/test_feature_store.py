@@ -15,13 +15,13 @@ def test_features_come_back_as_they_were_stored(tmp_path: Path) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         features = torch.randn(6, 8, dtype=dtype)[1:4]  # a part of a tensor, as a tower's output of several clips is
         folder.store("tower", "clip", features)
-        found = FeatureFolder(features_in(tmp_path), 1.0).load("tower", "clip")
-        assert found is not None
-        assert found.dtype == dtype
-        assert torch.equal(found, features)
+        loaded = FeatureFolder(features_in(tmp_path), 1.0).load("tower", "clip")
+        assert loaded is not None
+        assert loaded.dtype == dtype
+        assert torch.equal(loaded, features)
 
 
-def test_clips_and_towers_are_kept_apart(tmp_path: Path) -> None:
+def test_clips_and_towers_are_stored_separately(tmp_path: Path) -> None:
     folder = FeatureFolder(tmp_path, 1.0)
     names = [(tower, clip) for tower in "ab" for clip in ("x", "x-shuffled-3")]
     for number, (tower, clip) in enumerate(names):

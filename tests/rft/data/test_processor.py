@@ -141,7 +141,7 @@ def test_completion_ends_with_the_end_token(policy: Path) -> None:
     assert processor.tokenizer.decode(ids) == "<answer>1.5 to 3.0</answer><|im_end|>"
 
 
-def test_every_token_that_stands_for_pixels_is_banned(policy: Path) -> None:
+def test_every_placeholder_of_pixels_is_banned(policy: Path) -> None:
     processor = PromptProcessor(str(policy))
     banned = processor.tokenizer.convert_ids_to_tokens(processor.banned_token_ids)
     assert set(banned) == {"<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"}
@@ -208,7 +208,7 @@ def test_qwen3_tells_the_times_of_frame_pairs_in_words(qwen3: PromptProcessor) -
     text = qwen3.tokenizer.decode(inputs.token_ids)
     assert f"<0.2 seconds>{pair}<1.2 seconds>{pair}" in text  # of 0, 0.5 and 1, 1.5 s, rounded as Python rounds
 
-    # The same tokens and patches as from the model's own processor, told rate and places of the frames.
+    # The same tokens and patches as from the model's own processor, given rate and indices of the frames.
     metadata = VideoMetadata(total_num_frames=8, fps=4.0, duration=2.0, frames_indices=[0, 2, 4, 6])
     plain = qwen3._processor(
         text=[qwen3.text(make_prompt())],
@@ -228,8 +228,8 @@ def test_qwen3_times_count_from_the_start_of_the_clip_and_hold_at_a_variable_rat
     inputs = qwen3.encode(make_prompt("When, late?"), frames)
     text = qwen3.tokenizer.decode(inputs.token_ids)
     assert text.index("<0.2 seconds>") < text.index("<6.0 seconds>")
-    ((_, told),) = qwen3.engine_input(make_prompt(), frames)["multi_modal_data"]["video"]
-    assert [place / told["fps"] for place in told["frames_indices"]] == [0.1, 0.3, 5.0, 7.0]
+    ((_, metadata),) = qwen3.engine_input(make_prompt(), frames)["multi_modal_data"]["video"]
+    assert [index / metadata["fps"] for index in metadata["frames_indices"]] == [0.1, 0.3, 5.0, 7.0]
 
 
 def test_qwen3_reads_images_and_texts(qwen3: PromptProcessor) -> None:

@@ -138,15 +138,15 @@ def test_a_cache_file_that_was_cut_short_is_decoded_again(
     assert cache.damaged == 4
 
 
-@pytest.mark.parametrize("place", [3, 9, 20, 200, -1])
+@pytest.mark.parametrize("position", [3, 9, 20, 200, -1])
 def test_a_cached_clip_with_a_flipped_byte_is_counted_and_decoded_again(
-    write_clip: WriteClip, cache: ClipCache, tmp_path: Path, place: int
+    write_clip: WriteClip, cache: ClipCache, tmp_path: Path, position: int
 ) -> None:
     clip = video(write_clip())
     expected = np.array(cache.load(clip).pixels)
     (file,) = (tmp_path / "clips").glob("*.clip")
     content = bytearray(file.read_bytes())
-    content[place] ^= 0xFF
+    content[position] ^= 0xFF
     file.write_bytes(content)
     assert np.array_equal(cache.load(clip).pixels, expected)
     assert np.array_equal(cache.load(clip).pixels, expected)
@@ -187,9 +187,9 @@ def test_a_bad_clip_is_named_and_the_next_one_works(write_clip: WriteClip, cache
 )
 def test_what_is_no_file_is_not_opened(cache: ClipCache, tmp_path: Path, name: str, problem: str) -> None:
     os.mkfifo(tmp_path / "fifo")
-    for look in (cache.fingerprinted, cache.load, cache.find, decode):
+    for reader in (cache.fingerprinted, cache.load, cache.find, decode):
         with pytest.raises(ClipError, match=problem):
-            look(video(tmp_path / name))
+            reader(video(tmp_path / name))
 
 
 def test_a_decoder_that_takes_too_long_is_ended(write_clip: WriteClip, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def sampled_fps(frames: Frames) -> float:
     return len(frames.frame_indices) / frames.num_source_frames * frames.source_fps
 
 
-def test_windows_are_looked_at_as_if_the_rest_was_cut_out(write_clip: WriteClip) -> None:
+def test_windows_are_sampled_as_if_the_rest_was_cut_out(write_clip: WriteClip) -> None:
     sampling = replace(SAMPLING, num_frames=6)
     path = write_clip(num_frames=40)
     frames = decode(video(path, sampling=sampling, start_s=0.5, windows=((0.5, 0.7), (2.0, 2.2))))
@@ -252,7 +252,7 @@ def test_windows_are_looked_at_as_if_the_rest_was_cut_out(write_clip: WriteClip)
         decode(video(path, windows=((90.0, 91.0),)))
 
 
-def test_published_tracking_frames_are_told_as_two_a_second(write_clip: WriteClip) -> None:
+def test_published_tracking_frames_are_stated_as_two_a_second(write_clip: WriteClip) -> None:
     frames = decode(video(write_clip(num_frames=37), sampling=replace(SAMPLING, pick="published_tracking")))
     assert frames.frame_indices == (0, 6, 12, 18, 24, 30, 36, 36)
     assert sampled_fps(frames) == pytest.approx(2.0)

@@ -24,9 +24,9 @@ learner: {learning_rate: 1e-6}
 def problems(text: str, *overrides: str) -> list[str]:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(text, "r.yaml", overrides)
-    first, *rest = str(caught.value).splitlines()
-    assert first == f"r.yaml: {len(rest)} problem{'s' if len(rest) > 1 else ''}"
-    return [line.removeprefix("  ") for line in rest]
+    first, *problems = str(caught.value).splitlines()
+    assert first == f"r.yaml: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return [line.removeprefix("  ") for line in problems]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_doubled_key_names_both_lines() -> None:
         (("data: {train: [rows.jsonl]}", "data: [a]"), "data (line 4): expected keys with values, got a list."),
     ],
 )  # fmt: skip
-def test_what_a_wrong_value_is_told(change: tuple[str, str], problem: str) -> None:
+def test_a_wrong_value_is_explained(change: tuple[str, str], problem: str) -> None:
     assert change[0] in GOOD
     assert problems(GOOD.replace(*change)) == [problem]
 
@@ -153,7 +153,7 @@ def test_what_a_wrong_value_is_told(change: tuple[str, str], problem: str) -> No
         ("a: 1\n--- \nb: 2\n", "line 2: not YAML: but found another document."),
     ],
 )
-def test_what_is_no_recipe_is_told(text: str, problem: str) -> None:
+def test_what_is_no_recipe_is_explained(text: str, problem: str) -> None:
     assert problems(text) == [problem]
 
 

@@ -46,14 +46,14 @@ class Engine:
 
     def __init__(self, **letters: str) -> None:
         self.letters = letters
-        self.asked: list[tuple[str, int | None, int]] = []
+        self.requests: list[tuple[str, int | None, int]] = []
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for index in reversed(range(len(prompts))):
             video = prompts[index].media
-            self.asked.append((prompts[index].prompt_id, video.shuffle_seed, sampling.num_generations))
+            self.requests.append((prompts[index].prompt_id, video.shuffle_seed, sampling.num_generations))
             letters = self.letters[prompts[index].prompt_id]
             yield index, drawn(letters) if letters else drawn("A", "error")
 
@@ -82,22 +82,22 @@ def test_right_answers_earn_more_unless_shuffled_frames_do_better(
     (group,) = compared(engine, [score_by_recipe(prompt("p"), drawn("ABAC"), recipe())])
     assert rewards_of(group) == pytest.approx(rewards)
     assert group.shuffled_score == score
-    assert engine.asked == [("p", 17, 2)]
+    assert engine.requests == [("p", 17, 2)]
     if score is not None:
-        told = group.rollouts[0].scores[SCORE_NAME]
-        assert told.value == float(rewards[0] > 1)
-        assert told.note == f"choice_accuracy: 0.500 in order, {score:.3f} on shuffled frames"
+        score_of_order = group.rollouts[0].scores[SCORE_NAME]
+        assert score_of_order.value == float(rewards[0] > 1)
+        assert score_of_order.note == f"choice_accuracy: 0.500 in order, {score:.3f} on shuffled frames"
 
 
-def test_only_tasks_with_the_reward_are_asked_twice() -> None:
+def test_only_tasks_with_the_reward_are_sampled_twice() -> None:
     other = score_by_recipe(prompt("g", "temporal_grounding", SpanTarget(1.0, 2.0)), drawn("ABCD"), recipe())
     engine = Engine(p="B", q="C")
     groups = [score_by_recipe(prompt(name), drawn("AB"), recipe()) for name in "pq"]
-    found = compared(engine, [groups[0], other, groups[1]], num_generations=1, bonus=0.5)
-    assert [group.prompt.prompt_id for group in found] == ["p", "g", "q"]
-    assert found[1] is other
-    assert [rewards_of(found[i]) for i in (0, 2)] == [[1.5, 0.0], [1.5, 0.0]]
-    assert engine.asked == [("q", 17, 1), ("p", 17, 1)]
+    groups_with_bonus = compared(engine, [groups[0], other, groups[1]], num_generations=1, bonus=0.5)
+    assert [group.prompt.prompt_id for group in groups_with_bonus] == ["p", "g", "q"]
+    assert groups_with_bonus[1] is other
+    assert [rewards_of(groups_with_bonus[i]) for i in (0, 2)] == [[1.5, 0.0], [1.5, 0.0]]
+    assert engine.requests == [("q", 17, 1), ("p", 17, 1)]
 
 
 def test_a_cut_answer_earns_no_bonus() -> None:
@@ -106,9 +106,9 @@ def test_a_cut_answer_earns_no_bonus() -> None:
 
 
 def test_answers_are_right_from_least_on() -> None:
-    asked = {"reward": "temporal_iou", "least": 0.5}
+    order_bonus = {"reward": "temporal_iou", "least": 0.5}
     texts = ("<answer>0 to 4</answer>", "<answer>0 to 2</answer>", "<answer>0 to 1</answer>")
     completions = [Completion(text, (1,), (0.0,), 5, "stop", 0) for text in texts]
-    group = score_by_recipe(prompt("g", "temporal_grounding", SpanTarget(0.0, 4.0)), completions, recipe(**asked))
-    (found,) = compared(Engine(g="Z"), [group], **asked)
-    assert rewards_of(found) == pytest.approx([1.3, 0.8, 0.25])
+    group = score_by_recipe(prompt("g", "temporal_grounding", SpanTarget(0.0, 4.0)), completions, recipe(**order_bonus))
+    (with_bonus,) = compared(Engine(g="Z"), [group], **order_bonus)
+    assert rewards_of(with_bonus) == pytest.approx([1.3, 0.8, 0.25])

@@ -259,7 +259,7 @@ def test_a_plain_script_leaves_no_process_behind(tmp_path: Path) -> None:
     assert not Path(f"/proc/{judged.split()[-1]}").exists()
 
 
-def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_is_an_error(tmp_path: Path) -> None:
     with script(tmp_path, "if True:" + JUDGES_TWICE) as process:
         _, errors = process.communicate(timeout=30)
     assert "put the script's own work under `if __name__ == '__main__':`" in errors
@@ -369,9 +369,9 @@ def test_what_the_learner_is_not_given_is_counted() -> None:
     assert learned[1].advantages == pytest.approx([-0.5, 0.5])
     assert train_group_metrics(groups, learned) == {
         "num_groups": 5,
-        "num_groups_without_signal": 3,
-        "num_groups_without_signal/multiple_choice": 2,
-        "num_groups_without_signal/tracking": 1,
+        "num_zero_std_groups": 3,
+        "num_zero_std_groups/multiple_choice": 2,
+        "num_zero_std_groups/tracking": 1,
         "num_samples": 5,
         "num_dropped": 2,
         "num_dropped/failed": 1,
@@ -383,7 +383,7 @@ def test_nothing_is_learned_of_nothing() -> None:
     assert train_groups([], AlgorithmRecipe(), {}) == ()
     assert train_group_metrics([], ()) == {
         "num_groups": 0,
-        "num_groups_without_signal": 0,
+        "num_zero_std_groups": 0,
         "num_samples": 0,
         "num_dropped": 0,
     }
@@ -395,7 +395,7 @@ def test_groups_without_signal_are_kept_where_the_recipe_says_so() -> None:
     assert [group.has_signal for group in kept] == [False, True]
     assert kept[0].advantages == (0.0, 0.0)
     assert kept[1:] == train_groups(groups, AlgorithmRecipe(), {})
-    assert train_group_metrics(groups, kept)["num_groups_without_signal"] == 2
+    assert train_group_metrics(groups, kept)["num_zero_std_groups"] == 2
 
 
 @pytest.mark.parametrize(("fidelity", "value"), [(None, 1.0), ("corrected", 1.0), ("as_published", 0.0)])

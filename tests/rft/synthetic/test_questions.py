@@ -23,12 +23,12 @@ from rft.tasks import TASKS
 def rows(task: str, annotator: LooseAnnotator = EXACT, num: int = 300) -> list[tuple[object, str]]:
     """(target, demonstration) of random rows."""
     rng = random.Random(task)
-    found = []
+    demonstrated = []
     for i in range(num):
         scene = journey_scene(rng) if task == "tracking" else event_scene(rng)
         row = TASKS[task].row_type(id=str(i), video="clip.mp4", **row_of(scene, task, rng, annotator))
-        found.append((TASKS[task].target(row), row.demonstration or ""))
-    return found
+        demonstrated.append((TASKS[task].target(row), row.demonstration or ""))
+    return demonstrated
 
 
 def mean_score(task: str, annotator: LooseAnnotator) -> float:
@@ -47,7 +47,7 @@ def test_rows_are_valid_and_exact_demonstrations_are_right(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", DRAWN_TASKS)
-def test_the_loose_annotator_is_worse_than_the_truth_and_keeps_the_form(task: str) -> None:
+def test_the_loose_annotator_is_worse_than_the_target_and_keeps_the_form(task: str) -> None:
     assert 0.3 < mean_score(task, LooseAnnotator()) < 0.85
     assert all(REWARDS["think_format"](text, target).value == 1.0 for target, text in rows(task, LooseAnnotator()))
 
@@ -83,7 +83,7 @@ def test_thoughts_and_spans_reach_to_the_end_of_a_longer_clip() -> None:
 
 
 @pytest.mark.parametrize("domain", OUT_OF_DOMAIN)
-def test_out_of_domain_every_word_is_known_and_a_distractor_is_never_asked_about(domain: Domain) -> None:
+def test_out_of_domain_every_word_is_known_and_a_distractor_is_in_no_question(domain: Domain) -> None:
     known = set(re.findall(r"\w+", " ".join(tokenizer_texts())))
     rng = random.Random(4)
     for _ in range(50):

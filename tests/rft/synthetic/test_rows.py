@@ -66,14 +66,14 @@ def test_the_clips_of_earlier_figures_stay_as_they_were(name: str, pixels: str) 
 def test_true_demonstrations_are_the_training_rows_answered_rightly(tmp_path: Path) -> None:
     write(tmp_path)
     lines = [(tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("train", "true_demonstrations")]
-    for asked, told in zip(*(map(json.loads, part) for part in lines), strict=True):
-        text = told.pop("demonstration")
-        assert told == asked
-        task = TASKS[asked["task"]]
-        target = task.target(task.row_type.model_validate(asked))
+    for question, demonstrated in zip(*(map(json.loads, part) for part in lines), strict=True):
+        text = demonstrated.pop("demonstration")
+        assert demonstrated == question
+        task = TASKS[question["task"]]
+        target = task.target(task.row_type.model_validate(question))
         assert REWARDS["think_format"](text, target).value == 1.0
         # With one decimal a box is not quite the true one.
-        least = 0.5 if asked["task"] == "tracking" else 1.0
+        least = 0.5 if question["task"] == "tracking" else 1.0
         assert REWARDS[task.rewards[0][0]](text, target).value >= least
         assert "I look at the clip" not in text
 

@@ -186,7 +186,7 @@ def test_metrics_of_a_half_right_answer() -> None:
     ],
 )
 def test_metrics_of_grounded_answers(glue: str, iou: float, iop: float) -> None:
-    """The truth is (0, 1), (2, 4) and (3, 5): four seconds."""
+    """The target is (0, 1), (2, 4) and (3, 5): four seconds."""
     target = GroundedChoiceTarget("B", ((0, 1), (2, 4), (3, 5)))
     right = TASKS["grounded_qa"].measure(f"<answer>B</answer><glue>{glue}</glue>", target)
     assert right["mIoU"] == right["grounded_mIoU"] == pytest.approx(iou)
@@ -225,24 +225,24 @@ def test_metrics_of_tracking_with_and_without_the_start_box(rewards: dict[str, R
 
 def measured(task: Task, train: list[Any], rows: list[tuple[Any, float | None]]) -> dict[str, list[float]]:
     """Main metric of each baseline's completions, row by row; all but a letter alone must be well formed."""
-    found = {}
+    values = {}
     for name, texts in task.baselines(train, rows).items():
         assert len(texts) == len(rows)
         metrics = [task.measure(text, target) for text, (target, _) in zip(texts, rows, strict=True)]
         letter_alone = task.name == "grounded_qa" and name == "majority"
         assert letter_alone or all(metric["well_formed"] == 1.0 for metric in metrics)
-        found[name] = [metric[task.main_metric] for metric in metrics]
-    return found
+        values[name] = [metric[task.main_metric] for metric in metrics]
+    return values
 
 
 def test_grounding_baselines() -> None:
     rows: list[tuple[Any, float | None]] = [(SpanTarget(0, 5), 10.0), (SpanTarget(5, 10), 20.0)]
-    found = measured(TASKS["temporal_grounding"], [SpanTarget(0, 5), SpanTarget(1, 5), SpanTarget(8, 9)], rows)
-    assert found["whole_video"] == [0.5, 0.25]
-    assert found["first_half"] == [1.0, 0.5]
-    assert found["middle_half"] == pytest.approx([2.5 / 7.5, 0.5])
-    assert found["first_30"] == pytest.approx([0.6, 1 / 10])
-    assert found["best_constant"] == [1.0, 0.0]
+    values = measured(TASKS["temporal_grounding"], [SpanTarget(0, 5), SpanTarget(1, 5), SpanTarget(8, 9)], rows)
+    assert values["whole_video"] == [0.5, 0.25]
+    assert values["first_half"] == [1.0, 0.5]
+    assert values["middle_half"] == pytest.approx([2.5 / 7.5, 0.5])
+    assert values["first_30"] == pytest.approx([0.6, 1 / 10])
+    assert values["best_constant"] == [1.0, 0.0]
     unknown = measured(TASKS["temporal_grounding"], [], [(SpanTarget(0, 5), None)])
     assert unknown == {}
 
@@ -250,8 +250,8 @@ def test_grounding_baselines() -> None:
 def test_tracking_baselines() -> None:
     start, moved = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)
     rows: list[tuple[Any, float | None]] = [(BoxesTarget((start, start, moved)), None)]
-    found = measured(TASKS["tracking"], [BoxesTarget((start, moved))], rows)
-    assert found == {"start_box": [0.5], "best_constant": [0.5]}
+    values = measured(TASKS["tracking"], [BoxesTarget((start, moved))], rows)
+    assert values == {"start_box": [0.5], "best_constant": [0.5]}
     assert measured(TASKS["tracking"], [], rows) == {"start_box": [0.5]}
 
 
@@ -274,10 +274,10 @@ def test_label_baselines() -> None:
 def test_grounded_baselines() -> None:
     rows: list[tuple[Any, float | None]] = [(GroundedChoiceTarget("B", ((0, 5),)), 10.0)]
     train = [GroundedChoiceTarget("B", ((0, 5), (7, 8))), GroundedChoiceTarget("B", ((0, 5),))]
-    found = measured(TASKS["grounded_qa"], train, rows)
-    assert found.pop("middle_half") == pytest.approx([2.5 / 7.5])
-    assert found.pop("first_30") == pytest.approx([0.6])
-    assert found == {"whole_video": [0.5], "first_half": [1.0], "best_constant": [1.0], "majority": [0.0]}
+    values = measured(TASKS["grounded_qa"], train, rows)
+    assert values.pop("middle_half") == pytest.approx([2.5 / 7.5])
+    assert values.pop("first_30") == pytest.approx([0.6])
+    assert values == {"whole_video": [0.5], "first_half": [1.0], "best_constant": [1.0], "majority": [0.0]}
     letter = TASKS["grounded_qa"].baselines(train, rows)["majority"][0]
     assert TASKS["grounded_qa"].measure(letter, rows[0][0])["accuracy"] == 1.0
 
