@@ -75,7 +75,7 @@ class TrainingRun:
         evaluator = Evaluator(recipe, pool, held_out, view)
         # Without GRPO the supervised stage is what is measured, from the model that the engines still hold.
         before = None if recipe.steps else self.evaluate_once("base", evaluator)
-        model = self.cold_start()
+        model = self.cold_start(pool)
         with self.clock.phase("setup"):
             learner = self.start_learner(model, pool)
             next_batch = self.restore(checkpoint, state, learner, order) if checkpoint and state else None
@@ -122,9 +122,9 @@ class TrainingRun:
         self.run.add_to_summary("baseline_intervals", baselines.intervals_json())
         return baselines
 
-    def cold_start(self) -> str:
+    def cold_start(self, pool: WorkerPool) -> str:
         """The model that GRPO starts from: the recipe's, or what the supervised stage makes of it, once per run."""
-        from rft.actors.cold_start import ColdStart
+        from rft.actors.cold_start import run_cold_start
 
         recipe, directory = self.recipe, self.run.cold_start
         if recipe.cold_start is None:
@@ -132,14 +132,15 @@ class TrainingRun:
         if not directory.exists():
             with self.clock.phase("setup"):
                 shown = self.session.usable_rows(recipe.cold_start.data, "cold-start")
+            if recipe.rollout.share_gpu:  # engines measure and take their share of a GPU that nobody else uses
+                self.session.view.phase("starting engines")
+                pool.wait_until_ready()
             self.session.view.phase("cold start", recipe.cold_start.steps)
             with self.clock.phase("cold_start"), MetricsWriter(self.run) as metrics:
-                stage = ColdStart(
-                    recipe, [row.demonstration(recipe) for row in shown], self.session.clips_dir, directory
-                )
+                rows = [row.demonstration(recipe) for row in shown]
                 done = 0
-                for step, loss in stage.losses(self.session.stop):
-                    metrics.write(step, {"loss": loss}, stage="cold_start")
+                for step, line in run_cold_start(recipe, rows, self.session.clips_dir, directory, self.session.stop):
+                    metrics.write(step, line, stage="cold_start")
                     self.session.view.advance(step - done)
                     done = step
         return str(directory)

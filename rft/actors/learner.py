@@ -1,4 +1,4 @@
-"""The learning processes: the supervised stage, and GRPO's learner, one Ray actor per rank, seen as one Learner."""
+"""GRPO's learner: one Ray actor per rank, seen as one Learner."""
 
 import os
 import threading
@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayActorError
 
-from rft.actors.cluster import get, gpu_options
 from rft.actors.cpu import gpu_process_threads, learner_threads, lower_priority, set_cpu_threads
-from rft.errors import CheckpointError
+from rft.actors.ranks import Ranks, free_address
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.types import Prompt, TrainGroup
@@ -42,13 +40,7 @@ class LearnerRank:
         self._all_send = False
 
     def address(self) -> tuple[str, int]:
-        """Where this rank can listen for others."""
-        import socket
-
-        host = str(ray.util.get_node_ip_address())
-        with socket.socket() as free:
-            free.bind((host, 0))
-            return host, int(free.getsockname()[1])
+        return free_address()
 
     def build(self, address: tuple[str, int] | None) -> int:
         """Load the policy, sharded over the ranks where there are several; returns the policy version."""
@@ -150,15 +142,10 @@ class LearnerActors:
     """The Learner of train.py, spread over recipe.learner.num_ranks processes."""
 
     def __init__(self, recipe: Recipe, model: str, clips_dir: Path) -> None:
-        num_ranks = recipe.learner.num_ranks
-        # num_cpus=0: ranks and rollout workers take turns on the cores of a machine without GPUs.
-        remote = ray.remote(num_cpus=0)(LearnerRank)
-        options = [gpu_options(recipe, rank, 1) for rank in range(num_ranks)]
-        self._ranks = [remote.options(**of).remote(i, recipe, model, clips_dir) for i, of in enumerate(options)]
-        address = ray.get(self._ranks[0].address.remote()) if num_ranks > 1 else None
-        self._policy_version: int = self._call("build", address)
-        on_gpus = transfer_backend(recipe.rollout, use_gpu=options[0]["num_gpus"] > 0) != "object_store"
-        self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks]) if on_gpus else []
+        self._ranks = Ranks(LearnerRank, recipe, model, clips_dir)
+        self._policy_version: int = self._ranks.built
+        on_gpus = transfer_backend(recipe.rollout, use_gpu=self._ranks.on_gpus) != "object_store"
+        self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks.actors]) if on_gpus else []
 
     @property
     def policy_version(self) -> int:
@@ -169,47 +156,32 @@ class LearnerActors:
 
         Only a single rank does: which of several gets which group depends on the completions.
         """
-        if len(self._ranks) == 1:
-            self._ranks[0].prefetch.remote(prompts)
+        if len(self._ranks.actors) == 1:
+            self._ranks.actors[0].prefetch.remote(prompts)
 
     def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         metrics: dict[str, float]
-        metrics, self._policy_version = self._call("update", groups)
+        metrics, self._policy_version = self._ranks.call("update", groups)
         return metrics
 
     def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:
         """The learner's view of each group's prompt, to compare with the engine's."""
-        views: tuple[PromptView, ...] = self._call("view_groups", groups)
+        views: tuple[PromptView, ...] = self._ranks.call("view_groups", groups)
         return views
 
     def publish_weights(self) -> WeightsRef:
         """Where the current weights can be had: in the object store, or from the ranks themselves."""
-        ref: WeightsRef = self._call("publish_weights")
+        ref: WeightsRef = self._ranks.call("publish_weights")
         if isinstance(ref.source, StagedWeights):
-            ranks = tuple(zip(self._gpus, self._ranks, strict=True))
+            ranks = tuple(zip(self._gpus, self._ranks.actors, strict=True))
             ref = replace(ref, source=replace(ref.source, ranks=ranks))
         return ref
 
     def save(self, directory: Path) -> None:
-        self._call("save", directory)
+        self._ranks.call("save", directory)
 
     def load(self, directory: Path) -> None:
-        self._policy_version = self._call("load", directory)
+        self._policy_version = self._ranks.call("load", directory)
 
     def close(self) -> None:
-        for rank in self._ranks:
-            ray.kill(rank)
-
-    def _call(self, method: str, *args: object) -> Any:
-        """Call `method` on every rank at once, as their collectives require; returns rank 0's result.
-
-        RftError as a rank raised it. CheckpointError: a rank's process ended.
-        """
-        try:
-            return get([getattr(rank, method).remote(*args) for rank in self._ranks])[0]
-        except RayActorError as error:
-            raise CheckpointError(
-                f"a learner process ended while it was asked to {method.replace('_', ' ')}: {error}\n"
-                "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
-                "learner.offload_optimizer, or use more ranks. Then continue from the last checkpoint with --resume."
-            ) from error
+        self._ranks.close()

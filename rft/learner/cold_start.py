@@ -1,191 +1,168 @@
-"""The supervised stage before GRPO, on trl.SFTTrainer, with clips and images through our own collator."""
+"""The supervised stage before GRPO: demonstrations in, a new policy out."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
-from datasets import Dataset
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    PreTrainedModel,
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
-from trl import SFTConfig, SFTTrainer
 
-from rft.data.processor import PromptProcessor
-from rft.data.video import ClipCache
-from rft.learner.batch import prompt_positions
-from rft.learner.model import load_policy
+from rft.learner.batch import prompt_positions, visual_input
+from rft.learner.learner import DTYPES
+from rft.learner.optimizer import apply_gradients, build_optimizer
+from rft.learner.packing import PackedBatch, PackedGroup, pack_row, split_groups
+from rft.learner.policy_and_reference import Loading, Policies
+from rft.learner.schedule import cold_start_rate
+from rft.learner.sharding import gather_from_ranks, num_ranks, sum_over_ranks, this_rank
+from rft.learner.weights import save_policy, trainable
 from rft.recipe import ColdStartRecipe, Recipe
-from rft.types import Demonstration, Image
+from rft.types import Demonstration
 
-IGNORED = -100
-"""Label of tokens without loss."""
+if TYPE_CHECKING:
+    from rft.data.processor import PromptProcessor
+    from rft.data.video import ClipCache
 
-LOG_EVERY = 10
-"""Steps between two reported losses."""
-
-
-def run_cold_start(
-    recipe: Recipe,
-    cold: ColdStartRecipe,
-    demonstrations: Sequence[Demonstration],
-    processor: PromptProcessor,
-    clips: ClipCache,
-    directory: Path,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
-) -> None:
-    """Train recipe.model on the demonstrations; writes a Hugging Face folder to `directory`.
-
-    `on_step(step, mean loss since the last report)` is called every few steps. All weights are trained.
-    """
-    bfloat16 = recipe.learner.dtype == "bfloat16"
-    # float32 weights, as the GRPO learner keeps them; bfloat16 is what they are multiplied in.
-    model = load_policy(
-        recipe.model,
-        torch.float32,
-        gradient_checkpointing=recipe.learner.gradient_checkpointing,
-        freeze_vision=recipe.learner.freeze_vision,
-    )
-    trainer = SFTTrainer(
-        model=model,
-        args=training_arguments(cold, recipe.seed, directory, bfloat16),
-        train_dataset=Dataset.from_dict({"place": list(range(len(demonstrations)))}),
-        data_collator=DemonstrationCollator(demonstrations, processor, clips, model, cold.loss_on),
-        processing_class=processor.tokenizer,
-        callbacks=[ReportLoss(on_step)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    model.to(torch.bfloat16 if bfloat16 else torch.float32).save_pretrained(directory)
-    processor.save(directory)
-
-
-def training_arguments(cold: ColdStartRecipe, seed: int, directory: Path, bfloat16: bool) -> SFTConfig:
-    """Nothing is written but the final weights."""
-    is_linear = cold.lr_scheduler_type == "linear"
-    return SFTConfig(
-        output_dir=str(directory),
-        max_steps=cold.steps,
-        per_device_train_batch_size=cold.rows_per_step,
-        learning_rate=cold.learning_rate,
-        lr_scheduler_type="linear" if is_linear else "cosine_with_min_lr",
-        lr_scheduler_kwargs={} if is_linear else {"min_lr_rate": 0.1},
-        warmup_steps=cold.warmup_steps,
-        weight_decay=cold.weight_decay,
-        adam_beta2=cold.adam_beta2,
-        max_grad_norm=1.0,
-        seed=seed,
-        bf16=bfloat16,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,  # set on the model as it was loaded
-        max_length=None,
-        # The rows are places in the list of demonstrations; the collator makes the tensors.
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        logging_steps=LOG_EVERY,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-    )
+MAX_GRAD_NORM = 1.0
+"""Largest norm of the gradient; a larger one is scaled down to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """Tensors of one demonstration, L tokens."""
+    """A demonstration of L + 1 tokens."""
 
-    ids: Tensor
-    """[L]"""
-    labels: Tensor
-    """[L]"""
-    positions: Tensor
-    """[L, 3], of M-RoPE."""
-    patches: Tensor | None
-    grid: Tensor | None
-    is_image: bool
+    packed: PackedGroup
+    learned: Tensor
+    """bool [L], of its labels: those that count in the loss."""
 
 
-class DemonstrationCollator:
-    """Places in a list of demonstrations -> padded model inputs with labels on what is learned."""
+@dataclass(frozen=True, slots=True)
+class SupervisedBatch:
+    """What one forward pass works on."""
+
+    packed: PackedBatch
+    """Its labels are the learned tokens alone."""
+    is_filler: bool
+    """Run for the sake of the other ranks only; counts for nothing."""
+
+
+class SupervisedLearner:
+    """Supervised updates of a model. With several ranks, every method is called on each with equal arguments.
+
+    All that recipe.learner says of memory, precision, ranks and of which weights are trained holds here too; learning
+    rate and AdamW are the stage's own. Adapters (learner.lora) are merged into the policy that is saved.
+    """
 
     def __init__(
         self,
-        demonstrations: Sequence[Demonstration],
-        processor: PromptProcessor,
-        clips: ClipCache,
-        model: PreTrainedModel,
-        loss_on: Literal["completion", "all"] = "completion",
+        model_dir: str | Path,
+        recipe: Recipe,
+        cold: ColdStartRecipe,
+        processor: "PromptProcessor",
+        clips: "ClipCache",
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        features_dir: Path | None = None,
     ) -> None:
-        """`loss_on`: the recipe's; vision tokens and padding are never learned."""
-        self._without_loss = frozenset(processor.banned_token_ids)
-        self._loss_on = loss_on
-        self._demonstrations = demonstrations
-        self._processor, self._clips, self._model = processor, clips, model
+        """`dtype`: in place of the recipe's. `features_dir`: as of `Learner`.
 
-    def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Tensor]:
-        """input_ids, attention_mask, labels [B, L]; position_ids [3, B, L]; patches and grids of clips and images."""
-        encoded = [self._encode(self._demonstrations[row["place"]]) for row in rows]
-        inputs = {
-            "input_ids": pad_sequence([e.ids for e in encoded], True, padding_value=self._processor.eos_token_id),
-            "attention_mask": pad_sequence([torch.ones_like(e.ids) for e in encoded], True),
-            "labels": pad_sequence([e.labels for e in encoded], True, padding_value=IGNORED),
-            "position_ids": pad_sequence([e.positions for e in encoded], True).permute(2, 0, 1),
+        Raises DataError where `model_dir` holds no usable model.
+        """
+        self._cold, self._processor, self._clips = cold, processor, clips
+        self._recipe = supervised_recipe(recipe, cold)
+        self._device, self._dtype = torch.device(device), dtype or DTYPES[recipe.learner.dtype]
+        loading = Loading(self._device, self._dtype, packed=True, features_dir=features_dir)
+        self._policies = Policies(model_dir, self._recipe, (), loading)
+        self._parameters = list(trainable(self._policies.model).values())
+        self._optimizer = build_optimizer(self._parameters, self._recipe.learner)
+        self._num_updates = 0
+
+    def update(self, rows: Sequence[Demonstration]) -> dict[str, float]:
+        """One update on `rows`, at least one; its loss is minus the mean log-probability of their learned tokens.
+
+        An update whose gradient is not finite changes nothing and counts as skipped.
+        """
+        sums = {"loss": 0.0, "num_tokens": 0.0}
+        for batch in self._batches(rows):
+            packed = batch.packed.to(self._device)
+            logprobs = self._policies.policy(packed).logprobs
+            loss = (logprobs * 0).sum() if batch.is_filler else -logprobs.sum()
+            loss.backward()
+            if not batch.is_filler:
+                sums["loss"] += float(loss.detach())
+                sums["num_tokens"] += len(logprobs)
+        sums = sum_over_ranks(sums, self._device)
+        rate = cold_start_rate(self._cold, self._num_updates)
+        grad_norm = apply_gradients(self._parameters, self._optimizer, sums["num_tokens"], MAX_GRAD_NORM, rate)
+        self._num_updates += 1
+        return {
+            "loss": sums["loss"] / sums["num_tokens"],
+            "grad_norm": grad_norm,
+            "learning_rate": rate,
+            "skipped_updates": float(not math.isfinite(grad_norm)),
         }
-        for is_image, patches, grid in (
-            (False, "pixel_values_videos", "video_grid_thw"),
-            (True, "pixel_values", "image_grid_thw"),
-        ):
-            shown = [(e.patches, e.grid) for e in encoded if e.is_image == is_image]
-            pairs = [(pixels, size) for pixels, size in shown if pixels is not None and size is not None]
-            if pairs:
-                inputs |= {patches: torch.cat([pixels for pixels, _ in pairs])}
-                inputs |= {grid: torch.cat([size for _, size in pairs])}
-        return inputs
 
-    def _encode(self, shown: Demonstration) -> EncodedRow:
-        inputs = self._processor.encode(shown.prompt, self._clips.load(shown.prompt.media))
-        answer = self._processor.completion_ids(shown.completion)
-        prompt = prompt_positions(self._model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
-        return EncodedRow(
-            ids=torch.tensor([*inputs.token_ids, *answer]),
-            labels=torch.tensor([*(self._prompt_label(token) for token in inputs.token_ids), *answer]),
-            positions=torch.cat([prompt, prompt[:, -1:] + torch.arange(1, len(answer) + 1)], dim=1).T,
-            patches=inputs.patches,
-            grid=inputs.grid,
-            is_image=isinstance(shown.prompt.media, Image),
-        )
+    def save(self, directory: Path) -> None:
+        """Write a Hugging Face folder with the processor."""
+        save_policy(self._policies.model, directory, self._dtype)
+        if this_rank() == 0:
+            self._processor.save(directory)
 
-    def _prompt_label(self, token: int) -> int:
-        return IGNORED if self._loss_on == "completion" or token in self._without_loss else token
+    def _batches(self, rows: Sequence[Demonstration]) -> list[SupervisedBatch]:
+        """This rank's forwards, as many as any other rank has.
+
+        Rows are dealt in turn: a rank encodes its own alone, whose lengths nobody else knows.
+        """
+        own = [self._encode(row) for row in rows[this_rank() :: num_ranks()]]
+        filler = min(own or [self._encode(rows[0])], key=lambda row: len(row.packed))
+        lengths = [len(row.packed) for row in own]
+        padded = not self._policies.is_packed
+        plan = split_groups(lengths, 1, self._recipe.learner.max_tokens_per_forward, padded=padded)[0] if own else ()
+        forwards = [[own[place] for place in places] for places in plan]
+        shown = gather_from_ranks(([_shows(chosen) for chosen in forwards], _shows([filler])))
+        batches = []
+        for number in range(max(len(shows) for shows, _ in shown)):
+            chosen = forwards[number] if number < len(forwards) else [filler]
+            tower_runs = any(shows[number] if number < len(shows) else else_ for shows, else_ in shown)
+            packed = self._pack(chosen, tower_runs=tower_runs)
+            batches.append(SupervisedBatch(packed, is_filler=number >= len(forwards)))
+        return batches
+
+    def _pack(self, rows: Sequence[EncodedRow], *, tower_runs: bool) -> PackedBatch:
+        groups = [row.packed for row in rows]
+        packed = self._policies.batch(groups, self._processor.eos_token_id, tower_runs=tower_runs)
+        learned = torch.cat([row.learned for row in rows])
+        return replace(packed, scored=packed.scored[learned], labels=packed.labels[learned])
+
+    def _encode(self, row: Demonstration) -> EncodedRow:
+        frames = self._clips.load(row.prompt.media)
+        inputs = self._processor.encode(row.prompt, frames)
+        positions = prompt_positions(self._policies.model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
+        completion = self._processor.completion_ids(row.completion)
+        packed = pack_row(inputs.token_ids, positions, completion, visual_input(inputs, frames))
+        if self._cold.loss_on == "all":
+            return EncodedRow(packed, ~torch.isin(packed.labels, torch.tensor(self._processor.banned_token_ids)))
+        return EncodedRow(packed, torch.arange(len(packed)) >= len(packed) - len(completion))
 
 
-class ReportLoss(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
-    """Hands the trainer's logged losses on."""
+def supervised_recipe(recipe: Recipe, cold: ColdStartRecipe) -> Recipe:
+    """The recipe with the stage's optimizer, for a policy alone under its bare logits."""
+    optimizer = {
+        "learning_rate": cold.learning_rate,
+        "weight_decay": cold.weight_decay,
+        "adam_beta1": 0.9,
+        "adam_beta2": cold.adam_beta2,
+        "adam_epsilon": 1e-8,
+    }
+    changed = {
+        "learner": recipe.learner.model_copy(update=optimizer),
+        "sampling": recipe.sampling.model_copy(update={"temperature": 1.0}),
+        "algorithm": recipe.algorithm.model_copy(update={"beta": 0.0}),
+    }
+    return recipe.model_copy(update=changed)
 
-    def __init__(self, on_step: Callable[[int, float], None]) -> None:
-        self._on_step = on_step
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: object
-    ) -> None:
-        if "loss" in logs:
-            self._on_step(state.global_step, float(logs["loss"]))
-
-
-def progress_writer(path: Path) -> Callable[[int, float], None]:
-    """For `on_step`: one JSON line each, which another process reads as the stage goes on."""
-
-    def write(step: int, loss: float) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "loss": loss}) + "\n")
-
-    return write
+def _shows(rows: Sequence[EncodedRow]) -> bool:
+    return any(row.packed.visual is not None for row in rows)

@@ -25,12 +25,12 @@ from rft.learner.batch import (
     visual_input,
 )
 from rft.learner.model import TokenLogprobs
-from rft.learner.optimizer import build_optimizer
+from rft.learner.optimizer import apply_gradients, build_optimizer
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, split_groups
 from rft.learner.policy_and_reference import Loading, Policies
 from rft.learner.prompt_view import view_prompt
 from rft.learner.schedule import learning_rate
-from rft.learner.sharding import full, num_ranks, sum_over_ranks, this_rank
+from rft.learner.sharding import num_ranks, sum_over_ranks, this_rank
 from rft.learner.update_metrics import Update, update_metrics
 from rft.learner.weights import (
     load_state,
@@ -340,18 +340,10 @@ class Learner:
         Returns that norm, before clipping, and the learning rate.
         """
         parameters = list(trainable(self._model).values())
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.mul_(num_ranks() / weight)  # sharding averages over the ranks
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.recipe.learner.max_grad_norm)
-        grad_norm = float(full(norm))
         rate = learning_rate(self.recipe.learner, self.policy_version, self.total_updates)
-        if math.isfinite(grad_norm):
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            self._optimizer.step()
-            self.policy_version += 1
-        self._optimizer.zero_grad(set_to_none=True)
+        max_grad_norm = self.recipe.learner.max_grad_norm
+        grad_norm = apply_gradients(parameters, self._optimizer, weight, max_grad_norm, rate)
+        self.policy_version += math.isfinite(grad_norm)
         return grad_norm, rate
 
     @contextmanager

@@ -1,5 +1,6 @@
 """AdamW, with its state in the precision and memory that a recipe asks for."""
 
+import math
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
 from rft.learner.optimizer_chunk import CHUNK
-from rft.learner.sharding import sharded_like, this_rank
+from rft.learner.sharding import full, num_ranks, sharded_like, this_rank
 from rft.recipe import LearnerRecipe
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -105,6 +106,29 @@ class LeanAdamW(torch.optim.Optimizer):
         )
         for part, new in zip(kept, (value, mean, square), strict=True):
             part.copy_(round_at_random(new, noise) if part.dtype == torch.bfloat16 else new, non_blocking=True)
+
+
+def apply_gradients(
+    parameters: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    weight: float,
+    max_grad_norm: float,
+    rate: float,
+) -> float:
+    """One update of `parameters` with their gradients over `weight`; none where their norm is not finite.
+
+    Returns that norm, before clipping. The gradients are gone afterwards.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.mul_(num_ranks() / weight)  # sharding averages over the ranks
+    grad_norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)))
+    if math.isfinite(grad_norm):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return grad_norm
 
 
 def round_at_random(values: Tensor, noise: torch.Generator) -> Tensor:

@@ -109,6 +109,24 @@ def pack_group(
     )
 
 
+def pack_row(
+    prompt_ids: Sequence[int], prompt_positions: Tensor, completion: Sequence[int], visual: VisualInput | None = None
+) -> PackedGroup:
+    """A prompt and one completion as a group without a prefix, so that all tokens behind the first are labels.
+
+    `prompt_positions`: as in `pack_group`. L = P + T - 1 for a completion of T tokens.
+    """
+    tokens = torch.tensor([*prompt_ids, *completion])
+    behind = prompt_positions[:, -1:] + torch.arange(1, len(completion))
+    return PackedGroup(
+        token_ids=tokens[:-1],
+        position_ids=torch.cat([prompt_positions, behind], dim=1),
+        shape=GroupShape(0, (len(tokens) - 1,)),
+        labels=tokens[1:],
+        visual=visual,
+    )
+
+
 def batch_groups(groups: Sequence[PackedGroup], pad_id: int, *, packed: bool) -> PackedBatch:
     """`packed`: whether the model takes groups as they are; else a row per completion, padded with `pad_id`."""
     return join_groups(groups) if packed else copy_groups(groups, pad_id)

@@ -1,6 +1,7 @@
 """Several learner processes as one: parameters, gradients and optimizer state sharded over them by FSDP2."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -9,6 +10,8 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+Value = TypeVar("Value")
 
 
 def own_device() -> torch.device:
@@ -83,6 +86,15 @@ def sharded_like(whole: Tensor, example: Tensor, dtype: torch.dtype | None = Non
     if not isinstance(example, DTensor):
         return moved
     return distribute_tensor(moved, example.device_mesh, example.placements, src_data_rank=None)
+
+
+def gather_from_ranks(value: Value) -> list[Value]:
+    """Each rank's `value`, in the order of the ranks."""
+    if num_ranks() == 1:
+        return [value]
+    values: list[Value] = [value] * num_ranks()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def sum_over_ranks(values: dict[str, float], device: torch.device) -> dict[str, float]:

