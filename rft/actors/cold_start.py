@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
-from rft.actors.cpu import set_cpu_threads
+from rft.actors.cpu import gpu_process_threads, set_cpu_threads
 from rft.actors.ranks import Ranks, free_address
 from rft.errors import Interrupted
 from rft.files import PARTIAL_PREFIX
@@ -23,8 +23,9 @@ class ColdStartRank:
     """One rank. All ranks get the same calls; rank 0 alone writes files."""
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
-        # All cores: engines wait meanwhile.
-        set_cpu_threads(max(1, len(os.sched_getaffinity(0)) // recipe.learner.num_ranks))
+        cores = len(os.sched_getaffinity(0))
+        # All cores, though a recipe may leave some to engines that sample ahead: they wait meanwhile.
+        set_cpu_threads(max(1, cores // recipe.learner.num_ranks), gpu_process_threads(recipe, cores))
         self._rank, self._recipe, self._model, self._clips_dir = rank, recipe, model, clips_dir
 
     def address(self) -> tuple[str, int]:
