@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self, get_args
 
 Span = tuple[float, float]
@@ -42,15 +42,6 @@ def fault_of(scores: Mapping[str, Score]) -> Fault | None:
 
 
 @dataclass(frozen=True, slots=True)
-class RowFacts:
-    """Facts of a row that its target holds in addition to the JSON form."""
-
-    duration_s: float | None = None
-    """Length of the clip in seconds; None if unknown."""
-    num_options: int | None = None
-    """Number of options, one of which is right; None if there are none or it is unknown."""
-
-
 class Target(ABC):
     """The ground truth of a prompt. Each kind is one frozen dataclass in one file of rewards/targets/.
 
@@ -58,7 +49,10 @@ class Target(ABC):
     the defaults.
     """
 
-    __slots__ = ()
+    duration_s: float | None = field(default=None, compare=False, kw_only=True)
+    """Length of the clip in seconds, None if unknown; taken from the row, not part of the JSON form."""
+    num_options: int | None = field(default=None, compare=False, kw_only=True)
+    """Number of options, one of which is right, None if unknown; taken from the row, not part of the JSON form."""
 
     json_form: ClassVar[str]
     """The JSON form as error messages show it: '{"span": [start_s, end_s]}'."""
@@ -73,7 +67,7 @@ class Target(ABC):
 
     @classmethod
     @abstractmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
         """Target from a JSON object with the keys of `json_keys`.
 
         Problems of the object are added to `problems`; the target returned then is not used.
@@ -95,14 +89,6 @@ class Target(ABC):
     def from_cell(cls, key: str, cell: str) -> object:
         """Value of a key of the JSON form, from the cell of a table. Raises ValueError if the cell is not JSON."""
         return cell if key in cls.text_keys else cell_json(cell)
-
-    def row_facts(self) -> RowFacts:
-        """Facts of the row that the target holds; `from_json` takes them back."""
-        return RowFacts()
-
-    def with_duration(self, duration_s: float) -> Self:
-        """The target for a clip of this length; itself if the kind has no times."""
-        return self
 
     def time_spans(self) -> dict[str, Span]:
         """Path in the JSON form, such as "spans[0]" -> time span in seconds; {} if the kind has none."""

@@ -95,7 +95,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from rewards.types import Fault, RowFacts, Target
+from rewards.types import Fault, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class CountTarget(Target):
     count: int
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
         count = data["count"]
         if not isinstance(count, int):
             problems.append(f"count: {count!r} is no whole number")

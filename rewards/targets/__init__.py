@@ -3,10 +3,11 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from inspect import isabstract
 
 from rewards.targets.values import shown
-from rewards.types import RowFacts, Target
+from rewards.types import Target
 
 
 def _kinds() -> dict[str, type[Target]]:
@@ -25,20 +26,27 @@ TARGETS: dict[str, type[Target]] = _kinds()
 """Name of the file -> kind of target."""
 
 
-def target_from_json(data: object, facts: RowFacts | None = None, kind: type[Target] | None = None) -> Target:
+def target_from_json(
+    data: object,
+    kind: type[Target] | None = None,
+    *,
+    duration_s: float | None = None,
+    num_options: int | None = None,
+) -> Target:
     """The target that a JSON object states, checked for order and range.
 
-    `kind`: the only kind that it may be; default: any of TARGETS, told apart by their keys. Raises ValueError naming
+    `kind`: the only kind that it may be; default: any of TARGETS, recognised by its keys. Raises ValueError naming
     every problem.
     """
     kinds = tuple(TARGETS.values()) if kind is None else (kind,)
     for one in kinds:
         if isinstance(data, Mapping) and any(data.keys() == set(names) for names in one.json_keys):
             problems: list[str] = []
-            target = one.from_json(data, facts or RowFacts(), problems)
+            target = one.from_json(data, problems)
             if problems:
                 raise ValueError("; ".join(problems))
-            return target
+            has_facts = duration_s is not None or num_options is not None
+            return replace(target, duration_s=duration_s, num_options=num_options) if has_facts else target
     forms = "one of " * (len(kinds) > 1) + ", ".join(one.json_form for one in kinds)
     if not isinstance(data, Mapping):
         raise ValueError(f"target {shown(data)} is not an object; write {forms}")

@@ -6,7 +6,7 @@ from typing import Self
 
 from rewards.parsing import parse_boxes
 from rewards.targets.values import read_list, read_numbers, shown, write_number
-from rewards.types import Box, Fault, RowFacts, Target
+from rewards.types import Box, Fault, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class BoxesTarget(Target):
     """The first is the start box that the prompt gives."""
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
         boxes = read_list("boxes", data["boxes"], 2, problems)
         return cls(tuple([_read_box(f"boxes[{i}]", box, problems) for i, box in enumerate(boxes)]))
 

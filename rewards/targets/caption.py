@@ -6,7 +6,7 @@ from typing import Self
 
 from rewards.targets.label import words_problem
 from rewards.targets.values import cell_texts, read_list, read_text
-from rewards.types import Fault, RowFacts, Target
+from rewards.types import Fault, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class CaptionTarget(Target):
     """Empty where only the text is given."""
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
         if "text" in data:
             return cls(read_text("text", data["text"], problems), ())
         events = read_list("events", data["events"], 1, problems)

@@ -1,12 +1,12 @@
 """The letter of the right option."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from rewards.parsing import parse_choice
 from rewards.targets.values import shown
-from rewards.types import Fault, RowFacts, Target
+from rewards.types import Fault, Target
 
 LETTERS = "ABCDEFG"
 """The letters that options can have, in order."""
@@ -22,12 +22,10 @@ class ChoiceTarget(Target):
     text_keys = ("choice",)
 
     choice: str
-    num_options: int | None = field(default=None, compare=False)
-    """Number of options, one of which is right, None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
-        return cls(read_choice(data["choice"], problems), facts.num_options)
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
+        return cls(read_choice(data["choice"], problems))
 
     def to_json(self) -> dict[str, object]:
         return {"choice": self.choice}
@@ -37,9 +35,6 @@ class ChoiceTarget(Target):
 
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
         return choice_problem(answer)
-
-    def row_facts(self) -> RowFacts:
-        return RowFacts(num_options=self.num_options)
 
     def category(self) -> str | None:
         return self.choice

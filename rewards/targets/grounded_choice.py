@@ -1,14 +1,14 @@
 """The right option's letter, and the time spans that show it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Self
 
 from rewards.parsing import parse_spans, tag_text
 from rewards.targets.choice import choice_problem, read_choice
 from rewards.targets.span import read_span
 from rewards.targets.values import read_list, write_number
-from rewards.types import Fault, RowFacts, Span, Target
+from rewards.types import Fault, Span, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,13 @@ class GroundedChoiceTarget(Target):
 
     choice: str
     spans: tuple[Span, ...]
-    duration_s: float | None = field(default=None, compare=False)
-    """Length of the clip None if unknown; taken from the row, not part of the JSON form."""
-    num_options: int | None = field(default=None, compare=False)
-    """Number of options, one of which is right, None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
         spans = read_list("spans", data["spans"], 1, problems)
         return cls(
             read_choice(data["choice"], problems),
             tuple([read_span(f"spans[{i}]", span, problems) for i, span in enumerate(spans)]),
-            facts.duration_s,
-            facts.num_options,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -47,12 +41,6 @@ class GroundedChoiceTarget(Target):
 
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
         return choice_problem(answer) or _glue_problem(tag_text(completion, "glue") or "")
-
-    def row_facts(self) -> RowFacts:
-        return RowFacts(self.duration_s, self.num_options)
-
-    def with_duration(self, duration_s: float) -> Self:
-        return replace(self, duration_s=duration_s)
 
     def time_spans(self) -> dict[str, Span]:
         return {f"spans[{i}]": span for i, span in enumerate(self.spans)}

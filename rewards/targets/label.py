@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from rewards.parsing import LONGEST_ANSWER
 from rewards.targets.values import read_text
-from rewards.types import Fault, RowFacts, Target
+from rewards.types import Fault, Target
 
 _WORD = re.compile(r"[^\W_]")
 
@@ -22,12 +22,10 @@ class LabelTarget(Target):
     text_keys = ("label",)
 
     label: str
-    num_options: int | None = field(default=None, compare=False)
-    """Number of labels in the set, None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
-        return cls(read_text("label", data["label"], problems), facts.num_options)
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
+        return cls(read_text("label", data["label"], problems))
 
     def to_json(self) -> dict[str, object]:
         return {"label": self.label}
@@ -37,9 +35,6 @@ class LabelTarget(Target):
 
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
         return words_problem(answer)
-
-    def row_facts(self) -> RowFacts:
-        return RowFacts(num_options=self.num_options)
 
     def category(self) -> str | None:
         return self.label

@@ -1,12 +1,12 @@
 """The one time span of an event."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Self
 
 from rewards.parsing import parse_span
 from rewards.targets.values import ENDLESS, read_numbers, write_number
-from rewards.types import Fault, RowFacts, Span, Target
+from rewards.types import Fault, Span, Target
 
 EARLY_START_S = 0.25
 """How far a span may start before its clip, in seconds: NExT-GQA's published spans do so by up to 0.2 s."""
@@ -22,12 +22,10 @@ class SpanTarget(Target):
 
     start_s: float
     end_s: float
-    duration_s: float | None = field(default=None, compare=False)
-    """Length of the clip None if unknown; taken from the row, not part of the JSON form."""
 
     @classmethod
-    def from_json(cls, data: Mapping[str, object], facts: RowFacts, problems: list[str]) -> Self:
-        return cls(*read_span("span", data["span"], problems), facts.duration_s)
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
+        return cls(*read_span("span", data["span"], problems))
 
     def to_json(self) -> dict[str, object]:
         return {"span": [self.start_s, self.end_s]}
@@ -40,12 +38,6 @@ class SpanTarget(Target):
         if span is None:
             return "the answer is no 'start to end'", "unreadable"
         return None if span[0] <= span[1] else ("the answer ends before it starts", "reversed")
-
-    def row_facts(self) -> RowFacts:
-        return RowFacts(duration_s=self.duration_s)
-
-    def with_duration(self, duration_s: float) -> Self:
-        return replace(self, duration_s=duration_s)
 
     def time_spans(self) -> dict[str, Span]:
         return {"span": (self.start_s, self.end_s)}

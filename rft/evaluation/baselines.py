@@ -71,6 +71,6 @@ def measure_baselines(
 
 def uniform(targets: Sequence[Target]) -> dict[str, list[dict[str, float]]]:
     """Expected accuracy of a random option, row by row; {} where the number of options is not known for every row."""
-    counts = [target.row_facts().num_options for target in targets]
+    counts = [target.num_options for target in targets]
     expected = [{"accuracy": 1 / count} for count in counts if count is not None]
     return {UNIFORM: expected} if expected and len(expected) == len(targets) else {}

@@ -253,7 +253,7 @@ def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
 
 def of_length(target: Target, duration_s: float | None) -> Target:
     """The target of a clip that is so long; as it is where that is not known or it holds no times."""
-    return target if duration_s is None else target.with_duration(duration_s)
+    return target if duration_s is None else replace(target, duration_s=duration_s)
 
 
 def _fault(task: Task, text: str, target: Target, table: Mapping[str, RewardFn]) -> Fault | None:

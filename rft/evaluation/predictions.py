@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards.types import RowFacts, Target
+from rewards.types import Target
 from rft.errors import NAMED_PROBLEMS, CheckpointError, DataError, listed
 from rft.evaluation.evaluate import EvalResult, ParsedAnswer, Sample, of_length, parse
 from rft.evaluation.stored import StoredCompletion, stored_completion
@@ -129,7 +129,7 @@ def _target(prediction: StoredCompletion, row: Row | None, name: str) -> Target:
     elif prediction.target is None:
         raise ValueError("missing. Write the target into each line, or give the rows with --data.")
     else:
-        target = TASKS[name].read_target(prediction.target, RowFacts(num_options=prediction.num_options))
+        target = TASKS[name].read_target(prediction.target, num_options=prediction.num_options)
     if type(target) is not TASKS[name].target_type:
         raise ValueError(f"has {', '.join(target.to_json())}, but {name} needs {TASKS[name].target_type.json_form}")
     return target
@@ -153,7 +153,7 @@ def _record(sample: Sample, seed: int) -> dict[str, Any]:
         "policy_version": sample.policy_version,
         "target": target.to_json(),
         "duration_s": sample.duration_s,
-        "num_options": target.row_facts().num_options,
+        "num_options": target.num_options,
         "readings": {parser: asdict(answer) for parser, answer in sample.parsed.items()},
         "seed": seed,
     }
@@ -163,6 +163,7 @@ def _sample(record: Mapping[str, Any]) -> Sample:
     given = {
         key: value for key, value in record.items() if key not in ("id", "target", "num_options", "seed", "readings")
     }
-    target = TASKS[record["task"]].read_target(record["target"], RowFacts(record["duration_s"], record["num_options"]))
+    task = TASKS[record["task"]]
+    target = task.read_target(record["target"], duration_s=record["duration_s"], num_options=record["num_options"])
     parsed = {parser: ParsedAnswer(**answer) for parser, answer in record["readings"].items()}
     return Sample(**given, prompt_id=record["id"], target=target, parsed=parsed)

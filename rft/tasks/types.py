@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rewards import REWARDS, RewardFn
 from rewards.targets import target_from_json
 from rewards.targets.choice import LETTERS
-from rewards.types import RowFacts, Target
+from rewards.types import Target
 
 LATE_END_S = 1.55
 """Seconds by which a target span may end after its clip: published ends exceed published lengths, by up to 1.5 s in
@@ -138,10 +138,10 @@ class Task(ABC):
         )
         return f"{self.question(row, target)}\n{how}{self.target_type.answer_form}"
 
-    def read_target(self, data: object, facts: RowFacts | None = None) -> Target:
+    def read_target(self, data: object, *, duration_s: float | None = None, num_options: int | None = None) -> Target:
         """Target from a JSON object. Raises ValueError with every problem and what to do."""
         try:
-            return target_from_json(data, facts, self.target_type)
+            return target_from_json(data, self.target_type, duration_s=duration_s, num_options=num_options)
         except ValueError:
             keys = set(data) if isinstance(data, Mapping) else set()
             if keys and not any(keys == set(names) for names in self.target_type.json_keys):
@@ -151,7 +151,7 @@ class Task(ABC):
 
     def target(self, row: Row) -> Target:
         """Target of a row, checked against the row. Raises ValueError with every problem and what to do."""
-        target = self.read_target(row.target, RowFacts(row.clip_s, row.num_options))
+        target = self.read_target(row.target, duration_s=row.clip_s, num_options=row.num_options)
         ends = {name: end for name, (_, end) in target.time_spans().items()}
         problems = clip_problems(row, ends) + self.row_problems(row, target)
         if row.video is None and (ends or target.frame_boxes()):

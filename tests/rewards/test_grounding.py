@@ -6,7 +6,7 @@ from rewards.grounding import at_most_spans, endpoint_iou, generalised_iou, temp
 from rewards.targets.grounded_choice import GroundedChoiceTarget
 from rewards.targets.span import SpanTarget
 
-TRUTH = SpanTarget(10.0, 20.0, 40.0)
+TRUTH = SpanTarget(10.0, 20.0, duration_s=40.0)
 TIMES = st.floats(0, 100)
 HUGE = "9" * 308
 """Nearly the largest float, in the digits that times are written in; one digit more is endless."""
@@ -157,7 +157,7 @@ def test_endpoint_iou(completion: str, value: float, fault: str | None) -> None:
 @pytest.mark.parametrize("duration_s", [None, 0.0, -1.0])
 def test_endpoint_iou_asks_for_the_length_of_the_clip(duration_s: float | None) -> None:
     with pytest.raises(ValueError, match="give duration_s"):
-        endpoint_iou("<answer>10 to 20</answer>", SpanTarget(10.0, 20.0, duration_s))
+        endpoint_iou("<answer>10 to 20</answer>", SpanTarget(10.0, 20.0, duration_s=duration_s))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_generalised_iou_orders_spans_that_miss() -> None:
 @given(TIMES, TIMES, TIMES, TIMES)
 def test_both_are_at_most_what_overlap_allows(a: float, b: float, c: float, d: float) -> None:
     start, end = sorted((a, b))
-    target = SpanTarget(*sorted((c, d)), 100.0)
+    target = SpanTarget(*sorted((c, d)), duration_s=100.0)
     text = f"<answer>{start:f} to {end:f}</answer>"
     if target.start_s < target.end_s:
         generalised = generalised_iou(text, target).value

@@ -5,7 +5,6 @@ from rewards.targets.boxes import BoxesTarget
 from rewards.targets.choice import ChoiceTarget
 from rewards.targets.grounded_choice import GroundedChoiceTarget
 from rewards.targets.span import SpanTarget
-from rewards.types import RowFacts
 
 
 @pytest.mark.parametrize(
@@ -70,15 +69,21 @@ def test_every_kind_is_recognised_by_its_keys() -> None:
 
 
 def test_what_a_target_says_of_itself() -> None:
-    grounded = GroundedChoiceTarget("C", ((0.0, 1.5), (2.0, 3.0)), 9.0, 4)
+    grounded = GroundedChoiceTarget("C", ((0.0, 1.5), (2.0, 3.0)))
     assert grounded.written() == "<answer>C</answer><glue>[(0.0, 1.5), (2.0, 3.0)]</glue>"
     assert grounded.time_spans() == {"spans[0]": (0.0, 1.5), "spans[1]": (2.0, 3.0)}
-    assert (grounded.category(), grounded.frame_boxes(), grounded.row_facts()) == ("C", (), RowFacts(9.0, 4))
-    assert grounded.with_duration(7.0).row_facts() == RowFacts(7.0, 4)
+    assert (grounded.category(), grounded.frame_boxes()) == ("C", ())
     boxes = BoxesTarget(((0.0, 0.0, 1.0, 1.0), (0.0, 0.25, 0.5, 1.0)))
     assert boxes.written() == "<answer>[[0.0, 0.0, 1.0, 1.0], [0.0, 0.25, 0.5, 1.0]]</answer>"
-    assert (boxes.category(), boxes.time_spans(), boxes.row_facts()) == (None, {}, RowFacts())
-    assert boxes.with_duration(7.0) is boxes
+    assert (boxes.category(), boxes.time_spans()) == (None, {})
+
+
+def test_facts_of_the_row_are_no_part_of_the_form() -> None:
+    data = {"choice": "C", "spans": [[0.0, 1.5]]}
+    target = target_from_json(data, duration_s=9.0, num_options=4)
+    assert (target.duration_s, target.num_options) == (9.0, 4)
+    assert target == target_from_json(data)
+    assert target.to_json() == data
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.judge import JudgeError
-from rewards.types import RowFacts, Score, Target, fault_of
+from rewards.types import Score, Target, fault_of
 from rft.commands.score.reward_choice import RewardChoice
 from rft.commands.score.tally import FAILURES, Tally
 from rft.errors import NAMED_PROBLEMS, DataError, RewardError, listed, near_name
@@ -100,7 +100,7 @@ class Scorer:
         of_prompt = (task, stored.target, stored.duration_s)
         if self._latest[1] is None or self._latest[0] != of_prompt:
             try:
-                target = TASKS[task].read_target(stored.target or {}, RowFacts(stored.duration_s))
+                target = TASKS[task].read_target(stored.target or {}, duration_s=stored.duration_s)
             except ValueError as error:
                 raise ValueError(f"target: {error}") from error
             self._latest = (of_prompt, target)

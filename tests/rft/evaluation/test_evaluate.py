@@ -272,8 +272,8 @@ def test_the_order_of_samples_decides_nothing() -> None:
 
 def test_uniform_is_the_expected_accuracy_of_any_option() -> None:
     prompts = [
-        replace(choice("c1", "A"), target=ChoiceTarget("A", 2)),
-        replace(choice("c2", "B"), target=ChoiceTarget("B", 4)),
+        replace(choice("c1", "A"), target=ChoiceTarget("A", num_options=2)),
+        replace(choice("c2", "B"), target=ChoiceTarget("B", num_options=4)),
     ]
     baselines = measure_baselines(prompts, [None, None], {}, 0)
     assert baselines.to_json()["multiple_choice"]["uniform"] == {"accuracy": pytest.approx(0.375)}

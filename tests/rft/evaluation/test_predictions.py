@@ -29,7 +29,7 @@ def grounding(name: str, dataset: str | None = None) -> Prompt:
 
 def grounded(name: str) -> Prompt:
     return Prompt(
-        name, "grounded_qa", "Which?", VIDEO, GroundedChoiceTarget("B", ((1.0, 2.5),), None, 5), "nextgqa/test"
+        name, "grounded_qa", "Which?", VIDEO, GroundedChoiceTarget("B", ((1.0, 2.5),), num_options=5), "nextgqa/test"
     )
 
 

@@ -12,7 +12,7 @@ from rft.runs.rollout_files import read_rollouts, write_rollouts
 from rft.types import Completion, Group, Prompt, Rollout, TrainGroup, Video, VideoSampling
 
 VIDEO = Video(Path("v/clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0, end_s=9.0)
-PROMPT = Prompt("p7", "temporal_grounding", "When?", VIDEO, SpanTarget(1.5, 3.0, 8.0))
+PROMPT = Prompt("p7", "temporal_grounding", "When?", VIDEO, SpanTarget(1.5, 3.0, duration_s=8.0))
 
 
 def completion() -> Completion:

@@ -319,7 +319,7 @@ def run_folder(path: Path, **scoring: object) -> list[float]:
     groups = [
         group(
             "temporal_grounding",
-            SpanTarget(10.0, 20.0, 30.0),
+            SpanTarget(10.0, 20.0, duration_s=30.0),
             (f"{THINK}<answer>10 to 15</answer>", "stop", 95),
             (f"{THINK}<answer>10 to 20</answer>", "length", 100),
             ("", "error", 0),
