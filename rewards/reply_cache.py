@@ -4,11 +4,13 @@
 """
 
 import json
+import operator
 import sqlite3
 import sys
 import threading
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 _WAIT_S = 30.0
 """Longest wait for other processes that write to the same file, in seconds."""
@@ -29,7 +31,7 @@ class Usage:
     """Cost in the currency of the prices."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(getattr(self, name) + getattr(other, name) for name in _COLUMNS))
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
 
 
 _COLUMNS = tuple(field.name for field in fields(Usage))
@@ -47,35 +49,32 @@ class ReplyCache:
         # Waiting for the disk at each reply costs more than the replies that a power cut may take. A killed process
         # takes none.
         self._database.execute("PRAGMA synchronous = OFF")
-        with self._lock, self._database:
-            self._database.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
-            counts = ", ".join(f"{name} {'REAL' if name == 'cost' else 'INTEGER'} NOT NULL" for name in _COLUMNS)
-            self._database.execute(f"CREATE TABLE IF NOT EXISTS usage (model TEXT PRIMARY KEY, {counts})")
+        self._execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
+        counts = ", ".join(f"{name} {'REAL' if name == 'cost' else 'INTEGER'} NOT NULL" for name in _COLUMNS)
+        self._execute(f"CREATE TABLE IF NOT EXISTS usage (model TEXT PRIMARY KEY, {counts})")
 
     def get(self, key: str) -> str | None:
-        with self._lock:
-            row = self._database.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._execute("SELECT reply FROM replies WHERE key = ?", key)
+        return str(rows[0][0]) if rows else None
 
     def put(self, key: str, reply: str) -> None:
-        with self._lock, self._database:
-            self._database.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, reply))
+        self._execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", key, reply)
 
     def count(self, model: str, usage: Usage) -> None:
         """Add to the usage of a model."""
         marks = ", ".join("?" * len(_COLUMNS))
         sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)
-        values = (model, *(getattr(usage, name) for name in _COLUMNS))
-        with self._lock, self._database:
-            self._database.execute(
-                f"INSERT INTO usage VALUES (?, {marks}) ON CONFLICT (model) DO UPDATE SET {sums}", values
-            )
+        statement = f"INSERT INTO usage VALUES (?, {marks}) ON CONFLICT (model) DO UPDATE SET {sums}"
+        self._execute(statement, model, *astuple(usage))
 
     def usage(self) -> dict[str, Usage]:
         """Model -> usage, over all processes that ever used the file."""
-        with self._lock:
-            rows = self._database.execute(f"SELECT model, {', '.join(_COLUMNS)} FROM usage ORDER BY model").fetchall()
+        rows = self._execute(f"SELECT model, {', '.join(_COLUMNS)} FROM usage ORDER BY model")
         return {model: Usage(*counts) for model, *counts in rows}
+
+    def _execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock, self._database:
+            return self._database.execute(statement, values).fetchall()
 
     def close(self) -> None:
         self._database.close()

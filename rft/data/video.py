@@ -145,7 +145,10 @@ def content_of(media: Media) -> str:
     if problem := path_problem(path):
         raise ClipError(f"{path}: {problem}")
     try:
-        return _folder_content(path) if path.is_dir() else _file_content(path)
+        if not path.is_dir():
+            return _file_content(path)
+        entries = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(path) if e.is_file())
+        return hashlib.blake2b(repr(entries).encode(), digest_size=16).hexdigest()
     except FileNotFoundError as error:
         raise ClipError(f"{path}: {type(media).__name__.lower()} not found") from error
     except OSError as error:
@@ -164,11 +167,6 @@ def _file_content(path: Path) -> str:
                 file.seek((size - 65536) * block // (HASHED_BLOCKS - 1))
                 digest.update(file.read(65536))
     return digest.hexdigest()
-
-
-def _folder_content(path: Path) -> str:
-    entries = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(path) if e.is_file())
-    return hashlib.blake2b(repr(entries).encode(), digest_size=16).hexdigest()
 
 
 class ClipCache:

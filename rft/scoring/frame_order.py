@@ -10,7 +10,7 @@ from statistics import fmean
 from rewards.types import Score
 from rft.recipe import OrderBonusRecipe, Recipe
 from rft.scoring.group import chosen_rewards, score_by_recipe
-from rft.types import Group, Prompt, Rollout, Sampler, Video
+from rft.types import Group, Rollout, Sampler, Video
 
 SCORE_NAME = "frame_order"
 """Name of the score that says whether a completion earned the bonus."""
@@ -28,7 +28,10 @@ def with_order_bonus(
     if bonus is None:
         return compared
     indices = [i for i, group in enumerate(groups) if bonus.reward in chosen_rewards(recipe.tasks, group.prompt.task)]
-    prompts = [shuffled_prompt(groups[i].prompt, seed) for i in indices]
+    prompts = []
+    for prompt in (groups[i].prompt for i in indices):
+        assert isinstance(prompt.media, Video)  # rft/commands/check/data.py refuses other rows
+        prompts.append(replace(prompt, media=replace(prompt.media, shuffle_seed=seed)))
     training = recipe.sampling.sampling()
     sampling = replace(training, num_generations=bonus.num_generations or training.num_generations // 2)
     on_progress("rollout, shuffled", 0, len(prompts))
@@ -37,12 +40,6 @@ def with_order_bonus(
         compared[indices[index]] = with_bonuses(groups[indices[index]], shuffled, bonus)
         on_progress("rollout, shuffled", num_done, len(prompts))
     return compared
-
-
-def shuffled_prompt(prompt: Prompt, seed: int) -> Prompt:
-    """The same question about the same frames in an order drawn with `seed`."""
-    assert isinstance(prompt.media, Video)  # rft/commands/check/data.py refuses other rows
-    return replace(prompt, media=replace(prompt.media, shuffle_seed=seed))
 
 
 def with_bonuses(group: Group, shuffled: Group, bonus: OrderBonusRecipe) -> Group:

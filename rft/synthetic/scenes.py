@@ -102,14 +102,13 @@ def _line(rng: random.Random, radius: float) -> tuple[tuple[float, float], tuple
 
 def _scene(shapes: tuple[Shape, ...], rng: random.Random, domain: Domain) -> Scene:
     fps, texture_seed = rng.choice(domain.frame_rates), rng.getrandbits(32)
-    distractor = _distractor(rng, domain) if domain.has_distractor else None
+    distractor = None
+    if domain.has_distractor:
+        # A cross, visible for half of the clip; its shape and colour are in no question.
+        radius, start_s = rng.uniform(*domain.event_radius), rng.uniform(0, domain.duration_s / 2)
+        visible_s = (start_s, start_s + domain.duration_s / 2)
+        distractor = Shape("violet", "cross", radius, *_line(rng, radius), visible_s)
     return Scene(shapes, fps, domain.duration_s, texture_seed, domain.style, distractor)
-
-
-def _distractor(rng: random.Random, domain: Domain) -> Shape:
-    """A cross, visible for half of the clip; its shape and colour are in no question."""
-    radius, start_s = rng.uniform(*domain.event_radius), rng.uniform(0, domain.duration_s / 2)
-    return Shape("violet", "cross", radius, *_line(rng, radius), (start_s, start_s + domain.duration_s / 2))
 
 
 def direction_of(shape: Shape) -> str:
