@@ -24,6 +24,10 @@ class RolloutError(RftError):
     """Sampling failed beyond what a restart repairs."""
 
 
+class LearnerError(RftError):
+    """A learning process ended or hangs."""
+
+
 class ParityError(RftError):
     """Sampler and learner see or compute different things."""
 

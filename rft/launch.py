@@ -151,7 +151,7 @@ class TrainingRun:
 
         self.session.view.phase("starting engines and learner")
         pool.wait_until_ready()
-        learner = LearnerActors(self.recipe, model, self.session.clips_dir)
+        learner = LearnerActors(self.recipe, model, self.session.clips_dir, self.session.stop)
         self.session.closing.callback(learner.close)
         return learner
 

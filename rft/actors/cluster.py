@@ -8,13 +8,14 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import ray
 from ray._private import ray_constants
+from ray._private import state as ray_state
 from ray._private import worker as ray_worker
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -132,6 +133,9 @@ def _log_message(data: dict[str, Any], ignore_prefix: bool = False) -> None:
 
 def _start(folder: Path, init: Callable[..., Any]) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    # Schedulers send SIGTERM to all processes at once. Those that Ray starts inherit the block and live on, so that the
+    # run can save its checkpoint; at its end they are killed.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         init(
             address="local",
@@ -147,6 +151,7 @@ def _start(folder: Path, init: Callable[..., Any]) -> None:
         # Ray takes SIGTERM to itself and exits at once; who was there before knows how to end a run.
         if threading.current_thread() is threading.main_thread() and on_sigterm is not None:
             signal.signal(signal.SIGTERM, on_sigterm)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager
@@ -239,11 +244,30 @@ def _end(processes: set[psutil.Process]) -> None:
     """Wait for processes that were told to end; kill what is still there after GRACE_S."""
     _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
     for process in alive:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(alive, timeout=GRACE_S)
+
+
+def end_actor(actor: Any) -> None:
+    """End an actor's process and all that it started, also where it hangs and heeds nobody."""
+    pid = None if dead_server() else ray_state.actors(actor._actor_id.hex()).get("Pid")
+    ray.kill(actor)
+    # Nobody but a descendant: the process may have ended, and its number be another's by now.
+    of_actor = {process for process in _descendants() if process.pid == pid}
+    for process in _with_descendants(of_actor):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def dead_server() -> str:
+    """Which of Ray's own processes ended, and how; "" while all of them run."""
+    node = ray_worker._global_node
+    for name, started in node.all_processes.items() if node else ():
+        code = started[0].process.poll()
+        if code is not None:
+            return f"Ray's own process {name} ended with exit status {code}"
+    return ""
 
 
 def get(refs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +44,8 @@ class LearnerRank:
 
     def build(self, address: tuple[str, int] | None) -> int:
         """Load the policy, sharded over the ranks where there are several; returns the policy version."""
+        import torch
+
         from rft.data.feature_store import features_in
         from rft.data.processor import PromptProcessor
         from rft.data.video import ClipCache
@@ -67,6 +69,8 @@ class LearnerRank:
             device=device,
             features_dir=features_in(self._clips_dir),
         )
+        # PyTorch begins with another random state in each process. Nothing draws from it today.
+        torch.manual_seed(self._recipe.seed)
         return self._learner.policy_version
 
     def prefetch(self, prompts: Sequence[Prompt]) -> None:
@@ -141,8 +145,11 @@ class LearnerRank:
 class LearnerActors:
     """The Learner of train.py, spread over recipe.learner.num_ranks processes."""
 
-    def __init__(self, recipe: Recipe, model: str, clips_dir: Path) -> None:
-        self._ranks = Ranks(LearnerRank, recipe, model, clips_dir)
+    def __init__(
+        self, recipe: Recipe, model: str, clips_dir: Path, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`should_stop`: whether the user waits for the end; a call that hangs is then given up sooner."""
+        self._ranks = Ranks(LearnerRank, recipe, model, clips_dir, should_stop)
         self._policy_version: int = self._ranks.built
         on_gpus = transfer_backend(recipe.rollout, use_gpu=self._ranks.on_gpus) != "object_store"
         self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks.actors]) if on_gpus else []
@@ -161,7 +168,7 @@ class LearnerActors:
 
     def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         metrics: dict[str, float]
-        metrics, self._policy_version = self._ranks.call("update", groups)
+        metrics, self._policy_version = self._ranks.call("update", groups, num_groups=len(groups))
         return metrics
 
     def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:

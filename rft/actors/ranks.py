@@ -1,14 +1,16 @@
 """Learning processes that compute together, one Ray actor per rank, called all at once."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
-from rft.actors.cluster import get, gpu_options
-from rft.errors import CheckpointError
+from rft.actors.cluster import dead_server, end_actor, gpu_options
+from rft.actors.rank_calls import RankCalls
+from rft.errors import LearnerError, RftError
 from rft.recipe import Recipe
 
 
@@ -23,33 +25,53 @@ def free_address() -> tuple[str, int]:
 class Ranks:
     """recipe.learner.num_ranks actors of one class."""
 
-    def __init__(self, of: type, recipe: Recipe, model: str, clips_dir: Path) -> None:
+    def __init__(
+        self,
+        of: type,
+        recipe: Recipe,
+        model: str,
+        clips_dir: Path,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """`of`: takes (rank, recipe, model, clips_dir); its `address` is `free_address`, and its `build`, given that of
-        rank 0, or None for one rank, meets the others."""
+        rank 0, or None for one rank, meets the others. `should_stop`: whether the user waits for the end."""
         num_ranks = recipe.learner.num_ranks
+        self._calls = RankCalls(recipe.learner.stall_timeout_s, should_stop)
         # num_cpus=0: ranks and rollout workers take turns on the cores of a machine without GPUs.
         remote = ray.remote(num_cpus=0)(of)
         options = [gpu_options(recipe, rank, 1) for rank in range(num_ranks)]
         self.actors = [remote.options(**of).remote(i, recipe, model, clips_dir) for i, of in enumerate(options)]
         self.on_gpus: bool = options[0]["num_gpus"] > 0
-        address = ray.get(self.actors[0].address.remote()) if num_ranks > 1 else None
-        self.built: Any = self.call("build", address)
-        """What rank 0's `build` returned."""
+        try:
+            address = ray.get(self.actors[0].address.remote()) if num_ranks > 1 else None
+            self.built: Any = self.call("build", address)
+            """What rank 0's `build` returned."""
+        except BaseException:
+            self.close()
+            raise
 
-    def call(self, method: str, *args: object) -> Any:
+    def call(self, method: str, *args: object, num_groups: int = 0) -> Any:
         """Call `method` on every rank at once, as their collectives require; returns rank 0's result.
 
-        RftError as a rank raised it. CheckpointError: a rank's process ended.
+        `num_groups`: that the ranks share. RftError as a rank raised it. LearnerError: a rank's process ended or hangs.
         """
         try:
-            return get([getattr(actor, method).remote(*args) for actor in self.actors])[0]
+            futures = [getattr(actor, method).remote(*args).future() for actor in self.actors]
+            return self._calls.answers(method, futures, num_groups / len(self.actors))[0]
+        except RayTaskError as error:
+            if isinstance(error.cause, RftError):
+                raise error.cause from None
+            raise
         except RayActorError as error:
-            raise CheckpointError(
-                f"a learner process ended while it was asked to {method.replace('_', ' ')}: {error}\n"
+            remedy = (
                 "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
-                "learner.offload_optimizer, or use more ranks. Then continue from the last checkpoint with --resume."
+                "learner.offload_optimizer, or use more ranks."
+            )
+            asked = method.replace("_", " ")
+            raise LearnerError(
+                f"a learner process ended while it was asked to {asked}: {error}\n{dead_server() or remedy}"
             ) from error
 
     def close(self) -> None:
         for actor in self.actors:
-            ray.kill(actor)
+            end_actor(actor)

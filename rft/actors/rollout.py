@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from rft.actors.cluster import gpu_options
+from rft.actors.cluster import end_actor, gpu_options
 from rft.actors.cpu import gpu_process_threads
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
@@ -183,14 +183,18 @@ class RayWorker:
         self._actor.abort.remote()
 
     def close(self) -> None:
-        ray.kill(self._actor)
+        end_actor(self._actor)
 
 
 def start_pool(
-    model: str, recipe: Recipe, clips_dir: Path, should_stop: Callable[[], bool] = lambda: False
+    model: str,
+    recipe: Recipe,
+    clips_dir: Path,
+    should_stop: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> WorkerPool:
     """A pool of recipe.rollout.num_workers engines on this Ray cluster. Returns at once, while they start."""
-    return WorkerPool(recipe.rollout, lambda index: RayWorker(model, recipe, clips_dir, index), should_stop)
+    return WorkerPool(recipe.rollout, lambda index: RayWorker(model, recipe, clips_dir, index), should_stop, note)
 
 
 def _future(ref: Any) -> Future[Any]:

@@ -41,7 +41,7 @@ class Session:
         self.closing.enter_context(cluster())
         if check_gpus(self.recipe, num_ranks) == 0:
             self.view.note("no GPU is found: the run is on the CPU")
-        pool = start_pool(self.recipe.model, self.recipe, self.clips_dir, self.stop)
+        pool = start_pool(self.recipe.model, self.recipe, self.clips_dir, self.stop, self.view.note)
         self.closing.callback(pool.close)
         return pool
 

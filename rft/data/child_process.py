@@ -92,6 +92,7 @@ def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
 def requests(connection: Connection, parent_pid: int) -> Iterator[Any]:
     """In the child: what arrives, until the parent is gone. The alarm is off while the child waits."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to all processes of a run, it is the run that ends this one
     while True:
         set_alarm(0)
         # Closing the parent's end is the sign to go; a fork of the parent may hold that end open.

@@ -174,7 +174,9 @@ class RolloutRecipe(Section):
     kv_cache_gib: float = Field(1.0, gt=0)
     """Key-value cache of an engine on the CPU."""
     max_restarts: int = Field(2, ge=0)
-    """Dead workers that are replaced before the run stops."""
+    """Dead or hung workers that are replaced before the run stops."""
+    stall_timeout_s: float = Field(1800, gt=0)
+    """Longest time between two finished groups of an engine, or for a start or a weight load; beyond it hangs."""
     probe_tolerance: float = Field(0.05, gt=0)
     """Largest mean difference of the probe's log-probabilities between learner and engine after a weight load."""
     engine: dict[str, Any] = Field({})
@@ -241,6 +243,9 @@ class LearnerRecipe(Section):
     mask_padding: bool = True
     """Learn from no padding; false: a completion without the tokenizer's end token, such as one that ended in
     <|endoftext|>, is followed by padding up to the longest of its group, and that is learned from too."""
+    stall_timeout_s: float = Field(1800, gt=0)
+    """Longest time for an update or any other call to the learner, beyond which it hangs; that of an update grows with
+    the groups beyond 16 per process."""
     lora: LoraRecipe | None = None
     """Train low-rank adapters instead of all weights."""
 

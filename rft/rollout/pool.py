@@ -1,4 +1,4 @@
-"""Spreads prompts over rollout workers by load, replaces a worker that dies, and yields groups as they finish."""
+"""Spreads prompts over rollout workers by load, replaces one that dies or hangs, and yields groups as they finish."""
 
 import time
 from collections import deque
@@ -24,7 +24,7 @@ sent can still go to another worker."""
 
 
 class WorkerDied(Exception):
-    """The process of a worker ended, or its engine failed; it has to be replaced."""
+    """The process of a worker ended or hangs, or its engine failed; it has to be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ class _Slot:
     worker: Worker
     outstanding: dict[Future[Generated], int] = field(default_factory=dict)
     """Future -> index of its prompt."""
+    answered_at: float = 0.0
+    """When it last finished a group, or got the first of those that are open."""
 
 
 def request_seed(seed: int, index: int) -> int:
@@ -106,11 +108,17 @@ class WorkerPool:
         recipe: RolloutRecipe,
         start_worker: Callable[[int], Worker],
         should_stop: Callable[[], bool] = lambda: False,
+        note: Callable[[str], None] = lambda text: None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`start_worker(index)` must return at once; `index` is the worker's, 0..num_workers - 1."""
+        """`start_worker(index)` must return at once; `index` is the worker's, 0..num_workers - 1.
+
+        `note` is told why a worker is replaced. `now`: in seconds.
+        """
         self._recipe = recipe
         self._start_worker = start_worker
         self._should_stop = should_stop
+        self._note, self._now = note, now
         self._slots = [_Slot(start_worker(index)) for index in range(recipe.num_workers)]
         self._ready = False
         self._generating = False
@@ -121,7 +129,7 @@ class WorkerPool:
 
     def wait_until_ready(self) -> float:
         """Wait for all workers; returns the seconds waited. RolloutError: they cannot be started."""
-        started = time.monotonic()
+        started = self._now()
         if not self._ready:
             for index, slot in enumerate(self._slots):
                 try:
@@ -133,7 +141,7 @@ class WorkerPool:
                         "gpu_memory_utilization, share_gpu and weight_transfer."
                     ) from error
             self._ready = True
-        return time.monotonic() - started
+        return self._now() - started
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
@@ -142,7 +150,8 @@ class WorkerPool:
 
         The same seed gives the same draws, whichever worker serves a prompt. A prompt that cannot be sampled comes
         back as completions with finish_reason "error"; `failed()` says why. Leaving the iterator early drops what is
-        in flight. Interrupted: should_stop() became true. RolloutError: more workers died than may be replaced.
+        in flight. A worker that finishes no group for stall_timeout_s counts as dead. Interrupted: should_stop()
+        became true. RolloutError: more workers died than may be replaced.
         """
         if self._generating:
             raise RuntimeError("a pool serves one generate() at a time")
@@ -239,11 +248,16 @@ class WorkerPool:
             if len(slot.outstanding) >= limit:
                 return
             index = waiting.popleft()
+            if not slot.outstanding:
+                slot.answered_at = self._now()
             future = slot.worker.generate(prompts[index], sampling, request_seed(seed, index))
             slot.outstanding[future] = index
 
     def _collect(self, slot: _Slot, waiting: deque[int]) -> list[tuple[int, Generated]]:
-        """(index, result) of finished requests. A dead worker is replaced; its open requests go back to `waiting`."""
+        """(index, result) of finished requests.
+
+        A worker that died or stalled is replaced; its open requests go back to `waiting`.
+        """
         finished: list[tuple[int, Generated]] = []
         died: WorkerDied | None = None
         for future in [future for future in slot.outstanding if future.done()]:
@@ -253,6 +267,9 @@ class WorkerPool:
                 died = died or error
             else:
                 del slot.outstanding[future]
+                slot.answered_at = self._now()
+        if slot.outstanding and self._now() - slot.answered_at > self._recipe.stall_timeout_s:
+            died = died or self._stalled("finished no group")
         if died is not None:
             unfinished = sorted(slot.outstanding.values())
             slot.outstanding.clear()
@@ -283,10 +300,19 @@ class WorkerPool:
                 self._call(slot, lambda worker: worker.sleep())
 
     def _result(self, future: Future[Any]) -> Any:
+        asked_at = self._now()
         while not wait([future], POLL_S).done:
             if self._should_stop():
                 raise Interrupted
+            if self._now() - asked_at > self._recipe.stall_timeout_s:
+                raise self._stalled("given no answer")
         return future.result()
+
+    def _stalled(self, what: str) -> WorkerDied:
+        return WorkerDied(
+            f"it hangs: it has {what} for {self._recipe.stall_timeout_s:g} s. Where it only needs longer, raise "
+            "rollout.stall_timeout_s."
+        )
 
     def _replace(self, slot: _Slot, worker: Worker, error: WorkerDied) -> float:
         """Put a new worker with the current weights in `slot`; returns the gap of their probe, 0 without weights."""
@@ -295,13 +321,14 @@ class WorkerPool:
             worker.close()
             if self._num_restarts >= self._recipe.max_restarts:
                 raise RolloutError(
-                    f"rollout worker {index} died, and rollout.max_restarts={self._recipe.max_restarts} replacements "
-                    f"are used up. Last cause:\n  {error}\n"
+                    f"rollout worker {index} died or hangs, and rollout.max_restarts={self._recipe.max_restarts} "
+                    f"replacements are used up. Last cause:\n  {error}\n"
                     "If memory ran out: lower rollout.max_num_seqs, max_model_len, and kv_cache_gib (CPU) or "
                     "gpu_memory_utilization."
                 ) from error
             self._num_restarts += 1
             self._count("restarts", 1)
+            self._note(f"rollout worker {index} is replaced: {error}")
             worker = slot.worker = self._start_worker(index)
             try:
                 self._result(worker.ready())

@@ -1,5 +1,6 @@
 """Ray that does not start: the message, and what is left behind. The real one runs in tests/e2e."""
 
+import ipaddress
 import os
 import signal
 import stat
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
-from rft.actors.cluster import ClusterError, cluster, gpu_options
+from rft.actors.cluster import ClusterError, cluster, dead_server, end_actor, gpu_options
 from rft.recipe import Recipe
 
 
@@ -144,6 +146,54 @@ def test_ray_itself_leaves_sigterm_and_stays_behind_a_closed_door(root: Path) ->
     finally:
         signal.signal(signal.SIGTERM, before)
     assert list(root.iterdir()) == []
+
+
+class Sleeper:
+    """An actor with a child process."""
+
+    def __init__(self) -> None:
+        self.child = subprocess.Popen(["sleep", "600"])
+
+    def pids(self) -> list[int]:
+        return [os.getpid(), self.child.pid]
+
+
+@pytest.mark.slow
+def test_processes_of_ray_live_through_a_sigterm_to_all_and_hung_ones_are_ended(root: Path) -> None:
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        with cluster(root):
+            actor = ray.remote(num_cpus=0)(Sleeper).remote()
+            pids = ray.get(actor.pids.remote())
+            for process in psutil.Process().children(recursive=True):
+                process.terminate()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked == [signal.SIGTERM]
+            assert ray.get(actor.pids.remote()) == pids
+            assert ray.get(ray.remote(num_cpus=0)(lambda: 1).remote()) == 1
+            assert dead_server() == ""
+            sleeper, child = map(psutil.Process, pids)
+            sleeper.suspend()
+            end_actor(actor)
+            assert psutil.wait_procs([sleeper, child], timeout=30)[1] == []
+            (raylet,) = (p for p in psutil.Process().children() if p.name() == "raylet")
+            raylet.kill()
+            assert psutil.wait_procs([raylet], timeout=30)[1] == []
+            assert dead_server() == "Ray's own process raylet ended with exit status -9"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_only_this_machine_can_connect(root: Path) -> None:
+    with cluster(root):
+        assert ray.get(ray.remote(num_cpus=0)(lambda: 1).remote()) == 1
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        ports = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert ports
+    assert {ipaddress.ip_address(port.ip.removeprefix("::ffff:")).is_loopback for port in ports} == {True}
 
 
 @pytest.mark.slow

@@ -47,10 +47,21 @@ def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class FakeWorker:
-    """Answers `speed` requests per tick; dies with all it owes at request number `dies_at`."""
+    """Answers `speed` requests per tick; dies with all it owes at request number `dies_at`.
 
-    def __init__(self, speed: int = 1000, dies_at: int | None = None, gap: float = 0.01, starts: bool = True) -> None:
+    `hangs_after`: so many answers, and then none to anything.
+    """
+
+    def __init__(
+        self,
+        speed: int = 1000,
+        dies_at: int | None = None,
+        gap: float = 0.01,
+        starts: bool = True,
+        hangs_after: int | None = None,
+    ) -> None:
         self.speed, self.dies_at, self.gap, self.starts = speed, dies_at, gap, starts
+        self.hangs_after = hangs_after
         self.waiting: list[tuple[Prompt, Future]] = []
         self.seeds: dict[str, int] = {}
         self.most_waiting = self.num_aborts = self.num_sleeps = 0
@@ -75,7 +86,10 @@ class FakeWorker:
 
     def tick(self) -> None:
         if not self.dead:
-            now, self.waiting = self.waiting[: self.speed], self.waiting[self.speed :]
+            speed = self.speed if self.hangs_after is None else min(self.speed, self.hangs_after)
+            if self.hangs_after is not None:
+                self.hangs_after -= speed
+            now, self.waiting = self.waiting[:speed], self.waiting[speed:]
             for prompt, future in now:
                 bad = prompt.prompt_id == "bad"
                 answer = completions(prompt.prompt_id, "error" if bad else "stop")
@@ -93,6 +107,8 @@ class FakeWorker:
     def load_weights(self, ref: WeightsRef) -> Future:
         if self.dead:
             return dead()
+        if self.hangs_after == 0:
+            return Future()
         self.loaded.append(ref.policy_version)
         return done(self.gap)
 
@@ -118,6 +134,7 @@ class Fakes:
         self.coming = list(workers)
         self.started: list[FakeWorker] = []
         self.stop: Callable[[], bool] = lambda: False
+        self.seconds = 0.0
 
     def start(self, index: int) -> FakeWorker:
         self.started.append(self.coming.pop(0))
@@ -126,11 +143,13 @@ class Fakes:
     def should_stop(self) -> bool:
         for worker in self.started:
             worker.tick()
+        self.seconds += 10.0
         return self.stop()
 
-    def pool(self, **values: object) -> WorkerPool:
+    def pool(self, note: Callable[[str], None] = lambda text: None, **values: object) -> WorkerPool:
+        """On a clock that goes on by 10 s per tick."""
         recipe = RolloutRecipe.model_validate({"num_workers": len(self.coming), "max_num_seqs": 8} | values)
-        return WorkerPool(recipe, self.start, self.should_stop)
+        return WorkerPool(recipe, self.start, self.should_stop, note, lambda: self.seconds)
 
 
 def weights(version: int) -> WeightsRef:
@@ -183,6 +202,36 @@ def test_a_dead_worker_is_replaced_and_its_prompts_are_asked_again() -> None:
     counts = pool.counters()
     assert (counts["restarts"], counts["resubmitted"], counts["failed_requests"]) == (1, 4, 0)
     assert pool.counters()["restarts"] == 0
+
+
+@pytest.mark.parametrize("answers_first", [0, 2])
+def test_a_worker_that_hangs_is_named_and_replaced_and_its_prompts_are_asked_again(answers_first: int) -> None:
+    hung, new, notes = FakeWorker(hangs_after=answers_first), FakeWorker(), []
+    pool = Fakes(hung, new).pool(num_workers=1, max_restarts=1, stall_timeout_s=100, note=notes.append)
+    answers = dict(pool.generate(prompts(12), SAMPLING, seed=1))
+    assert {i: a[0].text for i, a in answers.items()} == {i: f"p{i}" for i in range(12)}
+    assert hung.closed
+    again = new.seeds.keys() & hung.seeds.keys()
+    assert len(again) == 4
+    assert all(new.seeds[p] == hung.seeds[p] for p in again)
+    assert notes == [
+        "rollout worker 0 is replaced: it hangs: it has finished no group for 100 s. Where it only needs longer, "
+        "raise rollout.stall_timeout_s."
+    ]
+
+
+def test_a_slow_worker_that_goes_on_is_left_alone() -> None:
+    slow = FakeWorker(speed=1)
+    pool = Fakes(slow).pool(stall_timeout_s=100)
+    assert len(dict(pool.generate(prompts(60), SAMPLING, seed=1))) == 60
+    assert pool.counters()["restarts"] == 0
+
+
+def test_a_worker_that_hangs_with_new_weights_is_replaced() -> None:
+    hung, new = FakeWorker(hangs_after=0), FakeWorker(gap=0.02)
+    pool = Fakes(hung, new).pool(num_workers=1, stall_timeout_s=100)
+    assert pool.load_weights(weights(5)) == 0.02
+    assert (hung.closed, new.loaded) == (True, [5])
 
 
 def test_too_many_deaths_stop_the_run_with_their_cause() -> None:
