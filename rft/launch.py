@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from rft.clock import Clock
 from rft.data.dataset import PromptOrder, read_rows, to_prompt
 from rft.data.decoded_rows import UsableRow
 from rft.data.prefetch import ClipPrefetch
-from rft.errors import Interrupted
+from rft.errors import Interrupted, LearnerError, RftError
 from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import EvalResult
@@ -43,6 +44,11 @@ def train(recipe: Recipe, name: str, resume: bool) -> int:
             except Interrupted:
                 opened.view.note(f"stopped; {run.path} continues with --resume")
                 return INTERRUPTED
+            except RftError:
+                if last := run.latest_checkpoint():
+                    opened.view.note(f"last checkpoint: {last}")
+                    opened.view.note(f"to continue: rft train {run.recipe} run_dir={run.path} --resume")
+                raise
     finally:
         run.release()
 
@@ -52,14 +58,15 @@ class TrainingRun:
 
     def __init__(self, opened: Session, run: RunDir) -> None:
         self.session, self.recipe, self.run = opened, opened.recipe, run
+        self.num_restarts = 0
+        """Of the learner."""
         earlier: dict[str, float] = run.read_summary().get("seconds", {})
         self.clock = Clock({name: s for name, s in earlier.items() if not name.startswith("grpo/")})
 
     def go(self, resume: bool) -> int:
         """Raises Interrupted where the user stopped it outside of the steps."""
         recipe, run, view = self.recipe, self.run, self.session.view
-        checkpoint = run.latest_checkpoint() if resume else None
-        state = load_state(checkpoint) if checkpoint else None
+        state = self.saved_state() if resume else None
         for change in run.recipe_changes(recipe) if resume else ():
             view.note(f"changed since the run began: {change}")
         run.write_recipe(recipe)
@@ -76,29 +83,67 @@ class TrainingRun:
         # Without GRPO the supervised stage is what is measured, from the model that the engines still hold.
         before = None if recipe.steps else self.evaluate_once("base", evaluator)
         model = self.cold_start(pool)
-        with self.clock.phase("setup"):
-            learner = self.start_learner(model, pool)
-            next_batch = self.restore(checkpoint, state, learner, order) if checkpoint and state else None
-            pool.load_weights(learner.publish_weights())
-            self.compare_engine_and_learner(order, pool, learner)
-        before = before or self.evaluate_once("cold_start", evaluator)
-        record = RunRecorder(recipe, run, view, learner, order, evaluator, pool.failed, resumed=state)
-        self.session.closing.callback(record.close)
-        batches = RolloutBatches(
-            recipe,
-            order,
-            pool,
-            learner.prefetch,
-            record.progress,
-            first_step=record.num_steps,
-            next_batch=next_batch,
-            variances=state.variances if state else None,
-        )
-        self.run_steps(batches, pool, learner, record)
-        after = self.evaluate_once("final", evaluator)
+        started, after = self.learn(model, state, pool, order, evaluator)
         self.write_seconds()
-        self.sum_up(before, after, baselines)
+        self.sum_up(before or started, after, baselines)
         return 0
+
+    def learn(
+        self, model: str, state: TrainState | None, pool: WorkerPool, order: PromptOrder, evaluator: Evaluator
+    ) -> tuple[EvalResult | None, EvalResult | None]:
+        """All GRPO steps from `state` on; returns the evaluations before the first and after the last.
+
+        A learner that ended or hangs starts again from the last checkpoint, as often as it may.
+        """
+        while True:
+            try:
+                return self.learn_from(state, model, pool, order, evaluator)
+            except LearnerError as error:
+                state = self.state_after(error, order)
+
+    def learn_from(
+        self, state: TrainState | None, model: str, pool: WorkerPool, order: PromptOrder, evaluator: Evaluator
+    ) -> tuple[EvalResult | None, EvalResult | None]:
+        """As `learn`, by one learner. LearnerError: it ended or hangs, and all of its processes are gone."""
+        with closing(self.start_learner(model, pool)) as learner:
+            with self.clock.phase("setup"):
+                next_batch = self.restore(state, learner, order) if state else None
+                pool.load_weights(learner.publish_weights())
+                self.compare_engine_and_learner(order, pool, learner)
+            before = self.evaluate_once("cold_start", evaluator) if self.recipe.steps else None
+            record = RunRecorder(
+                self.recipe, self.run, self.session.view, learner, order, evaluator, pool.failed, resumed=state
+            )
+            with closing(record):
+                record.evaluate_if_due()
+                batches = RolloutBatches(
+                    self.recipe,
+                    order,
+                    pool,
+                    learner.prefetch,
+                    record.progress,
+                    first_step=record.num_steps,
+                    next_batch=next_batch,
+                    variances=state.variances if state else None,
+                )
+                self.run_steps(batches, pool, learner, record)
+            return before, self.evaluate_once("final", evaluator)
+
+    def saved_state(self) -> TrainState | None:
+        """Of the newest checkpoint; None where there is none."""
+        checkpoint = self.run.latest_checkpoint()
+        return load_state(checkpoint) if checkpoint else None
+
+    def state_after(self, error: LearnerError, order: PromptOrder) -> TrainState | None:
+        """The state from which the learner starts again; raises `error` where it may not."""
+        if self.num_restarts == self.recipe.learner.max_restarts or self.session.stop():
+            raise error
+        self.num_restarts += 1
+        self.session.view.note(f"the learner is started again from the last checkpoint: {error}")
+        state = self.saved_state()
+        self.run.cut_after(state.step if state else 0)
+        order.position, order.bad, order.solved = 0, {}, {}
+        return state
 
     def prompt_order(self) -> PromptOrder:
         recipe = self.recipe
@@ -149,16 +194,14 @@ class TrainingRun:
         """The learner of `model`, once the engines have started."""
         from rft.actors.learner import LearnerActors
 
-        self.session.view.phase("starting engines and learner")
-        pool.wait_until_ready()
-        learner = LearnerActors(self.recipe, model, self.session.clips_dir, self.session.stop)
-        self.session.closing.callback(learner.close)
-        return learner
+        with self.clock.phase("setup"):
+            self.session.view.phase("starting engines and learner")
+            pool.wait_until_ready()
+            return LearnerActors(self.recipe, model, self.session.clips_dir, self.session.stop)
 
-    def restore(
-        self, checkpoint: Path, state: TrainState, learner: "LearnerActors", order: PromptOrder
-    ) -> RolloutBatch | None:
+    def restore(self, state: TrainState, learner: "LearnerActors", order: PromptOrder) -> RolloutBatch | None:
         """Continue from a checkpoint; returns the batch that was sampled ahead, where it holds one."""
+        checkpoint = self.run.checkpoint(state.step)
         self.session.view.note(f"continuing after step {state.step} of {self.recipe.steps}")
         learner.load(checkpoint)
         order.position, order.bad, order.solved = state.data_position, dict(state.bad), dict(state.solved)
@@ -182,7 +225,7 @@ class TrainingRun:
         try:
             train_steps(batches, pool, learner, record, stop)
         except Interrupted:
-            view.note("the evaluation between two steps was left out")
+            view.note("the evaluation between two steps is left to --resume")
         saved = record.save()
         self.clock.add({f"grpo/{name}": seconds for name, seconds in record.clock.seconds.items()})
         self.write_seconds()

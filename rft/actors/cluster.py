@@ -17,7 +17,6 @@ import ray
 from ray._private import ray_constants
 from ray._private import state as ray_state
 from ray._private import worker as ray_worker
-from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rft.actors.gpu_count import gpu_problem, gpu_signs
@@ -268,13 +267,3 @@ def dead_server() -> str:
         if code is not None:
             return f"Ray's own process {name} ended with exit status {code}"
     return ""
-
-
-def get(refs: Any) -> Any:
-    """What Ray holds; an RftError raised elsewhere is raised here as itself."""
-    try:
-        return ray.get(refs)
-    except RayTaskError as error:
-        if isinstance(error.cause, RftError):
-            raise error.cause from None
-        raise

@@ -77,7 +77,7 @@ def run_cold_start(
     partial = directory.with_name(f"{PARTIAL_PREFIX}{directory.name}")
     shutil.rmtree(partial, ignore_errors=True)
     lines: list[dict[str, float]] = []
-    with closing(Ranks(ColdStartRank, recipe, recipe.model, clips_dir)) as ranks:
+    with closing(Ranks(ColdStartRank, recipe, recipe.model, clips_dir, should_stop)) as ranks:
         batches = in_batches(demonstrations, cold.rows_per_step, recipe.seed)
         for step in range(1, cold.steps + 1):
             if should_stop():

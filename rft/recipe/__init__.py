@@ -246,6 +246,8 @@ class LearnerRecipe(Section):
     stall_timeout_s: float = Field(1800, gt=0)
     """Longest time for an update or any other call to the learner, beyond which it hangs; that of an update grows with
     the groups beyond 16 per process."""
+    max_restarts: int = Field(1, ge=0)
+    """Times that learning processes which ended or hang are started again, from the last checkpoint."""
     lora: LoraRecipe | None = None
     """Train low-rank adapters instead of all weights."""
 
@@ -344,6 +346,8 @@ class Recipe(Section):
     """When the policy is measured, and on how much."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints; the last step and an interrupt save one too."""
+    save_every_s: float | None = Field(None, gt=0)
+    """Seconds between checkpoints, at the end of a step; null: as many as the steps between them take."""
     keep_checkpoints: int = Field(2, ge=1)
     """Most recent checkpoints kept."""
     seed: int = 0

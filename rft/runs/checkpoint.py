@@ -109,9 +109,9 @@ def load_state(path: Path) -> TrainState:
     return state
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Path in `folder` of each file but the digests' own -> its digest."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS_NAME)
+def digests(folder: Path, part: str = ".") -> dict[str, str]:
+    """Path in `folder` of each file in its `part`, but the digests' own -> its digest."""
+    files = sorted(path for path in (folder / part).rglob("*") if path.is_file() and path != folder / DIGESTS_NAME)
     with ThreadPoolExecutor(HASH_THREADS) as pool:
         return dict(zip((str(path.relative_to(folder)) for path in files), pool.map(digest, files), strict=True))
 
@@ -121,18 +121,21 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def check_digests(folder: Path) -> None:
-    """Raises CheckpointError: a file is not as it was saved. Checkpoints of older versions hold no digests."""
+def check_digests(folder: Path, part: str = ".") -> None:
+    """Raises CheckpointError: a file in this `part` of a checkpoint is not as it was saved.
+
+    Checkpoints of older versions hold no digests, nor do folders that are none.
+    """
     file = folder / DIGESTS_NAME
     if not file.exists():
         return
     remedy = f"Delete {folder} to resume from the checkpoint before it."
     try:
-        saved, found = json.loads(file.read_text(encoding="utf-8")), digests(folder)
+        saved, found = json.loads(file.read_text(encoding="utf-8")), digests(folder, part)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: cannot be compared with the files: {error}. {remedy}") from error
     for name, expected in saved.items():
-        if found.get(name) != expected:
+        if (folder / name).is_relative_to(folder / part) and found.get(name) != expected:
             what = "differs from what was saved: the file is damaged" if name in found else "is missing"
             raise CheckpointError(f"{folder / name}: {what}. {remedy}")
 
@@ -166,6 +169,7 @@ def from_the_system(error: Exception) -> bool:
 
 
 def refusal(run_dir: RunDir, final: Path, error: Exception) -> str:
+    error = getattr(error, "cause", None) or error  # Ray's own copy of it has a traceback in its text
     last = run_dir.latest_checkpoint()
     free = shutil.disk_usage(run_dir.path).free / 2**30
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

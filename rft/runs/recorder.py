@@ -1,5 +1,6 @@
 """What a run keeps and shows: every step's metrics and rollouts, due checkpoints and evaluations."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rft.rollout.pool import FailedPrompt
 from rft.rollout_batches import RolloutBatch
 from rft.runs.ahead_batch import write_ahead_batch
 from rft.runs.checkpoint import TrainState, save_checkpoint
-from rft.runs.metrics import MetricsWriter
+from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
 from rft.runs.timeline import TimelineWriter
@@ -36,10 +37,11 @@ class RunRecorder:
         failed: Callable[[], Sequence[FailedPrompt]],
         *,
         resumed: TrainState | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`evaluate`: measures the current policy on the held-out prompts, at most that many rows.
 
-        `failed`: prompts that could not be sampled since it was last called.
+        `failed`: prompts that could not be sampled since it was last called. `now`: in seconds.
         """
         self._recipe, self._run, self._view = recipe, run, view
         self._learner, self._prompts, self._evaluate = learner, prompts, evaluate
@@ -52,6 +54,7 @@ class RunRecorder:
         """The step before was beyond the bounds of recipe.parity: one note for a stretch of such steps."""
         self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
         self._saved_step = resumed.step if resumed else 0
+        self._now, self._saved_at = now, now()
         self.clock = Clock(resumed.totals if resumed else None)
         """Seconds by phase of all GRPO steps, evaluations between them included."""
         self.num_steps = self._saved_step
@@ -96,16 +99,23 @@ class RunRecorder:
             self._view.note(f"no answer to {failed.prompt_id}: {failed.problem}")
 
     def after_step(self) -> None:
-        every, last = self._recipe.eval.every, self._recipe.steps
-        if self.num_steps % self._recipe.save_every == 0 or self.num_steps == last:
+        if self._save_is_due():
             self.save()
-        if every and self.num_steps % every == 0 and self.num_steps != last:
-            with self.clock.phase("eval"):
-                result = self._evaluate(self._recipe.eval.max_rows)
-            write_result(self._run.eval_file(self.num_steps), result)
-            self._metrics.write(self.num_steps, result.metrics())
-            self._view.evaluated(result.metrics())
+        self.evaluate_if_due()
         self._mark()
+
+    def evaluate_if_due(self) -> None:
+        """After the last recorded step, where that is not on record already: a run may end between the two."""
+        every, step = self._recipe.eval.every, self.num_steps
+        if not every or step % every or step in (0, self._recipe.steps):
+            return
+        if any(name.startswith("eval/") for name in read_metrics(self._run).get(step, {})):
+            return
+        with self.clock.phase("eval"):
+            result = self._evaluate(self._recipe.eval.max_rows)
+        write_result(self._run.eval_file(step), result)
+        self._metrics.write(step, result.metrics())
+        self._view.evaluated(result.metrics())
 
     def save(self) -> Path:
         """A checkpoint of the last recorded step, unless there is one already."""
@@ -125,8 +135,13 @@ class RunRecorder:
                 totals=self.clock.seconds,
             )
             saved = save_checkpoint(self._run, self.num_steps, self._write, state, self._recipe.keep_checkpoints)
-        self._saved_step = self.num_steps
+        self._saved_step, self._saved_at = self.num_steps, self._now()
         return saved
+
+    def _save_is_due(self) -> bool:
+        recipe = self._recipe
+        is_old = recipe.save_every_s is not None and self._now() - self._saved_at >= recipe.save_every_s
+        return is_old or self.num_steps % recipe.save_every == 0 or self.num_steps == recipe.steps
 
     def _write(self, directory: Path) -> None:
         self._learner.save(directory)

@@ -76,6 +76,8 @@ class TerminalView:
 
     def step(self, step: int, total_steps: int, metrics: Mapping[str, float]) -> None:
         with self._changing:
+            if step <= self._steps[0]:  # a learner that was started again
+                self._step_ends.clear()
             self._steps = (step, total_steps)
             self._step_ends.append((step, self._now()))
             self._metrics = dict(metrics)

@@ -98,7 +98,7 @@ class PlainView:
         self._end_phase()
         self._in_last_step, self._in_this_step = self._in_this_step, set()
         left = ""
-        if self._steps_began is None:
+        if self._steps_began is None or step <= self._first_step:  # the first one, also of a learner started again
             # The first step's time is not known from here: the phases before it count in the same stretch.
             self._steps_began, self._first_step = now, step
         else:

@@ -236,7 +236,7 @@ def _plan(
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
         ("parity", _parity_line(recipe)),
         ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),
-        ("run folder", f"{run_dir}, a checkpoint every {recipe.save_every} steps, seed {recipe.seed}"),
+        ("run folder", f"{run_dir}, a checkpoint every {_save_interval(recipe)}, seed {recipe.seed}"),
     ]
     return tuple(plan)
 
@@ -250,6 +250,11 @@ def _learner_line(recipe: Recipe) -> str:
         f"{what}; loss {algorithm.loss_type}, beta {algorithm.beta:g}; lr {learner.learning_rate:g} "
         f"{learner.lr_scheduler_type}; {learner.dtype}; {learner.num_ranks} rank(s)"
     )
+
+
+def _save_interval(recipe: Recipe) -> str:
+    seconds = f" or {recipe.save_every_s:g} s" if recipe.save_every_s else ""
+    return f"{recipe.save_every} steps{seconds}"
 
 
 def _parity_line(recipe: Recipe) -> str:

@@ -11,6 +11,7 @@ from rft.errors import Problem, RecipeError, problem_text
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe
 from rft.recipe.model_folder import model_problems
+from rft.runs.checkpoint import check_digests
 from rft.tasks import TASKS
 
 RECIPE_NAME = "recipe.yaml"
@@ -66,9 +67,15 @@ def eval_recipe(
 
 
 def _policy_folder(model: str) -> str:
-    """The Hugging Face folder: that of a checkpoint lies inside it, as `policy`."""
-    inside = Path(model).expanduser() / "policy"
-    is_checkpoint = (inside / "config.json").is_file() and not (inside.parent / "config.json").is_file()
+    """The Hugging Face folder: that of a checkpoint lies inside it, as `policy`.
+
+    CheckpointError: a file of that policy is not as it was saved.
+    """
+    given = Path(model).expanduser()
+    inside = given / "policy"
+    is_checkpoint = (inside / "config.json").is_file() and not (given / "config.json").is_file()
+    policy = inside if is_checkpoint else given
+    check_digests(policy.parent, policy.name)
     return str(inside) if is_checkpoint else model
 
 

@@ -148,18 +148,15 @@ def test_ray_itself_leaves_sigterm_and_stays_behind_a_closed_door(root: Path) ->
     assert list(root.iterdir()) == []
 
 
-class Sleeper:
-    """An actor with a child process."""
-
-    def __init__(self) -> None:
-        self.child = subprocess.Popen(["sleep", "600"])
-
-    def pids(self) -> list[int]:
-        return [os.getpid(), self.child.pid]
-
-
 @pytest.mark.slow
 def test_processes_of_ray_live_through_a_sigterm_to_all_and_hung_ones_are_ended(root: Path) -> None:
+    class Sleeper:
+        def __init__(self) -> None:
+            self.child = subprocess.Popen(["sleep", "600"])
+
+        def pids(self) -> list[int]:
+            return [os.getpid(), self.child.pid]
+
     asked: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     try:

@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there, whatever the disk does."""
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from rft.errors import CheckpointError
-from rft.runs.checkpoint import DIGESTS_NAME, TrainState, load_state, save_checkpoint
+from rft.runs.checkpoint import DIGESTS_NAME, TrainState, check_digests, load_state, save_checkpoint
 from rft.runs.run_dir import STATE_NAME, RunDir
 
 
@@ -127,6 +128,33 @@ def test_complete_checkpoint_of_the_same_step_stays(tmp_path: Path) -> None:
 def test_a_run_keeps_at_least_one_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep is 0"):
         save_checkpoint(RunDir(tmp_path), 2, small, state(2), keep=0)
+
+
+def test_a_full_disk_of_another_process_is_told_in_a_line(tmp_path: Path) -> None:
+    """Ray raises a copy of what a process raised, with its traceback in the text."""
+
+    class Copy(OSError):
+        cause = OSError(errno.ENOSPC, "No space left on device")
+
+    def full(folder: Path) -> None:
+        raise Copy("ray::LearnerRank.save()\n  File 'weights.py', line 80\nOSError: [Errno 28] No space left on device")
+
+    with pytest.raises(CheckpointError, match=r"cannot be written: No space left on device \(") as caught:
+        save_checkpoint(RunDir(tmp_path), 2, full, state(2), keep=1)
+    assert "File" not in str(caught.value)
+
+
+def test_a_part_of_a_checkpoint_is_compared_alone(tmp_path: Path) -> None:
+    saved = save_checkpoint(RunDir(tmp_path), 2, small, state(2), keep=1)
+    (saved / STATE_NAME).write_text("{}")
+    check_digests(saved, "policy")
+    with pytest.raises(CheckpointError, match=f"{STATE_NAME}: differs from what was saved"):
+        check_digests(saved)
+    (damaged,) = (saved / "policy").iterdir()
+    damaged.write_text("other")
+    with pytest.raises(CheckpointError, match=f"policy/{damaged.name}: differs from what was saved"):
+        check_digests(saved, "policy")
+    check_digests(saved / "policy", "deeper")  # no checkpoint
 
 
 @pytest.mark.parametrize(

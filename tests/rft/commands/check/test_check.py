@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from rft.commands.check.prompt_length import visual_tokens
 from rft.commands.check.rewards import reward_notes, reward_problems
 from rft.commands.check.values import value_problems
 from rft.commands.eval.request import eval_recipe
-from rft.errors import RecipeError
+from rft.errors import CheckpointError, RecipeError
 from rft.recipe import PATCH_PIXELS, Recipe, VideoRecipe
 from rft.recipe.fidelity import PUBLISHED_SETTINGS
 from rft.recipe.model_folder import model_problems
+from rft.runs.checkpoint import TrainState, save_checkpoint
+from rft.runs.run_dir import RunDir
 from rft.tasks import TASKS
 
 
@@ -458,6 +461,19 @@ def test_eval_asks_as_the_run_did(
     assert (recipe.video.fps, recipe.video.max_frames) == (1.0, 16)
     assert recipe.tasks["temporal_grounding"].think is False
     assert set(recipe.tasks) == set(TASKS)
+
+
+def test_eval_names_a_damaged_file_of_a_policy(model_folder: Path, tmp_path: Path) -> None:
+    def write(partial: Path) -> None:
+        shutil.copytree(model_folder, partial / "policy")
+
+    state = TrainState(step=4, data_position=0, seed=0, policy_version=4)
+    checkpoint = save_checkpoint(RunDir(tmp_path / "run"), 4, write, state, keep=1)
+    damaged = checkpoint / "policy" / "config.json"
+    damaged.write_text(f"{damaged.read_text()} ")
+    for model in (checkpoint, checkpoint / "policy"):
+        with pytest.raises(CheckpointError, match=r"policy/config.json: differs from what was saved"):
+            eval_recipe(str(model), [Path("rows.jsonl")], None, None, None, [])
 
 
 def test_eval_without_a_run_takes_the_defaults_and_tells_all(make: Callable[..., Recipe], model_folder: Path) -> None:

@@ -1,0 +1,226 @@
+"""A run that is killed, or whose learner dies, ends as one that nothing happened to; on hand-written parts."""
+
+import io
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewards.targets.choice import ChoiceTarget
+from rft.actors.session import Session
+from rft.data.dataset import PromptOrder
+from rft.data.decoded_rows import UsableRow
+from rft.errors import LearnerError
+from rft.evaluation import intervals
+from rft.files import read_lines, read_records
+from rft.launch import TrainingRun
+from rft.recipe import Recipe
+from rft.runs.evaluator import Evaluator
+from rft.runs.run_dir import RunDir
+from rft.runs.views import PlainView
+from rft.types import Completion, Prompt, Sampling, TrainGroup
+from rft.weights.ref import Probe, StoredWeights, WeightsRef
+
+STEPS = 5
+
+
+def recipe(ahead: int) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "model": "policy",
+            "tasks": {"multiple_choice": {"think": False, "rewards": {"choice_accuracy": 1.0}}},
+            "data": {"train": ["rows.jsonl"], "drop_solved": 0.6},
+            "steps": STEPS,
+            "prompts_per_step": 2,
+            "sampling": {"num_generations": 4},
+            "rollout": {"ahead": ahead},
+            "algorithm": {"advantage": "per_task_running_std", "max_resamples": 2},
+            "eval": {"every": 3, "max_rows": 1, "num_samples": 0},
+            "save_every": 2,
+            "keep_checkpoints": 1,
+        }
+    )
+
+
+def prompt(name: str) -> Prompt:
+    return Prompt(name, "multiple_choice", "Which?", None, ChoiceTarget("A"))
+
+
+def mixed(*parts: object) -> int:
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=6).digest(), "big")
+
+
+class Clips:
+    """There are none."""
+
+    def fingerprinted(self, media: None) -> None: ...
+
+    def load(self, media: None) -> None: ...
+
+
+class Pool:
+    """Its answers follow from the weights, the prompt and the seed."""
+
+    weights = 0
+    version = 0
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        for index, asked in enumerate(prompts):
+            drawn = [mixed(self.weights, asked.prompt_id, seed, n) for n in range(sampling.num_generations)]
+            yield (
+                index,
+                tuple(
+                    Completion(f"<answer>{'AB'[d % 2]}</answer>", (d % 9, 2), (-0.1, -0.2), 5, "stop", self.version)
+                    for d in drawn
+                ),
+            )
+
+    def load_weights(self, ref: WeightsRef) -> float:
+        assert isinstance(ref.source, StoredWeights)
+        self.weights, self.version = ref.source.tensors, ref.policy_version
+        return 0.0
+
+    def counters(self) -> dict[str, float]:
+        return {}
+
+    def failed(self) -> tuple[()]:
+        return ()
+
+
+class Learner:
+    """Its weights follow from all that it was ever given, in order. Dies at the updates in `deaths`."""
+
+    def __init__(self, deaths: list[int]) -> None:
+        self.policy_version = self.weights = 0
+        self.deaths = deaths
+
+    def prefetch(self, prompts: Sequence[Prompt]) -> None: ...
+
+    def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
+        self.policy_version += 1
+        if self.policy_version in self.deaths:
+            self.deaths.remove(self.policy_version)
+            raise LearnerError("killed")
+        learned = [(g.prompt.prompt_id, g.advantages, [c.token_ids for c in g.completions]) for g in groups]
+        self.weights = mixed(self.weights, learned)
+        return {"loss": self.weights / 2**48}
+
+    def publish_weights(self) -> WeightsRef:
+        return WeightsRef(self.policy_version, StoredWeights(self.weights), Probe((), ()))
+
+    def save(self, directory: Path) -> None:
+        (directory / "policy").write_text(f"{self.policy_version} {self.weights}")
+
+    def load(self, directory: Path) -> None:
+        self.policy_version, self.weights = map(int, (directory / "policy").read_text().split())
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Trains in a run folder, or goes on there, to the end; returns what a person is told."""
+    deaths: list[int] = []
+    monkeypatch.setattr(intervals, "NUM_RESAMPLES", 10)
+    monkeypatch.setattr(TrainingRun, "start_learner", lambda self, model, pool: Learner(deaths))
+    monkeypatch.setattr(TrainingRun, "compare_engine_and_learner", lambda *parts: None)
+
+    def run_to_the_end(path: Path, ahead: int, dies_at: Sequence[int] = (), **learner: Any) -> str:
+        deaths[:] = dies_at
+        told = io.StringIO()
+        asked = recipe(ahead)
+        asked = asked.model_copy(update={"learner": asked.learner.model_copy(update=learner)})
+        run = RunDir.create(path, resume=True)
+        with ExitStack() as closing:
+            closing.callback(run.release)
+            view = PlainView("run", told)
+            training = TrainingRun(Session(asked, view, lambda: False, None, path / "clips", closing), run)
+            pool, order = Pool(), PromptOrder([prompt(f"p{i}") for i in range(7)], 0, Clips(), 0.0, fewest=2)
+            rows = tuple(UsableRow(None, prompt(f"h{i}"), None) for i in range(2))
+            training.learn("policy", training.saved_state(), pool, order, Evaluator(asked, pool, rows, view))
+        return told.getvalue()
+
+    return run_to_the_end
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    """All that a run leaves, without times."""
+    run = RunDir(path)
+    found: dict[str, Any] = {f"{p.parent.name}/{p.name}": list(read_records(p)) for p in path.glob("*/*.zst")}
+    found["metrics"] = [
+        {name: value for name, value in line.items() if name != "time" and not name.startswith("seconds/")}
+        for line in read_lines(run.metrics)
+    ]
+    newest = run.complete_checkpoints()[-1]
+    return found | {newest.name: (newest / "policy").read_text()}
+
+
+def killed_at(moment: int, folder: Path, work: Callable[[], object]) -> bool:
+    """Do `work` in a process that kills itself before its `moment`-th change to a file; False: it made fewer."""
+    child = os.fork()
+    if child == 0:
+        seen = 0
+
+        def count(event: str, args: tuple[Any, ...]) -> None:
+            nonlocal seen
+            changes = event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
+            changes |= event == "open" and str(args[0]).startswith(str(folder)) and bool(args[2] & 3)
+            seen += changes
+            if changes and seen == moment:
+                os._exit(9)
+
+        try:
+            sys.addaudithook(count)
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 9), "the run failed"
+    return status == 9
+
+
+@pytest.mark.parametrize(
+    ("ahead", "stride"),
+    [(0, 5), (1, 5), pytest.param(0, 1, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.slow)],
+)
+def test_killed_before_any_change_to_a_file_it_resumes_as_if_it_had_not_been(
+    ahead: int, stride: int, train: Callable[..., str], tmp_path: Path
+) -> None:
+    """And killed a second time after it resumed."""
+    train(tmp_path / "whole", ahead)
+    expected = record_of(tmp_path / "whole")
+    assert len(expected["metrics"]) == STEPS + 1
+    moment, again = 1, random.Random(0)
+    while killed_at(moment, path := tmp_path / str(moment), lambda: train(path, ahead)):
+        killed_at(again.randint(1, 2 * moment), path, lambda: train(path, ahead))
+        train(path, ahead)
+        assert record_of(path) == expected, f"killed before change {moment}"
+        moment += stride
+    assert moment > 60
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+@pytest.mark.parametrize("dies_at", [1, 3, STEPS])
+def test_a_learner_that_dies_is_started_again_from_the_last_checkpoint(
+    ahead: int, dies_at: int, train: Callable[..., str], tmp_path: Path
+) -> None:
+    train(tmp_path / "whole", ahead)
+    told = train(tmp_path / "died", ahead, [dies_at])
+    assert "the learner is started again from the last checkpoint: killed" in told
+    assert record_of(tmp_path / "died") == record_of(tmp_path / "whole")
+
+
+def test_a_learner_that_dies_too_often_ends_the_run(train: Callable[..., str], tmp_path: Path) -> None:
+    with pytest.raises(LearnerError, match="killed"):
+        train(tmp_path / "twice", 0, [2, 3])
+    with pytest.raises(LearnerError, match="killed"):
+        train(tmp_path / "never", 0, [2], max_restarts=0)
