@@ -153,18 +153,17 @@ def per_token(inputs: LossInputs, objective: Objective) -> LossOutput:
 def token_losses(inputs: LossInputs, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
     """[N, T] objective, corrected for the engine's mismatch, plus beta times KL; 0 outside the mask. And token sums."""
     losses, held = objective
-    zero = inputs.policy_logprobs.new_zeros(())
     metrics = {"clip_share": (held & inputs.mask).sum()}
     if inputs.correction != "none":
         weights = mismatch_weights(inputs)
         losses = losses * weights
-        metrics["mismatch_weight"] = torch.where(inputs.mask, weights, zero).sum()
+        metrics["mismatch_weight"] = torch.where(inputs.mask, weights, 0.0).sum()
     if inputs.reference_logprobs is not None:
         estimate = KL_ESTIMATORS[inputs.algorithm.kl_estimator]
-        kl = torch.where(inputs.mask, estimate(inputs.policy_logprobs, inputs.reference_logprobs), zero)
+        kl = torch.where(inputs.mask, estimate(inputs.policy_logprobs, inputs.reference_logprobs), 0.0)
         losses = losses + inputs.algorithm.beta * kl
         metrics["kl"] = kl.detach().sum()
-    return torch.where(inputs.mask, losses, zero), metrics
+    return torch.where(inputs.mask, losses, 0.0), metrics
 
 
 @torch.no_grad()
@@ -183,5 +182,4 @@ def mismatch_weights(inputs: LossInputs) -> Tensor:
 
 
 def _log_ratios(inputs: LossInputs) -> Tensor:
-    zero = inputs.policy_logprobs.new_zeros(())
-    return torch.where(inputs.mask, inputs.policy_logprobs - inputs.old_logprobs, zero)
+    return torch.where(inputs.mask, inputs.policy_logprobs - inputs.old_logprobs, 0.0)

@@ -1,13 +1,10 @@
 """Task caption: describe the clip; the metric is the share of the target's events that the caption states."""
 
-from collections.abc import Mapping
-
 from pydantic import Field
 
-from rewards import RewardFn
 from rewards.caption import sentences
 from rewards.targets.caption import CaptionTarget
-from rft.tasks.types import Row, Task
+from rft.tasks.types import Rewards, Row, Task
 
 QUERY = "Describe what happens in the video, event by event, in the order of time."
 """Question for rows without a `query`."""
@@ -38,7 +35,7 @@ class Caption(Task):
         texts = {f"events[{i}]": event for i, event in enumerate(target.events)} or {"text": target.text}
         return [f"{name}: {text!r} holds no words" for name, text in texts.items() if not sentences(text)]
 
-    def metrics(self, completion: str, target: CaptionTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    def metrics(self, completion: str, target: CaptionTarget, rewards: Rewards) -> dict[str, float]:
         return {"event_recall": rewards["event_recall"](completion, target).value}
 
 

@@ -1,14 +1,13 @@
 """Task grounded_qa: choose the right option and give the time spans of the video that show it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from rewards import RewardFn
 from rewards.parsing import parse_spans
 from rewards.targets.grounded_choice import GroundedChoiceTarget
-from rewards.types import Score, Span
+from rewards.types import Score
 from rft.tasks.multiple_choice import MultipleChoiceRow
-from rft.tasks.spans import best_constant_span, fractions_of_clip, intersection_over_prediction
-from rft.tasks.types import Task, majority, option_lines, option_problems
+from rft.tasks.spans import intersection_over_prediction, span_baselines
+from rft.tasks.types import Answers, HeldOut, Rewards, Task, majority, option_lines, option_problems
 
 
 class GroundedQARow(MultipleChoiceRow):
@@ -41,9 +40,7 @@ class GroundedQA(Task):
     def row_problems(self, row: GroundedQARow, target: GroundedChoiceTarget) -> list[str]:
         return option_problems(row.options, target.choice)
 
-    def metrics(
-        self, completion: str, target: GroundedChoiceTarget, rewards: Mapping[str, RewardFn]
-    ) -> dict[str, float]:
+    def metrics(self, completion: str, target: GroundedChoiceTarget, rewards: Rewards) -> dict[str, float]:
         right = rewards["choice_accuracy"](completion, target).value
         grounding = rewards["union_iou"](completion, target)
         iou, iop = grounding.value, _iop(grounding, target)
@@ -59,14 +56,9 @@ class GroundedQA(Task):
             "Acc@GQA": right * (iop >= 0.5),
         }
 
-    def baselines(
-        self, train: Sequence[GroundedChoiceTarget], rows: Sequence[tuple[GroundedChoiceTarget, float | None]]
-    ) -> dict[str, list[str]]:
+    def baselines(self, train: Sequence[GroundedChoiceTarget], rows: HeldOut[GroundedChoiceTarget]) -> Answers:
         letter = majority([target.choice for target in train or [target for target, _ in rows]]) or "A"
-        spans: dict[str, list[Span]] = fractions_of_clip([clip_s for _, clip_s in rows])
-        constant = best_constant_span([target.spans for target in train])
-        if constant:
-            spans["best_constant"] = [constant] * len(rows)
+        spans = span_baselines([target.spans for target in train], [clip_s for _, clip_s in rows])
         answers = {name: [GroundedChoiceTarget(letter, (span,)).written() for span in spans[name]] for name in spans}
         return {**answers, "majority": [GroundedChoiceTarget(letter, ()).written()] * len(rows)}
 

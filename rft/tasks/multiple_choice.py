@@ -1,12 +1,11 @@
 """Task multiple_choice: choose the right option; the answer is its letter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import Field
 
-from rewards import RewardFn
 from rewards.targets.choice import LETTERS, ChoiceTarget
-from rft.tasks.types import Row, Task, majority, option_lines, option_problems
+from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, majority, option_lines, option_problems
 
 
 class MultipleChoiceRow(Row):
@@ -40,12 +39,10 @@ class MultipleChoice(Task):
     def row_problems(self, row: MultipleChoiceRow, target: ChoiceTarget) -> list[str]:
         return option_problems(row.options, target.choice)
 
-    def metrics(self, completion: str, target: ChoiceTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    def metrics(self, completion: str, target: ChoiceTarget, rewards: Rewards) -> dict[str, float]:
         return {"accuracy": rewards["choice_accuracy"](completion, target).value}
 
-    def baselines(
-        self, train: Sequence[ChoiceTarget], rows: Sequence[tuple[ChoiceTarget, float | None]]
-    ) -> dict[str, list[str]]:
+    def baselines(self, train: Sequence[ChoiceTarget], rows: HeldOut[ChoiceTarget]) -> Answers:
         letter = majority([target.choice for target in train or [target for target, _ in rows]])
         return {"majority": [ChoiceTarget(letter).written()] * len(rows)} if letter else {}
 

@@ -1,13 +1,12 @@
 """Task quality: choose the label of a fixed set that fits the clip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import Field
 
-from rewards import RewardFn
 from rewards.label import label_words
 from rewards.targets.label import LabelTarget
-from rft.tasks.types import Row, Task, majority
+from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, majority
 
 
 class QualityRow(Row):
@@ -51,12 +50,10 @@ class Quality(Task):
             problems.append(f"label: {target.label!r} is not among the labels {', '.join(row.labels)}")
         return problems
 
-    def metrics(self, completion: str, target: LabelTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    def metrics(self, completion: str, target: LabelTarget, rewards: Rewards) -> dict[str, float]:
         return {"accuracy": rewards["label_match"](completion, target).value}
 
-    def baselines(
-        self, train: Sequence[LabelTarget], rows: Sequence[tuple[LabelTarget, float | None]]
-    ) -> dict[str, list[str]]:
+    def baselines(self, train: Sequence[LabelTarget], rows: HeldOut[LabelTarget]) -> Answers:
         label = majority([target.label for target in train or [target for target, _ in rows]])
         return {"majority": [LabelTarget(label).written()] * len(rows)} if label else {}
 

@@ -26,6 +26,13 @@ def fractions_of_clip(clips_s: Sequence[float | None]) -> dict[str, list[Span]]:
     }
 
 
+def span_baselines(train: Sequence[Sequence[Span]], clips_s: Sequence[float | None]) -> dict[str, list[Span]]:
+    """Baseline name -> span per clip: fixed parts of the clip, and the best constant span of the training targets."""
+    spans = fractions_of_clip(clips_s)
+    constant = best_constant_span(train)
+    return spans | {"best_constant": [constant] * len(clips_s)} if constant else spans
+
+
 def intersection_over_prediction(answered: Sequence[Span], target: Sequence[Span]) -> float:
     """IoP of NExT-GQA: share of the answered seconds inside the target spans, in [0, 1]; 0 for an empty answer."""
     spans = merged(answered)

@@ -1,13 +1,12 @@
 """Task temporal_grounding: find an event given as a sentence; the answer is its time span."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import Field
 
-from rewards import RewardFn
 from rewards.targets.span import SpanTarget
-from rft.tasks.spans import best_constant_span, fractions_of_clip
-from rft.tasks.types import Row, Task, recalls
+from rft.tasks.spans import span_baselines
+from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, recalls
 
 
 class TemporalGroundingRow(Row):
@@ -36,17 +35,13 @@ class TemporalGrounding(Task):
             "Give start and end in seconds, with one or two decimals."
         )
 
-    def metrics(self, completion: str, target: SpanTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    def metrics(self, completion: str, target: SpanTarget, rewards: Rewards) -> dict[str, float]:
         iou = rewards["temporal_iou"](completion, target).value
         return {"mIoU": iou, **recalls(iou)}
 
-    def baselines(
-        self, train: Sequence[SpanTarget], rows: Sequence[tuple[SpanTarget, float | None]]
-    ) -> dict[str, list[str]]:
-        spans = fractions_of_clip([clip_s for _, clip_s in rows])
-        constant = best_constant_span([((target.start_s, target.end_s),) for target in train])
-        if constant:
-            spans["best_constant"] = [constant] * len(rows)
+    def baselines(self, train: Sequence[SpanTarget], rows: HeldOut[SpanTarget]) -> Answers:
+        targets = [((target.start_s, target.end_s),) for target in train]
+        spans = span_baselines(targets, [clip_s for _, clip_s in rows])
         return {name: [SpanTarget(*span).written() for span in answers] for name, answers in spans.items()}
 
 

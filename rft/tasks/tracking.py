@@ -1,16 +1,16 @@
 """Task tracking: follow an object from its first box; the answer is one box per queried time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean as mean
 from statistics import median
 
 from pydantic import Field
 
-from rewards import PUBLISHED_EVAL, REWARDS, RewardFn
+from rewards import PUBLISHED_EVAL, REWARDS
 from rewards.published import evaluated_box_ious
 from rewards.targets.boxes import BoxesTarget, write_box
 from rewards.tracking import box_ious
-from rft.tasks.types import Row, Task
+from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task
 
 BOX_IOUS = {REWARDS["mean_box_iou"]: box_ious, PUBLISHED_EVAL["mean_box_iou"]: evaluated_box_ious}
 """Reward of each parser -> function of the IoUs of the single boxes, whose mean the reward is."""
@@ -43,7 +43,7 @@ class Tracking(Task):
             f"Give {len(target.boxes)} such boxes, evenly spaced in time, beginning with the first."
         )
 
-    def metrics(self, completion: str, target: BoxesTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
+    def metrics(self, completion: str, target: BoxesTarget, rewards: Rewards) -> dict[str, float]:
         # Rounded, so that no threshold depends on the last digit.
         ious = [round(iou, 9) for iou in BOX_IOUS[rewards["mean_box_iou"]](completion, target)]
         overlap, moved = mean(ious), mean(ious[1:])
@@ -59,9 +59,7 @@ class Tracking(Task):
             "SR@0.75": mean(iou > 0.75 for iou in ious[1:]),
         }
 
-    def baselines(
-        self, train: Sequence[BoxesTarget], rows: Sequence[tuple[BoxesTarget, float | None]]
-    ) -> dict[str, list[str]]:
+    def baselines(self, train: Sequence[BoxesTarget], rows: HeldOut[BoxesTarget]) -> Answers:
         targets = [target for target, _ in rows]
         answers = {"start_box": [BoxesTarget(target.boxes[:1] * len(target.boxes)) for target in targets]}
         boxes = [box for target in train for box in target.boxes[1:]]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,14 @@ Charades-STA. More means times in another unit or of another clip."""
 
 OF_CLIPS = ("start_s", "end_s", "source_fps", "duration_s")
 """Fields of a row that need a video."""
+
+T = TypeVar("T")
+Rewards = Mapping[str, RewardFn]
+"""Reward name -> reward of the parser that reads the completion."""
+HeldOut = Sequence[tuple[T, float | None]]
+"""(target, length of its clip in seconds or None) of each held-out row."""
+Answers = dict[str, list[str]]
+"""Baseline name -> one completion per held-out row."""
 
 FORMS = ("think_format", "answer_format")
 """Names of the format rewards with and without a thought; each task names its other rewards."""
@@ -101,7 +109,7 @@ class Task(ABC):
     """A complete row: `rft check` tests that every reward of the task gives its target full score."""
     rewards: ClassVar[tuple[tuple[str, float], ...]]
     """(reward name, weight), without the format rewards."""
-    own_rewards: ClassVar[Mapping[str, RewardFn]] = {}
+    own_rewards: ClassVar[Rewards] = {}
     """Reward name -> reward that is defined in the task's own file, in addition to REWARDS."""
     main_metric: ClassVar[str]
     """Name of the metric that represents the task in tables; one of those of `metrics`."""
@@ -111,17 +119,16 @@ class Task(ABC):
         """Question, with the unit of the answer; `prompt_text` adds the tags."""
 
     @abstractmethod
-    def metrics(self, completion: str, target: Any, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
-        """Metric name -> value of this completion, in [0, 1]. `rewards`: by name; they do the parsing."""
+    def metrics(self, completion: str, target: Any, rewards: Rewards) -> dict[str, float]:
+        """Metric name -> value of this completion, in [0, 1]; the rewards do the parsing."""
 
     def row_problems(self, row: Any, target: Any) -> list[str]:
         """Problems of a row, each with what to do; the limits of its clip are checked elsewhere."""
         return []
 
-    def baselines(self, train: Sequence[Any], rows: Sequence[tuple[Any, float | None]]) -> dict[str, list[str]]:
-        """Baseline name -> one completion per held-out row, written without its clip.
+    def baselines(self, train: Sequence[Any], rows: HeldOut[Any]) -> Answers:
+        """Completions for the held-out rows, written without their clips. `train`: training targets.
 
-        `train`: training targets. `rows`: each held-out row's target and the length of its clip in seconds or None.
         A baseline is left out if the lengths or training targets that it needs are missing; without training targets
         "majority" is the most frequent target of the rows themselves, more than any constant answer can reach.
         """
@@ -168,11 +175,8 @@ class Task(ABC):
         """Weight by reward name, the format reward included."""
         return {**dict(self.rewards), FORMS[0] if think else FORMS[1]: 1.0}
 
-    def measure(self, completion: str, target: Target, rewards: Mapping[str, RewardFn] = REWARDS) -> dict[str, float]:
-        """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions.
-
-        `rewards`: those of the parser that reads the completion.
-        """
+    def measure(self, completion: str, target: Target, rewards: Rewards = REWARDS) -> dict[str, float]:
+        """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions."""
         well_formed = max(rewards[form](completion, target).value for form in FORMS)
         table = {**rewards, **self.own_rewards} if self.own_rewards else rewards
         return {**self.metrics(completion, target, table), "well_formed": well_formed}
