@@ -5,10 +5,9 @@ from types import UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
 from rewards.caption import event_recall
-from rewards.choice import choice_accuracy
+from rewards.choice import choice_accuracy, label_match
 from rewards.format import answer_format, think_format
 from rewards.grounding import at_most_spans, endpoint_iou, generalised_iou, temporal_iou, union_iou
-from rewards.label import label_match
 from rewards.published import PUBLISHED, PUBLISHED_EVAL
 from rewards.tracking import mean_box_iou
 from rewards.types import Fidelity, Score

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rewards.judge import TIMEOUT_S, ChatJudge, Endpoint
-from rewards.parsing import LONGEST_ANSWER, answer_text
+from rewards.parsing import LONGEST_ANSWER, WORD, answer_text, parse_words
 from rewards.reply_cache import Usage
 from rewards.targets.caption import CaptionTarget
 from rewards.types import Score
@@ -16,7 +16,6 @@ from rewards.types import Score
 MOST_EVENTS = 64
 """Most events into which a judge may split one text."""
 
-_WORD = re.compile(r"[^\W_]++")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n++")
 _SUFFIX = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)\b")
 _DOUBLED = re.compile(r"(\w)\1\b")
@@ -69,7 +68,7 @@ def event_recall(
     answer = answer_text(completion)
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
-    said = {_words(sentence) for sentence in sentences(answer)} if len(answer) <= LONGEST_ANSWER else set()
+    said = {parse_words(sentence) for sentence in sentences(answer)} if len(answer) <= LONGEST_ANSWER else set()
     if not said:
         return Score(0.0, answer, "no caption inside <answer>, or one that is too long", "unreadable")
     events, spent = target.events or tuple(sentences(target.text)), Usage()
@@ -92,7 +91,7 @@ def event_recall(
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text that hold words: it is cut after . ! ? before a blank, and at line ends."""
-    return [part.strip() for part in _SENTENCE_END.split(text) if _WORD.search(part)]
+    return [part.strip() for part in _SENTENCE_END.split(text) if WORD.search(part)]
 
 
 _BUILDING = threading.Lock()
@@ -132,24 +131,20 @@ def _read_verdicts(reply: str, number: int) -> list[bool]:
 def _read_events(reply: str) -> tuple[str, ...]:
     """Events of a reply, one per line. Raises ValueError if there are none, or more than MOST_EVENTS."""
     lines = [_LIST_MARK.sub("", line).strip() for line in reply.rpartition("</think>")[2].splitlines()]
-    events = tuple(line for line in lines if _WORD.search(line))
+    events = tuple(line for line in lines if WORD.search(line))
     if not 1 <= len(events) <= MOST_EVENTS:
         raise ValueError(f"{len(events)} events in {reply[:80]!r}")
     return events
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(text.casefold()))
-
-
 def _verbatim(event: str, said: set[tuple[str, ...]]) -> bool:
     parts = sentences(event)
-    return bool(parts) and all(_words(part) in said for part in parts)
+    return bool(parts) and all(parse_words(part) in said for part in parts)
 
 
 def _stems(text: str) -> set[str]:
     """The words without their usual endings: "running" and "runs" are "run"."""
-    return set(_WORD.findall(_DOUBLED.sub(r"\1", _SUFFIX.sub("", text.casefold()))))
+    return set(WORD.findall(_DOUBLED.sub(r"\1", _SUFFIX.sub("", text.casefold()))))
 
 
 _EMPTY_STEMS = _stems(

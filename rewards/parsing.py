@@ -43,6 +43,7 @@ _TIMES = re.compile(_TIME)
 _LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
 _LEADING_LETTER = re.compile(r"[\W_]*+([A-G])\s*+(?:[).:]|[-\u2010-\u2015]\s++(?!(?-i:[A-G])\b))", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"(?:answer|option|choice)(?:\s++is\b)?+[\s:(*\"']++([A-G])(?!\w|\s++\w)", re.IGNORECASE)
+WORD = re.compile(r"[^\W_]++")
 _MARKED_LETTER = re.compile(r"(?<!\w)([A-G])(?=[).:])")
 
 
@@ -123,6 +124,11 @@ def parse_choice(text: str) -> str | None:
     named = {first[1].upper()} if first else {letter.upper() for letter in _NAMED_LETTER.findall(text)}
     named |= set(_MARKED_LETTER.findall(text))
     return named.pop() if len(named) == 1 else None
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    """The words of a text in lower case: "High-Quality." is ("high", "quality"); () for a text that is too long."""
+    return tuple(WORD.findall(text.casefold())) if len(text) <= LONGEST_ANSWER else ()
 
 
 def _clock_s(time: str) -> float:

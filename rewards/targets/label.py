@@ -1,15 +1,12 @@
 """The right one of a fixed set of labels."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from rewards.parsing import LONGEST_ANSWER
+from rewards.parsing import parse_words
 from rewards.targets.values import read_text
 from rewards.types import Fault, Target
-
-_WORD = re.compile(r"[^\W_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +39,4 @@ class LabelTarget(Target):
 
 def words_problem(answer: str) -> tuple[str, Fault] | None:
     """(note, fault) of an answer without words or with too many, else None."""
-    has_words = len(answer) <= LONGEST_ANSWER and _WORD.search(answer)
-    return None if has_words else ("the answer holds no words, or too many", "unreadable")
+    return None if parse_words(answer) else ("the answer holds no words, or too many", "unreadable")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from rewards.label import label_words
+from rewards.parsing import parse_words
 from rewards.targets.label import LabelTarget
 from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, majority
 
@@ -40,13 +40,13 @@ class Quality(Task):
 
     def row_problems(self, row: QualityRow, target: LabelTarget) -> list[str]:
         problems = []
-        words = [label_words(label) for label in row.labels]
+        words = [parse_words(label) for label in row.labels]
         if () in words:
             problems.append(f"labels: {row.labels[words.index(())]!r} holds no words")
         elif len(set(words)) < len(words):
             same = ", ".join(row.labels)
             problems.append(f"labels: two of {same} are the same but for capitals, blanks or punctuation")
-        if label_words(target.label) not in words:
+        if parse_words(target.label) not in words:
             problems.append(f"label: {target.label!r} is not among the labels {', '.join(row.labels)}")
         return problems
 
