@@ -68,15 +68,15 @@ def _eval(args: argparse.Namespace) -> int | None:
     if args.model is None:
         _eval_offline(args)
         return None
-    from rft.commands.eval.request import EvalRequest, eval_recipe, parse_shard
+    from rft.commands.eval.request import eval_recipe, parse_shard
 
-    asked = EvalRequest(args.task, parse_shard(args.shard or "0/1"), args.output)
+    shard = parse_shard(args.shard or "0/1")
     recipe = eval_recipe(
         args.model, tuple(args.data), args.recipe, args.video_root, args.num_samples, tuple(args.overrides)
     )
     from rft.commands.eval.model import evaluate
 
-    return evaluate(recipe, asked, args.json)
+    return evaluate(recipe, args.task, shard, args.output, args.json)
 
 
 def _eval_offline(args: argparse.Namespace) -> None:
@@ -93,8 +93,8 @@ def _eval_offline(args: argparse.Namespace) -> None:
 def _score(args: argparse.Namespace) -> None:
     from rft.commands.score.score import ScoreRequest, print_scored, score
 
-    asked = ScoreRequest(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
-    print_scored(score(args.source, asked, args.output), args.json)
+    request = ScoreRequest(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
+    print_scored(score(args.source, request, args.output), args.json)
 
 
 def _list(args: argparse.Namespace) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.types import Target
-from rft.evaluation.evaluate import RowSet, TargetRow, row_sets
+from rft.evaluation.evaluate import RowSet, Sample, row_sets
 from rft.evaluation.intervals import Estimate, bootstrap, intervals, means
 from rft.tasks import TASKS
+from rft.types import Prompt
 
 UNIFORM = "uniform"
 """The baseline that picks any option; its expected accuracy is computed, not drawn."""
@@ -44,7 +45,7 @@ class Baselines:
 
 
 def measure_baselines(
-    target_rows: Sequence[TargetRow],
+    target_rows: Sequence[Prompt | Sample],
     durations: Sequence[float | None],
     train_targets: Mapping[str, Collection[Target]],
     seed: int,

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from rewards import REWARDS, RewardFn
 from rewards.published import PUBLISHED_EVAL
@@ -22,19 +22,6 @@ PARSERS: tuple[Parser, ...] = ("lenient", "strict")
 
 WELL_FORMED = "well_formed"
 """The metric of every task that is 1 where the completion has the requested form."""
-
-
-class TargetRow(Protocol):
-    """A row with its target, which a completion is judged by: a Prompt or a Sample."""
-
-    @property
-    def prompt_id(self) -> str: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def dataset(self) -> str | None: ...
-    @property
-    def target(self) -> Target: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +150,7 @@ class EvalResult:
         }
 
 
-def row_sets(target_rows: Iterable[TargetRow]) -> dict[str, RowSet]:
+def row_sets(target_rows: Iterable[Prompt | Sample]) -> dict[str, RowSet]:
     """The sets of rows in order of their names: the data set's where rows name one, else the task's.
 
     Where rows of one data set have several tasks, the task follows its name in brackets.
@@ -216,7 +203,7 @@ def evaluate(
     return EvalResult(tuple(samples), seed)
 
 
-def judge(row: TargetRow, duration_s: float | None, mode: Mode, number: int, completion: Completion) -> Sample:
+def judge(row: Prompt, duration_s: float | None, mode: Mode, number: int, completion: Completion) -> Sample:
     """A completion judged with every parser of its task; `duration_s`: of the clip, where known."""
     target = of_length(row.target, duration_s)
     return Sample(

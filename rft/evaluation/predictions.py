@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,8 @@ from rft.files import COMPRESSED, read_jsonl, read_records, write_records, write
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """Stored completions, judged again."""
-
-    result: EvalResult
-    missing: tuple[str, ...] = ()
-    """Ids of rows that nothing was predicted for."""
+SHARED_KEYS = ("task", "dataset", "mode", "number", "completion", "finish_reason", "num_tokens", "policy_version")
+"""Keys of a line that are fields of a Sample as they stand."""
 
 
 def write_result(path: Path, result: EvalResult) -> None:
@@ -44,11 +38,13 @@ def read_result(path: Path) -> EvalResult:
     return EvalResult(tuple(_sample(record) for record in records), records[0]["seed"])
 
 
-def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row] | None = None) -> Predictions:
-    """The completions of all files, judged as if they were of one evaluation; those of one task where `task` is given.
+def read_predictions(
+    paths: Sequence[Path], task: str | None, rows: Sequence[Row] | None = None
+) -> tuple[EvalResult, tuple[str, ...]]:
+    """The completions of all files, judged as if they were of one evaluation; and ids of rows without any.
 
-    `task` also names the task of lines that do not. `rows`: the rows of the prompts; lines need no target of their own
-    then, and rows without a prediction are counted. DataError: every problem, by file and line.
+    `task`: the only one that is read, and that of lines that name none. `rows`: the rows of the prompts; lines need no
+    target of their own then. DataError: every problem, by file and line.
     """
     problems: list[str] = []
     by_id = None if rows is None else {row.id: row for row in rows}
@@ -62,22 +58,25 @@ def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row
         prompt_id = where if prediction.id is None else str(prediction.id)
         row = by_id.get(prompt_id) if by_id is not None else None
         if by_id is not None and row is None:
-            problem = (
+            named = (
                 "missing; it names the row of --data" if prediction.id is None else f"{prompt_id!r} is no row of --data"
             )
-            problems.append(f"{where}: id: {problem}.")
+            problems.append(f"{where}: id: {named}.")
             continue
         name = prediction.task or (row.task if row else task)
         if task is not None and name != task:
             continue
-        key = (prompt_id, prediction.mode, prediction.number)
-        if key in where_by_key:
-            problems.append(f"{where}: {_sample_name(key)} is at {where_by_key[key]} already. Give each shard once.")
+        mode, number = prediction.mode, prediction.number
+        earlier = where_by_key.setdefault((prompt_id, mode, number), where)
+        if earlier != where:
+            place = f"{mode} completion {number} of {prompt_id!r} is at {earlier}"
+            problems.append(f"{where}: {place} already. Give each shard once.")
             continue
-        where_by_key[key] = where
         seeds.setdefault(prediction.seed, where)
-        sample = _judged(prediction, prompt_id, name, row, where, problems)
-        samples += [sample] if sample else []
+        try:
+            samples.append(_judged(prediction, prompt_id, name, row))
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
     if len(seeds) > 1:
         problems.append(f"{' and '.join(seeds.values())}: shards of evaluations with different seeds: {list(seeds)}.")
     if not samples and not problems:
@@ -86,24 +85,20 @@ def read_predictions(paths: Sequence[Path], task: str | None, rows: Sequence[Row
         raise DataError(listed(problems, NAMED_PROBLEMS))
     predicted = {sample.prompt_id for sample in samples}
     missing = tuple(row.id for row in rows or () if row.id not in predicted and task in (None, row.task))
-    return Predictions(EvalResult(tuple(samples), next(iter(seeds))), missing)
+    return EvalResult(tuple(samples), next(iter(seeds))), missing
 
 
-def _judged(
-    prediction: StoredCompletion, prompt_id: str, name: str | None, row: Row | None, where: str, problems: list[str]
-) -> Sample | None:
-    """The sample, or None with its problems noted."""
+def _judged(prediction: StoredCompletion, prompt_id: str, name: str | None, row: Row | None) -> Sample:
+    """The sample. ValueError: its task or its target is missing or wrong."""
     if name not in TASKS:
-        known = f"one of {', '.join(TASKS)}"
-        problems.append(f"{where}: task: {'missing; give --task' if name is None else f'unknown: {name!r}'}, {known}.")
-        return None
+        what = "missing; give --task" if name is None else f"unknown: {name!r}"
+        raise ValueError(f"task: {what}, one of {', '.join(TASKS)}.")
     duration_s = prediction.duration_s or (row.clip_s if row else None)
     try:
-        target = _target(prediction, row, name)
+        target = of_length(_target(prediction, row, name), duration_s)
     except ValueError as error:
-        problems.append(f"{where}: target: {error}")
-        return None
-    target = of_length(target, duration_s)
+        raise ValueError(f"target: {error}") from error
+    finish_reason = prediction.finish_reason or "stop"
     return Sample(
         prompt_id=prompt_id,
         task=name,
@@ -113,10 +108,10 @@ def _judged(
         mode=prediction.mode,
         number=prediction.number,
         completion=prediction.completion,
-        finish_reason=prediction.finish_reason or "stop",
+        finish_reason=finish_reason,
         num_tokens=prediction.num_tokens or 0,
         policy_version=prediction.policy_version,
-        parsed=parse(TASKS[name], prediction.completion, prediction.finish_reason or "stop", target),
+        parsed=parse(TASKS[name], prediction.completion, finish_reason, target),
     )
 
 
@@ -135,35 +130,21 @@ def _target(prediction: StoredCompletion, row: Row | None, name: str) -> Target:
     return target
 
 
-def _sample_name(key: tuple[str, str, int]) -> str:
-    return f"{key[1]} completion {key[2]} of {key[0]!r}"
-
-
 def _record(sample: Sample, seed: int) -> dict[str, Any]:
-    target = sample.target
     return {
         "id": sample.prompt_id,
-        "task": sample.task,
-        "dataset": sample.dataset,
-        "mode": sample.mode,
-        "number": sample.number,
-        "completion": sample.completion,
-        "finish_reason": sample.finish_reason,
-        "num_tokens": sample.num_tokens,
-        "policy_version": sample.policy_version,
-        "target": target.to_json(),
+        **{key: getattr(sample, key) for key in SHARED_KEYS},
+        "target": sample.target.to_json(),
         "duration_s": sample.duration_s,
-        "num_options": target.num_options,
+        "num_options": sample.target.num_options,
         "readings": {parser: asdict(answer) for parser, answer in sample.parsed.items()},
         "seed": seed,
     }
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:
-    given = {
-        key: value for key, value in record.items() if key not in ("id", "target", "num_options", "seed", "readings")
-    }
-    task = TASKS[record["task"]]
-    target = task.read_target(record["target"], duration_s=record["duration_s"], num_options=record["num_options"])
+    task, duration_s = TASKS[record["task"]], record["duration_s"]
+    target = task.read_target(record["target"], duration_s=duration_s, num_options=record["num_options"])
     parsed = {parser: ParsedAnswer(**answer) for parser, answer in record["readings"].items()}
-    return Sample(**given, prompt_id=record["id"], target=target, parsed=parsed)
+    same = {key: record[key] for key in SHARED_KEYS}
+    return Sample(**same, prompt_id=record["id"], target=target, duration_s=duration_s, parsed=parsed)

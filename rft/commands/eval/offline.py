@@ -26,8 +26,7 @@ def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence
     Raises DataError with every problem.
     """
     _check_task(task)
-    predictions = read_predictions(paths, task, read_rows(data, None, TASKS) if data else None)
-    result, missing = predictions.result, predictions.missing
+    result, missing = read_predictions(paths, task, read_rows(data, None, TASKS) if data else None)
     once = {sample.prompt_id: sample for sample in result.samples}
     baselines = measure_baselines(list(once.values()), [one.duration_s for one in once.values()], {}, result.seed)
     if as_json:

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rft.commands.check.data import check_data
-from rft.data.decoded_rows import WHOLE, Shard
+from rft.data.decoded_rows import Shard
 from rft.errors import Problem, RecipeError, problem_text
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe
@@ -18,17 +17,6 @@ RECIPE_NAME = "recipe.yaml"
 """The resolved recipe in a run folder."""
 LEVELS_UP = 4
 """Most folders between a checkpoint and its run folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvalRequest:
-    """Rows of an evaluation to measure, and the file for its completions."""
-
-    task: str | None = None
-    """Task whose rows are measured; None: all."""
-    shard: Shard = WHOLE
-    output: Path | None = None
-    """JSONL file for every completion with its values."""
 
 
 def parse_shard(text: str) -> Shard:

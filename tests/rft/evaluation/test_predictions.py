@@ -69,7 +69,7 @@ def test_shards_give_the_very_figures_of_one_run(tmp_path: Path, ending: str, or
     for i, path in enumerate(paths):
         part = [sample for sample in result.samples if ids.index(sample.prompt_id) % 3 == i]
         write_result(path, EvalResult(tuple(part), result.seed))
-    merged = read_predictions([paths[i] for i in order], None).result
+    merged = read_predictions([paths[i] for i in order], None)[0]
     assert merged.samples != result.samples
     assert sorted(merged.samples, key=str) == sorted(result.samples, key=str)
     assert figures(merged, baselines(merged)) == figures(result, baselines(result))
@@ -86,21 +86,21 @@ SPAN = {"completion": "<answer>0 to 5</answer>", "target": {"span": [0, 10]}}
 
 def test_lines_of_another_program_need_three_keys(tmp_path: Path) -> None:
     path = lines(tmp_path / "p.jsonl", {"id": 7, **SPAN, "model": "theirs"}, {"id": "8", **SPAN, "duration_s": 20})
-    result = read_predictions([path], "temporal_grounding").result
+    result = read_predictions([path], "temporal_grounding")[0]
     assert result.to_json()["temporal_grounding"]["greedy"]["mIoU"] == 0.5
     assert [sample.duration_s for sample in result.samples] == [None, 20.0]
 
 
 def test_lines_without_ids_are_rows_of_their_own(tmp_path: Path, rows: Path) -> None:
     path = lines(tmp_path / "p.jsonl", SPAN, SPAN, {"completion": "", "target": {"span": [0, 1]}})
-    result = read_predictions([path], "temporal_grounding").result
+    result = read_predictions([path], "temporal_grounding")[0]
     assert result.to_json()["temporal_grounding"]["rows"] == 3
     assert result.to_json()["temporal_grounding"]["greedy"]["mIoU"] == pytest.approx(1 / 3)
     with pytest.raises(DataError, match=r"p.jsonl:3: id: missing; it names the row of --data"):
         read_predictions([path], None, read_rows([rows], None, TASKS))
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     path = lines(
         tmp_path / "p.jsonl",
         "nonsense",
@@ -115,7 +115,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError) as caught:
         read_predictions([path, tmp_path / "gone.jsonl"], None)
-    told = str(caught.value)
+    errors = str(caught.value)
     for message in (
         "p.jsonl:1: not JSON",
         "p.jsonl:2: completion: missing",
@@ -126,7 +126,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "p.jsonl:9: a row is a JSON object, not list",
         "gone.jsonl: cannot be read: No such file",
     ):
-        assert message in told
+        assert message in errors
     with pytest.raises(DataError) as caught:
         read_predictions([path], "temporal_grounding")
     assert "p.jsonl:5: target: missing. Write the target into each line, or give the rows with --data." in str(
@@ -159,7 +159,7 @@ def rows(tmp_path: Path) -> Path:
     )
 
 
-def test_rows_give_the_truth_and_tell_what_is_missing(
+def test_rows_give_the_target_and_what_is_missing_is_reported(
     tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = lines(tmp_path / "p.jsonl", {"id": "a", "completion": "<answer>0 to 5</answer>"}, {"id": "b", **SPAN})
@@ -174,9 +174,9 @@ def test_rows_give_the_truth_and_tell_what_is_missing(
     assert "1 rows of --data have no prediction and are in no mean (c)." in capsys.readouterr().out
     lines(path, {"id": "a", **SPAN, "target": {"span": [0, 9]}}, {"id": "x", **SPAN})
     assert main(command) == 2
-    told = capsys.readouterr().err
-    assert 'p.jsonl:1: target: {"span": [0, 9]} is not that of the row: {"span": [0, 10]}' in told
-    assert "p.jsonl:2: id: 'x' is no row of --data." in told
+    errors = capsys.readouterr().err
+    assert 'p.jsonl:1: target: {"span": [0, 9]} is not that of the row: {"span": [0, 10]}' in errors
+    assert "p.jsonl:2: id: 'x' is no row of --data." in errors
 
 
 def test_baselines_alone(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,9 +176,9 @@ def _duplicates(examined: Sequence[Examined]) -> list[Anomaly]:
     repeated = []
     for e in examined:
         content = json.dumps({key: value for key, value in e.fields.items() if key != "id"}, sort_keys=True)
-        earlier = first.setdefault(content, e.row_id)
-        if earlier is not e.row_id:
-            repeated.append(Anomaly("duplicate", e.row_id, f"as {earlier}"))
+        if content in first:
+            repeated.append(Anomaly("duplicate", e.row_id, f"as {first[content]}"))
+        first.setdefault(content, e.row_id)
     return repeated
 
 
