@@ -25,7 +25,7 @@ def add_data(adder: Any) -> None:
     real.add_argument("directory", metavar="DIR", type=Path)
     _add_convert(command("convert", _convert, "Turn published annotations into rows; see docs/data.md."))
     _add_select(command("select", _select, "Keep the rows that a policy can learn from, by how it answered them."))
-    inspect = command("inspect", _inspect, "Show counts, lengths and truths of rows; draw some of them.")
+    inspect = command("inspect", _inspect, "Show counts, lengths and targets of rows; draw some of them.")
     inspect.add_argument("rows", metavar="ROWS.jsonl", type=Path, nargs="+")
     inspect.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
     inspect.add_argument("--sheet", metavar="OUT.png", type=Path, help="draw frames of some rows, with spans and boxes")
@@ -47,7 +47,9 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--per-video", choices=("all", "one"), default="all", help="all rows of a video, or the first usable one"
     )
-    convert.add_argument("--clip-to-duration", action="store_true", help="cut true spans at 0 and at the stated length")
+    convert.add_argument(
+        "--clip-to-duration", action="store_true", help="cut target spans at 0 and at the stated length"
+    )
     convert.add_argument("--drop-invalid", action="store_true", help="go on without what cannot be a row")
 
 
@@ -146,6 +148,6 @@ def _inspect(args: argparse.Namespace) -> None:
     if args.sheet:
         from rft.commands.data.contact_sheet import draw_sheet
 
-        sheet = draw_sheet(rows, args.sheet, args.num_rows)
-        print(f"\n{sheet.path}: {sheet.num_rows} rows, {len(sheet.problems)} of them without a picture")
-        print("\n".join(sheet.problems))
+        num_rows, problems = draw_sheet(rows, args.sheet, args.num_rows)
+        print(f"\n{args.sheet}: {num_rows} rows, {len(problems)} of them without a picture")
+        print("\n".join(problems))

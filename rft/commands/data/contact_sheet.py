@@ -1,8 +1,7 @@
-"""A picture of rows: images, and frames of each clip, with the true spans on a time bar or the true boxes drawn in."""
+"""A picture of rows: images, and frames of each clip, with target spans on a time bar or target boxes drawn in."""
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +23,15 @@ BAR = 10
 MAX_FRAMES = 8
 FRAME_PIXELS = (WIDTH // MAX_FRAMES) ** 2
 
-PAPER, INK, FAINT, TRUE, BOX = (255, 255, 255), (20, 20, 20), (205, 205, 205), (30, 150, 60), (220, 40, 40)
+FONT = ImageFont.load_default(size=13)
+PAPER, INK, FAINT, SPAN, BOX = (255, 255, 255), (20, 20, 20), (205, 205, 205), (30, 150, 60), (220, 40, 40)
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A contact sheet as written."""
+def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> tuple[int, list[str]]:
+    """A PNG of some rows, evenly chosen from each task; their number, and which have no picture and why.
 
-    path: Path
-    num_rows: int
-    problems: tuple[str, ...]
-    """Rows whose clip or image could not be decoded, and why."""
-
-
-def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> Sheet:
-    """A PNG of some rows, evenly chosen from each task. DataError: it cannot be written."""
+    DataError: it cannot be written.
+    """
     chosen = choose_rows(rows, num_rows)
     panels, problems = [], []
     for row in chosen:
@@ -48,17 +41,12 @@ def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> Sheet:
         except ClipError as error:
             problems.append(f"row {row.id}: {error}")
             panels.append(_panel([*_heading(row, target), str(error)], 0))
-    sheet = Image.new("RGB", (WIDTH, sum(panel.height for panel in panels)), PAPER)
-    top = 0
-    for panel in panels:
-        sheet.paste(panel, (0, top))
-        top += panel.height
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path, format="PNG")
+        Image.fromarray(np.vstack([np.asarray(panel) for panel in panels])).save(path, format="PNG")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return Sheet(path, len(chosen), tuple(problems))
+    return len(chosen), problems
 
 
 def choose_rows(rows: Sequence[Row], num_rows: int) -> list[Row]:
@@ -88,13 +76,12 @@ def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
         left = i * width
         panel.paste(picture.resize((width - 4, height)), (left, top))
         if any(start <= time_s <= end for start, end in spans):
-            draw.rectangle((left, top, left + width - 5, top + height - 1), outline=TRUE, width=4)
+            draw.rectangle((left, top, left + width - 5, top + height - 1), outline=SPAN, width=4)
         if i < len(boxes):
-            x0, y0, x1, y1 = boxes[i]
-            edges = (x0 * (width - 5), y0 * (height - 1), x1 * (width - 5), y1 * (height - 1))
-            draw.rectangle((left + edges[0], top + edges[1], left + edges[2], top + edges[3]), outline=BOX, width=3)
+            x0, y0, x1, y1 = np.multiply(boxes[i], (width - 5, height - 1) * 2) + (left, top) * 2
+            draw.rectangle((x0, y0, x1, y1), outline=BOX, width=3)
         if row.video is not None:
-            draw.text((left, top + height + 1), f"{time_s:.2f} s", fill=INK, font=_font())
+            draw.text((left, top + height + 1), f"{time_s:.2f} s", fill=INK, font=FONT)
     if spans:
         _draw_bar(draw, top + height + LINE, spans, frames, row.clip_s)
     return panel
@@ -103,12 +90,12 @@ def draw_row(row: Row, target: Target, frames: Frames | None) -> Image.Image:
 def _draw_bar(
     draw: ImageDraw.ImageDraw, top: int, spans: Sequence[tuple[float, float]], frames: Frames, clip_s: float | None
 ) -> None:
-    """The clip from its start to its end, the true spans on it, and a tick at each sampled frame."""
+    """The clip from its start to its end, the target spans on it, and a tick at each sampled frame."""
     length = max(frames.duration_s, clip_s or 0.0, *(end for _, end in spans))
     scale = (WIDTH - 1) / length
     draw.rectangle((0, top, frames.duration_s * scale, top + BAR), fill=FAINT)
     for start, end in spans:
-        draw.rectangle((start * scale, top, end * scale, top + BAR), fill=TRUE)
+        draw.rectangle((start * scale, top, end * scale, top + BAR), fill=SPAN)
     for time_s in frames.timestamps_s:
         draw.line((time_s * scale, top - 2, time_s * scale, top + BAR + 2), fill=INK)
 
@@ -150,9 +137,5 @@ def _panel(lines: Sequence[str], below: int) -> Image.Image:
     draw = ImageDraw.Draw(panel)
     draw.line((0, 0, WIDTH, 0), fill=FAINT)
     for i, line in enumerate(lines):
-        draw.text((2, MARGIN + i * LINE), line, fill=INK, font=_font())
+        draw.text((2, MARGIN + i * LINE), line, fill=INK, font=FONT)
     return panel
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=13)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -15,37 +14,22 @@ MOST_BINS = 20
 BAR_WIDTH = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Number of values in each of equal bins, from 0 to the first edge above the largest value."""
+def histogram(title: str, values: Sequence[float]) -> str:
+    """A line per bin: its edges, a bar, and how many of one or more values >= 0 fall into it.
 
-    title: str
-    edges: tuple[float, ...]
-    """[bins + 1]."""
-    counts: tuple[int, ...]
-    """[bins]; a value on an edge counts in the bin above it."""
-
-    def __str__(self) -> str:
-        most = max(self.counts)
-        names = [f"{edge:g}" for edge in self.edges]
-        width = max(map(len, names))
-        lines = [
-            f"{low:>{width}} - {high:<{width}}  {'#' * -(-count * BAR_WIDTH // most):<{BAR_WIDTH}} {count:,}"
-            for (low, high), count in zip(pairwise(names), self.counts, strict=True)
-        ]
-        return "\n".join([self.title, *lines])
-
-
-def histogram(title: str, values: Sequence[float]) -> Histogram:
-    """At most 20 bins of a round width over one or more values >= 0; the last bin includes its upper edge."""
-    largest = max(values)
+    At most 20 bins of a round width, from 0 on. A value on an edge counts in the bin above it, in the last one below.
+    """
     widths = (digit * 10.0**power for power in range(-6, 16) for digit in (1, 2, 5))
-    width = next(width for width in widths if width * MOST_BINS >= largest)
+    width = next(width for width in widths if width * MOST_BINS >= max(values))
     # Rounded, because 0.3 / 0.1 is below 3.
-    bins = [min(int(round(value / width, 9)), MOST_BINS - 1) for value in values]
-    counts = Counter(bins)
-    edges = tuple(round(width * i, 6) for i in range(max(bins) + 2))
-    return Histogram(title, edges, tuple(counts[i] for i in range(max(bins) + 1)))
+    counts = Counter(min(int(round(value / width, 9)), MOST_BINS - 1) for value in values)
+    edges = [f"{round(width * i, 6):g}" for i in range(max(counts) + 2)]
+    room, most = max(map(len, edges)), max(counts.values())
+    lines = [title]
+    for i, (low, high) in enumerate(pairwise(edges)):
+        bar = "#" * -(-counts[i] * BAR_WIDTH // most)
+        lines.append(f"{low:>{room}} - {high:<{room}}  {bar:<{BAR_WIDTH}} {counts[i]:,}")
+    return "\n".join(lines)
 
 
 def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[Row, ...]]:
@@ -54,8 +38,7 @@ def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[
     parts = [plain(_row_table(rows)), *_shared_videos(paths, video_root), missing_files(rows) or _all_there(rows)]
     for name in dict.fromkeys(row.dataset or row.task for row in rows):
         own = [row for row in rows if (row.dataset or row.task) == name]
-        parts += [str(one) for one in _histograms(name, own)]
-        parts += _answers(name, own)
+        parts += [*_histograms(name, own), *_answers(name, own)]
     return "\n\n".join(parts), rows
 
 
@@ -102,7 +85,7 @@ def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
     ]
 
 
-def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
+def _histograms(name: str, rows: Sequence[Row]) -> list[str]:
     clips = [row.clip_s for row in rows if row.clip_s is not None]
     targets = [(TASKS[row.task].target(row), row.clip_s) for row in rows]
     spans = [(end - start, clip_s) for target, clip_s in targets for start, end in target.time_spans().values()]
@@ -111,8 +94,8 @@ def _histograms(name: str, rows: Sequence[Row]) -> list[Histogram]:
     areas = [(x1 - x0) * (y1 - y0) for target, _ in targets for x0, y0, x1, y1 in target.frame_boxes()]
     measured = (
         ("length of each row's clip (s)", clips),
-        ("true span (s)", events),
-        ("true span as a part of its clip", shares),
+        ("target span (s)", events),
+        ("target span as a part of its clip", shares),
         ("box area as a part of the image", areas),
     )
     return [histogram(f"{name}: {what}, {len(values):,}", values) for what, values in measured if values]

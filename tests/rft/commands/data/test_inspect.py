@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rft.cli import main
-from rft.commands.data.contact_sheet import TRUE, WIDTH, choose_rows, draw_row
+from rft.commands.data.contact_sheet import SPAN, WIDTH, choose_rows, draw_row
 from rft.commands.data.inspect import histogram, inspect
 from rft.data.frames import Frames
 from rft.tasks import TASKS
@@ -38,21 +38,27 @@ def grounding(row_id: str, video: str, span: tuple[float, float], **changes: Any
 def test_values_fall_into_bins_of_a_round_width(
     values: list[float], edges: tuple[float, ...], counts: tuple[int, ...]
 ) -> None:
-    found = histogram("x", values)
-    assert found.edges[: len(edges)] == edges
-    assert found.counts[: len(counts)] == counts
-    assert sum(found.counts) == len(values)
-    assert len(found.edges) == len(found.counts) + 1
-    assert found.counts[-1] > 0
+    drawn_edges, drawn_counts = bins_of(histogram("x", values))
+    assert drawn_edges[: len(edges)] == list(edges)
+    assert drawn_counts[: len(counts)] == list(counts)
+    assert sum(drawn_counts) == len(values)
+    assert drawn_counts[-1] > 0
+
+
+def bins_of(text: str) -> tuple[list[float], list[int]]:
+    """(edges, counts) of a drawn histogram."""
+    bins = [(*map(float, line.split()[0:3:2]), int(line.split()[-1])) for line in text.splitlines()[1:]]
+    assert [high for _, high, _ in bins[:-1]] == [low for low, _, _ in bins[1:]]
+    return [bins[0][0], *(high for _, high, _ in bins)], [count for _, _, count in bins]
 
 
 def test_a_value_on_an_edge_counts_above_it_whatever_its_rounding() -> None:
-    found = histogram("x", [0.15, 0.95])
-    assert found.counts[found.edges.index(0.15)] == 1
+    edges, counts = bins_of(histogram("x", [0.15, 0.95]))
+    assert counts[edges.index(0.15)] == 1
 
 
 def test_a_histogram_is_drawn_in_ascii() -> None:
-    lines = str(histogram("lengths", [1.0, 1.5, 9.0])).splitlines()
+    lines = histogram("lengths", [1.0, 1.5, 9.0]).splitlines()
     assert lines[0] == "lengths"
     assert lines[1] == f"  0 - 0.5  {'':40} 0"
     assert lines[3] == f"  1 - 1.5  {'#' * 40} 1"
@@ -74,7 +80,7 @@ def test_rows_are_counted_by_data_set(tmp_path: Path) -> None:
     assert table[3].split() == ["mine/train", "temporal_grounding", "2", "1", "2.00", "10.0", "0"]
     assert table[4].split() == ["-", "multiple_choice", "1", "1", "1.00", "-", "1"]
     assert "2 of 2 videos not found" in text
-    assert "mine/train: true span (s), 2" in text
+    assert "mine/train: target span (s), 2" in text
     assert "multiple_choice: targets\nB 1" in text
 
 
@@ -91,10 +97,10 @@ def frames(times_s: tuple[float, ...]) -> Frames:
     return Frames(pixels, times_s, tuple(range(len(times_s))), 1.0, 10, 10.0, "key")
 
 
-def test_the_true_span_is_drawn_on_the_time_bar_and_around_its_frames() -> None:
+def test_the_target_span_is_drawn_on_the_time_bar_and_around_its_frames() -> None:
     row = TASKS["temporal_grounding"].row_type.model_validate(grounding("1", "a.mp4", (2.5, 5)))
     panel = np.asarray(draw_row(row, TASKS[row.task].target(row), frames((0.0, 3.0, 6.0, 9.0))))
-    green = (panel == TRUE).all(axis=2)
+    green = (panel == SPAN).all(axis=2)
     bar = np.flatnonzero(green[-20])
     assert (bar.min() / WIDTH, bar.max() / WIDTH) == pytest.approx((0.25, 0.5), abs=0.01)
     framed = np.flatnonzero(green[:-30].any(axis=0))
@@ -135,4 +141,4 @@ def test_a_sheet_shows_frames_and_says_what_it_cannot_show(tmp_path: Path, capsy
     assert "row 2: " in out
     with Image.open(tmp_path / "sheet.png") as sheet:
         colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 20)}
-    assert {(0, 0, 200), (180, 0, 200), TRUE} <= colours
+    assert {(0, 0, 200), (180, 0, 200), SPAN} <= colours
