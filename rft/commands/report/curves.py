@@ -1,8 +1,9 @@
 """Curves as inline SVG."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
+
+from rft.commands.report.templates import rendered
 
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 48, 8, 8, 22
@@ -18,28 +19,24 @@ Points = Sequence[tuple[float, float]]
 def svg_chart(title: str, lines: Mapping[str, Points]) -> str:
     """One figure with a line per name over steps; points that are no finite number leave a gap and are counted."""
     finite = [point for points in lines.values() for point in points if math.isfinite(point[1])]
-    gaps = sum(len(points) for points in lines.values()) - len(finite)
-    drawn = {name: thin(points) for name, points in lines.items()}
-    legend = "".join(
-        f' <span style="color:{COLOURS[i % len(COLOURS)]}">&#9632; {html.escape(name)}</span>'
-        for i, name in enumerate(drawn)
-        if len(drawn) > 1
-    )
-    missing = f" ({gaps} not finite)" if gaps else ""
-    caption = f"<figcaption><b>{html.escape(title)}</b>{missing}{legend}</figcaption>"
-    if not finite:
-        return f"<figure>{caption}</figure>"
     steps, values = [step for step, _ in finite], [value for _, value in finite]
-    frame = Frame(min(steps), max(steps), min(values), max(values))
-    paths = "".join(
-        f'<path d="{frame.path(points)}" fill="none" stroke="{COLOURS[i % len(COLOURS)]}" stroke-width="1.5" '
-        'stroke-linecap="round"/>'
-        for i, points in enumerate(drawn.values())
+    frame = Frame(min(steps), max(steps), min(values), max(values)) if finite else None
+    return rendered(
+        "chart.html",
+        title=title,
+        gaps=sum(map(len, lines.values())) - len(finite),
+        lines=[
+            (name, COLOURS[i % len(COLOURS)], frame.path(thin(points)) if frame else "")
+            for i, (name, points) in enumerate(lines.items())
+        ],
+        frame=frame,
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=RIGHT,
+        top=TOP,
+        bottom=BOTTOM,
     )
-    svg = (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{frame.axes()}{paths}</svg>'
-    )
-    return f"<figure>{caption}{svg}</figure>"
 
 
 class Frame:
@@ -49,7 +46,8 @@ class Frame:
         self.first, self.last = first, last if last > first else first + 1
         room = (high - low) * 0.05 or abs(high) * 0.1 or 1.0
         self.low, self.high = low - room, high + room
-        self.ends = ((low, high) if high > low else (low,), (first, last) if last > first else (first,))
+        self.steps, self.values = dict.fromkeys((first, last)), dict.fromkeys((low, high))
+        """The labelled ones: the least and the largest, which may be the same."""
 
     def x(self, step: float) -> float:
         return LEFT + (step - self.first) / (self.last - self.first) * (WIDTH - LEFT - RIGHT)
@@ -67,23 +65,6 @@ class Frame:
                     commands.append("h0")
             pen_down = math.isfinite(value)
         return "".join(commands)
-
-    def axes(self) -> str:
-        """The box, and the least and largest step and value."""
-        values, steps = self.ends
-        text = 'font-size="11" fill="#57606a"'
-        labels = [
-            f'<text x="{LEFT - 4}" y="{self.y(v) + 4:.1f}" text-anchor="end" {text}>{v:.3g}</text>' for v in values
-        ] + [
-            f'<text x="{self.x(s):.1f}" y="{HEIGHT - 6}" text-anchor="{"end" if s > self.first else "start"}" {text}>'
-            f"{s:g}</text>"
-            for s in steps
-        ]
-        box = (
-            f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT - TOP - BOTTOM}" fill="none" '
-            'stroke="#d8dee4"/>'
-        )
-        return box + "".join(labels)
 
 
 def thin(points: Points) -> list[tuple[float, float]]:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, Template
-
 from rft.commands.report.curves import svg_chart
+from rft.commands.report.templates import rendered
 from rft.commands.report.timeline import svg_timeline
 from rft.errors import CheckpointError
 from rft.evaluation.evaluate import RowSet
@@ -36,10 +35,9 @@ def report(run_dir: RunDir | Path) -> Path:
     run = run_dir if isinstance(run_dir, RunDir) else RunDir(run_dir)
     if not any(path.exists() for path in (run.recipe, run.metrics, run.summary, run.rollouts)):
         raise CheckpointError(f"{run.path}: no run here. Give the folder that `rft train` named at its end.")
-    source = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    template = Template(source, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     summary = run.read_summary()
-    page = template.render(
+    page = rendered(
+        "page.html",
         name=run.path.resolve().name,
         verdict=summary.get("verdict", {}).get("text", ""),
         learning=[svg_chart(chart.title, chart.lines) for chart in learning_curves(run)],
