@@ -49,19 +49,22 @@ class SecondLook:
         """(index, completions) of each prompt in order, once all second looks are done."""
         first_prompts = [replace(p, text=self._texts.get(p.prompt_id, (p.text,))[0]) for p in prompts]
         firsts = dict(self._sampler.generate(first_prompts, sampling, seed))
-        indices = [(i, j) for i, group in sorted(firsts.items()) for j in range(len(group))]
-        closer = {(i, j): self._second_prompt(prompts[i], firsts[i][j], j) for i, j in indices}
-        again = [(place, prompt) for place, prompt in closer.items() if prompt is not None]
-        answers = {place: firsts[place[0]][place[1]] for place in indices}
+        answers = {i: list(group) for i, group in sorted(firsts.items())}
+        again = [
+            (i, j, prompt)
+            for i, group in answers.items()
+            for j, first in enumerate(group)
+            if (prompt := self._second_prompt(prompts[i], first, j))
+        ]
         once = replace(sampling, num_generations=1)
-        for number, (second,) in self._sampler.generate([prompt for _, prompt in again], once, seed + 1):
-            place = again[number][0]
+        for number, (second,) in self._sampler.generate([prompt for _, _, prompt in again], once, seed + 1):
             if second.finish_reason != "error":
-                answers[place] = _joined(answers[place], second)
+                i, j, _ = again[number]
+                answers[i][j] = _joined(answers[i][j], second)
                 self.num_second_looks += 1
-        self.num_questions += sum(prompts[i].prompt_id in self._texts for i, _ in indices)
-        for i, group in sorted(firsts.items()):
-            yield i, tuple(answers[i, j] for j in range(len(group)))
+        for i, group in answers.items():
+            self.num_questions += len(group) if prompts[i].prompt_id in self._texts else 0
+            yield i, tuple(group)
 
     def _second_prompt(self, prompt: Prompt, first: Completion, number: int) -> Prompt | None:
         """The plain question about the spans that `first` names; None where it names none."""

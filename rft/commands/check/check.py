@@ -65,24 +65,24 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
 
 def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = None) -> Checked:
     """Problems and plan of a recipe, without torch; `path` is where it came from, `gpu` a name of GPUS."""
-    problems: list[Problem] = []
-    notes: list[str] = []
     model_wrong, model_notes = model_problems(recipe.model)
-    problems += [Problem("model", message) for message in model_wrong]
-    notes += model_notes
-    problems += value_problems(recipe)
-    problems += reward_problems(recipe)
     with _no_garbage_collection():
         data = check_data(recipe)
-    problems += data.problems
-    notes += data.notes
-    tokens = _tokens(recipe, data, problems)
+    tokens, token_problems = _tokens(recipe, data)
     run_dir = recipe.run_dir or Path("runs") / path.stem
-    _check_run_dir(run_dir, resume, problems, notes)
-    notes += _sampling_notes(recipe) + _judge_notes(recipe) + reward_notes(recipe)
-    notes += _gpu_notes(recipe)
-    plan = _plan(recipe, data, tokens, run_dir, gpu)
-    return Checked(recipe, path, tuple(problems), data.blocks, tuple(notes), plan)
+    problems = (
+        *(Problem("model", message) for message in model_wrong),
+        *value_problems(recipe),
+        *reward_problems(recipe),
+        *data.problems,
+        *token_problems,
+        *_run_dir_problems(run_dir),
+    )
+    notes = [*model_notes, *data.notes]
+    if not resume and (run_dir / "metrics.jsonl").exists():
+        notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
+    notes += [*_setting_notes(recipe), *_judge_notes(recipe), *reward_notes(recipe), *_gpu_notes(recipe)]
+    return Checked(recipe, path, problems, data.blocks, tuple(notes), _plan(recipe, data, tokens, run_dir, gpu))
 
 
 @contextmanager
@@ -109,7 +109,7 @@ class _Tokens:
         return self.visual + self.text
 
 
-def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens:
+def _tokens(recipe: Recipe, data: DataCheck) -> tuple[_Tokens, list[Problem]]:
     limit, completion = recipe.rollout.max_model_len, recipe.sampling.max_completion_length
     config = local_config(recipe.model)
     factor, tells_times = config_size_factor(config), config.get("model_type") == "qwen3_vl"
@@ -124,82 +124,70 @@ def _tokens(recipe: Recipe, data: DataCheck, problems: list[Problem]) -> _Tokens
         # Bytes are quick to count and bound the tokens from above; only a tight fit needs the tokenizer.
         text = text_tokens(data.texts, recipe.model) + text_tokens(system, recipe.model) + TEMPLATE_TOKENS
         tokens = _Tokens(visual, text)
-    if tokens.prompt + completion > limit:
-        message = (
-            f"a prompt can have {tokens.prompt:,} tokens ({tokens.visual:,} of them visual), a completion "
-            f"{completion:,}: together more than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, "
-            "video.max_frames or sampling.max_completion_length."
-        )
-        if any(clip_s is None for _, clip_s in clips):
-            message += " Rows with duration_s are bound by their own length."
-        problems.append(Problem("rollout.max_model_len", message))
-    return tokens
+    if tokens.prompt + completion <= limit:
+        return tokens, []
+    message = (
+        f"a prompt can have {tokens.prompt:,} tokens ({tokens.visual:,} of them visual), a completion "
+        f"{completion:,}: together more than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, "
+        "video.max_frames or sampling.max_completion_length."
+    )
+    if any(clip_s is None for _, clip_s in clips):
+        message += " Rows with duration_s are bound by their own length."
+    return tokens, [Problem("rollout.max_model_len", message)]
 
 
-def _check_run_dir(run_dir: Path, resume: bool, problems: list[Problem], notes: list[str]) -> None:
+def _run_dir_problems(run_dir: Path) -> Iterator[Problem]:
     existing = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
     if not existing.is_dir():
-        problems.append(Problem("run_dir", f"{existing} is a file. Set run_dir to a folder."))
+        yield Problem("run_dir", f"{existing} is a file. Set run_dir to a folder.")
     elif not os.access(existing, os.W_OK | os.X_OK):
-        problems.append(Problem("run_dir", f"{existing} cannot be written to. Set run_dir to another folder."))
-    elif not resume and (run_dir / "metrics.jsonl").exists():
-        notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
+        yield Problem("run_dir", f"{existing} cannot be written to. Set run_dir to another folder.")
 
 
-def _gpu_notes(recipe: Recipe) -> list[str]:
+def _gpu_notes(recipe: Recipe) -> Iterator[str]:
     """What a run on this machine would stop at; nothing where nothing says that it is one with GPUs."""
-    problem = gpu_problem(recipe, recipe.learner.num_ranks, driver_gpus(), gpu_signs())
-    return [f"on this machine the run would not start: {problem}"] if problem else []
+    if problem := gpu_problem(recipe, recipe.learner.num_ranks, driver_gpus(), gpu_signs()):
+        yield f"on this machine the run would not start: {problem}"
 
 
-def _judge_notes(recipe: Recipe) -> list[str]:
-    notes = []
+def _judge_notes(recipe: Recipe) -> Iterator[str]:
     for task in filter(TASKS.__contains__, recipe.tasks):
         for reward, part in chosen_rewards(recipe.tasks, task).items():
             wait_s = part.args.get("judge_timeout_s", TIMEOUT_S)
             if part.args.get("judge") == "model" and recipe.scoring.reward_timeout_s <= wait_s:
-                notes.append(
+                yield (
                     f"scoring.reward_timeout_s ends {reward} after {recipe.scoring.reward_timeout_s:g} s for a whole "
                     f"group, but one request to its judge may take {wait_s:g} s, and be tried again. Raise it."
                 )
-    return notes
 
 
-def _sampling_notes(recipe: Recipe) -> list[str]:
-    notes = []
-    sampling, algorithm = recipe.sampling, recipe.algorithm
+def _setting_notes(recipe: Recipe) -> Iterator[str]:
+    sampling, algorithm, learner = recipe.sampling, recipe.algorithm, recipe.learner
     if sampling.top_p < 1 or sampling.top_k > 0:
-        notes.append(
+        yield (
             "sampling.top_p and top_k cut the distribution that completions are drawn from, and the learner computes "
             "log-probabilities without the cut: the importance ratios are off by what was cut."
         )
     low, high = algorithm.epsilon, algorithm.epsilon_high
     if low is not None and high is not None and high < low:
-        notes.append("algorithm.epsilon_high is below epsilon: good completions are held back more than bad ones.")
+        yield "algorithm.epsilon_high is below epsilon: good completions are held back more than bad ones."
     if recipe.scoring.overlong_buffer and recipe.scoring.truncated != "score":
-        notes.append("scoring.overlong_buffer has no say over truncated completions that are zeroed or dropped.")
+        yield "scoring.overlong_buffer has no say over truncated completions that are zeroed or dropped."
     thinking = [name for name, task_recipe in recipe.tasks.items() if task_recipe.think]
     if algorithm.ground_truth and thinking:
-        notes.append(
+        yield (
             "algorithm.ground_truth writes one stock thought before every target, and teaches it to tasks that think: "
             f"{', '.join(thinking)}."
         )
-    if recipe.learner.lora and recipe.learner.learning_rate < 1e-6:
-        notes.append("learner.learning_rate is low for LoRA, which usually takes about ten times that of all weights.")
-    notes += _precision_notes(recipe)
-    return notes
-
-
-def _precision_notes(recipe: Recipe) -> list[str]:
-    learner = recipe.learner
+    if learner.lora and learner.learning_rate < 1e-6:
+        yield "learner.learning_rate is low for LoRA, which usually takes about ten times that of all weights."
     gap = 2.0**-11
-    if learner.master_dtype != "bfloat16" or learner.lora or learner.learning_rate >= gap / 2:
-        return []
-    return [
-        f"learner.master_dtype: bfloat16 knows no weight between 0.1 and its neighbours, {gap:.1e} away: of steps of "
-        f"{learner.learning_rate:g} one in {gap / learner.learning_rate:,.0f} moves a weight, by so much (rounded at "
-        "random, right on average). float32 takes every step."
-    ]
+    if learner.master_dtype == "bfloat16" and not learner.lora and learner.learning_rate < gap / 2:
+        yield (
+            f"learner.master_dtype: bfloat16 knows no weight between 0.1 and its neighbours, {gap:.1e} away: of steps "
+            f"of {learner.learning_rate:g} one in {gap / learner.learning_rate:,.0f} moves a weight, by so much "
+            "(rounded at random, right on average). float32 takes every step."
+        )
 
 
 def _plan(

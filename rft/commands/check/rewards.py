@@ -48,9 +48,8 @@ def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn
         if reward not in rewards:
             yield key, f"unknown reward.{near_name(reward, rewards)}", False
             continue
-        message = _fit(reward, rewards[reward], part, task)
-        if message:
-            yield key, message, False
+        if misfit := misfit_of(rewards[reward], part, task):
+            yield key, f"{reward} {misfit}", False
             continue
         refusal, remedy = _refusal(reward, rewards[reward], part, task, think)
         is_published = rewards[reward] is PUBLISHED.get(reward)
@@ -60,26 +59,20 @@ def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn
             yield key, refusal + remedy, False
 
 
-def _fit(name: str, reward: RewardFn, part: RewardRecipe, task: Task) -> str:
-    """Problem of one reward for one task; empty where it fits."""
+def misfit_of(reward: RewardFn, part: RewardRecipe, task: Task) -> str:
+    """Why a reward with these arguments cannot score a task; "" where it can."""
     accepted = accepted_targets(reward)
     if not issubclass(task.target_type, accepted):
         kinds = " or ".join(kind.__name__ for kind in accepted)
-        return f"{name} scores {kinds}, but task {task.name} yields {task.target_type.__name__}."
-    allowed = {
-        parameter.name: parameter
-        for parameter in inspect.signature(reward).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+        return f"scores {kinds}, but task {task.name} yields {task.target_type.__name__}."
+    parameters = inspect.signature(reward).parameters.values()
+    allowed = {one.name: one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
     unknown = [key for key in part.args if key not in allowed]
     if unknown:
         known = near_name(unknown[0], allowed) if allowed else " It takes none."
-        return f"{name} has no argument {', '.join(unknown)}.{known}"
-    required = [key for key, parameter in allowed.items() if parameter.default is parameter.empty]
-    missing = [key for key in required if key not in part.args]
-    if missing:
-        return f"{name} needs the argument {', '.join(missing)}. Set it under args."
-    return ""
+        return f"has no argument {', '.join(unknown)}.{known}"
+    missing = [key for key, one in allowed.items() if one.default is one.empty and key not in part.args]
+    return f"needs the argument {', '.join(missing)}. Set it under args." if missing else ""
 
 
 def _refusal(name: str, reward: RewardFn, part: RewardRecipe, task: Task, think: bool) -> tuple[str, str]:

@@ -1,10 +1,10 @@
 """Which rewards judge stored completions: the task's own, a recipe's, or those named on the command line."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rewards import RewardFn, accepted_targets
+from rft.commands.check.rewards import misfit_of
 from rft.errors import RewardError, near_name, problem_text
 from rft.recipe import Recipe, RewardRecipe
 from rft.recipe.own_file import is_own, short_name
@@ -35,7 +35,12 @@ class RewardChoice:
         """The rewards of one task. Raises RewardError naming every reward that does not fit."""
         table = {**self.table, **own_rewards(recipe.tasks, task)}
         chosen = self._named(task, recipe)
-        problems = [f"{name}: {why}" for name, part in chosen.items() if (why := _misfit(name, part, task, table))]
+        problems = []
+        for name, part in chosen.items():
+            if name not in table:
+                problems.append(f"{name}: unknown reward.{near_name(name, table)}")
+            elif misfit := misfit_of(table[name], part, TASKS[task]):
+                problems.append(f"{name} {misfit}")
         if not chosen:
             named = ", ".join(self.weights or {})
             problems.append(f"none of {named} scores it. Name one that does, or choose other rows with --task.")
@@ -58,19 +63,6 @@ class RewardChoice:
                     args = of_recipe[name].args if name in of_recipe else {}
                     chosen[name] = RewardRecipe(weight=weight, args=args)
         return chosen
-
-
-def _misfit(name: str, part: RewardRecipe, task: str, table: Mapping[str, RewardFn]) -> str:
-    if name not in table:
-        return f"unknown reward.{near_name(name, table)}"
-    target_type = TASKS[task].target_type
-    if not issubclass(target_type, accepted_targets(table[name])):
-        return f"does not score {target_type.__name__}."
-    try:
-        inspect.signature(table[name]).bind("", None, **part.args)
-    except TypeError as error:
-        return f"args: {error}."
-    return ""
 
 
 def score_names(rewards: Sequence[str]) -> dict[str, str]:

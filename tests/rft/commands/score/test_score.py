@@ -163,8 +163,8 @@ def test_rewards_that_do_not_fit(tmp_path: Path) -> None:
         scored(tmp_path, [span(1, 2)], recipe=recipe)
     assert str(caught.value).splitlines() == [
         "rewards of task temporal_grounding: 2 problems",
-        "  union_iou: does not score SpanTarget.",
-        "  temporal_iou: args: got an unexpected keyword argument 'least'.",
+        "  union_iou scores GroundedChoiceTarget, but task temporal_grounding yields SpanTarget.",
+        "  temporal_iou has no argument least. Known: min_iou.",
     ]
 
 
