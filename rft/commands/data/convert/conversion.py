@@ -1,10 +1,10 @@
 """A published annotation file becomes rows: every dropped row is counted, spans are clipped only on request."""
 
-import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,37 +34,84 @@ class ConvertOptions:
     drop_invalid: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Conversion:
     """Rows and what was met on the way."""
 
     title: str
-    dataset: str
-    """Set and split of the rows, such as "charades_sta/train"."""
-    rows: tuple[Mapping[str, Any], ...]
-    """Rows as they are written; those that cannot be rows are left out."""
-    anomalies: Mapping[str, tuple[Anomaly, ...]]
-    """Kind -> its anomalies, in the order of KINDS; kinds that did not occur are missing."""
-    facts: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
-    refused: tuple[Anomaly, ...]
-    """Why nothing can be written: rows that cannot be rows and were not to be dropped."""
+    published: Published
+    examined: Sequence[Examined]
+    """All rows of the source, in its order."""
+    missing: Sequence[Anomaly]
+    """Rows whose video or image is not below the root."""
     options: ConvertOptions
+
+    @cached_property
+    def kept(self) -> list[Examined]:
+        """Those that are written: all that can be rows, or the first of each video."""
+        able = [e for e in self.examined if not e.is_fatal]
+        if self.options.per_video == "all":
+            return able
+        first: dict[str, Examined] = {}
+        for e in able:
+            first.setdefault(e.fields.get("video", f"row {e.row_id}"), e)
+        return list(first.values())
+
+    @property
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """Rows as they are written."""
+        return tuple(e.fields for e in self.kept)
+
+    @property
+    def refused(self) -> list[Anomaly]:
+        """Why nothing can be written: rows that cannot be rows and were not to be dropped."""
+        if self.options.drop_invalid:
+            return []
+        # With one row per video, one that cannot be chosen is merely passed over.
+        chosen = _videos(self.kept) if self.options.per_video == "one" else set()
+        fatal = [e for e in self.examined if e.is_fatal and e.fields.get("video") not in chosen]
+        return [anomaly for e in fatal for anomaly in e.anomalies if KINDS[anomaly.kind].is_fatal]
+
+    @cached_property
+    def anomalies(self) -> dict[str, tuple[Anomaly, ...]]:
+        """Kind -> its anomalies, in the order of KINDS; kinds that did not occur are missing."""
+        of_rows = (anomaly for e in self.examined for anomaly in e.anomalies)
+        met = [*self.published.anomalies, *of_rows, *_duplicates(self.examined), *self.missing]
+        return {kind: of_kind for kind in KINDS if (of_kind := tuple(a for a in met if a.kind == kind))}
+
+    @property
+    def warnings(self) -> list[str]:
+        root = self.options.video_root
+        is_absent = root is not None and not root.is_dir()
+        absent = [f"{root} is not on this machine: no video was searched."] if is_absent else []
+        return [*self.published.warnings, *absent]
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """(what, count) of rows and videos, and what the format says of its source."""
+        one = "first usable row of each video" if self.options.per_video == "one" else "all rows of each video"
+        facts = [
+            ("rows in the source", f"{len(self.examined):,}"),
+            ("videos", f"{len(_videos(self.examined)):,}"),
+            (f"rows taken: {one}", f"{len(self.kept):,}"),
+        ]
+        if self.options.clip_to_duration:
+            facts.append(("rows with a clipped span", f"{sum(e.span_was_clipped for e in self.kept):,}"))
+        return [*facts, *self.published.facts]
 
     def table(self) -> TextTable:
         """Every fact and every kind of anomaly, with what was done and the first rows it was met in."""
-        lines = [("data set", self.dataset, ""), *((what, value, "") for what, value in self.facts)]
+        dataset = ", ".join(dict.fromkeys(str(e.fields.get("dataset", "-")) for e in self.examined))
+        lines = [("data set", dataset, ""), *((what, value, "") for what, value in self.facts)]
         for kind, of_kind in self.anomalies.items():
-            ids = list(dict.fromkeys(anomaly.row_id.removeprefix(f"{self.dataset}/") for anomaly in of_kind))
+            ids = list(dict.fromkeys(anomaly.row_id.removeprefix(f"{dataset}/") for anomaly in of_kind))
             named = ", ".join(ids[:NAMED_IDS]) + (", ..." if len(ids) > NAMED_IDS else "")
-            lines.append(
-                (f"{kind}: {KINDS[kind].meaning}", f"{len(of_kind):,}", f"{_done(kind, self.options)}: {named}")
-            )
+            done = _done(kind, self.options)
+            lines.append((f"{kind}: {KINDS[kind].meaning}", f"{len(of_kind):,}", f"{done}: {named}"))
         if not self.anomalies:
             lines.append(("anomalies", "0", ""))
-        return TextTable(
-            self.title, ("what", "count", "done"), tuple(lines), "\n".join(f"warning: {w}" for w in self.warnings)
-        )
+        caption = "\n".join(f"warning: {warning}" for warning in self.warnings)
+        return TextTable(self.title, ("what", "count", "done"), tuple(lines), caption)
 
 
 def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions()) -> Conversion:
@@ -78,7 +125,7 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
     published = known.read(SourceRequest(source, task, options.split, options.columns))
     examined: list[Examined] = []
     missing: list[Anomaly] = []
-    exists = functools.cache(Path.exists)
+    exists = cache(Path.exists)
     ids: set[str] = set()
     for draft in published.drafts:
         fields, missing_path = _with_media_path(draft, options.video_root, exists)
@@ -89,7 +136,7 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
         ids.add(row.row_id)
         examined.append(row)
         missing += [Anomaly("missing_video", row.row_id, missing_path)] if missing_path else []
-    return _concluded(f"{name}: {source}", published, examined, missing, options)
+    return Conversion(f"{name}: {source}", published, examined, missing, options)
 
 
 def write_rows(conversion: Conversion, path: Path) -> None:
@@ -122,52 +169,8 @@ def _with_media_path(draft: Draft, root: Path | None, exists: Callable[[Path], b
     return {**draft.fields, key: path or candidates[0]}, "" if path else candidates[0]
 
 
-def _concluded(
-    title: str, published: Published, examined: Sequence[Examined], missing: Sequence[Anomaly], options: ConvertOptions
-) -> Conversion:
-    kept = [e for e in examined if not e.is_fatal]
-    if options.per_video == "one":
-        first: dict[str, Examined] = {}
-        for e in kept:
-            first.setdefault(e.fields.get("video", f"row {e.row_id}"), e)
-        kept = list(first.values())
-    kept_videos = {e.fields["video"] for e in kept if "video" in e.fields}
-    fatal = [
-        anomaly
-        for e in examined
-        # With one row per video, one that cannot be chosen is merely passed over.
-        if e.is_fatal and (options.per_video == "all" or e.fields.get("video") not in kept_videos)
-        for anomaly in e.anomalies
-        if KINDS[anomaly.kind].is_fatal
-    ]
-    met = [*published.anomalies, *(a for e in examined for a in e.anomalies), *_duplicates(examined), *missing]
-    anomalies = {kind: of_kind for kind in KINDS if (of_kind := tuple(a for a in met if a.kind == kind))}
-    warnings = list(published.warnings)
-    if options.video_root is not None and not options.video_root.is_dir():
-        warnings.append(f"{options.video_root} is not on this machine: no video was searched.")
-    return Conversion(
-        title,
-        ", ".join(dict.fromkeys(str(e.fields.get("dataset", "-")) for e in examined)),
-        tuple(e.fields for e in kept),
-        anomalies,
-        (*_counted(examined, kept, options), *published.facts),
-        tuple(warnings),
-        () if options.drop_invalid else tuple(fatal),
-        options,
-    )
-
-
-def _counted(examined: Sequence[Examined], kept: Sequence[Examined], options: ConvertOptions) -> list[tuple[str, str]]:
-    """(what, count) of rows and videos, the first lines of the summary."""
-    videos = {e.fields["video"] for e in examined if "video" in e.fields}
-    one = "first usable row of each video" if options.per_video == "one" else "all rows of each video"
-    facts = [
-        ("rows in the source", f"{len(examined):,}"),
-        ("videos", f"{len(videos):,}"),
-        (f"rows taken: {one}", f"{len(kept):,}"),
-    ]
-    clipped = sum(e.span_was_clipped for e in kept)
-    return [*facts, ("rows with a clipped span", f"{clipped:,}")] if options.clip_to_duration else facts
+def _videos(rows: Iterable[Examined]) -> set[str]:
+    return {e.fields["video"] for e in rows if "video" in e.fields}
 
 
 def _duplicates(examined: Sequence[Examined]) -> list[Anomaly]:

@@ -1,11 +1,12 @@
 """The shape that the ActivityNet Captions and Charades-STA files share: events with times, by video."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
 
 from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Published, SourceRequest
+from rft.commands.data.convert.types import Format, Published, SourceRequest
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 """Endings of videos; most were published as .mp4."""
@@ -28,6 +29,16 @@ class VideoEvents(BaseModel):
 
 
 _SHAPE = TypeAdapter(dict[str, VideoEvents])
+
+
+def dense_events_format(about: str, name: str, splits: Mapping[str, str], warning: str) -> Format:
+    """Format of the set `name`. `splits`: file name -> split; `warning`: for all splits but train."""
+
+    def read(request: SourceRequest) -> Published:
+        split = request.split_among(splits)
+        return read_dense_events(request, f"{name}/{split}", () if split == "train" else (warning,))
+
+    return Format(about, ("temporal_grounding",), read)
 
 
 def read_dense_events(request: SourceRequest, dataset: str, warnings: tuple[str, ...]) -> Published:

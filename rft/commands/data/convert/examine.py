@@ -118,14 +118,11 @@ def _clip_s(fields: Mapping[str, Any]) -> float | None:
 
 def _strip(fields: Mapping[str, Any], row_id: str, anomalies: list[Anomaly]) -> dict[str, Any]:
     """The row without blanks around its texts; texts of blanks alone become anomalies."""
-    stripped = {**fields, **{key: _stripped(fields[key]) for key in TEXTS if key in fields}}
-    target = fields["target"]
-    if isinstance(target, dict):
-        stripped["target"] = {key: _stripped(value) for key, value in target.items()}
+    stripped = {**fields, **{key: _stripped(fields[key]) for key in (*TEXTS, "target") if key in fields}}
     if stripped != fields:
         anomalies.append(Anomaly("blanks", row_id))
     texts = {key: stripped[key] for key in TEXTS if key in stripped}
-    texts |= stripped["target"] if isinstance(target, dict) else {}
+    texts |= stripped["target"] if isinstance(stripped["target"], dict) else {}
     anomalies += [
         Anomaly("blank_text", row_id, key)
         for key, value in texts.items()
@@ -137,6 +134,8 @@ def _strip(fields: Mapping[str, Any], row_id: str, anomalies: list[Anomaly]) -> 
 def _stripped(value: Any) -> Any:
     if isinstance(value, list):
         return [_stripped(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _stripped(part) for key, part in value.items()}
     return value.strip() if isinstance(value, str) else value
 
 

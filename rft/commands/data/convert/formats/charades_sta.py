@@ -1,20 +1,12 @@
 """Charades-STA as JSON by video: the form that TimeZero and VideoChat-R1 published."""
 
-from rft.commands.data.convert.dense_events import read_dense_events
-from rft.commands.data.convert.types import Format, Published, SourceRequest
+from rft.commands.data.convert.dense_events import dense_events_format
 
-SPLITS = {"train": "train", "val": "test", "charades_test": "test", "test": "test"}
-"""File name -> split. The file called val holds the test split."""
-
-NO_VALIDATION = (
+FORMAT = dense_events_format(
+    "Charades-STA: JSON by video",
+    "charades_sta",
+    # The file called val holds the test split.
+    {"train": "train", "val": "test", "charades_test": "test", "test": "test"},
     "Charades-STA has no validation split: val.json and charades_test.json are the same test split. "
-    "A model or step selected on either is selected on the test; hold out videos of train instead."
+    "A model or step selected on either is selected on the test; hold out videos of train instead.",
 )
-
-
-def read(request: SourceRequest) -> Published:
-    split = request.split_among(SPLITS)
-    return read_dense_events(request, f"charades_sta/{split}", () if split == "train" else (NO_VALIDATION,))
-
-
-FORMAT = Format("Charades-STA: JSON by video", ("temporal_grounding",), read)
