@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from rft.commands.data.arguments import add_data
-from rft.errors import Interrupted, RftError
+from rft.commands.data.convert.formats import FORMATS
+from rft.errors import DataError, Interrupted, RftError
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -19,14 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return USER_ERROR
-    if arguments[0] in commands:
+    if arguments[0] in commands and arguments[0] != "data":
         # Options may stand between a recipe and its key=value overrides.
         args = commands[arguments[0]].parse_intermixed_args(arguments[1:])
     else:
         args = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int | None] = args.run
     try:
-        return run(args) or 0
+        return args.run(args) or 0
     except RftError as error:
         print(error, file=sys.stderr)
         return USER_ERROR
@@ -109,36 +109,106 @@ def _report(args: argparse.Namespace) -> None:
     print(report(args.run_dir))
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _synthetic(args: argparse.Namespace) -> None:
+    from rft.synthetic.rows import write_dataset
+
+    rows = write_dataset(args.directory, seed=args.seed)
+    print(f"{args.directory}: {', '.join(f'{count:,} rows in {name}.jsonl' for name, count in rows.items())}")
+
+
+def _real_clips(args: argparse.Namespace) -> None:
+    from rft.commands.data.real_clips import write_real_clips
+
+    write_real_clips(args.directory)
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
+    from rft.tables import plain
+
+    options = ConvertOptions(
+        task=args.task,
+        split=args.split,
+        columns=_columns(args.map),
+        video_root=args.video_root,
+        per_video=args.per_video,
+        clip_to_duration=args.clip_to_duration,
+        drop_invalid=args.drop_invalid,
+    )
+    conversion = convert(args.format, args.source, options)
+    print(plain(conversion.table()), flush=True)
+    write_rows(conversion, args.output)
+    print(f"\n{args.output}: {len(conversion.rows):,} rows")
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    odd = [pair for pair in pairs if not all(pair.partition("="))]
+    if odd:
+        raise DataError("\n".join(f"--map {pair}: write KEY=COLUMN, such as query=sentence" for pair in odd))
+    return {key: column for key, _, column in (pair.partition("=") for pair in pairs)}
+
+
+def _select(args: argparse.Namespace) -> None:
+    from rft.commands.data.selection import SelectOptions, select, write_selection
+    from rft.tables import plain
+
+    wrong = {
+        "--around needs --num: how many rows to draw": args.around is not None and args.num is None,
+        "--num is below 1": args.num is not None and args.num < 1,
+        "--width is not above 0": not args.width > 0,
+    }
+    if any(wrong.values()):
+        raise DataError("\n".join(problem for problem, is_wrong in wrong.items() if is_wrong))
+    options = SelectOptions(args.differ, args.num, args.around, args.width, args.seed)
+    selection = select(args.rows, args.rollouts, options)
+    print(plain(selection.table()), flush=True)
+    write_selection(selection, args.rows, args.output)
+    print(f"\n{args.output}: {len(selection.kept):,} of {len(selection.rows):,} rows")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from rft.commands.data.inspect import inspect
+
+    text, rows = inspect(args.rows, args.video_root)
+    print(text, flush=True)
+    if args.sheet:
+        from rft.commands.data.contact_sheet import draw_sheet
+
+        num_rows, problems = draw_sheet(rows, args.sheet, args.num_rows)
+        print(f"\n{args.sheet}: {num_rows} rows, {len(problems)} of them without a picture")
+        print("\n".join(problems))
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """The parser of the whole command line, and that of each command."""
     parser = argparse.ArgumentParser(prog="rft", description="GRPO for video multimodal language models, by recipe.")
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    commands: dict[str, argparse.ArgumentParser] = {}
-
-    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
-        commands[name] = adder.add_parser(name, help=text, description=text)
-        commands[name].set_defaults(run=run)
-        return commands[name]
-
-    check = command("check", _check, "Report every problem of a recipe at once, else print what it would run.")
+    check = _command(adder, "check", _check, "Report every problem of a recipe at once, else print what it would run.")
     _add_recipe(check)
     text = "also start engine and learner, and compare what they make of some training rows (docs/parity.md)"
     check.add_argument("--deep", action="store_true", help=text)
     text = "tell what a step would take on such GPUs, which need not be here: H100-SXM, A100-80GB, ..."
     check.add_argument("--gpu", metavar="NAME", help=text)
-    train = command("train", _train, "Train by a recipe.")
+    train = _command(adder, "train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
-    evaluate = command("eval", _eval, "Measure a model, stored completions or baselines on rows.")
-    _add_eval(evaluate)
-    scored = command("score", _score, "Score stored completions, or all of a run's again, without a model.")
-    _add_score(scored)
-    listing = command("list", _list, "Show the tasks, rewards, losses and recipes there are.")
+    _add_eval(_command(adder, "eval", _eval, "Measure a model, stored completions or baselines on rows."))
+    _add_score(_command(adder, "score", _score, "Score stored completions, or all of a run's again, without a model."))
+    listing = _command(adder, "list", _list, "Show the tasks, rewards, losses and recipes there are.")
     listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
-    report = command("report", _report, "Sum up a run folder.")
+    report = _command(adder, "report", _report, "Sum up a run folder.")
     report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
-    add_data(adder)
-    return parser, commands
+    text = "Write a data set, convert a published one to rows, or look at rows."
+    _add_data(adder.add_parser("data", help=text, description=text))
+    return parser, adder.choices
+
+
+def _command(
+    adder: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = adder.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -189,3 +259,69 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
     text = "recipe keys to set, such as sampling.num_generations=16"
     parser.add_argument("overrides", metavar="key=value", nargs="*", help=text)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(metavar="WHAT", required=True)
+    synthetic = _command(kinds, "synthetic", _synthetic, "Draw the quickstart's clips and write rows about them.")
+    synthetic.add_argument("directory", metavar="DIR", type=Path)
+    synthetic.add_argument("--seed", type=int, default=0, help="of the drawn clips")
+    real = _command(kinds, "real-clips", _real_clips, "Write rows about the real clips that a wheel carries.")
+    real.add_argument("directory", metavar="DIR", type=Path)
+    _add_convert(_command(kinds, "convert", _convert, "Turn published annotations into rows; see docs/data.md."))
+    _add_select(
+        _command(kinds, "select", _select, "Keep the rows that a policy can learn from, by how it answered them.")
+    )
+    inspect = _command(kinds, "inspect", _inspect, "Show counts, lengths and targets of rows; draw some of them.")
+    inspect.add_argument("rows", metavar="ROWS.jsonl", type=Path, nargs="+")
+    inspect.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
+    inspect.add_argument("--sheet", metavar="OUT.png", type=Path, help="draw frames of some rows, with spans and boxes")
+    inspect.add_argument("--rows", metavar="N", dest="num_rows", type=int, default=8, help="rows on the sheet")
+
+
+def _add_convert(convert: argparse.ArgumentParser) -> None:
+    convert.add_argument("format", metavar="FORMAT", help=f"one of {', '.join(FORMATS)}")
+    convert.add_argument(
+        "source", metavar="SOURCE", type=Path, help="the published file, or GOT-10k's folder of a split"
+    )
+    convert.add_argument("-o", "--output", metavar="ROWS.jsonl", type=Path, required=True)
+    convert.add_argument("--video-root", metavar="DIR", type=Path, help="where the videos are; rows get whole paths")
+    convert.add_argument("--split", metavar="NAME", help="default: the one in the name of the source")
+    convert.add_argument("--task", help="of the rows; nextgqa: grounded_qa (default) or multiple_choice; generic: any")
+    convert.add_argument(
+        "--map", metavar="KEY=COLUMN", action="append", default=[], help="generic: the column that holds a row's key"
+    )
+    convert.add_argument(
+        "--per-video", choices=("all", "one"), default="all", help="all rows of a video, or the first usable one"
+    )
+    convert.add_argument(
+        "--clip-to-duration", action="store_true", help="cut target spans at 0 and at the stated length"
+    )
+    convert.add_argument("--drop-invalid", action="store_true", help="go on without what cannot be a row")
+
+
+def _add_select(select: argparse.ArgumentParser) -> None:
+    select.add_argument("rows", metavar="ROWS.jsonl", type=Path)
+    select.add_argument(
+        "--rollouts",
+        metavar="ANSWERS",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="run folders, and files of completions such as those of rft eval -o",
+    )
+    select.add_argument(
+        "-o",
+        "--output",
+        metavar="KEPT.jsonl",
+        type=Path,
+        required=True,
+        help="the rows as they stand; beside ROWS.jsonl where videos are relative to it",
+    )
+    select.add_argument(
+        "--differ", metavar="D", type=float, default=0.0, help="least difference of a row's best and worst answer"
+    )
+    select.add_argument("--num", metavar="N", type=int, help="draw so many of the rows that are left")
+    select.add_argument("--around", metavar="MEAN", type=float, help="of a row's answers, likeliest to be drawn")
+    select.add_argument("--width", metavar="STD", type=float, default=0.2, help="of the Gaussian around it")
+    select.add_argument("--seed", type=int, default=0, help="of the draw")
