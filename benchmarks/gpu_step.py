@@ -33,8 +33,7 @@ from benchmarks.tiny import (
     run_training,
     write_data,
 )
-from rft.commands.check.estimate import fits, step_work
-from rft.commands.check.gpus import Gpu
+from rft.commands.check.estimate import Gpu, fits, step_work
 from rft.recipe import Recipe
 from rft.tables import TextTable
 

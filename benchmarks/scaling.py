@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.tiny import TASK, Workload, add_output_arguments, finish, recipe_keys, write_data
-from rft.commands.report.curves import svg_chart
+from rft.commands.report.drawings import svg_chart
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache, decode

@@ -172,7 +172,7 @@ FORMAT = '''\
 
 import json
 
-from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
+from rft.commands.data.convert.source import Draft, Format, Published, SourceRequest
 
 
 def read(request: SourceRequest) -> Published:

@@ -1,21 +1,75 @@
-"""Stored completions, one JSON line each: written by `rft eval -o` or by another program."""
+"""Completions as they are stored, one JSON line each: by `rft eval -o`, by a run, or by another program."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from sys import float_info
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, ValidationError, convert
 
 from rewards.types import Target
 from rft.errors import NAMED_PROBLEMS, CheckpointError, DataError, listed
-from rft.evaluation.evaluate import EvalResult, ParsedAnswer, Sample, of_length, parse
-from rft.evaluation.stored import StoredCompletion, stored_completion
-from rft.files import COMPRESSED, read_jsonl, read_records, write_records, write_text, writing
+from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, of_length, parse
+from rft.files import COMPRESSED, JsonLine, read_jsonl, read_records, write_records, write_text, writing
 from rft.tasks import TASKS
 from rft.tasks.types import Row
+from rft.types import FinishReason
 
 SHARED_KEYS = ("task", "dataset", "mode", "number", "completion", "finish_reason", "num_tokens", "policy_version")
 """Keys of a line that are fields of a Sample as they stand."""
+
+
+class StoredCompletion(Struct, frozen=True, kw_only=True):
+    """One line: a completion and its target. Other keys of the line are ignored."""
+
+    id: str | int | float | None = None
+    """Row of the prompt; not needed where the line holds its own target."""
+    prompt_id: str | None = None
+    """Row of the prompt, in the rollouts of a run."""
+    completion: str
+    task: str | None = None
+    dataset: str | None = None
+    target: dict[str, Any] | None = None
+    """Ground truth, as in a row; not needed where the row is given."""
+    duration_s: Annotated[float, Meta(gt=0, le=float_info.max)] | None = None
+    """Seconds of the clip."""
+    num_options: Annotated[int, Meta(ge=1)] | None = None
+    """Number of options of the question."""
+    mode: Mode = "greedy"
+    number: Annotated[int, Meta(ge=0)] = 0
+    """Place among the completions of this row and mode."""
+    finish_reason: FinishReason | None = "stop"
+    num_tokens: Annotated[int, Meta(ge=0)] | None = None
+    policy_version: int = 0
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+def stored_completion(line: JsonLine, problems: list[str]) -> StoredCompletion | None:
+    """The completion of a line; None with its problems noted."""
+    try:
+        return convert(line.value, StoredCompletion)
+    except ValidationError:
+        problems += [f"{line.where}: {problem}" for problem in _problems(dict(line.value))]
+        return None
+
+
+def _problems(value: dict[str, Any]) -> Iterator[str]:
+    """Every problem of a line; msgspec reports one at a time."""
+    while True:
+        try:
+            convert(value, StoredCompletion)
+            return
+        except ValidationError as error:
+            message, _, path = str(error).partition(" - at `$.")
+            key = path.rstrip("`").partition("[")[0]
+            yield f"{key}: {message}" if key else "completion: missing"
+            if key in ("", "completion"):
+                value["completion"] = ""
+            else:
+                del value[key]
 
 
 def write_result(path: Path, result: EvalResult) -> None:
@@ -66,12 +120,12 @@ def read_predictions(
         name = prediction.task or (row.task if row else task)
         if task is not None and name != task:
             continue
-        mode, number = prediction.mode, prediction.number
-        earlier = where_by_key.setdefault((prompt_id, mode, number), where)
-        if earlier != where:
-            place = f"{mode} completion {number} of {prompt_id!r} is at {earlier}"
-            problems.append(f"{where}: {place} already. Give each shard once.")
+        key = (prompt_id, prediction.mode, prediction.number)
+        if key in where_by_key:
+            same = f"{prediction.mode} completion {prediction.number} of {prompt_id!r}"
+            problems.append(f"{where}: {same} is at {where_by_key[key]} already. Give each shard once.")
             continue
+        where_by_key[key] = where
         seeds.setdefault(prediction.seed, where)
         try:
             samples.append(_judged(prediction, prompt_id, name, row))

@@ -10,8 +10,7 @@ from pathlib import Path
 from rewards.judge import TIMEOUT_S
 from rft.actors.gpu_count import driver_gpus, gpu_problem, gpu_signs
 from rft.commands.check.data import DataCheck, check_data
-from rft.commands.check.estimate import cost_lines
-from rft.commands.check.gpus import find_gpu
+from rft.commands.check.estimate import cost_lines, find_gpu
 from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
 from rft.commands.check.rewards import reward_notes, reward_problems
 from rft.commands.check.values import value_problems

@@ -14,7 +14,7 @@ from statistics import fmean
 
 from rft.data.dataset import read_rows
 from rft.errors import NAMED_PROBLEMS, DataError, listed
-from rft.evaluation.stored import stored_completion
+from rft.evaluation.predictions import stored_completion
 from rft.files import read_jsonl, write_text, writing
 from rft.runs.rollout_files import completion_files
 from rft.tables import TextTable

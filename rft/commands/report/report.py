@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rft.commands.report.curves import svg_chart
-from rft.commands.report.templates import rendered
-from rft.commands.report.timeline import svg_timeline
+from rft.commands.report.drawings import rendered, svg_chart, svg_timeline
 from rft.errors import CheckpointError
 from rft.evaluation.evaluate import RowSet
 from rft.evaluation.published_results import published_results

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from rft.commands.data.convert.examine import KINDS, Examined, examine
 from rft.commands.data.convert.formats import format_named
-from rft.commands.data.convert.types import Anomaly, Draft, Published, SourceRequest
+from rft.commands.data.convert.source import Anomaly, Draft, Published, SourceRequest
 from rft.errors import NAMED_PROBLEMS, DataError, listed
 from rft.files import write_text
 from rft.tables import TextTable

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
 
-from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Format, Published, SourceRequest
+from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 """Endings of videos; most were published as .mp4."""

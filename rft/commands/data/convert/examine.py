@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rft.commands.data.convert.types import Anomaly
+from rft.commands.data.convert.source import Anomaly
 from rft.tasks import TASKS
 
 

@@ -16,8 +16,7 @@ from rft.commands.check.cost import (
     update_bytes,
     update_flops,
 )
-from rft.commands.check.estimate import Work, cost_lines, step_work
-from rft.commands.check.gpus import GPUS, find_gpu
+from rft.commands.check.estimate import GPUS, Work, cost_lines, find_gpu, step_work
 from rft.errors import RecipeError
 from rft.learner.optimizer_chunk import CHUNK
 from rft.recipe import LearnerRecipe, LoraRecipe, Recipe

@@ -11,9 +11,8 @@ import pytest
 
 from rewards.targets.span import SpanTarget
 from rewards.types import Score
-from rft.commands.report.curves import MAX_POINTS, Frame, svg_chart, thin
+from rft.commands.report.drawings import MAX_POINTS, Frame, svg_chart, svg_timeline, thin
 from rft.commands.report.report import chart_of, evaluation, report
-from rft.commands.report.timeline import svg_timeline
 from rft.errors import CheckpointError
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir

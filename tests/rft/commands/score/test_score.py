@@ -17,8 +17,7 @@ from rewards.targets.span import SpanTarget
 from rewards.types import Score, Target
 from rft.cli import main
 from rft.commands.score.reward_choice import RewardChoice
-from rft.commands.score.score import ScoreRequest, score
-from rft.commands.score.scorer import CHUNK, Scorer, outcomes_of
+from rft.commands.score.score import CHUNK, Scorer, ScoreRequest, outcomes_of, score
 from rft.errors import DataError, RecipeError, RewardError
 from rft.files import JsonLine
 from rft.recipe import DataRecipe, Recipe, TaskRecipe

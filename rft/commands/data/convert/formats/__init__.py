@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from rft.commands.data.convert.types import Format
+from rft.commands.data.convert.source import Format
 from rft.errors import DataError, near_name
 
 FORMATS = tuple(module_info.name for module_info in pkgutil.iter_modules(__path__))

@@ -2,8 +2,7 @@
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Format, Published, SourceRequest
+from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
 
 
 class Clip(BaseModel):

@@ -11,8 +11,7 @@ from rewards.targets import TARGETS
 from rewards.targets.choice import LETTERS
 from rewards.targets.values import cell_texts
 from rewards.types import cell_json
-from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Draft, Format, Published, SourceRequest
+from rft.commands.data.convert.source import Draft, Format, Published, SourceRequest, read_json
 from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
 from rft.tasks import TASKS
 

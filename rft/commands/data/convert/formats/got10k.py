@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter
 
-from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Anomaly, Format, Published, SourceRequest
+from rft.commands.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json
 from rft.errors import NAMED_PROBLEMS, DataError, listed
 
 SPLITS = {"got_train": "train", "train": "train", "got_val": "val", "val": "val"}

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
-from rft.commands.data.convert.json_source import read_json
-from rft.commands.data.convert.types import Format, Published, SourceRequest
+from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
 
 SPLITS = {"nextgqa_val": "val", "val": "val", "nextgqa_test": "test", "test": "test"}
 

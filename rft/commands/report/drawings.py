@@ -1,9 +1,13 @@
-"""Curves as inline SVG."""
+"""Curves, and what ran when, as inline SVG."""
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
-from rft.commands.report.templates import rendered
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rft.runs.timeline import LANES, Event
 
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 48, 8, 8, 22
@@ -14,6 +18,21 @@ MAX_POINTS = 400
 """Points of a line that are drawn; longer ones are averaged over equal stretches."""
 
 Points = Sequence[tuple[float, float]]
+
+TIMELINE_WIDTH, LANE_HEIGHT, LANE_LEFT = 1040, 26, 64
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("rft.commands.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def rendered(file: str, /, **values: Any) -> str:
+    """A template of the folder templates with its names filled in. Values are escaped unless marked `safe`."""
+    return _ENVIRONMENT.get_template(file).render(values)
 
 
 def svg_chart(title: str, lines: Mapping[str, Points]) -> str:
@@ -79,3 +98,23 @@ def thin(points: Points) -> list[tuple[float, float]]:
         mean = sum(values) / len(values) if values else math.nan
         thinned.append((stretch[len(stretch) // 2][0], mean))
     return thinned
+
+
+def svg_timeline(events: Sequence[Event], num_steps: int = 3) -> str:
+    """The last steps as a picture, a lane each for rollouts and learner; "" without events."""
+    last = max((event.step for event in events), default=0)
+    latest = [event for event in events if event.step > last - num_steps]
+    if not latest:
+        return ""
+    start_s, end_s = min(e.start_s for e in latest), max(e.end_s for e in latest)
+    scale = (TIMELINE_WIDTH - LANE_LEFT) / max(end_s - start_s, 1e-9)
+    return rendered(
+        "timeline.html",
+        num_steps=min(num_steps, last),
+        seconds=end_s - start_s,
+        bars=[(e, LANE_LEFT + (e.start_s - start_s) * scale, max(0.5, (e.end_s - e.start_s) * scale)) for e in latest],
+        colours=dict(zip(dict.fromkeys(event.name for event in latest), cycle(COLOURS), strict=False)),
+        lanes=LANES,
+        width=TIMELINE_WIDTH,
+        lane_height=LANE_HEIGHT,
+    )
