@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from rft.actors.cpu import decode_processes
 from rft.actors.session import INTERRUPTED, Session, session
 from rft.clock import Clock
-from rft.data.dataset import PromptOrder, read_rows, to_prompt
-from rft.data.decoded_rows import UsableRow
+from rft.data.dataset import PromptOrder, UsableRow, read_rows, to_prompt
 from rft.data.prefetch import ClipPrefetch
 from rft.errors import Interrupted, LearnerError, RftError
 from rft.evaluation.baselines import Baselines, measure_baselines

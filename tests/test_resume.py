@@ -14,8 +14,7 @@ import pytest
 
 from rewards.targets.choice import ChoiceTarget
 from rft.actors.session import Session
-from rft.data.dataset import PromptOrder
-from rft.data.decoded_rows import UsableRow
+from rft.data.dataset import PromptOrder, UsableRow
 from rft.errors import LearnerError
 from rft.evaluation import intervals
 from rft.files import read_lines, read_records

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rft.data.decoded_rows import WHOLE, Shard, UsableRow, usable_rows
+from rft.data.dataset import WHOLE, Shard, UsableRow, usable_rows
 from rft.data.video import ClipCache
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool

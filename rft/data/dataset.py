@@ -15,7 +15,12 @@ from rft.files import TOO_DEEP, read_jsonl
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row, Task
-from rft.types import Image, Media, Prompt, Video, VideoSampling
+from rft.types import Demonstration, Image, Media, Prompt, Video, VideoSampling
+
+Shard = tuple[int, int]
+"""(i, n): every n-th row, from row i on."""
+
+WHOLE: Shard = (0, 1)
 
 NAMED_FILES = 5
 
@@ -156,6 +161,57 @@ class Clips(Protocol):
     def load(self, media: Media | None) -> Frames | None:
         """Frames of `media`; None for None."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class UsableRow:
+    """A row whose clip or image could be decoded, and its prompt."""
+
+    row: Row
+    prompt: Prompt
+    duration_s: float | None
+    """Length of the decoded clip in seconds; None: the row has no clip."""
+
+    def demonstration(self, recipe: Recipe) -> Demonstration:
+        """Example for the supervised stage: the row's `demonstration`, or its target written as a completion."""
+        think = recipe.tasks[self.row.task].think
+        text = self.row.demonstration or TASKS[self.row.task].target_completion(self.prompt.target, think)
+        return Demonstration(self.prompt, text)
+
+
+def usable_rows(
+    paths: Sequence[Path],
+    recipe: Recipe,
+    clips: Clips,
+    task: str | None = None,
+    shard: Shard = WHOLE,
+    *,
+    on_total: Callable[[int], None] = lambda total: None,
+    on_row: Callable[[], None] = lambda: None,
+    on_bad: Callable[[str], None] = lambda problem: None,
+) -> tuple[UsableRow, ...]:
+    """The rows of `paths`, or those of one task, or a shard of these, with their clips decoded.
+
+    A row whose clip or image is missing or damaged is reported to `on_bad` and left out. Raises DataError if rows are
+    invalid, or if more are left out than data.max_bad_share allows.
+    """
+    rows = read_rows(paths, recipe.data.video_root, recipe.tasks) if paths else ()
+    rows = tuple(row for row in rows if task in (None, row.task))[shard[0] :: shard[1]]
+    on_total(len(rows))
+    usable, bad = [], []
+    for row in rows:
+        prompt = to_prompt(row, recipe)
+        try:
+            frames = clips.load(prompt.media)
+            usable.append(UsableRow(row, prompt, frames.duration_s if frames and row.video else None))
+        except ClipError as error:
+            bad.append(f"{row.id}: {error}")
+            on_bad(f"row {row.id} left out: {error}")
+        on_row()
+    text, are_too_many = bad_rows(bad, len(rows), recipe.data.max_bad_share)
+    if are_too_many:
+        raise DataError(f"{', '.join(map(str, paths))}: {text}")
+    return tuple(usable)
 
 
 @dataclass

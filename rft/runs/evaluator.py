@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rft.data.decoded_rows import UsableRow
+from rft.data.dataset import UsableRow
 from rft.evaluation.evaluate import EvalResult, evaluate
 from rft.evaluation.second_look import SecondLook
 from rft.recipe import Recipe

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from rft.actors.session import INTERRUPTED, session
-from rft.data.decoded_rows import Shard
+from rft.data.dataset import Shard
 from rft.errors import Interrupted
 from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import figures, result_tables

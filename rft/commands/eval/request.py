@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rft.commands.check.data import check_data
-from rft.data.decoded_rows import Shard
+from rft.data.dataset import Shard
 from rft.errors import Problem, RecipeError, problem_text
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rft.data.decoded_rows import usable_rows
+from rft.data.dataset import usable_rows
 from rft.data.frames import ClipError, Frames
 from rft.errors import DataError
 from rft.recipe import Recipe

@@ -10,8 +10,7 @@ from PIL import Image as Picture
 
 from rft.commands.data.contact_sheet import draw_sheet
 from rft.commands.data.inspect import inspect
-from rft.data.dataset import missing_files, read_rows, to_prompt
-from rft.data.decoded_rows import usable_rows
+from rft.data.dataset import missing_files, read_rows, to_prompt, usable_rows
 from rft.data.frames import ClipError
 from rft.data.video import ClipCache, clip_key, decode
 from rft.errors import DataError
