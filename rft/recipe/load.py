@@ -21,22 +21,16 @@ OLD_KEYS = {"algorithm.silent_groups": "algorithm.zero_std_groups"}
 """Key of earlier recipes -> the key that took its place."""
 
 _VALUE_KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "path_type": "a path",
-    "tuple_type": "a list",
-    "dict_type": "keys with values",
-    "model_type": "keys with values",
-    "model_attributes_type": "keys with values",
+    "a whole number": ("int_type", "int_from_float", "int_parsing"),
+    "a number": ("float_type", "float_parsing"),
+    "a finite number": ("finite_number",),
+    "true or false": ("bool_type", "bool_parsing"),
+    "text": ("string_type",),
+    "a path": ("path_type",),
+    "a list": ("tuple_type",),
+    "keys with values": ("dict_type", "model_type", "model_attributes_type"),
 }
-"""Pydantic's name of an error -> the kind of value that the key needs."""
+"""Kind of value that a key needs -> Pydantic's names of the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +181,14 @@ def _message(detail: ErrorDetails, path: KeyPath) -> str:
         return f"unknown key.{_near_key(path)}"
     if kind == "missing":
         return "missing. It has no default."
-    if kind in _VALUE_KINDS:
+    needed = next((needed for needed, kinds in _VALUE_KINDS.items() if kind in kinds), None)
+    if needed:
         hint = ""
         if isinstance(value, str) and value.lower() in ("yes", "no", "on", "off") and kind.startswith("bool"):
             hint = f" Write {'true' if value.lower() in ('yes', 'on') else 'false'}."
         elif kind == "tuple_type" and isinstance(value, str):
             hint = f" Write [{value}]."
-        return f"expected {_VALUE_KINDS[kind]}, got {_value_text(value)}.{hint}"
+        return f"expected {needed}, got {_value_text(value)}.{hint}"
     if kind == "literal_error":
         allowed = [name.strip("'\" ") for name in str(context["expected"]).replace(" or ", ",").split(",")]
         return f"got {_value_text(value)}, which is not one of {', '.join(allowed)}."

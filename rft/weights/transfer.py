@@ -6,7 +6,7 @@ a worker that replaces a dead one gets the same weights in the same way, whateve
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import ray
 
@@ -42,15 +42,7 @@ def transfer_backend(rollout: RolloutRecipe, use_gpu: bool) -> TransferBackend:
     return "ipc" if rollout.share_gpu else "nccl"
 
 
-class Receiver(Protocol):
-    """One engine's end of a transfer between GPUs."""
-
-    def receive(self, staged: StagedWeights) -> None:
-        """Load these weights; those that are not among them stay as they are."""
-        ...
-
-
-def open_receiver(engine: "LLMEngine", rollout: RolloutRecipe, use_gpu: bool) -> Receiver | None:
+def open_receiver(engine: "LLMEngine", rollout: RolloutRecipe, use_gpu: bool) -> "Receiver | None":
     """The end of the recipe's backend; None: weights come through the object store."""
     match transfer_backend(rollout, use_gpu):
         case "ipc":
@@ -112,6 +104,10 @@ class NcclReceiver:
         self._engine.collective_rpc("init_weight_transfer_engine", args=({**group, "packed": True},))
         ray.get(joined)
         return address
+
+
+Receiver = IpcReceiver | NcclReceiver
+"""One engine's end of a transfer between GPUs: `receive` loads the weights that are staged; others stay as they are."""
 
 
 def update(engine: "LLMEngine", update_info: dict[str, Any]) -> None:
