@@ -63,15 +63,10 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Compressed JSON lines; the file is there whole or not at all. Raises CheckpointError where the disk refuses."""
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as raw, zstandard.ZstdCompressor().stream_writer(raw) as packed:
-            for record in records:
-                packed.write(json.dumps(record).encode() + b"\n")
-
+    lines = "".join(f"{json.dumps(record)}\n" for record in records)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, write)
+        replace_file(path, lambda partial: partial.write_bytes(zstandard.compress(lines.encode())))
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

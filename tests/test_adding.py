@@ -83,9 +83,6 @@ class Place(Task):
 
     def metrics(self, completion: str, target: LabelTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
         return {"accuracy": rewards["label_match"](completion, target).value}
-
-
-TASK = Place()
 '''
 
 NEW_KIND = '''\
@@ -162,9 +159,6 @@ class Counting(Task):
 
     def metrics(self, completion: str, target: CountTarget, rewards: Mapping[str, RewardFn]) -> dict[str, float]:
         return {"accuracy": rewards["right_count"](completion, target).value}
-
-
-TASK = Counting()
 '''
 
 FORMAT = '''\

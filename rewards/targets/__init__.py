@@ -1,28 +1,13 @@
 """The kinds of target, one file each. A new file in this folder is found by itself."""
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import replace
-from inspect import isabstract
 
+from rewards.discovery import classes_in
 from rewards.targets.values import shown
 from rewards.types import Target
 
-
-def _kinds() -> dict[str, type[Target]]:
-    """The classes of this folder's modules that are kinds of target, by the module's name."""
-    kinds = {}
-    for module_info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{module_info.name}")
-        for kind in vars(module).values():
-            if isinstance(kind, type) and issubclass(kind, Target) and kind.__module__ == module.__name__:
-                assert not isabstract(kind), f"{module.__name__}: {kind.__name__} lacks {kind.__abstractmethods__}"
-                kinds[module_info.name] = kind
-    return kinds
-
-
-TARGETS: dict[str, type[Target]] = _kinds()
+TARGETS: dict[str, type[Target]] = {kind.__module__.rpartition(".")[2]: kind for kind in classes_in(__name__, Target)}
 """Name of the file -> kind of target."""
 
 

@@ -1,20 +1,11 @@
-"""The tasks, one file each. A new file in this folder with a TASK needs no registration. Runs without torch."""
+"""The tasks, one file each. A new file in this folder is found by itself. Runs without torch."""
 
-import importlib
-import pkgutil
-
+from rewards.discovery import classes_in
 from rft.tasks.types import Task
 
-
-def _tasks() -> dict[str, Task]:
-    tasks: dict[str, Task] = {}
-    for module_info in pkgutil.iter_modules(__path__):
-        task: Task | None = getattr(importlib.import_module(f"{__name__}.{module_info.name}"), "TASK", None)
-        if task is not None:
-            assert task.name not in tasks, f"rft/tasks/{module_info.name}.py: there is another task {task.name}"
-            tasks[task.name] = task
-    return tasks
-
-
-TASKS: dict[str, Task] = _tasks()
+TASKS: dict[str, Task] = {}
 """Name -> task."""
+
+for task_type in classes_in(__name__, Task):
+    assert task_type.name not in TASKS, f"{task_type.__module__}: there is another task {task_type.name}"
+    TASKS[task_type.name] = task_type()

@@ -37,6 +37,3 @@ class Caption(Task):
 
     def metrics(self, completion: str, target: CaptionTarget, rewards: Rewards) -> dict[str, float]:
         return {"event_recall": rewards["event_recall"](completion, target).value}
-
-
-TASK = Caption()

@@ -67,6 +67,3 @@ def _iop(grounding: Score, target: GroundedChoiceTarget) -> float:
     """Share of the answered seconds inside the target spans, in [0, 1]; 0 if the IoU is 0 or nothing is readable."""
     spans = parse_spans(grounding.answer) if grounding.answer and grounding.value > 0 else None
     return intersection_over_prediction(spans, target.spans) if spans else 0.0
-
-
-TASK = GroundedQA()

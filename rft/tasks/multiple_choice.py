@@ -45,6 +45,3 @@ class MultipleChoice(Task):
     def baselines(self, train: Sequence[ChoiceTarget], rows: HeldOut[ChoiceTarget]) -> Answers:
         letter = majority([target.choice for target in train or [target for target, _ in rows]])
         return {"majority": [ChoiceTarget(letter).written()] * len(rows)} if letter else {}
-
-
-TASK = MultipleChoice()

@@ -56,6 +56,3 @@ class Quality(Task):
     def baselines(self, train: Sequence[LabelTarget], rows: HeldOut[LabelTarget]) -> Answers:
         label = majority([target.label for target in train or [target for target, _ in rows]])
         return {"majority": [LabelTarget(label).written()] * len(rows)} if label else {}
-
-
-TASK = Quality()

@@ -96,9 +96,8 @@ class Row(BaseModel):
 class Task(ABC):
     """One kind of question: the type of its rows, the prompt, the rewards and the metrics.
 
-    Each task is a subclass in one file of rft/tasks/, which holds an instance of it as TASK. `row` and `target` are of
-    the task's own types, `row_type` and `target_type`. What the target knows itself, such as its JSON form and the
-    form of its answer, is no part of the task.
+    Each task is a subclass in one file of rft/tasks/. `row` and `target` are of the task's own types, `row_type` and
+    `target_type`. What the target knows itself, such as its JSON form, is no part of the task.
     """
 
     name: ClassVar[str]
