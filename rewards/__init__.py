@@ -38,10 +38,7 @@ def rewards_of(fidelity: Fidelity | None) -> dict[str, RewardFn]:
 
 
 def accepted_targets(fn: RewardFn) -> tuple[type, ...]:
-    """The target types that a reward scores, read from the annotation of its `target` parameter.
-
-    Raises TypeError where there is no such annotation.
-    """
+    """The target types that a reward scores, by the annotation of its `target`. Raises TypeError without one."""
     annotation = get_type_hints(fn).get("target")
     if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
         return get_args(annotation)

@@ -74,10 +74,7 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A still picture and all that decides its pixels.
-
-    Example: "i/7.jpg" between 12,544 and 602,112 pixels.
-    """
+    """A still picture and all that decides its pixels: "i/7.jpg" between 12,544 and 602,112 pixels."""
 
     path: Path
     min_pixels: int
@@ -108,10 +105,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A prompt with the completion to imitate.
-
-    Example: p17 with "<answer>2.0 to 8.0</answer>".
-    """
+    """A prompt with the completion to imitate: p17 with "<answer>2.0 to 8.0</answer>"."""
 
     prompt: Prompt
     completion: str
@@ -119,10 +113,7 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are sampled.
-
-    Example: 8 completions per prompt at temperature 1.0, top_p 1.0, top_k 0, of at most 1,024 tokens.
-    """
+    """How completions are sampled: 8 per prompt at temperature 1.0, top_p 1.0, top_k 0, of at most 1,024 tokens."""
 
     num_generations: int
     temperature: float
@@ -174,10 +165,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The G rollouts of one prompt.
-
-    Example: p17 with G = 4 rollouts of reward 1.5, 0.0, 0.0 and 1.5.
-    """
+    """The G rollouts of one prompt: p17 with G = 4 rollouts of reward 1.5, 0.0, 0.0 and 1.5."""
 
     prompt: Prompt
     rollouts: tuple[Rollout, ...]

@@ -1,7 +1,4 @@
-"""The decoder in a child process: a hang or a crash in it costs one clip, not the run.
-
-The child loads PyAV alone and sends full-size frames, each clip under an alarm.
-"""
+"""The decoder in a child process, which loads PyAV alone: a hang or a crash costs one clip, not the run."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,4 @@
-"""Readers of video files and folders of frames: the times of all frames, and the pixels of chosen ones.
-
-Every failure is a ClipError that names the file and the cause.
-"""
+"""Readers of videos, images and folders of frames. Every failure is a ClipError that names the file and the cause."""
 
 import contextlib
 import itertools

@@ -16,10 +16,7 @@ def features_in(clips_dir: Path) -> Path:
 
 
 class FeatureFolder:
-    """Features by tower and clip, at most `max_gib` for all towers together; the least recently used are removed first.
-
-    Several processes may read, write and remove at the same time.
-    """
+    """Features by tower and clip, at most `max_gib` for all towers together; several processes may use the folder."""
 
     def __init__(self, directory: Path, max_gib: float) -> None:
         self._directory = directory

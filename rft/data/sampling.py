@@ -62,10 +62,7 @@ def _paired(indices: list[int]) -> list[int]:
 
 
 def frame_size(height: int, width: int, num_frames: int, limits: VideoSampling | Image, factor: int) -> tuple[int, int]:
-    """(height, width) of every frame of a clip, or of an image, multiples of `factor`.
-
-    Raises ValueError if shape or limits allow none.
-    """
+    """(height, width) of a clip's frames or an image, multiples of `factor`. ValueError: shape or limits allow none."""
     if limits.max_pixels < limits.min_pixels:
         raise ValueError(f"video.max_pixels {limits.max_pixels} is below video.min_pixels {limits.min_pixels}")
     most = limits.max_pixels if isinstance(limits, Image) else limits.frame_pixels(num_frames, factor)

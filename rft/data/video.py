@@ -34,10 +34,7 @@ TIME_TOLERANCE_S = 1e-3
 
 
 def decode(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
-    """Frames of `media`, decoded in this process. `factor`: sizes are its multiples (patch x merge size).
-
-    Raises ClipError, which names the file and why it cannot be used.
-    """
+    """Frames of `media`, with sides that are multiples of `factor`, decoded in this process. Raises ClipError."""
     key = clip_key(media, decoder, factor)
     return _shuffled(_clip_frames(media, open_source(media.path, *_reader_args(media, decoder)), factor, key), media)
 

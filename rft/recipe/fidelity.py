@@ -59,10 +59,7 @@ def fill(data: dict[str, Any]) -> None:
 
 
 def setting_lines(recipe: Recipe) -> tuple[str, ...]:
-    """One line per setting that differs between the two or was set by hand, with the value in effect.
-
-    () if the recipe has no `fidelity`.
-    """
+    """One line per setting that differs between the two or was set by hand, with its value; () without `fidelity`."""
     if recipe.fidelity is None:
         return ()
     parser = {"as_published": "as the released rewards do", "corrected": "as they were meant"}

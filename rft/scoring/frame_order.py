@@ -1,7 +1,4 @@
-"""T-GRPO's contrast: right answers earn more where answers get worse on shuffled frames of the clip.
-
-Source: Video-R1, arXiv:2503.21776.
-"""
+"""T-GRPO's contrast (Video-R1, arXiv:2503.21776): right answers earn more if answers get worse on shuffled frames."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

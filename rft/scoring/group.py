@@ -27,10 +27,7 @@ class WeightedReward:
 
 
 def chosen_rewards(tasks: Mapping[str, TaskRecipe], task: str) -> dict[str, RewardRecipe]:
-    """Reward name -> weight and arguments for one task: the recipe's choice, or the task's own.
-
-    `tasks`: the recipe's. A reward FILE.py:FUNCTION goes by the name of its function.
-    """
+    """Reward name -> weight and arguments: the recipe's choice for the task, with short names, or the task's own."""
     settings = tasks[task]
     if settings.rewards is not None:
         return {short_name(key): part for key, part in settings.rewards.items()}
@@ -44,10 +41,7 @@ def reward_table(recipe: Recipe, task: str) -> dict[str, RewardFn]:
 
 
 def own_rewards(tasks: Mapping[str, TaskRecipe], task: str) -> dict[str, RewardFn]:
-    """Name -> reward: those in the task's own file, and those that the recipe names for it as FILE.py:FUNCTION.
-
-    `tasks`: the recipe's. Raises RewardError as `own_reward` does.
-    """
+    """Name -> reward: those in the task's own file, and those that the recipe names as FILE.py:FUNCTION."""
     of_recipe = {short_name(key): own_reward(key) for key in tasks[task].rewards or () if is_own(key)}
     return {**TASKS[task].own_rewards, **of_recipe}
 
@@ -69,10 +63,7 @@ def own_reward(name: str) -> RewardFn:
 def task_rewards(
     tasks: Mapping[str, TaskRecipe], task: str, table: Mapping[str, RewardFn]
 ) -> tuple[WeightedReward, ...]:
-    """The chosen rewards with their functions, out of `table`. Raises RewardError for names that are not in it.
-
-    `tasks`: the recipe's.
-    """
+    """The chosen rewards with their functions, out of `table`. Raises RewardError for names that are not in it."""
     chosen = chosen_rewards(tasks, task)
     unknown = [f"no reward named '{name}'.{near_name(name, table)}" for name in chosen if name not in table]
     if unknown:
@@ -141,10 +132,7 @@ def weighted_reward(
     scoring: ScoringRecipe,
     max_completion_length: int,
 ) -> tuple[float, str]:
-    """The reward of a completion, and why the update leaves it out ("" where it counts).
-
-    All that happens to completions that failed, were cut off or ran long.
-    """
+    """The reward of a completion, and why the update leaves it out ("" if it counts): failed, cut off, too long."""
     if finish_reason == "error":
         return 0.0, "failed: the engine returned no whole completion"
     reward = sum([weights[name] * score.value for name, score in scores.items()])

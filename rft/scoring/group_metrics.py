@@ -40,10 +40,7 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def train_group_metrics(groups: Sequence[Group], learned: Sequence[TrainGroup]) -> dict[str, float]:
-    """Counts of the groups and completions that the learner gets, and of those left out, in all and by task.
-
-    `learned`: what `train_groups` made of `groups`.
-    """
+    """Counts of the groups and completions that the learner gets (`learned`) and of those left out, also by task."""
     zero_std = Counter(group.prompt.task for group in groups)
     zero_std.subtract(group.prompt.task for group in learned if group.has_signal)
     # "failed", "truncated", or the name of the reward that could not judge the completion.
