@@ -20,7 +20,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from rft.synthetic.policy import CHAT_TEMPLATE, INITIALIZER_RANGE, build_tokenizer
+from rft.synthetic.policy import CHAT_TEMPLATE, build_tokenizer
 from rft.synthetic.questions import tokenizer_texts
 
 SHARED = {
@@ -64,7 +64,7 @@ def build_qwen3_policy(directory: Path) -> None:
         "num_heads": 2,
         "num_position_embeddings": 64,
         "deepstack_visual_indexes": [0],
-        "initializer_range": INITIALIZER_RANGE,
+        "initializer_range": 0.08,
     }
     torch.manual_seed(0)
     model = Qwen3VLForConditionalGeneration(
@@ -108,7 +108,7 @@ def text_config(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "tie_word_embeddings": True,
-        "initializer_range": INITIALIZER_RANGE,
+        "initializer_range": 0.08,
     }
 
 

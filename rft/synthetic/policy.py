@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from tokenizers import AddedToken, pre_tokenizers
 from transformers import (
     GenerationConfig,
@@ -20,9 +22,6 @@ from rft.synthetic.questions import tokenizer_texts
 
 FRAME_PIXELS = 56 * 56
 """Pixels of a frame in the folder's processor: two by two visual tokens per frame pair."""
-
-INITIALIZER_RANGE = 0.08
-"""Standard deviation of the weights, about 1 / sqrt(hidden size); 0.02 makes this narrow model learn slowly."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -84,40 +83,18 @@ def build_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
 
 
 def _config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
-    token_ids = tokenizer.get_vocab()
-    text = {
+    config: Any = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    ids = tokenizer.get_vocab()
+    config["text_config"] |= {
         "vocab_size": len(tokenizer),
-        "hidden_size": 128,
-        "intermediate_size": 320,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 4096,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [8, 4, 4]},
-        "bos_token_id": token_ids["<|endoftext|>"],
+        "bos_token_id": ids["<|endoftext|>"],
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
-        "tie_word_embeddings": True,
-        "initializer_range": INITIALIZER_RANGE,
-    }
-    vision = {
-        "depth": 1,
-        "hidden_size": 96,
-        "out_hidden_size": 128,
-        "intermediate_size": 192,
-        "num_heads": 3,
-        "fullatt_block_indexes": [0],
-        # Frame pairs are a second apart in the quickstart: one position each, as the thoughts have one word for each.
-        "tokens_per_second": 1,
-        "initializer_range": INITIALIZER_RANGE,
     }
     return Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=token_ids["<|image_pad|>"],
-        video_token_id=token_ids["<|video_pad|>"],
-        vision_start_token_id=token_ids["<|vision_start|>"],
-        vision_end_token_id=token_ids["<|vision_end|>"],
-        tie_word_embeddings=True,
-        dtype="float32",
+        **config,
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
     )
