@@ -70,7 +70,11 @@ SIZES = {
 
 def write_model(size: Size, directory: Path, device: torch.device) -> int:
     """Save a model with random weights; returns the number of parameters."""
-    config = Qwen2_5_VLConfig(
+    return _save(model_config(size), torch.bfloat16, directory, device)
+
+
+def model_config(size: Size) -> Qwen2_5_VLConfig:
+    return Qwen2_5_VLConfig(
         text_config=size.text | {"bos_token_id": None, "eos_token_id": END},
         vision_config=size.vision,
         image_token_id=IMAGE,
@@ -79,7 +83,6 @@ def write_model(size: Size, directory: Path, device: torch.device) -> int:
         vision_end_token_id=VISION_END,
         tie_word_embeddings=size.text["tie_word_embeddings"],
     )
-    return _save(config, torch.bfloat16, directory, device)
 
 
 def _save(config: Qwen2_5_VLConfig, dtype: torch.dtype, directory: Path, device: torch.device) -> int:

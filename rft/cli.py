@@ -187,8 +187,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     _add_recipe(check)
     text = "also start engine and learner, and compare what they make of some training rows (docs/parity.md)"
     check.add_argument("--deep", action="store_true", help=text)
-    text = "tell what a step would take on such GPUs, which need not be here: H100-SXM, A100-80GB, ..."
-    check.add_argument("--gpu", metavar="NAME", help=text)
+    text = "tell what a step would take on such GPUs, which need not be here: H100-SXM, 8xA100-80GB, ..."
+    check.add_argument("--gpu", metavar="[Nx]NAME", help=text)
     train = _command(adder, "train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")

@@ -10,7 +10,7 @@ from pathlib import Path
 from rewards.judge import TIMEOUT_S
 from rft.actors.gpu_count import driver_gpus, gpu_problem, gpu_signs
 from rft.commands.check.data import DataCheck, check_data
-from rft.commands.check.estimate import cost_lines, find_gpu
+from rft.commands.check.estimate import cost_lines, parse_gpus
 from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
 from rft.commands.check.rewards import reward_notes, reward_problems
 from rft.commands.check.values import value_problems
@@ -48,13 +48,13 @@ class Checked:
 def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, gpu: str | None = None) -> Checked:
     """The recipe in a file, checked. Raises RecipeError that lists every problem of recipe, model and data.
 
-    `gpu`: name of the GPU that the plan is for; it need not be here.
+    `gpu`: the GPUs that the plan is for, `H200` or `8xH200`; they need not be here.
     """
-    gpu = find_gpu(gpu) if gpu is not None else None
+    gpus = parse_gpus(gpu) if gpu is not None else None
     loaded = read_recipe(path, overrides)
     if loaded.recipe is None:
         raise RecipeError(problem_text(str(path), loaded.problems))
-    checked = check(loaded.recipe, path, resume, gpu)
+    checked = check(loaded.recipe, path, resume, gpus)
     problems = (*loaded.problems, *checked.problems)
     blocks = ([problem_text(str(path), problems)] if problems else []) + list(checked.data_problems)
     if blocks:
@@ -62,8 +62,8 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
     return checked
 
 
-def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = None) -> Checked:
-    """Problems and plan of a recipe, without torch; `path` is where it came from, `gpu` a name of GPUS."""
+def check(recipe: Recipe, path: Path, resume: bool = False, gpus: tuple[str, int | None] | None = None) -> Checked:
+    """Problems and plan of a recipe, without torch; `path` is where it came from, `gpus` as of `parse_gpus`."""
     model_wrong, model_notes = model_problems(recipe.model)
     with _no_garbage_collection():
         data = check_data(recipe)
@@ -81,7 +81,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False, gpu: str | None = No
     if not resume and (run_dir / "metrics.jsonl").exists():
         notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
     notes += [*_setting_notes(recipe), *_judge_notes(recipe), *reward_notes(recipe), *_gpu_notes(recipe)]
-    return Checked(recipe, path, problems, data.blocks, tuple(notes), _plan(recipe, data, tokens, run_dir, gpu))
+    return Checked(recipe, path, problems, data.blocks, tuple(notes), _plan(recipe, data, tokens, run_dir, gpus))
 
 
 @contextmanager
@@ -190,7 +190,7 @@ def _setting_notes(recipe: Recipe) -> Iterator[str]:
 
 
 def _plan(
-    recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path, gpu: str | None
+    recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path, gpus: tuple[str, int | None] | None
 ) -> tuple[tuple[str, str], ...]:
     prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
     plan = [("model", recipe.model), *(("fidelity", line) for line in setting_lines(recipe))]
@@ -219,7 +219,7 @@ def _plan(
             f"{recipe.sampling.max_completion_length:,}, engine {recipe.rollout.max_model_len:,}",
         ),
         ("learner", _learner_line(recipe)),
-        *cost_lines(recipe, tokens.prompt, tokens.visual, gpu),
+        *cost_lines(recipe, tokens.prompt, tokens.visual, *(gpus or ())),
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
         ("parity", _parity_line(recipe)),
         ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rft.learner.optimizer_chunk import CHUNK, CHUNK_BYTES
-from rft.recipe import LearnerRecipe
+from rft.recipe import LearnerRecipe, LoraRecipe
 
 BYTES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number by its data type."""
+
+REDUCE_BYTES = 4
+"""Bytes of a gradient's number while ranks add theirs up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +167,36 @@ def _causal(length: int) -> float:
     return length * (length + 1) / 2
 
 
+def adapter_sides(shape: ModelShape, lora: LoraRecipe | None) -> list[tuple[int, int]]:
+    """(numbers read, numbers given) per token by each adapter of a layer; names of no known layer are left out."""
+    heads, kv_heads = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    sides = {
+        "q_proj": (shape.hidden, heads),
+        "k_proj": (shape.hidden, kv_heads),
+        "v_proj": (shape.hidden, kv_heads),
+        "o_proj": (heads, shape.hidden),
+        "gate_proj": (shape.hidden, shape.mlp),
+        "up_proj": (shape.hidden, shape.mlp),
+        "down_proj": (shape.mlp, shape.hidden),
+    }
+    return [sides[name] for name in lora.target_modules if name in sides] if lora else []
+
+
+def adapter_weights(shape: ModelShape, lora: LoraRecipe | None) -> int:
+    """Weights of all adapters; 0 without."""
+    return lora.r * shape.layers * sum(map(sum, adapter_sides(shape, lora))) if lora else 0
+
+
 def state_bytes(shape: ModelShape, learner: LearnerRecipe, *, has_reference: bool = False) -> float:
     """Held between updates, by each rank: weights, AdamW's two moments unless offloaded, the reference.
 
-    `has_reference`: a second model for the KL term. Low-rank adapters count for nothing.
+    `has_reference`: a second model for the KL term.
     """
     frozen, trained = BYTES[learner.dtype], BYTES[learner.master_dtype]
     if not learner.offload_optimizer:
         trained += 2 * BYTES[learner.optimizer_dtype]
     text = shape.text_weights * (trained if learner.lora is None else frozen)
+    text += adapter_weights(shape, learner.lora) * trained
     tower = shape.tower_weights * (frozen if learner.freezes_tower else trained)
     reference = frozen * (shape.text_weights + shape.tower_weights) if has_reference else 0
     if learner.freezes_tower:  # a frozen tower is not sharded
@@ -188,7 +212,7 @@ def host_bytes(shape: ModelShape, learner: LearnerRecipe) -> float:
 
 
 def _trained_weights(shape: ModelShape, learner: LearnerRecipe) -> int:
-    text = shape.text_weights if learner.lora is None else 0
+    text = shape.text_weights if learner.lora is None else adapter_weights(shape, learner.lora)
     return text + (0 if learner.freezes_tower else shape.tower_weights)
 
 
@@ -199,42 +223,72 @@ def update_bytes(
     *,
     packed: bool = True,
     has_reference: bool = False,
+    accumulates: bool = False,
 ) -> float:
-    """Bytes that an update of one forward over `groups` adds to `state_bytes` at its peak.
+    """Bytes that an update adds to `state_bytes` at its peak, with `groups` in its largest forward pass.
 
-    Either where the forward pass ends, all that the backward pass needs and the logits of a chunk being held; or where
-    the backward pass ends, with all gradients and one layer; or in the optimizer. In between one shrinks as the other
-    grows. Sharded weights add those that are put together: embeddings, head, and two layers.
+    Either where a forward pass ends, all that the backward pass needs, the logits of a chunk and the head's gradient
+    being held (with checkpointing: these, or one layer); or where the backward pass ends, with all gradients and one
+    layer; or in the optimizer. In between one shrinks as the other grows. `accumulates`: other forward passes came
+    before it, whose gradients are held too.
     """
     size, master = BYTES[learner.dtype], BYTES[learner.master_dtype]
+    is_sharded = learner.num_ranks > 1 or (learner.lora is None and size < master)
     copies = [1 if packed else len(group.completion_lengths) for group in groups]
     written = sum(sum(group.completion_lengths) for group in groups)
     tokens = written + sum(n * (group.num_prompt_tokens - 1) for n, group in zip(copies, groups, strict=True))
     patches = sum(n * math.prod(group.grid) for n, group in zip(copies, groups, strict=True))
-    # Per token: two norms (each a float32 copy), queries, keys, values, what attention gives, and four of the MLP.
-    norms = 2 * (4 + 2 * size)
-    layer = tokens * (
-        shape.hidden * norms + size * (2 * shape.heads + 2 * shape.kv_heads) * shape.head_width + size * 4 * shape.mlp
-    )
-    wide = (shape.tower_mlp_matrices + 1) * shape.tower_mlp
-    block = patches * (shape.tower_hidden * norms + size * (4 * shape.tower_hidden + wide))
+    layer, block = _layer_bytes(shape, tokens, size), _block_bytes(shape, patches, size)
+    if master > size and not is_sharded:  # adapters in float32 take copies of what they read
+        layer += tokens * master * sum(read for read, _ in adapter_sides(shape, learner.lora))
     merger = patches * size * 5 * shape.tower_hidden
-    kept = layer * shape.layers
-    seen = block * shape.tower_depth + merger
+    together, head, reduced = _root_bytes(shape, learner, has_reference=has_reference, is_sharded=is_sharded)
+    logits = 5 * 4.0 * min(written, learner.logprob_chunk) * shape.vocabulary + head
+    kept, seen = layer * shape.layers + logits, block * shape.tower_depth + merger
     if learner.gradient_checkpointing:
-        kept = tokens * size * shape.hidden * shape.layers + layer
+        kept = tokens * size * shape.hidden * shape.layers + max(layer, logits)
         seen = patches * size * shape.tower_hidden * shape.tower_depth + block + merger
+    if learner.freezes_tower:
+        block = seen = 0.0
     pixels = patches * 4.0 * shape.patch_values
-    logits = 5 * 4.0 * min(written, learner.logprob_chunk) * shape.vocabulary
-    root = (1 if shape.tied else 2) * shape.vocabulary * shape.hidden
-    together = 0.0
-    if learner.num_ranks > 1 or (learner.lora is None and size < master):
-        # Put together in the dtype of forward and backward; the reference's embeddings and head stay so.
-        together = size * ((2 if has_reference else 1) * root + 2 * shape.layer_weights)
     gradients = master * _trained_weights(shape, learner) / learner.num_ranks
-    end_of_backward = gradients + together + max(layer, 0.0 if learner.freezes_tower else block)
     lean = learner.offload_optimizer or min(master, BYTES[learner.optimizer_dtype]) < 4
     chunk = min(CHUNK, shape.vocabulary * shape.hidden / learner.num_ranks)
+    forward = kept + together + seen + (gradients if accumulates else 0.0)
+    end_of_backward = gradients + max(together + max(layer, block), reduced)
     optimizer = gradients + (CHUNK_BYTES * chunk if lean else 0.0)
-    forward = kept + together + (0.0 if learner.freezes_tower else seen) + logits
     return pixels + max(forward, end_of_backward, optimizer)
+
+
+def _layer_bytes(shape: ModelShape, tokens: int, size: int) -> float:
+    """What the backward pass of a text layer needs: per token two norms, queries, keys, values, what attention gives,
+    and four of the MLP."""
+    attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_width
+    return float(tokens * (shape.hidden * _norm_bytes(size) + size * attention + size * 4 * shape.mlp))
+
+
+def _block_bytes(shape: ModelShape, patches: int, size: int) -> float:
+    """The same of a block of the vision tower."""
+    wide = (shape.tower_mlp_matrices + 1) * shape.tower_mlp
+    return float(patches * (shape.tower_hidden * _norm_bytes(size) + size * (4 * shape.tower_hidden + wide)))
+
+
+def _norm_bytes(size: int) -> int:
+    """Of two norms, per number; each takes a float32 copy."""
+    return 2 * (4 + 2 * size)
+
+
+def _root_bytes(
+    shape: ModelShape, learner: LearnerRecipe, *, has_reference: bool, is_sharded: bool
+) -> tuple[float, float, float]:
+    """Bytes of embeddings and head, which make up the root: weights that are put together during a forward pass, with
+    two layers (the reference's root stays so); the head's gradient; and what reducing the root's gradients takes."""
+    size, matrix = BYTES[learner.dtype], shape.vocabulary * shape.hidden
+    root = matrix * (1 if shape.tied else 2)
+    if not is_sharded:
+        gradient = 0.0 if learner.lora else float(BYTES[learner.master_dtype] * matrix)
+        return 0.0, gradient, gradient
+    together = float(size * ((1 + has_reference) * root + 2 * shape.layer_weights))
+    if learner.lora:
+        return together, 0.0, 0.0
+    return together, float(size * matrix), float((size + REDUCE_BYTES + size * has_reference) * root)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from rft.actors.gpu_count import gpu_problem, gpus_needed
 from rft.commands.check.cost import (
     BYTES,
     GroupCost,
@@ -28,7 +29,16 @@ HOST_BYTES_PER_S = 25e9
 """Bytes per second between CPU and GPU, each way, as assumed: PCIe 4.0 x16 has 32e9."""
 
 USABLE = 0.92
-"""Usable share of a GPU's memory; the rest is for CUDA, libraries and fragmentation."""
+"""Usable share of a GPU's memory; the rest is for libraries and fragmentation."""
+
+CUDA_GIB = 0.5
+"""Memory of a process's CUDA context and kernels, as assumed."""
+
+NCCL_GIB = 1.0
+"""Memory of a process's NCCL buffers, as assumed."""
+
+SLEEPING_ENGINE_GIB = 3.0
+"""Memory that a sleeping engine keeps, as assumed: its context, CUDA graphs and buffers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,14 @@ sparse: half of what is printed where the sheet counts with sparsity; on the RTX
 
 DEFAULT_GPUS = ("A100-80GB", "H100-SXM")
 """GPUs of a plan that asks for none."""
+
+
+def parse_gpus(text: str) -> tuple[str, int | None]:
+    """(name in GPUS, number) of `8xH200`; of a name alone the number is None. RecipeError: as `find_gpu`."""
+    number, times, name = text.partition("x")
+    if times and number.isdecimal():
+        return find_gpu(name), int(number)
+    return find_gpu(text), None
 
 
 def find_gpu(name: str) -> str:
@@ -114,9 +132,16 @@ class Work:
         """Peak GPU memory of a learner rank, in bytes."""
         learner = self.recipe.learner
         fit = max(1, learner.max_tokens_per_forward // self.group_tokens)
-        groups = -(-self.recipe.prompts_per_step // self.recipe.algorithm.num_mini_batches)
-        together = [self.group] * min(groups, fit)
-        more = update_bytes(self.shape, together, learner, packed=self.packed, has_reference=self.has_reference)
+        mini_batch = -(-self.recipe.prompts_per_step // self.recipe.algorithm.num_mini_batches)
+        groups = -(-mini_batch // learner.num_ranks)
+        more = update_bytes(
+            self.shape,
+            [self.group] * min(groups, fit),
+            learner,
+            packed=self.packed,
+            has_reference=self.has_reference,
+            accumulates=groups > fit,
+        )
         return self.held_bytes() + more
 
     def update_s(self, gpu: Gpu) -> float:
@@ -157,9 +182,13 @@ def step_work(recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int) ->
 
 
 def cost_lines(
-    recipe: Recipe, num_prompt_tokens: int, num_visual_tokens: int, gpu_name: str | None = None
+    recipe: Recipe,
+    num_prompt_tokens: int,
+    num_visual_tokens: int,
+    gpu_name: str | None = None,
+    num_gpus: int | None = None,
 ) -> list[tuple[str, str]]:
-    """Lines of the plan of `rft check`: (what, value). `gpu_name`: a name in GPUS."""
+    """Lines of the plan of `rft check`: (what, value). `gpu_name`: a name in GPUS; `num_gpus`: how many there are."""
     work = step_work(recipe, num_prompt_tokens, num_visual_tokens)
     if work is None:
         missing = f"{recipe.model} is no folder with the config.json of a Qwen-VL model. Set model to one"
@@ -167,7 +196,9 @@ def cost_lines(
     tokens = recipe.prompts_per_step * work.group_tokens
     update = f"at most {tokens:,} tokens, {work.flops() / 1e12:,.3g} TFLOP, {work.rank_bytes() / 2**30:,.3g} GiB a rank"
     if gpu_name is not None:
-        return [("update", update), *_gpu_lines(work, gpu_name)]
+        problem = gpu_problem(recipe, recipe.learner.num_ranks, num_gpus, ()) if num_gpus else None
+        short = [(gpu_name, f"too few: {problem}")] if problem else []
+        return [("update", update), *_gpu_lines(work, gpu_name), *short]
     seconds = ", ".join(f"{work.update_s(GPUS[name]):,.3g} s on {name}" for name in DEFAULT_GPUS)
     return [("update", f"{update}; {seconds} at {SHARE_OF_PEAK:.0%} of its peak")]
 
@@ -177,8 +208,7 @@ def _gpu_lines(work: Work, name: str) -> list[tuple[str, str]]:
     update_s, sampling_s = work.update_s(gpu), work.sampling_s(gpu)
     at_once = rollout.ahead > 0 and not rollout.share_gpu
     step_s = max(update_s, sampling_s) if at_once else update_s + sampling_s
-    num_gpus = rollout.num_workers * rollout.gpus_per_worker
-    num_gpus = max(num_gpus, learner.num_ranks) if rollout.share_gpu else num_gpus + learner.num_ranks
+    num_gpus = gpus_needed(work.recipe, learner.num_ranks)
     return [
         (
             name,
@@ -206,7 +236,8 @@ def _learner_memory(work: Work, gpu: Gpu) -> str:
 def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
     """(GiB needed, GiB there, when) of a learner on its GPU."""
     rollout = work.recipe.rollout
-    peak, room = work.rank_bytes() / 2**30, gpu.gib * USABLE
+    outside = CUDA_GIB + (0.0 if work.recipe.learner.num_ranks == 1 and rollout.share_gpu else NCCL_GIB)
+    peak, room = work.rank_bytes() / 2**30 + outside, gpu.gib * USABLE
     left = max(0.0, room - gpu.gib * rollout.gpu_memory_utilization)
     if not rollout.share_gpu:
         return [(peak, room, "")]
@@ -216,7 +247,8 @@ def _demands(work: Work, gpu: Gpu) -> list[tuple[float, float, str]]:
     if rollout.weight_transfer != "object_store":  # what is published stays on the GPU until the next update
         tower_weights = 0 if learner.freezes_tower else work.shape.tower_weights
         held += BYTES[learner.dtype] * (work.shape.text_weights + tower_weights)
-    return [(peak, room, " while its engine sleeps"), (held / 2**30, left, " while it samples")]
+    asleep = room - SLEEPING_ENGINE_GIB
+    return [(peak, asleep, " while its engine sleeps"), (held / 2**30 + outside, left, " while it samples")]
 
 
 def fits(work: Work, gpu: Gpu) -> bool:
