@@ -21,7 +21,8 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Tru
     if isinstance(boxes, Score):
         return boxes
     fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
-    answer, ious = answer_text(completion), _ious(boxes, target)[1 if skip_start else 0 :]
+    first = 1 if skip_start else 0
+    answer, ious = answer_text(completion), list(map(box_iou, boxes[first:], target.boxes[first:]))
     if not ious:
         return Score(0.0, answer, "no box after the start box to judge", fault)
     mean = sum(ious) / len(ious)
@@ -34,7 +35,7 @@ def box_ious(completion: str, target: BoxesTarget) -> tuple[float, ...]:
     All 0 where the answer cannot be read or has not as many boxes as the target.
     """
     boxes = _read_boxes(completion, target)
-    return (0.0,) * len(target.boxes) if isinstance(boxes, Score) else tuple(_ious(boxes, target))
+    return (0.0,) * len(target.boxes) if isinstance(boxes, Score) else tuple(map(box_iou, boxes, target.boxes))
 
 
 def _read_boxes(completion: str, target: BoxesTarget) -> tuple[Box, ...] | Score:
@@ -48,10 +49,6 @@ def _read_boxes(completion: str, target: BoxesTarget) -> tuple[Box, ...] | Score
     if len(boxes) != len(target.boxes):
         return Score(0.0, answer, f"{len(boxes)} boxes, asked for {len(target.boxes)}", "wrong_count")
     return boxes
-
-
-def _ious(boxes: Sequence[Box], target: BoxesTarget) -> list[float]:
-    return list(map(box_iou, boxes, target.boxes))
 
 
 def leaves_the_frame(boxes: Collection[Sequence[float]]) -> bool:

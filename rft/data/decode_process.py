@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rft.data.child_process import ChildProcess, requests, set_alarm
-from rft.data.decoders import FrameIndex, FrameSource, open_source
+from rft.data.decoders import FrameSource, open_source
 from rft.data.frames import ClipError, ReaderName
 from rft.errors import DataError
 
@@ -31,7 +31,7 @@ class DecodeProcess:
         with self._child.connected() as connection:
             try:
                 connection.send((path, source_fps, reader, self._timeout_s))
-                yield _RemoteSource(_answer(connection), connection)
+                yield FrameSource(_answer(connection), partial(_read, connection))
             except (EOFError, ConnectionError) as error:
                 code = self._child.exit_code()
                 limit = f"decoding takes longer than video.decode_timeout_s={self._timeout_s:g}"
@@ -43,19 +43,12 @@ class DecodeProcess:
         self._child.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _RemoteSource:
-    """A FrameSource whose frames come from the child."""
-
-    index: FrameIndex
-    connection: Connection
-
-    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        self.connection.send(list(indices))
-        for _ in indices:
-            pixels = np.empty(_answer(self.connection), np.uint8)
-            self.connection.recv_bytes_into(pixels.data.cast("B"))
-            yield pixels
+def _read(connection: Connection, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    connection.send(list(indices))
+    for _ in indices:
+        pixels = np.empty(_answer(connection), np.uint8)
+        connection.recv_bytes_into(pixels.data.cast("B"))
+        yield pixels
 
 
 def _answer(connection: Connection) -> Any:

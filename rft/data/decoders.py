@@ -3,10 +3,11 @@
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -35,21 +36,19 @@ class FrameIndex:
     """Frame rate that the file states; 0: it states none."""
 
 
-class FrameSource(Protocol):
+@dataclass(frozen=True, slots=True)
+class FrameSource:
     """A video file, image file or folder of frames."""
 
-    @property
-    def index(self) -> FrameIndex: ...
-
-    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        """Pixels, uint8 [H, W, 3], of each of `indices`, which increase strictly."""
-        ...
+    index: FrameIndex
+    read: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    """Pixels, uint8 [H, W, 3], of each of the given indices, which increase strictly."""
 
 
 def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> FrameSource:
-    """The reader for `path`: a video file, or a folder of images with its `source_fps`; with pillow, an image."""
+    """The frames of `path`: a video file, or a folder of images with its `source_fps`; with pillow, an image."""
     if path.is_dir() and reader != "pillow":
-        return _Folder(path, source_fps)
+        return _folder(path, source_fps)
     if not path.exists():
         raise ClipError(f"{path}: {'image' if reader == 'pillow' else 'video'} not found")
     if not path.is_file():
@@ -57,8 +56,11 @@ def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> Fra
     if path.stat().st_size == 0:
         raise ClipError(f"{path}: empty file")
     if reader == "pillow":
-        return _ImageFile(path)
-    return _TorchcodecFile(path) if reader == "torchcodec" else _VideoFile(path)
+        return FrameSource(FrameIndex((0.0,), 0.0), partial(_read_image, path))
+    video = VideoFile(path)
+    if reader == "torchcodec":
+        return FrameSource(video.index, partial(_read_torchcodec, path, len(video.index.timestamps_s)))
+    return FrameSource(video.index, video.read)
 
 
 class _Packet(NamedTuple):
@@ -69,7 +71,7 @@ class _Packet(NamedTuple):
     """False: the container cuts the frame away, but other frames may need it."""
 
 
-class _VideoFile:
+class VideoFile:
     """A video file read with PyAV: the times without decoding, then only the packets that the chosen frames need."""
 
     def __init__(self, path: Path) -> None:
@@ -180,27 +182,20 @@ def _cause(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-class _TorchcodecFile:
-    """A video file whose pixels torchcodec decodes; the times come from PyAV."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._scanned = _VideoFile(path)
-        self.index = self._scanned.index
-
-    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        video_decoder = load_torchcodec()
-        try:
-            decoder = video_decoder(str(self.path), dimension_order="NHWC", num_ffmpeg_threads=1)
-            if len(decoder) != len(self.index.timestamps_s):
-                raise ClipError(
-                    f"{self.path}: torchcodec counts {len(decoder)} frames, the file's packets "
-                    f"{len(self.index.timestamps_s)}; use video.decoder=pyav"
-                )
-            for index in indices:
-                yield decoder.get_frame_at(index).data.numpy()
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise ClipError(f"{self.path}: damaged: {str(error).splitlines()[0]}") from error
+def _read_torchcodec(path: Path, num_frames: int, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """Pixels by torchcodec. `num_frames`: those of the file's packets, whose times come from PyAV."""
+    video_decoder = load_torchcodec()
+    try:
+        decoder = video_decoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1)
+        if len(decoder) != num_frames:
+            raise ClipError(
+                f"{path}: torchcodec counts {len(decoder)} frames, the file's packets {num_frames}; "
+                "use video.decoder=pyav"
+            )
+        for index in indices:
+            yield decoder.get_frame_at(index).data.numpy()
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ClipError(f"{path}: damaged: {str(error).splitlines()[0]}") from error
 
 
 def load_torchcodec() -> Any:
@@ -225,56 +220,47 @@ def _no_torchcodec(error: Exception) -> DataError:
     )
 
 
-class _Folder:
+def _folder(path: Path, source_fps: float | None) -> FrameSource:
     """A folder of images, one per frame, in name order; numbers in names are compared by value."""
-
-    def __init__(self, path: Path, source_fps: float | None) -> None:
-        self.path = path
-        if source_fps is None:
-            raise ClipError(f"{path}: a folder of frames needs source_fps in its row")
-        self._files = image_files(path)
-        if not self._files:
-            raise ClipError(f"{path}: folder without {', '.join(IMAGE_SUFFIXES)} files")
-        self.index = FrameIndex(tuple(i / source_fps for i in range(len(self._files))), source_fps)
-
-    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
-        shape = None
-        for index in indices:
-            file = self._files[index]
-            try:
-                with Image.open(file) as image:
-                    frame = np.array(image.convert("RGB"))  # a copy: torch warns of arrays it may not write to
-            except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-                raise ClipError(f"{file}: damaged image: {error}") from error
-            if shape is not None and frame.shape != shape:
-                raise ClipError(f"{file}: {frame.shape[1]}x{frame.shape[0]}, frames before it {shape[1]}x{shape[0]}")
-            shape = frame.shape
-            yield frame
+    if source_fps is None:
+        raise ClipError(f"{path}: a folder of frames needs source_fps in its row")
+    files = image_files(path)
+    if not files:
+        raise ClipError(f"{path}: folder without {', '.join(IMAGE_SUFFIXES)} files")
+    index = FrameIndex(tuple(i / source_fps for i in range(len(files))), source_fps)
+    return FrameSource(index, partial(_read_images, files))
 
 
-class _ImageFile:
-    """One image, rotated by its EXIF tags, on white if it is transparent."""
-
-    index = FrameIndex((0.0,), 0.0)
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+def _read_images(files: Sequence[Path], indices: Sequence[int]) -> Iterator[np.ndarray]:
+    shape = None
+    for file in (files[index] for index in indices):
         try:
-            with Image.open(self.path, formats=IMAGE_FORMATS) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ClipError(f"{self.path}: more than 8 bits per channel. Save it with 8.")
-                turned = ImageOps.exif_transpose(image)
-                if turned.has_transparency_data:
-                    layer = turned.convert("RGBA")
-                    turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-                picture = np.array(turned.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            kinds = ", ".join(IMAGE_FORMATS)
-            raise ClipError(f"{self.path}: not a readable image ({kinds}): {error}") from error
-        for _ in indices:
-            yield picture
+            with Image.open(file) as image:
+                frame = np.array(image.convert("RGB"))  # a copy: torch warns of arrays it may not write to
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            raise ClipError(f"{file}: damaged image: {error}") from error
+        if shape is not None and frame.shape != shape:
+            raise ClipError(f"{file}: {frame.shape[1]}x{frame.shape[0]}, frames before it {shape[1]}x{shape[0]}")
+        shape = frame.shape
+        yield frame
+
+
+def _read_image(path: Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """One image for every index, rotated by its EXIF tags, on white if it is transparent."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ClipError(f"{path}: more than 8 bits per channel. Save it with 8.")
+            turned = ImageOps.exif_transpose(image)
+            if turned.has_transparency_data:
+                layer = turned.convert("RGBA")
+                turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+            picture = np.array(turned.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        kinds = ", ".join(IMAGE_FORMATS)
+        raise ClipError(f"{path}: not a readable image ({kinds}): {error}") from error
+    for _ in indices:
+        yield picture
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import pytest
 from grey_clips import WriteClip, shade
 from PIL import Image
 
-from rft.data.decoders import image_files, open_source
+from rft.data.decoders import VideoFile, image_files, open_source
 from rft.data.frames import ClipError
 
 
@@ -32,8 +32,8 @@ def test_any_choice_of_frames_is_exact(
 
 
 def test_only_what_is_needed_is_decoded(write_clip: WriteClip) -> None:
-    source = open_source(write_clip(num_frames=40, gop=10), None, "pyav")
-    needed = source.needed({source.display_times[25]})  # type: ignore[attr-defined]
+    video = VideoFile(write_clip(num_frames=40, gop=10))
+    needed = video.needed({video.display_times[25]})
     assert [i for i, is_needed in enumerate(needed) if is_needed] == list(range(20, 30))
 
 
