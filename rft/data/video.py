@@ -101,7 +101,9 @@ def _clip_times(video: Video, index: FrameIndex) -> tuple[list[int], list[float]
         cut = "" if video.start_s is None and video.end_s is None else f" between {start_s:g} and {end_s:g} s"
         raise ClipError(f"{video.path}: {len(inside)} frame(s){cut} of {times[-1]:g} s, at least 2 are needed")
     times_s = [times[i] for i in inside]
-    fps = _rate(times_s, index.average_fps)
+    # The stated rate if the frame times agree with it, else the rate measured from the times.
+    measured = (len(times_s) - 1) / (times_s[-1] - times_s[0])
+    fps = index.average_fps if abs(index.average_fps - measured) <= 0.005 * measured else measured
     if not video.windows:
         return inside, times_s, fps
     windows = [_between(inside, times, start_s + start, start_s + end) for start, end in video.windows]
@@ -114,12 +116,6 @@ def _clip_times(video: Video, index: FrameIndex) -> tuple[list[int], list[float]
 
 def _between(indices: Iterable[int], times: Sequence[float], start_s: float, end_s: float) -> list[int]:
     return [i for i in indices if start_s - TIME_TOLERANCE_S <= times[i] <= end_s + TIME_TOLERANCE_S]
-
-
-def _rate(times: Sequence[float], stated: float) -> float:
-    """Frames per second: the stated rate if the frame times agree with it, else the rate measured from the times."""
-    measured = (len(times) - 1) / (times[-1] - times[0])
-    return stated if abs(stated - measured) <= 0.005 * measured else measured
 
 
 def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> str:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from rewards.targets.span import SpanTarget
 from rft.tasks.spans import span_baselines
-from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, recalls
+from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task
 
 
 class TemporalGroundingRow(Row):
@@ -37,7 +37,7 @@ class TemporalGrounding(Task):
 
     def metrics(self, completion: str, target: SpanTarget, rewards: Rewards) -> dict[str, float]:
         iou = rewards["temporal_iou"](completion, target).value
-        return {"mIoU": iou, **recalls(iou)}
+        return {"mIoU": iou, **{f"R@{threshold}": float(iou >= threshold) for threshold in (0.3, 0.5, 0.7)}}
 
     def baselines(self, train: Sequence[SpanTarget], rows: HeldOut[SpanTarget]) -> Answers:
         targets = [((target.start_s, target.end_s),) for target in train]

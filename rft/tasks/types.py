@@ -146,21 +146,28 @@ class Task(ABC):
 
     def read_target(self, data: object, *, duration_s: float | None = None, num_options: int | None = None) -> Target:
         """Target from a JSON object. Raises ValueError with every problem and what to do."""
-        try:
-            return target_from_json(data, self.target_type, duration_s=duration_s, num_options=num_options)
-        except ValueError:
-            keys = set(data) if isinstance(data, Mapping) else set()
-            if keys and not any(keys == set(names) for names in self.target_type.json_keys):
-                has = ", ".join(sorted(map(str, keys)))
-                raise ValueError(f"has {has}, but {self.name} needs {self.target_type.json_form}") from None
-            raise
+        forms = self.target_type.json_keys
+        if isinstance(data, Mapping) and data and not any(data.keys() == set(names) for names in forms):
+            has = ", ".join(sorted(map(str, data)))
+            raise ValueError(f"has {has}, but {self.name} needs {self.target_type.json_form}")
+        return target_from_json(data, self.target_type, duration_s=duration_s, num_options=num_options)
 
     def target(self, row: Row) -> Target:
         """Target of a row, checked against the row. Raises ValueError with every problem and what to do."""
         target = self.read_target(row.target, duration_s=row.clip_s, num_options=row.num_options)
-        ends = {name: end for name, (_, end) in target.time_spans().items()}
-        problems = clip_problems(row, ends) + self.row_problems(row, target)
-        if row.video is None and (ends or target.frame_boxes()):
+        spans, clip_s = target.time_spans(), row.clip_s
+        problems = []
+        if clip_s is not None and clip_s <= 0:
+            problems.append(f"the clip ends {-clip_s:g} s before it starts; check start_s, end_s and duration_s")
+        elif clip_s is not None:
+            problems += [
+                f"{name} ends at {end:g} s, outside the clip of {clip_s:g} s; times count from the clip's start: "
+                "correct the row or drop it"
+                for name, (_, end) in spans.items()
+                if end > clip_s + LATE_END_S
+            ]
+        problems += self.row_problems(row, target)
+        if row.video is None and (spans or target.frame_boxes()):
             problems.append(f"{', '.join(row.target)}: lies in the time of a video, but the row has none")
         if problems:
             raise ValueError("; ".join(problems))
@@ -179,26 +186,6 @@ class Task(ABC):
         well_formed = max(rewards[form](completion, target).value for form in FORMS)
         table = {**rewards, **self.own_rewards} if self.own_rewards else rewards
         return {**self.metrics(completion, target, table), "well_formed": well_formed}
-
-
-def recalls(iou: float) -> dict[str, float]:
-    """Metric "R@threshold" -> 1 if the IoU reaches the threshold, else 0."""
-    return {f"R@{threshold}": float(iou >= threshold) for threshold in (0.3, 0.5, 0.7)}
-
-
-def clip_problems(row: Row, ends_s: Mapping[str, float]) -> list[str]:
-    """Problems of the clip's limits, and of target times outside the clip. `ends_s`: name -> end in seconds."""
-    clip_s = row.clip_s
-    if clip_s is None:
-        return []
-    if clip_s <= 0:
-        return [f"the clip ends {-clip_s:g} s before it starts; check start_s, end_s and duration_s"]
-    return [
-        f"{name} ends at {end:g} s, outside the clip of {clip_s:g} s; times count from the clip's start: "
-        "correct the row or drop it"
-        for name, end in ends_s.items()
-        if end > clip_s + LATE_END_S
-    ]
 
 
 def option_lines(options: Sequence[str]) -> str:
