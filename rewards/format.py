@@ -5,7 +5,7 @@ import re
 from itertools import islice
 
 from rewards.parsing import answer_text
-from rewards.types import Fault, Score, Target
+from rewards.types import Score, Target
 
 TAGS = ("think", "answer", "glue")
 """Tags that may occur only around their own block."""
@@ -33,7 +33,11 @@ def _format(completion: str, target: Target, before: tuple[str, ...]) -> Score:
     tags = (*before, *target.tags)
     answer = answer_text(completion)
     if _blocks(tags).fullmatch(completion) is None:
-        return Score(0.0, answer, *_tag_problem(completion, tags))
+        expected = [tag for name in tags for tag in (f"<{name}>", f"</{name}>")]
+        if [match[0] for match in islice(_any_tag(tags).finditer(completion), len(expected) + 1)] == expected:
+            return Score(0.0, answer, "text outside the tags")
+        missing = any(tag not in completion for tag in expected)
+        return Score(0.0, answer, f"the tags are not exactly {''.join(expected)}", "no_tag" if missing else None)
     problem = target.format_problem(answer or "", completion)
     return Score(0.0, answer, *problem) if problem else Score(1.0, answer, "well formed")
 
@@ -48,12 +52,3 @@ def _blocks(tags: tuple[str, ...]) -> re.Pattern[str]:
     """Pattern of the blocks in order, with no tag inside and only blanks around."""
     inside = rf"[^<]*+(?:(?!{_any_tag(tags).pattern})<[^<]*+)*+"
     return re.compile(r"\s*+" + r"\s*+".join(f"<{tag}>{inside}</{tag}>" for tag in tags) + r"\s*+")
-
-
-def _tag_problem(completion: str, tags: tuple[str, ...]) -> tuple[str, Fault | None]:
-    """(note, fault) of a completion that is not exactly these blocks."""
-    expected = [tag for name in tags for tag in (f"<{name}>", f"</{name}>")]
-    if [match[0] for match in islice(_any_tag(tags).finditer(completion), len(expected) + 1)] == expected:
-        return "text outside the tags", None
-    missing = any(tag not in completion for tag in expected)
-    return f"the tags are not exactly {''.join(expected)}", "no_tag" if missing else None

@@ -154,7 +154,8 @@ class ChatJudge:
                 text, prompt_tokens, completion_tokens = _reply(_read_until(response, deadline))
         except urllib.error.HTTPError as error:
             busy = error.code in (408, 409, 425, 429) or error.code >= 500
-            wait_s = _retry_after_s(error.headers.get("Retry-After"))
+            after = error.headers.get("Retry-After", "")
+            wait_s = float(after) if after.isascii() and after.isdigit() else 0.0
             raise _Failed(f"answered {error.code}: {_error_text(error)}", busy, wait_s) from error
         except (OSError, http.client.HTTPException) as error:
             raise _Failed(f"gave no answer: {getattr(error, 'reason', None) or error!r}") from error
@@ -214,7 +215,3 @@ def _error_text(error: urllib.error.HTTPError) -> str:
         return error.read(300).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as broken:
         return repr(broken)
-
-
-def _retry_after_s(header: str | None) -> float:
-    return float(header) if header and header.isascii() and header.isdigit() else 0.0

@@ -202,22 +202,19 @@ def load_torchcodec() -> Any:
     """torchcodec's VideoDecoder class. Raises DataError if it cannot be loaded."""
     try:
         from torchcodec.decoders import VideoDecoder
+
+        try:
+            VideoDecoder(b"")
+        except (RuntimeError, ValueError) as error:
+            # The module loads its libraries at first use; with them, empty bytes are only an invalid video.
+            if "libtorchcodec" in str(error):
+                raise ImportError(str(error)) from error
     except (ImportError, RuntimeError, OSError) as error:
-        raise _no_torchcodec(error) from error
-    try:
-        VideoDecoder(b"")
-    except (RuntimeError, ValueError) as error:
-        # The module loads its libraries at first use; with them, empty bytes are only an invalid video.
-        if "libtorchcodec" in str(error):
-            raise _no_torchcodec(error) from error
+        raise DataError(
+            f"video.decoder: torchcodec cannot be loaded ({str(error).partition('. ')[0]}). "
+            "Install it with FFmpeg's shared libraries, or set video.decoder=pyav."
+        ) from error
     return VideoDecoder
-
-
-def _no_torchcodec(error: Exception) -> DataError:
-    return DataError(
-        f"video.decoder: torchcodec cannot be loaded ({str(error).partition('. ')[0]}). "
-        "Install it with FFmpeg's shared libraries, or set video.decoder=pyav."
-    )
 
 
 def _folder(path: Path, source_fps: float | None) -> FrameSource:

@@ -59,7 +59,8 @@ EXACT = LooseAnnotator(early_s=0.0, late_s=0.0, guessed=0.0, box_shift=0.0, box_
 def row_of(scene: Scene, task: str, rng: random.Random, annotator: LooseAnnotator = EXACT) -> dict[str, Any]:
     """The fields of a row of `task` about one shape of the scene, without `id` and `video`; with a demonstration."""
     shape = rng.choice(scene.shapes)
-    positions = _positions(shape, scene.duration_s)
+    # The shape's position in each second of the clip: "no no west middle ...".
+    positions = " ".join(_frame_part(shape, float(second)) for second in range(int(scene.duration_s)))
     row: dict[str, Any] = {"task": task, "duration_s": scene.duration_s}
     if task == "tracking":
         boxes = boxes_of(scene)
@@ -93,11 +94,6 @@ def tokenizer_texts() -> Iterator[str]:
             fields = row_of(scene, task.name, rng)
             yield task.prompt_text(task.row_type(id="text", video="none", **fields), True)
             yield fields["demonstration"]
-
-
-def _positions(shape: Shape, duration_s: float) -> str:
-    """Position of the shape in each second of the clip, in words: "no no west middle ..."."""
-    return " ".join(_frame_part(shape, float(second)) for second in range(int(duration_s)))
 
 
 def _frame_part(shape: Shape, second: float) -> str:
