@@ -31,7 +31,8 @@ class DecodeProcess:
         with self._child.connected() as connection:
             try:
                 connection.send((path, source_fps, reader, self._timeout_s))
-                yield FrameSource(_answer(connection), partial(_read, connection))
+                timestamps_s, average_fps = _answer(connection)
+                yield FrameSource(timestamps_s, average_fps, partial(_read, connection))
             except (EOFError, ConnectionError) as error:
                 code = self._child.exit_code()
                 limit = f"decoding takes longer than video.decode_timeout_s={self._timeout_s:g}"
@@ -60,14 +61,14 @@ def _answer(connection: Connection) -> Any:
 
 
 def serve(fd: int, parent_pid: int) -> None:
-    """Main function of the child. Per clip: get a request, send its FrameIndex, get indices, send the frames."""
+    """Main function of the child. Per clip: get a request, send times and rate, get indices, send the frames."""
     connection = Connection(fd)
     with contextlib.suppress(EOFError, ConnectionError):
         for path, source_fps, reader, timeout_s in requests(connection, parent_pid):
             set_alarm(timeout_s)
             try:
                 source = open_source(path, source_fps, reader)
-                connection.send(source.index)
+                connection.send((source.timestamps_s, source.average_fps))
                 for frame in source.read(connection.recv()):
                     connection.send(frame.shape)
                     connection.send_bytes(np.ascontiguousarray(frame).data.cast("B"))

@@ -27,20 +27,13 @@ THREADS_FROM_PIXELS = 320 * 240
 
 
 @dataclass(frozen=True, slots=True)
-class FrameIndex:
-    """Times of the frames of a source, read without decoding."""
+class FrameSource:
+    """A video file, image file or folder of frames; the times are read without decoding."""
 
     timestamps_s: tuple[float, ...]
     """[frames], in display order, the first at 0."""
     average_fps: float
     """Frame rate that the file states; 0: it states none."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameSource:
-    """A video file, image file or folder of frames."""
-
-    index: FrameIndex
     read: Callable[[Sequence[int]], Iterator[np.ndarray]]
     """Pixels, uint8 [H, W, 3], of each of the given indices, which increase strictly."""
 
@@ -56,11 +49,10 @@ def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> Fra
     if path.stat().st_size == 0:
         raise ClipError(f"{path}: empty file")
     if reader == "pillow":
-        return FrameSource(FrameIndex((0.0,), 0.0), partial(_read_image, path))
+        return FrameSource((0.0,), 0.0, partial(_read_image, path))
     video = VideoFile(path)
-    if reader == "torchcodec":
-        return FrameSource(video.index, partial(_read_torchcodec, path, len(video.index.timestamps_s)))
-    return FrameSource(video.index, video.read)
+    read = partial(_read_torchcodec, path, len(video.timestamps_s)) if reader == "torchcodec" else video.read
+    return FrameSource(video.timestamps_s, video.average_fps, read)
 
 
 class _Packet(NamedTuple):
@@ -86,12 +78,13 @@ class VideoFile:
                     raise ClipError(f"{path}: frames without times. {REWRITE}")
                 self._packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
             self._check_length(container, stream)
-            rate, time_base = stream.average_rate or stream.guessed_rate or 0, stream.time_base
+            self.average_fps = float(stream.average_rate or stream.guessed_rate or 0)
+            time_base = stream.time_base
         self.display_times = sorted({packet.pts for packet in self._packets if packet.is_shown})
         if not self.display_times:
             raise ClipError(f"{path}: the video holds no frames")
         first = self.display_times[0]
-        self.index = FrameIndex(tuple(float((pts - first) * time_base) for pts in self.display_times), float(rate))
+        self.timestamps_s = tuple(float((pts - first) * time_base) for pts in self.display_times)
 
     def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         display_times = self.display_times
@@ -224,8 +217,7 @@ def _folder(path: Path, source_fps: float | None) -> FrameSource:
     files = image_files(path)
     if not files:
         raise ClipError(f"{path}: folder without {', '.join(IMAGE_SUFFIXES)} files")
-    index = FrameIndex(tuple(i / source_fps for i in range(len(files))), source_fps)
-    return FrameSource(index, partial(_read_images, files))
+    return FrameSource(tuple(i / source_fps for i in range(len(files))), source_fps, partial(_read_images, files))
 
 
 def _read_images(files: Sequence[Path], indices: Sequence[int]) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rft.data.cache import FolderCache
 from rft.data.decode_process import DecodeProcess
-from rft.data.decoders import FrameIndex, FrameSource, open_source
+from rft.data.decoders import FrameSource, open_source
 from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, path_problem, read_frames, write_frames
 from rft.errors import DataError
 from rft.recipe import Recipe
@@ -70,7 +70,7 @@ def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> F
     # Imported here because it loads torch, which is not needed to read rows.
     from rft.data.sampling import PUBLISHED_TRACKING_FPS, choose_frames, frame_size, resize, resize_to_patches
 
-    inside, times_s, fps = _clip_times(video, source.index)
+    inside, times_s, fps = _clip_times(video, source)
     is_published = video.sampling.pick == "published_tracking"
     chosen = [inside[i] for i in choose_frames(times_s, fps, video.sampling)]
     distinct = sorted(set(chosen))
@@ -82,7 +82,7 @@ def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> F
         pixels[index] = resize(frame, size)
     return Frames(
         pixels=np.stack([pixels[i] for i in chosen]),
-        timestamps_s=tuple(source.index.timestamps_s[i] - (video.start_s or 0.0) for i in chosen),
+        timestamps_s=tuple(source.timestamps_s[i] - (video.start_s or 0.0) for i in chosen),
         frame_indices=tuple(chosen),
         source_fps=PUBLISHED_TRACKING_FPS * len(inside) / len(chosen) if is_published else fps,
         num_source_frames=len(inside),
@@ -91,9 +91,9 @@ def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> F
     )
 
 
-def _clip_times(video: Video, index: FrameIndex) -> tuple[list[int], list[float], float]:
+def _clip_times(video: Video, source: FrameSource) -> tuple[list[int], list[float], float]:
     """(frame indices within the clip's limits and windows, their times in seconds, frames per second)."""
-    times = index.timestamps_s
+    times = source.timestamps_s
     start_s = video.start_s or 0.0
     end_s = times[-1] if video.end_s is None else video.end_s
     inside = _between(range(len(times)), times, start_s, end_s)
@@ -103,7 +103,7 @@ def _clip_times(video: Video, index: FrameIndex) -> tuple[list[int], list[float]
     times_s = [times[i] for i in inside]
     # The stated rate if the frame times agree with it, else the rate measured from the times.
     measured = (len(times_s) - 1) / (times_s[-1] - times_s[0])
-    fps = index.average_fps if abs(index.average_fps - measured) <= 0.005 * measured else measured
+    fps = source.average_fps if abs(source.average_fps - measured) <= 0.005 * measured else measured
     if not video.windows:
         return inside, times_s, fps
     windows = [_between(inside, times, start_s + start, start_s + end) for start, end in video.windows]

@@ -42,6 +42,6 @@ def _write_frames(clip: Path, folder: Path) -> None:
 
     folder.mkdir(exist_ok=True)
     source = open_source(clip, None, "pyav")
-    indices = range(0, len(source.index.timestamps_s), EVERY)
+    indices = range(0, len(source.timestamps_s), EVERY)
     for number, frame in enumerate(source.read(indices), start=1):
         Image.fromarray(frame).resize((320, 180)).save(folder / f"{number:08d}.jpg", quality=90)

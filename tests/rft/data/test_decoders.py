@@ -39,15 +39,15 @@ def test_only_what_is_needed_is_decoded(write_clip: WriteClip) -> None:
 
 def test_times_are_the_files_own(write_clip: WriteClip) -> None:
     times_ms = [0, 100, 200, 700, 750, 800, 1900, 2000]
-    index = open_source(write_clip(times_ms=times_ms), None, "pyav").index
-    assert index.timestamps_s == pytest.approx([t / 1000 for t in times_ms])
+    source = open_source(write_clip(times_ms=times_ms), None, "pyav")
+    assert source.timestamps_s == pytest.approx([t / 1000 for t in times_ms])
 
 
 def test_time_starts_at_the_first_frame(write_clip: WriteClip) -> None:
     path = write_clip("late.ts", num_frames=20)
     with av.open(str(path)) as container:
         assert next(container.decode(video=0)).time > 0.1
-    assert open_source(path, None, "pyav").index.timestamps_s == pytest.approx([i / 10 for i in range(20)])
+    assert open_source(path, None, "pyav").timestamps_s == pytest.approx([i / 10 for i in range(20)])
 
 
 def test_a_phone_video_is_turned_upright(write_clip: WriteClip, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def broken(kind: str, write_clip: WriteClip, tmp_path: Path) -> Path:
 
 def read_all(path: Path) -> None:
     source = open_source(path, 10.0, "pyav")
-    list(source.read(range(len(source.index.timestamps_s))))
+    list(source.read(range(len(source.timestamps_s))))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
     (tmp_path / "groundtruth.txt").write_text("1,2,3,4")
     assert [file.name for file in image_files(tmp_path)] == ["1.png", "2.png", "10.png"]
     source = open_source(tmp_path, 4.0, "pyav")
-    assert source.index.timestamps_s == (0.0, 0.25, 0.5)
+    assert source.timestamps_s == (0.0, 0.25, 0.5)
     assert [frame[0, 0, 0] for frame in source.read([0, 2])] == [1, 10]
     with pytest.raises(ClipError, match="source_fps"):
         open_source(tmp_path, None, "pyav")
