@@ -103,6 +103,14 @@ def _list(args: argparse.Namespace) -> None:
     print(listing(args.what))
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from rft.commands.doctor import doctor
+
+    page, status = doctor()
+    print(page)
+    return status
+
+
 def _report(args: argparse.Namespace) -> None:
     from rft.commands.report.report import report
 
@@ -196,6 +204,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     _add_score(_command(adder, "score", _score, "Score stored completions, or all of a run's again, without a model."))
     listing = _command(adder, "list", _list, "Show the tasks, rewards, losses and recipes there are.")
     listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
+    _command(adder, "doctor", _doctor, "Say what this machine has of what a run needs, GPUs included.")
     report = _command(adder, "report", _report, "Sum up a run folder.")
     report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
     text = "Write a data set, convert a published one to rows, or look at rows."
