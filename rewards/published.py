@@ -221,15 +221,8 @@ def _format(completion: str, target: Target, tags: tuple[str, ...]) -> Score:
     return Score(0.0, answer, *problem) if problem else Score(1.0, answer, "well formed")
 
 
-PUBLISHED: dict[str, Callable[..., Score]] = {
-    "temporal_iou": temporal_iou,
-    "union_iou": union_iou,
-    "mean_box_iou": mean_box_iou,
-    "choice_accuracy": choice_accuracy,
-    "label_match": label_match,
-    "think_format": think_format,
-    "answer_format": answer_format,
-}
+_TRAINING = (temporal_iou, union_iou, mean_box_iou, choice_accuracy, label_match, think_format, answer_format)
+PUBLISHED: dict[str, Callable[..., Score]] = {reward.__name__: reward for reward in _TRAINING}
 """Reward name -> released training reward."""
 
 PUBLISHED_EVAL: dict[str, Callable[..., Score]] = {

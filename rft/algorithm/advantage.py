@@ -1,6 +1,6 @@
 """Rewards of one group -> advantages."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 
 from rft.recipe.algorithm import GroundTruthRecipe
@@ -16,9 +16,6 @@ ANCHOR = 1.2
 
 GROUND_TRUTH_SCALE = 0.8
 """Factor on the reward of a ground truth that is a member of the group, as in TempSamp-R1."""
-
-DECAY = 0.98
-"""Decay of a task's running variance per group with signal: it remembers about fifty groups."""
 
 AdvantageFn = Callable[[Sequence[float], float | None], tuple[float, ...]]
 """(rewards [G], the task's running standard deviation) -> [G]."""
@@ -85,19 +82,6 @@ def advantages_with_ground_truth(
 
 def has_signal(rewards: Sequence[float]) -> bool:
     return len(rewards) >= 2 and max(rewards) - min(rewards) >= _NO_SPREAD
-
-
-def running_variances(before: Mapping[str, float], groups: Sequence[tuple[str, Sequence[float]]]) -> dict[str, float]:
-    """Task -> running variance of its groups' rewards, after (task, rewards) of further groups in their order.
-
-    Groups without signal say nothing about the scale and are skipped.
-    """
-    variances = dict(before)
-    for task, rewards in groups:
-        if has_signal(rewards):
-            variance = stdev(rewards) ** 2
-            variances[task] = DECAY * variances.get(task, variance) + (1 - DECAY) * variance
-    return variances
 
 
 def _over(values: Sequence[float], std: float) -> tuple[float, ...]:

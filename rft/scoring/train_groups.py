@@ -3,13 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import stdev
 
-from rft.algorithm.advantage import advantages, advantages_with_ground_truth, running_variances
+from rft.algorithm.advantage import advantages, advantages_with_ground_truth, has_signal
 from rft.recipe import Recipe
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.scoring.group import score_by_recipe
 from rft.tasks import TASKS
 from rft.types import Completion, Group, TrainGroup
+
+DECAY = 0.98
+"""Decay of a task's running variance per group with signal: it remembers about fifty groups."""
 
 
 def train_groups(
@@ -60,7 +64,14 @@ def _train_group(group: Group, algorithm: AlgorithmRecipe, variance: float | Non
 
 
 def running_reward_variances(before: Mapping[str, float], groups: Sequence[Group]) -> dict[str, float]:
-    """Task -> running variance of the rewards inside a group, after the groups of this step."""
-    return running_variances(
-        before, [(group.prompt.task, [r.reward for r in group.rollouts if not r.problem]) for group in groups]
-    )
+    """Task -> running variance of the rewards inside a group, after these groups.
+
+    Groups without signal say nothing about the scale and are skipped.
+    """
+    variances = dict(before)
+    for group in groups:
+        rewards = [rollout.reward for rollout in group.rollouts if not rollout.problem]
+        if has_signal(rewards):
+            task, variance = group.prompt.task, stdev(rewards) ** 2
+            variances[task] = DECAY * variances.get(task, variance) + (1 - DECAY) * variance
+    return variances

@@ -3,7 +3,7 @@ import statistics
 
 import pytest
 
-from rft.algorithm.advantage import ADVANTAGES, DECAY, advantages, running_variances
+from rft.algorithm.advantage import ADVANTAGES, advantages
 from rft.recipe.algorithm import AlgorithmRecipe
 
 
@@ -27,14 +27,6 @@ def test_rloo_is_the_distance_from_the_mean_of_the_others() -> None:
 def test_per_task_running_std_divides_by_the_tasks_deviation_or_at_first_the_groups() -> None:
     assert advantages([0.0, 1.0], "per_task_running_std", 0.25) == pytest.approx([-0.5 / 0.2501, 0.5 / 0.2501])
     assert advantages([0.0, 1.0], "per_task_running_std") == advantages([0.0, 1.0], "group_norm")
-
-
-def test_running_variances_are_separate_by_task_and_skip_zero_std_groups() -> None:
-    first = running_variances({}, [("a", [0.0, 1.0]), ("b", [0.0, 0.0]), ("b", [0.3])])
-    assert first == pytest.approx({"a": 0.5})
-    second = running_variances(first, [("a", [0.0, 2.0]), ("b", [1.0, 3.0])])
-    assert second == pytest.approx({"a": DECAY * 0.5 + (1 - DECAY) * 2.0, "b": 2.0})
-    assert set(first) == {"a"}
 
 
 @pytest.mark.parametrize("name", ADVANTAGES)
