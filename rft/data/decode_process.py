@@ -15,33 +15,24 @@ from rft.data.frames import ClipError, ReaderName
 from rft.errors import DataError
 
 
-class DecodeProcess:
-    """Opens clips in a child process, which starts with the first clip and serves one clip at a time."""
+@contextlib.contextmanager
+def remote_source(
+    child: ChildProcess, timeout_s: float, path: Path, source_fps: float | None, reader: ReaderName
+) -> Iterator[FrameSource]:
+    """The frames of `path`, decoded in `child`, a process of this module; one clip at a time.
 
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._child = ChildProcess(__name__)
-
-    @contextlib.contextmanager
-    def open(self, path: Path, source_fps: float | None, reader: ReaderName) -> Iterator[FrameSource]:
-        """The frames of `path`, valid inside the `with`.
-
-        Raises what `open_source` raises, and ClipError if the decoder takes longer than `timeout_s` or crashes.
-        """
-        with self._child.connected() as connection:
-            try:
-                connection.send((path, source_fps, reader, self._timeout_s))
-                timestamps_s, average_fps = _answer(connection)
-                yield FrameSource(timestamps_s, average_fps, partial(_read, connection))
-            except (EOFError, ConnectionError) as error:
-                code = self._child.exit_code()
-                limit = f"decoding takes longer than video.decode_timeout_s={self._timeout_s:g}"
-                crash = f"the decoder crashed on it (exit code {code})"
-                raise ClipError(f"{path}: {limit if code is None else crash}") from error
-
-    def close(self) -> None:
-        """End the child if there is one; the next clip starts a new one."""
-        self._child.close()
+    Raises what `open_source` raises, and ClipError if the decoder takes longer than `timeout_s` or crashes.
+    """
+    with child.connected() as connection:
+        try:
+            connection.send((path, source_fps, reader, timeout_s))
+            timestamps_s, average_fps = _answer(connection)
+            yield FrameSource(timestamps_s, average_fps, partial(_read, connection))
+        except (EOFError, ConnectionError) as error:
+            code = child.exit_code()
+            limit = f"decoding takes longer than video.decode_timeout_s={timeout_s:g}"
+            crash = f"the decoder crashed on it (exit code {code})"
+            raise ClipError(f"{path}: {limit if code is None else crash}") from error
 
 
 def _read(connection: Connection, indices: Sequence[int]) -> Iterator[np.ndarray]:

@@ -55,10 +55,10 @@ class PromptProcessor:
         self._image_token: str = self._processor.image_token
         self._writes_times = isinstance(self._processor, Qwen3VLProcessor)
         """Whether the prompt states the time of a frame pair in words, instead of by its position."""
-        tokenizer = self._processor.tokenizer
-        vocabulary = tokenizer.get_vocab()
-        self.eos_token_id: int = tokenizer.eos_token_id
-        self.pad_token_id: int = self.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self.tokenizer: Any = self._processor.tokenizer
+        vocabulary, pad_token_id = self.tokenizer.get_vocab(), self.tokenizer.pad_token_id
+        self.eos_token_id: int = self.tokenizer.eos_token_id
+        self.pad_token_id: int = self.eos_token_id if pad_token_id is None else pad_token_id
         """What transformers' `generate` writes after the end of a completion."""
         self.video_token_id: int = vocabulary[self._video_token]
         special = {*VISION_TOKENS, self._video_token, self._image_token}
@@ -66,10 +66,6 @@ class PromptProcessor:
         video = self._processor.video_processor
         self.size_factor: int = video.patch_size * video.merge_size
         """Frame sides are multiples of it."""
-
-    @property
-    def tokenizer(self) -> Any:
-        return self._processor.tokenizer
 
     def text(self, prompt: Prompt) -> str:
         """The chat before the completion, with one placeholder for clip or image. Raises DataError if it has others."""
@@ -143,7 +139,7 @@ class PromptProcessor:
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a completion, with the end token."""
-        ids = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return (*ids, self.eos_token_id)
 
     def save(self, directory: Path) -> None:

@@ -11,8 +11,9 @@ from typing import overload
 
 import numpy as np
 
+from rft.data import decode_process
 from rft.data.cache import FolderCache
-from rft.data.decode_process import DecodeProcess
+from rft.data.child_process import ChildProcess
 from rft.data.decoders import FrameSource, open_source
 from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, path_problem, read_frames, write_frames
 from rft.errors import DataError
@@ -183,7 +184,8 @@ class ClipCache:
         self._files = FolderCache(directory, "*.clip", max_gib)
         self._decoder: DecoderName = decoder
         self._factor = factor
-        self._process = DecodeProcess(timeout_s)
+        self._timeout_s = timeout_s
+        self._child = ChildProcess(decode_process.__name__)
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -201,7 +203,7 @@ class ClipCache:
 
     def close(self) -> None:
         """End the child process; it also ends with this object and with the program."""
-        self._process.close()
+        self._child.close()
 
     def fingerprinted(self, media: Media | None) -> Media | None:
         """`media` with the fingerprint of its file as `content`; None for None. Raises ClipError without such a file.
@@ -252,7 +254,8 @@ class ClipCache:
     def _decode(self, media: Media, path: Path, key: str) -> Frames:
         if media.content not in (None, content_of(media)):
             raise ClipError(f"{media.path}: changed since its prompt was taken")
-        with self._process.open(media.path, *_reader_args(media, self._decoder)) as source:
+        reader_args = _reader_args(media, self._decoder)
+        with decode_process.remote_source(self._child, self._timeout_s, media.path, *reader_args) as source:
             frames = _clip_frames(media, source, self._factor, key)
         self.decodes += 1
         try:

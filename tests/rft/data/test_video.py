@@ -19,8 +19,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
 from rewards.targets.span import SpanTarget
+from rft.data.child_process import ChildProcess
 from rft.data.dataset import PromptOrder
-from rft.data.decode_process import DecodeProcess
+from rft.data.decode_process import remote_source
 from rft.data.decoders import open_source
 from rft.data.frames import ClipError, Frames
 from rft.data.video import ClipCache, clip_key, decode
@@ -198,34 +199,35 @@ def test_a_decoder_that_takes_too_long_is_ended(write_clip: WriteClip, tmp_path:
     for _ in range(2):
         with pytest.raises(ClipError, match=r"clip\.mp4: decoding takes longer than video\.decode_timeout_s=0\.0005"):
             hasty.load(clip)
-    assert hasty._process._child.pid is None
+    assert hasty._child.pid is None
 
 
 def test_a_decoder_that_crashes_costs_one_clip(write_clip: WriteClip) -> None:
-    process = DecodeProcess(timeout_s=20.0)
+    child = ChildProcess("rft.data.decode_process")
 
     def crash() -> None:
-        with process.open(write_clip(), None, "pyav") as source:
-            assert process._child.pid is not None
-            os.kill(process._child.pid, signal.SIGSEGV)
+        with remote_source(child, 20.0, write_clip(), None, "pyav") as source:
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGSEGV)
             list(source.read([0]))
 
     with pytest.raises(ClipError, match=r"clip\.mp4: the decoder crashed on it"):
         crash()
-    with process.open(write_clip(), None, "pyav") as source:
+    with remote_source(child, 20.0, write_clip(), None, "pyav") as source:
         assert len(list(source.read([3]))) == 1
-    process.close()
+    child.close()
 
 
 @pytest.mark.parametrize("end", ["pass", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
 def test_no_child_outlives_its_parent(write_clip: WriteClip, end: str) -> None:
     script = f"""
 from pathlib import Path
-from rft.data.decode_process import DecodeProcess
-process = DecodeProcess(20.0)
-with process.open(Path({str(write_clip())!r}), None, "pyav") as source:
+from rft.data.child_process import ChildProcess
+from rft.data.decode_process import remote_source
+child = ChildProcess("rft.data.decode_process")
+with remote_source(child, 20.0, Path({str(write_clip())!r}), None, "pyav") as source:
     list(source.read([0]))
-print(process._child.pid, flush=True)
+print(child.pid, flush=True)
 {end}
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
