@@ -10,7 +10,7 @@ from rft.actors.cpu import decode_processes
 from rft.actors.session import INTERRUPTED, Session, session
 from rft.clock import Clock
 from rft.data.dataset import PromptOrder, UsableRow, read_rows, to_prompt
-from rft.data.prefetch import ClipPrefetch
+from rft.data.video import ClipPrefetch
 from rft.errors import Interrupted, LearnerError, RftError
 from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.comparison import Comparison

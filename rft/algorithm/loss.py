@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rft.algorithm.kl import KL_ESTIMATORS
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.own_file import is_own, load_own
 
@@ -111,6 +110,28 @@ LOSSES: dict[str, LossFn] = {
     "cispo": cispo,
     "sapo": sapo,
 }
+
+
+def k1(policy_logprobs: Tensor, other_logprobs: Tensor) -> Tensor:
+    """Log-ratio: without bias, of large variance, often negative; as a loss its mean gradient is 0."""
+    return policy_logprobs - other_logprobs
+
+
+def k2(policy_logprobs: Tensor, other_logprobs: Tensor) -> Tensor:
+    """Half the squared difference: of small bias, and never negative; its gradient is the KL's."""
+    return (policy_logprobs - other_logprobs) ** 2 / 2
+
+
+def k3(policy_logprobs: Tensor, other_logprobs: Tensor) -> Tensor:
+    """Ratio - 1 - log-ratio: without bias and never negative. What DeepSeekMath (arXiv:2402.03300) and TRL use."""
+    gap = other_logprobs - policy_logprobs
+    return gap.exp() - 1 - gap
+
+
+KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
+"""Value of `algorithm.kl_estimator` -> estimate of KL(policy || other) per token that the policy drew.
+
+Source: Schulman, "Approximating KL Divergence", http://joschu.net/blog/kl-approx.html."""
 
 
 def loss_function(loss_type: str) -> LossFn:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rft.algorithm.kl import k3
-from rft.algorithm.loss import LossInputs, loss_function
+from rft.algorithm.loss import LossInputs, k3, loss_function
 from rft.clock import Clock
 from rft.data.processor import MAX_CACHED_BYTES, PromptProcessor
 from rft.errors import DataError, RolloutError

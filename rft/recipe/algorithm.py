@@ -42,7 +42,7 @@ class AlgorithmRecipe(Section):
     beta: float = Field(0.0, ge=0)
     """Weight of the KL term to the frozen reference; 0: no reference is loaded."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Estimator of the KL term (rft/algorithm/kl.py)."""
+    """Estimator of the KL term (rft/algorithm/loss.py)."""
     importance_sampling: (
         Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None
     ) = None

@@ -130,8 +130,7 @@ def test_list_shows_all_kinds(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 def test_the_recipe_names_what_is_in_the_tables() -> None:
     from rft.algorithm.advantage import ADVANTAGES
-    from rft.algorithm.kl import KL_ESTIMATORS
-    from rft.algorithm.loss import LOSSES
+    from rft.algorithm.loss import KL_ESTIMATORS, LOSSES
 
     fields = AlgorithmRecipe.model_fields
     assert get_args(LossType) == tuple(LOSSES)

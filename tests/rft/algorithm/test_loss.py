@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rft.algorithm.kl import KL_ESTIMATORS
-from rft.algorithm.loss import LOSSES, LossInputs, LossOutput
+from rft.algorithm.loss import KL_ESTIMATORS, LOSSES, LossInputs, LossOutput
 from rft.recipe.algorithm import AlgorithmRecipe
 
 POLICY = [[math.log(0.5), math.log(0.2)], [math.log(0.9), 7.0]]

@@ -6,8 +6,7 @@ import pytest
 from grey_clips import WriteClip, video
 
 from rft.data.frames import ClipError
-from rft.data.prefetch import ClipPrefetch
-from rft.data.video import ClipCache
+from rft.data.video import ClipCache, ClipPrefetch
 
 
 @pytest.fixture

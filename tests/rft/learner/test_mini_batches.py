@@ -9,7 +9,7 @@ import torch
 from tiny_policy import FakeClips, FakeProcessor, recipe, three_groups
 from torch import Tensor
 
-from rft.algorithm.kl import k3
+from rft.algorithm.loss import k3
 from rft.learner.batch import TokenGroup, encode_group, split_mini_batches, token_groups
 from rft.learner.learner import Learner
 from rft.learner.update_metrics import Update, update_metrics
