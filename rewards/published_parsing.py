@@ -84,23 +84,16 @@ def python_list(text: str) -> list[object] | None:
     """Value of a text that is a Python list literal, with any elements; None if it is none."""
     if len(text) > LONGEST_LITERAL or "[" not in text or text.lstrip()[:1].isalpha():
         return None
-    if text.count("[") <= _DEEPEST_JSON and _NUMBERS_AND_BRACKETS.fullmatch(text):
+    is_json = text.count("[") <= _DEEPEST_JSON and _NUMBERS_AND_BRACKETS.fullmatch(text)
+    for parse in (json.loads, ast.literal_eval) if is_json else (ast.literal_eval,):
         try:
-            value = json.loads(text)
-        except ValueError:
-            return _literal_list(text)
+            with warnings.catch_warnings(action="ignore"):
+                value = parse(text)
+        # The parser's own bounds on depth and on the digits of integers end in these errors too.
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
         return value if isinstance(value, list) else None
-    return _literal_list(text)
-
-
-def _literal_list(text: str) -> list[object] | None:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            value = ast.literal_eval(text)
-    # The parser's own bounds on depth and on the digits of integers end in these errors too.
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return value if isinstance(value, list) else None
+    return None
 
 
 def first_letter(text: str) -> str | None:

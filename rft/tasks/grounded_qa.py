@@ -10,15 +10,11 @@ from rft.tasks.spans import intersection_over_prediction, span_baselines
 from rft.tasks.types import Answers, HeldOut, Rewards, Task, majority, option_lines, option_problems
 
 
-class GroundedQARow(MultipleChoiceRow):
-    """A multiple-choice row; its target also says when the video shows the answer."""
-
-
 class GroundedQA(Task):
     name = "grounded_qa"
-    row_type = GroundedQARow
+    row_type = MultipleChoiceRow
     target_type = GroundedChoiceTarget
-    example = GroundedQARow(
+    example = MultipleChoiceRow(
         id="example",
         task="grounded_qa",
         video="garden.mp4",
@@ -30,14 +26,14 @@ class GroundedQA(Task):
     rewards = (("union_iou", 1.0), ("choice_accuracy", 1.0))
     main_metric = "grounded_mIoU"
 
-    def question(self, row: MultipleChoiceRow, target: object) -> str:
+    def question(self, row: MultipleChoiceRow, target: GroundedChoiceTarget) -> str:
         return (
             f"{row.question.strip()}\n{option_lines(row.options)}\n"
             "Give the letter of the right option, and when the video shows it: "
             "start and end in seconds of each such part."
         )
 
-    def row_problems(self, row: GroundedQARow, target: GroundedChoiceTarget) -> list[str]:
+    def row_problems(self, row: MultipleChoiceRow, target: GroundedChoiceTarget) -> list[str]:
         return option_problems(row.options, target.choice)
 
     def metrics(self, completion: str, target: GroundedChoiceTarget, rewards: Rewards) -> dict[str, float]:
