@@ -93,47 +93,41 @@ def mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = Fal
     Reads the first <answer>, after removing line breaks from the completion, as a Python list of as many lists
     of four as the target has boxes: eight in the published data. `skip_start`, our addition, leaves out that box.
     """
-    return _boxes_score(first_block(completion.replace("\n", ""), "answer"), target, skip_start)
+    return _judge_boxes(first_block(completion.replace("\n", ""), "answer"), target, skip_start)[0]
 
 
 def evaluated_mean_box_iou(completion: str, target: BoxesTarget, *, skip_start: bool = False) -> Score:
     """`mean_box_iou` with line breaks removed from the answer only: a line break inside a tag is not repaired."""
-    return _boxes_score(first_block(completion, "answer"), target, skip_start)
+    return _judge_boxes(first_block(completion, "answer"), target, skip_start)[0]
 
 
 def evaluated_box_ious(completion: str, target: BoxesTarget) -> tuple[float, ...]:
     """IoU of each answered box, the start box first, in [0, 1], as `evaluated_mean_box_iou` reads them; else all 0."""
-    judged = _read_ious(first_block(completion, "answer"), target, 0)
-    return (0.0,) * len(target.boxes) if isinstance(judged, Score) else tuple(min(1.0, iou) for iou in judged[0])
+    _, ious = _judge_boxes(first_block(completion, "answer"), target, skip_start=False)
+    return tuple(min(1.0, iou) for iou in ious) or (0.0,) * len(target.boxes)
 
 
-def _boxes_score(answer: str | None, target: BoxesTarget, skip_start: bool) -> Score:
-    judged = _read_ious(answer, target, 1 if skip_start else 0)
-    if isinstance(judged, Score):
-        return judged
-    ious, mean, fault = judged
-    # Rounding may leave the mean a last digit above 1.
-    return Score(min(1.0, mean), answer, boxes_note(mean, ious, fault), fault)
-
-
-def _read_ious(answer: str | None, target: BoxesTarget, first: int) -> tuple[list[float], float, Fault | None] | Score:
-    """IoUs from the box `first` on, their mean and what is wrong with the boxes; or the score without them."""
+def _judge_boxes(answer: str | None, target: BoxesTarget, skip_start: bool) -> tuple[Score, list[float]]:
+    """(score, IoU of each box that counts); [] if the boxes cannot be judged."""
+    first = 1 if skip_start else 0
     if answer is None:
-        return Score(0.0, None, "no <answer>", "no_tag")
+        return Score(0.0, None, "no <answer>", "no_tag"), []
     boxes, problem = _boxes(answer, len(target.boxes))
     if problem:
-        return Score(0.0, answer, *problem)
+        return Score(0.0, answer, *problem), []
     if len(boxes) <= first:
-        return Score(0.0, answer, "no box after the start box to judge")
+        return Score(0.0, answer, "no box after the start box to judge"), []
     try:
         ious = list(map(_box_iou, boxes[first:], target.boxes[first:]))
         fault: Fault | None = "out_of_range" if leaves_the_frame(boxes) else None
         mean = _mean(ious)
     except (TypeError, OverflowError):
-        return Score(0.0, answer, "a coordinate is no number", "unreadable")
+        return Score(0.0, answer, "a coordinate is no number", "unreadable"), []
     if not math.isfinite(mean):
-        return Score(0.0, answer, "a coordinate is endless; the released code returns no number", "out_of_range")
-    return ious, mean, fault
+        endless = "a coordinate is endless; the released code returns no number"
+        return Score(0.0, answer, endless, "out_of_range"), []
+    # Rounding may leave the mean a last digit above 1.
+    return Score(min(1.0, mean), answer, boxes_note(mean, ious, fault), fault), ious
 
 
 @read_once
