@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ PREFIX = "rft-"
 
 BELOW = "ray"
 """The part of such a folder that Ray gets and opens to everyone; the folder itself is its owner's alone."""
+
+TEMPORARY = "tmp"
+"""The part of it where the processes that Ray starts leave temporary files, which are removed with it."""
 
 SHARED_GPUS = "shared GPUs"
 """Ray's name for them, a bundle each."""
@@ -130,20 +133,45 @@ def _log_message(data: dict[str, Any], ignore_prefix: bool = False) -> None:
     logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
 
 
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """These variables, for as long as the block runs; processes that are started in it keep them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _for_processes(folder: Path) -> dict[str, str]:
+    """Where they keep files: temporary ones below Ray's folder, PyTorch's compiled kernels where they outlive a run."""
+    kernels = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
+    return {
+        "TMPDIR": str(folder.with_name(TEMPORARY)),
+        "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(kernels)),
+    }
+
+
 def _start(folder: Path, init: Callable[..., Any]) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     # Schedulers send SIGTERM to all processes at once. Those that Ray starts inherit the block and live on, so that the
     # run can save its checkpoint; at its end they are killed.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-        )
+        with _environment(_for_processes(folder)):
+            init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
     except Exception as error:
         raise ClusterError(_start_problem(error, folder)) from error
     finally:
@@ -172,6 +200,7 @@ def _own_folder(root: Path) -> Iterator[Path]:
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / TEMPORARY).mkdir()
         (folder / BELOW).mkdir()  # after the lock: from here on others see whether the run lives
         yield folder / BELOW
     finally:

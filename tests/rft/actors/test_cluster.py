@@ -106,6 +106,23 @@ def test_others_cannot_enter_its_folder(root: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_temporary_files_of_its_processes_are_removed_with_it(root: Path) -> None:
+    seen: dict[str, str] = {}
+
+    def init(**options: object) -> None:
+        script = "import os, tempfile as t; t.mkstemp(); print(t.gettempdir(), os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+        printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        seen["temporary"], seen["kernels"] = printed.split()
+
+    before = dict(os.environ)
+    with cluster(root, init=init):
+        assert Path(seen["temporary"]).is_relative_to(root)
+        assert len(list(Path(seen["temporary"]).iterdir())) == 1
+    assert list(root.iterdir()) == []
+    assert os.environ.get("TMPDIR") == before.get("TMPDIR")
+    assert Path(seen["kernels"]).parent == Path(tempfile.gettempdir()), "they are compiled once"
+
+
 def test_what_a_killed_run_left_is_removed_at_the_next_start(root: Path) -> None:
     script = f"""
 import os, signal
