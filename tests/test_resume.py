@@ -129,6 +129,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Trains in a run folder, or goes on there, to the end; returns what a person is told."""
     deaths: list[int] = []
     monkeypatch.setattr(intervals, "NUM_RESAMPLES", 10)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # it is the process that ends, not the machine
     monkeypatch.setattr(TrainingRun, "start_learner", lambda self, model, pool: Learner(deaths))
     monkeypatch.setattr(TrainingRun, "compare_engine_and_learner", lambda *parts: None)
 

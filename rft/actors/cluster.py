@@ -59,8 +59,8 @@ TEMPORARY = "tmp"
 SHARED_GPUS = "shared GPUs"
 """Ray's name for them, a bundle each."""
 
-GRACE_S = 10.0
-"""How long Ray's processes may take to end by themselves."""
+LONGEST_END_S = 10.0
+"""How long a killed process may take to be gone."""
 
 
 class ClusterError(RftError):
@@ -92,7 +92,7 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
         finally:
             # Children of others than Ray's servers may have come meanwhile; where the start failed there was no time.
             family = _with_descendants(servers) if servers else _descendants() - before
-            ray.shutdown()
+            _shut_down()
             _end(family)
 
 
@@ -268,31 +268,43 @@ def _with_descendants(processes: set[psutil.Process]) -> set[psutil.Process]:
     return family
 
 
+def _shut_down() -> None:
+    """As ray.shutdown(), which first sends each server a SIGTERM that it does not get, and waits a second for it."""
+    node = ray_worker._global_node
+    if node is not None:
+        end_all = node.kill_all_processes
+        node.kill_all_processes = lambda **how: end_all(**how | {"allow_graceful": False})
+    ray.shutdown()
+
+
 def _end(processes: set[psutil.Process]) -> None:
-    """Wait for processes that were told to end; kill what is still there after GRACE_S."""
-    _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
-    for process in alive:
+    """Kill them, and wait until they are gone."""
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(alive, timeout=GRACE_S)
+    psutil.wait_procs(processes, timeout=LONGEST_END_S)
 
 
 def end_actor(actor: Any) -> None:
     """End an actor's process and all that it started, also where it hangs and heeds nobody."""
-    pid = None if dead_server() else ray_state.actors(actor._actor_id.hex()).get("Pid")
+    try:
+        check_servers()
+        pid = ray_state.actors(actor._actor_id.hex()).get("Pid")
+    except ClusterError:
+        return  # it ends by itself
     ray.kill(actor)
     # Nobody but a descendant: the process may have ended, and its number be another's by now.
     of_actor = {process for process in _descendants() if process.pid == pid}
-    for process in _with_descendants(of_actor):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    _end(_with_descendants(of_actor))
 
 
-def dead_server() -> str:
-    """Which of Ray's own processes ended, and how; "" while all of them run."""
+def check_servers() -> None:
+    """Raises ClusterError where one of the servers ended without which nothing can be started."""
     node = ray_worker._global_node
-    for name, started in node.all_processes.items() if node else ():
-        code = started[0].process.poll()
-        if code is not None:
-            return f"Ray's own process {name} ended with exit status {code}"
-    return ""
+    for name in ("raylet", "gcs_server"):
+        status = node.all_processes[name][0].process.poll() if node else None
+        if status is not None:
+            raise ClusterError(
+                f"Ray's own process {name} ended with exit status {status}, and with it engines and learner. "
+                "Status -9: it was killed, by the system where memory ran out (dmesg tells). Continue with --resume."
+            )

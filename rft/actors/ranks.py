@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from rft.actors.cluster import dead_server, end_actor, gpu_options
+from rft.actors.cluster import check_servers, end_actor, gpu_options
 from rft.actors.rank_calls import RankCalls
 from rft.errors import LearnerError, RftError
 from rft.recipe import Recipe
@@ -54,6 +54,7 @@ class Ranks:
         """Call `method` on every rank at once, as their collectives require; returns rank 0's result.
 
         `num_groups`: that the ranks share. RftError as a rank raised it. LearnerError: a rank's process ended or hangs.
+        ClusterError: so did Ray.
         """
         try:
             futures = [getattr(actor, method).remote(*args).future() for actor in self.actors]
@@ -63,13 +64,11 @@ class Ranks:
                 raise error.cause from None
             raise
         except RayActorError as error:
-            remedy = (
+            check_servers()
+            raise LearnerError(
+                f"a learner process ended while it was asked to {method.replace('_', ' ')}: {error}\n"
                 "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
                 "learner.offload_optimizer, or use more ranks."
-            )
-            asked = method.replace("_", " ")
-            raise LearnerError(
-                f"a learner process ended while it was asked to {asked}: {error}\n{dead_server() or remedy}"
             ) from error
 
     def close(self) -> None:

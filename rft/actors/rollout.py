@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from rft.actors.cluster import end_actor, gpu_options
+from rft.actors.cluster import check_servers, end_actor, gpu_options
 from rft.actors.cpu import gpu_process_threads
 from rft.data.video import ClipCache
 from rft.recipe import Recipe, RolloutRecipe
@@ -154,7 +154,8 @@ class RayWorker:
     """The pool's handle on a RolloutWorker in its own process."""
 
     def __init__(self, model: str, recipe: Recipe, clips_dir: Path, index: int) -> None:
-        """Returns at once, while worker number `index` starts."""
+        """Returns at once, while worker number `index` starts. ClusterError: Ray is not there any more."""
+        check_servers()
         options = gpu_options(recipe, index, recipe.rollout.gpus_per_worker)
         # num_cpus=0: workers and learner take turns on the cores of a machine without GPUs.
         actor = ray.remote(num_cpus=0, **options)(RolloutWorker)
