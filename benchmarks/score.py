@@ -22,7 +22,7 @@ from typing import Any
 
 from rewards.targets import target_from_json
 from rewards.types import Fidelity
-from rft.commands.score.score import ScoreRequest, score
+from rft.commands.score.score import score
 from rft.tables import TextTable, plain
 from rft.tasks import TASKS
 
@@ -77,7 +77,7 @@ def measured(task: str, num_rows: int) -> dict[str, Any]:
             file.writelines(json.dumps(row) + "\n" for row in rows(task, num_rows))
         for reading in READINGS:
             began = time.process_time()
-            scored = score(source, ScoreRequest(task=task, fidelity=reading), Path(folder) / "out.jsonl")
+            scored = score(source, Path(folder) / "out.jsonl", task=task, fidelity=reading)
             seconds = time.process_time() - began
             assert len(scored.tallies[task]) == num_rows
             per_million = seconds / num_rows * 1e6

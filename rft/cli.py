@@ -91,10 +91,10 @@ def _eval_offline(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    from rft.commands.score.score import ScoreRequest, print_scored, score
+    from rft.commands.score.score import print_scored, score
 
-    request = ScoreRequest(args.task, args.fidelity, args.think, tuple(args.reward), args.recipe)
-    print_scored(score(args.source, request, args.output), args.json)
+    choice = {"task": args.task, "fidelity": args.fidelity, "think": args.think, "rewards": args.reward}
+    print_scored(score(args.source, args.output, recipe_path=args.recipe, **choice), args.json)
 
 
 def _list(args: argparse.Namespace) -> None:

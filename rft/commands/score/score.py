@@ -4,7 +4,6 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,21 +45,6 @@ SCORING_KEYS = ("tasks", "scoring", "sampling", "fidelity")
 """Sections of a recipe that decide what a completion earns."""
 
 NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """Settings of a scoring that replace those of the recipe."""
-
-    task: str | None = None
-    """Task of the rows that name none; rows that name another are left out."""
-    fidelity: Fidelity | None = None
-    think: bool | None = None
-    """Whether the format reward asks for a thought; None: as the recipe says."""
-    rewards: tuple[str, ...] = ()
-    """Rewards as NAME=WEIGHT."""
-    recipe: Path | None = None
-    """Recipe to use in place of the run's recipe, or of the tasks' own rewards."""
 
 
 _Ready = tuple[JsonLine, StoredCompletion, Tally, Target]
@@ -211,14 +195,26 @@ def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], lim
         raise RewardError(f"reward {reward.name}: {error}") from error
 
 
-def score(source: Path, request: ScoreRequest, out: Path | None = None) -> Scorer:
+def score(
+    source: Path,
+    out: Path | None = None,
+    *,
+    task: str | None = None,
+    fidelity: Fidelity | None = None,
+    think: bool | None = None,
+    rewards: Sequence[str] = (),
+    recipe_path: Path | None = None,
+) -> Scorer:
     """Judge every completion of `source`, a JSONL file (or .jsonl.zst) or a run folder; the result holds the counts.
 
     `out`: gets each row with `scores`, `notes`, `answer`, `reward`, `fault` and `problem`; there whole or not at all.
+    `task`: of the rows that name none; rows that name another are left out. `rewards`: as NAME=WEIGHT. `fidelity`,
+    `think` (whether the format reward asks for a thought) and `rewards` replace what the recipe says; `recipe_path`: in
+    place of the run's recipe, or of the tasks' own rewards.
     Raises DataError with every row that cannot be scored, RewardError where a reward cannot judge.
     """
-    recipe = _recipe(source, request)
-    scorer = Scorer(recipe, reward_choice(rewards_of(recipe.fidelity), request.think, request.rewards), request.task)
+    recipe = _recipe(source, recipe_path, fidelity)
+    scorer = Scorer(recipe, reward_choice(rewards_of(recipe.fidelity), think, rewards), task)
     files = completion_files(source)
     rows = scorer.rows(line for file in files for line in read_jsonl(file, scorer.problems))
     if out is None:
@@ -259,9 +255,9 @@ def with_scores(line: JsonLine, scored: dict[str, Any]) -> str:
     return f"{line.text[:-1]}, {more[1:]}\n"
 
 
-def _recipe(source: Path, request: ScoreRequest) -> Recipe:
+def _recipe(source: Path, given: Path | None, fidelity: Fidelity | None) -> Recipe:
     """The recipe of the run, the given one, or an empty one: then every task has its own rewards."""
-    path = request.recipe or (RunDir(source).recipe if source.is_dir() else None)
+    path = given or (RunDir(source).recipe if source.is_dir() else None)
     if path is None:
         recipe = parse_recipe(NO_RECIPE, "rft score")
     else:
@@ -272,4 +268,4 @@ def _recipe(source: Path, request: ScoreRequest) -> Recipe:
             raise RecipeError(problem_text(str(path), problems or read.problems))
         recipe = read.recipe
     tasks = {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}
-    return recipe.model_copy(update={"tasks": tasks, "fidelity": request.fidelity or recipe.fidelity})
+    return recipe.model_copy(update={"tasks": tasks, "fidelity": fidelity or recipe.fidelity})

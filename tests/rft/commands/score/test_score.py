@@ -17,7 +17,7 @@ from rewards.targets.span import SpanTarget
 from rewards.types import Score, Target
 from rft.cli import main
 from rft.commands.score.reward_choice import RewardChoice
-from rft.commands.score.score import CHUNK, Scorer, ScoreRequest, outcomes_of, score
+from rft.commands.score.score import CHUNK, Scorer, outcomes_of, score
 from rft.errors import DataError, RecipeError, RewardError
 from rft.files import JsonLine
 from rft.recipe import DataRecipe, Recipe, TaskRecipe
@@ -48,10 +48,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def scored(
-    folder: Path, rows: list[Any], task: str | None = "temporal_grounding", **asked: Any
+    folder: Path, rows: list[Any], task: str | None = "temporal_grounding", **settings: Any
 ) -> list[dict[str, Any]]:
     source = write(folder / "in.jsonl", *rows)
-    score(source, ScoreRequest(task, **asked), folder / "out.jsonl")
+    score(source, folder / "out.jsonl", task=task, **settings)
     return read(folder / "out.jsonl")
 
 
@@ -108,7 +108,7 @@ def test_the_two_readings(tmp_path: Path) -> None:
     assert scored(tmp_path, rows, fidelity="corrected")[0]["scores"]["iou"] == 1
     assert scored(tmp_path, rows)[0]["scores"]["iou"] == 1
     recipe = write(tmp_path / "r.yaml", "model: m\ntasks: {}\ndata: {train: []}\nsteps: 1\nfidelity: as_published\n")
-    assert scored(tmp_path, rows, recipe=recipe)[0]["scores"]["iou"] == 0
+    assert scored(tmp_path, rows, recipe_path=recipe)[0]["scores"]["iou"] == 0
 
 
 def test_the_format_reward_is_chosen_by_think(tmp_path: Path) -> None:
@@ -140,9 +140,7 @@ def test_a_reward_out_of_a_file(tmp_path: Path) -> None:
 def test_all_that_is_wrong_with_the_rewards_asked_for() -> None:
     own_file = own_reward(f"{ODD}:odd").__module__
     with pytest.raises(RewardError) as caught:
-        score(
-            Path("in.jsonl"), ScoreRequest(rewards=("iou", "temporal_io=1", "format=much", "gone.py:f=1", f"{ODD}:g=1"))
-        )
+        score(Path("in.jsonl"), rewards=("iou", "temporal_io=1", "format=much", "gone.py:f=1", f"{ODD}:g=1"))
     assert str(caught.value).splitlines() == [
         "--reward: 5 problems",
         "  iou: write NAME=WEIGHT, such as iou=1.",
@@ -159,7 +157,7 @@ def test_rewards_that_do_not_fit(tmp_path: Path) -> None:
     tasks = "tasks: {temporal_grounding: {rewards: {union_iou: 1, temporal_iou: {args: {least: 1}}}}}"
     recipe = write(tmp_path / "r.yaml", f"model: m\n{tasks}\ndata: {{train: []}}\nsteps: 1\n")
     with pytest.raises(RewardError) as caught:
-        scored(tmp_path, [span(1, 2)], recipe=recipe)
+        scored(tmp_path, [span(1, 2)], recipe_path=recipe)
     assert str(caught.value).splitlines() == [
         "rewards of task temporal_grounding: 2 problems",
         "  union_iou scores GroundedChoiceTarget, but task temporal_grounding yields SpanTarget.",
@@ -182,7 +180,7 @@ def test_every_bad_row_is_named_and_nothing_is_written(tmp_path: Path) -> None:
         '{"completion": "x", "target": {"span": [1, 2]}, "completion": "y"}\n',
     )
     with pytest.raises(DataError) as caught:
-        score(source, ScoreRequest("temporal_grounding"), tmp_path / "out.jsonl")
+        score(source, tmp_path / "out.jsonl", task="temporal_grounding")
     problems = [line.removeprefix(f"{source}:") for line in str(caught.value).splitlines()]
     assert problems == [
         "2: not JSON: Expecting property name enclosed in double quotes at column 2",
@@ -200,27 +198,27 @@ def test_every_bad_row_is_named_and_nothing_is_written(tmp_path: Path) -> None:
 
 def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone.jsonl: cannot be read: No such file"):
-        score(tmp_path / "gone.jsonl", ScoreRequest("tracking"))
+        score(tmp_path / "gone.jsonl", task="tracking")
     with pytest.raises(DataError, match=r"in.jsonl: no completions$"):
-        score(write(tmp_path / "in.jsonl"), ScoreRequest("tracking"))
+        score(write(tmp_path / "in.jsonl"), task="tracking")
     with pytest.raises(DataError, match=r"no completions of task tracking; 1 rows are of others"):
-        score(write(tmp_path / "in.jsonl", {"task": "quality"}), ScoreRequest("tracking"))
+        score(write(tmp_path / "in.jsonl", {"task": "quality"}), task="tracking")
     with pytest.raises(DataError, match=r"in.jsonl:1: task: missing. Say which with --task"):
-        score(write(tmp_path / "in.jsonl", span(1, 2)), ScoreRequest())
+        score(write(tmp_path / "in.jsonl", span(1, 2)))
     with pytest.raises(DataError, match=r"in.jsonl:1: unknown task 'qualty'. Did you mean 'quality'"):
-        score(write(tmp_path / "in.jsonl", {"task": "qualty"}), ScoreRequest())
+        score(write(tmp_path / "in.jsonl", {"task": "qualty"}))
     with pytest.raises(DataError, match=r"--task: unknown task 'trackin'. Did you mean 'tracking'"):
-        score(tmp_path / "in.jsonl", ScoreRequest("trackin"))
+        score(tmp_path / "in.jsonl", task="trackin")
     (tmp_path / "in.jsonl").write_bytes(b'{"task": "quality"}\n\xff\n')
     with pytest.raises(DataError, match=r"in.jsonl:2: not UTF-8 text"):
-        score(tmp_path / "in.jsonl", ScoreRequest("tracking"))
+        score(tmp_path / "in.jsonl", task="tracking")
 
 
 def test_text_is_read_as_json_means_it(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     line = json.dumps({**span(10, 20), "id": "one\u2028line\x85"}, ensure_ascii=False)
     source.write_text(f"\ufeff{line}\r\n\n{line}", encoding="utf-8")
-    score(source, ScoreRequest("temporal_grounding"), tmp_path / "out.jsonl")
+    score(source, tmp_path / "out.jsonl", task="temporal_grounding")
     assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["one\u2028line\x85"] * 2
 
 
@@ -243,7 +241,7 @@ def test_a_row_comes_out_as_it_went_in_but_for_what_was_found(tmp_path: Path) ->
     before = '{"z": 1e2, "completion": "x", "target": {"span": [1, 2.50]} , "a": "\\u00e9" }'
     again = json.dumps({**span(10, 20), "reward": 7, "scores": {"old": 1}, "note": "kept"})
     source = write(tmp_path / "in.jsonl", f" {before} \n", f"{again}\n")
-    score(source, ScoreRequest("temporal_grounding"), tmp_path / "out.jsonl")
+    score(source, tmp_path / "out.jsonl", task="temporal_grounding")
     first, second = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert first.startswith(before[:-1] + ", ")
     assert json.loads(first)["reward"] == 0
@@ -265,7 +263,7 @@ def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
         row("", finish_reason="error"),
         row(f"{THINK}<answer>10 to 20</answer>", finish_reason="length"),
     ]
-    result = score(write(tmp_path / "in.jsonl", *rows), ScoreRequest("temporal_grounding"))
+    result = score(write(tmp_path / "in.jsonl", *rows), task="temporal_grounding")
     found = result.to_json()["tasks"]["temporal_grounding"]
     assert found["faults"] == result.to_json()["faults"]
     assert found["faults"] == {
@@ -339,7 +337,7 @@ def run_folder(path: Path, **scoring: object) -> list[float]:
 )
 def test_a_run_scored_again_earns_what_it_earned(tmp_path: Path, scoring: dict[str, Any]) -> None:
     earned = run_folder(tmp_path / "run", **scoring)
-    score(tmp_path / "run", ScoreRequest(), tmp_path / "out.jsonl")
+    score(tmp_path / "run", tmp_path / "out.jsonl")
     assert [row["reward"] for row in read(tmp_path / "out.jsonl")] == earned
     if scoring:
         assert earned != [1.5, 2.0, 0.0, 2.0, 0.0]
@@ -347,7 +345,7 @@ def test_a_run_scored_again_earns_what_it_earned(tmp_path: Path, scoring: dict[s
 
 def test_a_run_under_other_rewards(tmp_path: Path) -> None:
     run_folder(tmp_path / "run")
-    result = score(tmp_path / "run", ScoreRequest(rewards=("endpoint_iou=1", "accuracy=3")), tmp_path / "out.jsonl")
+    result = score(tmp_path / "run", tmp_path / "out.jsonl", rewards=("endpoint_iou=1", "accuracy=3"))
     rows = read(tmp_path / "out.jsonl")
     assert [row["scores"] for row in rows] == [
         {"endpoint_iou": pytest.approx(0.5 * 25 / 30)},
@@ -357,7 +355,7 @@ def test_a_run_under_other_rewards(tmp_path: Path) -> None:
         {"accuracy": 0.0},
     ]
     assert result.to_json()["tasks"]["multiple_choice"]["reward"]["mean"] == 1.5
-    only = score(tmp_path / "run", ScoreRequest("multiple_choice"), tmp_path / "out.jsonl")
+    only = score(tmp_path / "run", tmp_path / "out.jsonl", task="multiple_choice")
     assert (only.left_out, list(only.tallies)) == (3, ["multiple_choice"])
 
 
@@ -365,24 +363,24 @@ def test_a_run_whose_recipe_has_keys_of_another_time(tmp_path: Path) -> None:
     earned = run_folder(tmp_path / "run", truncated="zero")
     recipe = RunDir(tmp_path / "run").recipe
     recipe.write_text(recipe.read_text() + "gone_since: 1\n")
-    score(tmp_path / "run", ScoreRequest(), tmp_path / "out.jsonl")
+    score(tmp_path / "run", tmp_path / "out.jsonl")
     assert [row["reward"] for row in read(tmp_path / "out.jsonl")] == earned
     recipe.write_text(recipe.read_text().replace("truncated: zero", "truncated: never"))
     with pytest.raises(RecipeError, match=r"recipe.yaml: 1 problem\n  scoring.truncated"):
-        score(tmp_path / "run", ScoreRequest())
+        score(tmp_path / "run")
 
 
 def test_a_folder_without_rollouts(tmp_path: Path) -> None:
     run_folder(tmp_path / "run")
     RunDir(tmp_path / "run").rollouts_file(1).unlink()
     with pytest.raises(DataError, match="run: no rollouts here"):
-        score(tmp_path / "run", ScoreRequest())
+        score(tmp_path / "run")
 
 
 def test_length_rules_need_the_number_of_tokens(tmp_path: Path) -> None:
     text = "model: m\ntasks: {}\ndata: {train: []}\nsteps: 1\nscoring: {overlong_buffer: 10}\n"
     with pytest.raises(DataError, match=r"in.jsonl:1: num_tokens: missing, but the recipe has a length rule"):
-        scored(tmp_path, [span(1, 2)], recipe=write(tmp_path / "r.yaml", text))
+        scored(tmp_path, [span(1, 2)], recipe_path=write(tmp_path / "r.yaml", text))
 
 
 def test_rewards_with_concurrency_judge_side_by_side() -> None:
