@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from rft.algorithm.loss import LossInputs, grpo, loss_function
-from rft.commands.check.rewards import reward_problems
+from rft.commands.check.rewards import reward_findings
 from rft.errors import RecipeError, RewardError
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.load import load_recipe, parse_recipe, recipe_text
@@ -205,7 +205,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_reward_in_one_file(folder: Path) -> None:
     assert num_lines(REWARD) <= 12
     recipe = load_recipe(folder / "recipe.yaml")
-    assert reward_problems(recipe) == []
+    assert list(reward_findings(recipe)) == []
     task = TASKS["temporal_grounding"]
     prompt = Prompt("p", task.name, "", None, task.target(task.example))
     completions = [
@@ -230,7 +230,7 @@ def test_a_reward_in_one_file(folder: Path) -> None:
 )
 def test_a_file_that_holds_no_reward_is_told_before_the_run(folder: Path, reward: str, message: str) -> None:
     recipe = parse_recipe(RECIPE.replace("near_start.py:near_start", reward), "r.yaml")
-    (problem,) = reward_problems(recipe)
+    (problem,) = reward_findings(recipe)
     assert problem.key == "tasks.temporal_grounding.rewards"
     with pytest.raises(RewardError, match=message):
         raise RewardError(problem.message)
@@ -294,7 +294,7 @@ def run(tree: Path, code: str) -> None:
 FITS = """
     import rft
     from rft.cli import main
-    from rft.commands.check.rewards import reward_problems
+    from rft.commands.check.rewards import reward_findings
     from rft.recipe.load import parse_recipe
     from rft.scoring.group import score_by_recipe
     from rft.tasks import TASKS
@@ -303,7 +303,7 @@ FITS = """
     assert rft.__path__[0].startswith({tree!r}), rft.__path__
     task = TASKS[{task!r}]
     recipe = parse_recipe("{{model: any, tasks: {{{task}: {{}}}}, data: {{train: [rows.jsonl]}}, steps: 1}}", "r.yaml")
-    assert reward_problems(recipe) == []
+    assert list(reward_findings(recipe)) == []
     target = task.target(task.example)
     texts = [task.target_completion(target, think=True), "<think>x</think><answer>nonsense</answer>"]
     prompt = Prompt("p", task.name, task.prompt_text(task.example, True), None, target)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rft.commands.check.check import check_file
-from rft.commands.check.rewards import reward_problems
+from rft.commands.check.rewards import reward_findings
 from rft.recipe import Recipe
 from rft.recipe.load import load_recipe
 
@@ -18,7 +18,7 @@ REAL = [path for path in RECIPES if path.stem.startswith("videochat_r1_")]
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_loads_and_its_rewards_like_the_example_answers(path: Path) -> None:
     recipe = load_recipe(path)
-    assert reward_problems(recipe) == []
+    assert list(reward_findings(recipe)) == []
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rewards.judge import TIMEOUT_S
 from rft.actors.gpu_count import driver_gpus, gpu_problem, gpu_signs
-from rft.commands.check.data import DataCheck, check_data
+from rft.commands.check.data import DataCheck, check_data, refuse
 from rft.commands.check.estimate import cost_lines, parse_gpus
 from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
-from rft.commands.check.rewards import reward_notes, reward_problems
+from rft.commands.check.rewards import reward_findings
 from rft.commands.check.values import value_problems
 from rft.errors import Problem, RecipeError, problem_text
 from rft.recipe import Recipe
@@ -53,10 +53,7 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
     if loaded.recipe is None:
         raise RecipeError(problem_text(str(path), loaded.problems))
     checked = check(loaded.recipe, path, resume, gpus)
-    problems = (*loaded.problems, *checked.problems)
-    blocks = ([problem_text(str(path), problems)] if problems else []) + list(checked.data_problems)
-    if blocks:
-        raise RecipeError("\n".join(blocks))
+    refuse(str(path), (*loaded.problems, *checked.problems), checked.data_problems)
     return checked
 
 
@@ -66,19 +63,21 @@ def check(recipe: Recipe, path: Path, resume: bool = False, gpus: tuple[str, int
     data = check_data(recipe)
     tokens, token_problems = _tokens(recipe, data)
     run_dir = recipe.run_dir or Path("runs") / path.stem
-    problems = (
+    findings: list[Problem | str] = [
         *(Problem("model", message) for message in model_wrong),
+        *model_notes,
         *value_problems(recipe),
-        *reward_problems(recipe),
-        *data.problems,
+        *reward_findings(recipe),
+        *data.findings,
         *token_problems,
-        *_run_dir_problems(run_dir),
-    )
-    notes = [*model_notes, *data.notes]
-    if not resume and (run_dir / "metrics.jsonl").exists():
-        notes.append(f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder.")
-    notes += [*_setting_notes(recipe), *_judge_notes(recipe), *reward_notes(recipe), *_gpu_notes(recipe)]
-    return Checked(recipe, path, problems, data.blocks, tuple(notes), _plan(recipe, data, tokens, run_dir, gpus))
+        *_run_dir_findings(run_dir, resume),
+        *_setting_notes(recipe),
+        *_judge_notes(recipe),
+        *_gpu_notes(recipe),
+    ]
+    problems = tuple(one for one in findings if isinstance(one, Problem))
+    notes = tuple(one for one in findings if isinstance(one, str))
+    return Checked(recipe, path, problems, data.blocks, notes, _plan(recipe, data, tokens, run_dir, gpus))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +119,14 @@ def _tokens(recipe: Recipe, data: DataCheck) -> tuple[_Tokens, list[Problem]]:
     return tokens, [Problem("rollout.max_model_len", message)]
 
 
-def _run_dir_problems(run_dir: Path) -> Iterator[Problem]:
+def _run_dir_findings(run_dir: Path, resume: bool) -> Iterator[Problem | str]:
     existing = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
     if not existing.is_dir():
         yield Problem("run_dir", f"{existing} is a file. Set run_dir to a folder.")
     elif not os.access(existing, os.W_OK | os.X_OK):
         yield Problem("run_dir", f"{existing} cannot be written to. Set run_dir to another folder.")
+    elif not resume and (run_dir / "metrics.jsonl").exists():
+        yield f"{run_dir} holds a run already: continue it with --resume, or set run_dir to another folder."
 
 
 def _gpu_notes(recipe: Recipe) -> Iterator[str]:

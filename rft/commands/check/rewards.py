@@ -12,51 +12,41 @@ from rft.tasks import TASKS
 from rft.tasks.types import Task
 
 
-def reward_problems(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = None) -> list[Problem]:
+def reward_findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = None) -> Iterator[Problem | str]:
     """Unknown tasks and rewards, rewards that do not fit the target, the arguments or the prompt.
 
-    `rewards`: the table; default: `reward_table`.
+    A note: a reward as published refuses an example answer which the corrected one accepts. `rewards`: the table;
+    default: `reward_table`.
     """
-    return [Problem(key, message) for key, message, is_oddity in _findings(recipe, rewards) if not is_oddity]
-
-
-def reward_notes(recipe: Recipe) -> list[str]:
-    """Rewards as published that refuse an example answer which the corrected ones accept."""
-    return [f"{key}: {message}" for key, message, is_oddity in _findings(recipe, None) if is_oddity]
-
-
-def _findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None) -> Iterator[tuple[str, str, bool]]:
-    """(key, what is wrong, whether the released code is to blame)."""
     for name in recipe.tasks:
         if name not in TASKS:
-            yield f"tasks.{name}", f"unknown task.{near_name(name, TASKS)}", False
+            yield Problem(f"tasks.{name}", f"unknown task.{near_name(name, TASKS)}")
             continue
         try:
             table = reward_table(recipe, name) if rewards is None else rewards
         except RewardError as error:
-            yield f"tasks.{name}.rewards", str(error), False
+            yield Problem(f"tasks.{name}.rewards", str(error))
             continue
         yield from _findings_of_task(recipe, TASKS[name], table)
 
 
-def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn]) -> Iterator[tuple[str, str, bool]]:
+def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn]) -> Iterator[Problem | str]:
     chosen, think = chosen_rewards(recipe.tasks, task.name), recipe.tasks[task.name].think
     if not any(part.weight for part in chosen.values()):
-        yield f"tasks.{task.name}.rewards", "no reward has a weight: nothing would be learned.", False
-    for reward, part in chosen.items():
-        key = f"tasks.{task.name}.rewards.{reward}"
-        if reward not in rewards:
-            yield key, f"unknown reward.{near_name(reward, rewards)}", False
-            continue
-        if misfit := misfit_of(rewards[reward], part, task):
-            yield key, f"{reward} {misfit}", False
-            continue
-        refusal, remedy = _refusal(reward, rewards[reward], part, task, think)
-        is_published = rewards[reward] is PUBLISHED.get(reward)
-        if refusal and is_published and not any(_refusal(reward, REWARDS[reward], part, task, think)):
-            yield key, f"{refusal}, as the released code does; the corrected one accepts it.", True
-        elif refusal:
-            yield key, refusal + remedy, False
+        yield Problem(f"tasks.{task.name}.rewards", "no reward has a weight: nothing would be learned.")
+    for name, part in chosen.items():
+        key = f"tasks.{task.name}.rewards.{name}"
+        if name not in rewards:
+            yield Problem(key, f"unknown reward.{near_name(name, rewards)}")
+        elif misfit := misfit_of(rewards[name], part, task):
+            yield Problem(key, f"{name} {misfit}")
+        else:
+            refusal, remedy = _refusal(name, rewards[name], part, task, think)
+            is_published = rewards[name] is PUBLISHED.get(name)
+            if refusal and is_published and not any(_refusal(name, REWARDS[name], part, task, think)):
+                yield f"{key}: {refusal}, as the released code does; the corrected one accepts it."
+            elif refusal:
+                yield Problem(key, refusal + remedy)
 
 
 def misfit_of(reward: RewardFn, part: RewardRecipe, task: Task) -> str:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rft.commands.check.data import check_data
+from rft.commands.check.data import check_data, refuse
 from rft.data.dataset import Shard
-from rft.errors import Problem, RecipeError, problem_text
+from rft.errors import Problem, RecipeError
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe
 from rft.recipe.model_folder import model_problems
@@ -45,12 +45,10 @@ def eval_recipe(
         settings.append(f"eval.num_samples={num_samples}")
     recipe = load_recipe(path, settings) if path else parse_recipe("{tasks: {}, steps: 1}", "rft eval", settings)
     recipe = recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
-    problems, _ = model_problems(recipe.model)
-    data_check = check_data(recipe)
-    listed = [*(Problem("model", message) for message in problems), *data_check.problems]
-    blocks = ([problem_text("rft eval", listed)] if listed else []) + list(data_check.blocks)
-    if blocks:
-        raise RecipeError("\n".join(blocks))
+    model_wrong, _ = model_problems(recipe.model)
+    data = check_data(recipe)
+    of_data = (one for one in data.findings if isinstance(one, Problem))
+    refuse("rft eval", [*(Problem("model", message) for message in model_wrong), *of_data], data.blocks)
     return recipe
 
 

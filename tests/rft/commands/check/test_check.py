@@ -15,10 +15,10 @@ from rewards.targets.span import SpanTarget
 from rewards.types import Score
 from rft.commands.check.check import Checked, check, check_file
 from rft.commands.check.prompt_length import visual_tokens
-from rft.commands.check.rewards import reward_notes, reward_problems
+from rft.commands.check.rewards import reward_findings
 from rft.commands.check.values import value_problems
 from rft.commands.eval.request import eval_recipe
-from rft.errors import CheckpointError, RecipeError
+from rft.errors import CheckpointError, Problem, RecipeError
 from rft.recipe import PATCH_PIXELS, Recipe, VideoRecipe
 from rft.recipe.fidelity import PUBLISHED_SETTINGS
 from rft.recipe.model_folder import model_problems
@@ -64,7 +64,7 @@ def test_a_good_recipe_has_no_problems_and_a_readable_plan(make: Callable[..., R
 @pytest.mark.parametrize("think", [True, False])
 @pytest.mark.parametrize("name", TASKS)
 def test_the_default_rewards_of_a_task_fit_it(make: Callable[..., Recipe], name: str, think: bool) -> None:
-    assert reward_problems(make({name: {"think": think}})) == []
+    assert list(reward_findings(make({name: {"think": think}}))) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_default_rewards_of_a_task_fit_it(make: Callable[..., Recipe], name:
     ],
 )  # fmt: skip
 def test_rewards_that_do_not_fit(make: Callable[..., Recipe], task: str, asked: dict[str, Any], problem: str) -> None:
-    found = [str(one) for one in reward_problems(make({task: asked}))]
+    found = [str(one) for one in reward_findings(make({task: asked}))]
     assert len(found) == 1
     assert found[0].startswith(problem)
 
@@ -111,7 +111,7 @@ def test_a_reward_that_raises_needs_an_argument_or_lies_is_told(make: Callable[.
 
     table = {**REWARDS, "raising": raising, "needing": needing, "half": half, "no_number": no_number}
     recipe = make({"temporal_grounding": {"rewards": dict.fromkeys(("raising", "needing", "half", "no_number"), 1.0)}})
-    messages = [one.message for one in reward_problems(recipe, table)]
+    messages = [one.message for one in reward_findings(recipe, table)]
     assert messages[0] == "raising raises KeyError on the example answer of task temporal_grounding: 'boom'."
     assert messages[1] == "needing needs the argument scale. Set it under args."
     assert messages[2].startswith("half gives 0.5 to the example answer of task temporal_grounding with think (always)")
@@ -122,17 +122,18 @@ def test_flaws_of_the_released_rewards_are_noted_and_mistakes_still_refused(make
     """Its format reward of plain questions asks for spans that the prompt does not; no reading mends a wrong think."""
     recipe = make({"multiple_choice": {}, "temporal_grounding": {"rewards": {"answer_format": 1}}})
     recipe = recipe.model_copy(update={"fidelity": "as_published"})
-    (problem,) = map(str, reward_problems(recipe))
-    assert problem.startswith("tasks.temporal_grounding.rewards.answer_format: answer_format gives 0 to the example")
-    (note,) = reward_notes(recipe)
+    note, problem = reward_findings(recipe)
+    assert isinstance(problem, Problem)
+    assert str(problem).startswith("tasks.temporal_grounding.rewards.answer_format: answer_format gives 0 to")
+    assert isinstance(note, str)
     assert note.startswith("tasks.multiple_choice.rewards.think_format: think_format gives 0 to the example answer")
     assert note.endswith("as the released code does; the corrected one accepts it.")
-    assert reward_notes(recipe.model_copy(update={"fidelity": "corrected"})) == []
+    assert not any(isinstance(one, str) for one in reward_findings(recipe.model_copy(update={"fidelity": "corrected"})))
 
 
 def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> None:
     asked = {"rewards": {"temporal_iou": 1.0, "answer_format": -0.5}}
-    assert reward_problems(make({"temporal_grounding": asked})) == []
+    assert list(reward_findings(make({"temporal_grounding": asked}))) == []
 
 
 @pytest.mark.parametrize(
@@ -299,20 +300,20 @@ def test_the_settings_that_the_page_on_rewards_shows_pass(make: Callable[..., Re
         **shown["tasks"],
     }
     recipe = make(asked, scoring={"length_bonus": {"reward": "choice_accuracy"}, **shown["scoring"]})
-    assert reward_problems(recipe) == []
+    assert list(reward_findings(recipe)) == []
     assert value_problems(recipe) == []
 
 
 def test_a_judge_is_not_asked_by_a_check(make: Callable[..., Recipe]) -> None:
     args = {"judge": "model", "judge_url": "http://127.0.0.1:9/v1", "judge_model": "m"}
     asked = {"caption": {"rewards": {"event_recall": {"args": args}}}}
-    assert reward_problems(make(asked)) == []
+    assert list(reward_findings(make(asked))) == []
     note = "scoring.reward_timeout_s ends event_recall after 5 s for a whole group, but one request to its judge may"
     assert any(one.startswith(note) for one in check(make(asked), Path("r.yaml")).notes)
     patient = make(asked, scoring={"reward_timeout_s": 100})
     assert not any("event_recall" in one for one in check(patient, Path("r.yaml")).notes)
     del args["judge_model"]
-    assert "judge_model is missing" in reward_problems(make(asked))[0].message
+    assert "judge_model is missing" in str(next(reward_findings(make(asked))))
 
 
 def test_missing_and_empty_videos_are_counted_and_the_first_named(make: Callable[..., Recipe], tmp_path: Path) -> None:
