@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe (`rft list | head`) has gone: there is nobody left to tell.
+        # The reader of a pipe (`rft list | head`) has closed it: no output can arrive.
         sys.stderr.close()
         return 1
 
@@ -83,7 +83,7 @@ def _eval_offline(args: argparse.Namespace) -> None:
     from rft.commands.eval.offline import evaluate_baseline, evaluate_predictions
 
     if any((args.shard, args.output, args.recipe, args.video_root, args.num_samples, args.overrides)):
-        args.refuse("only a MODEL_DIR is asked: --shard, -o, --recipe, --video-root, --num-samples and keys go with it")
+        args.refuse("--shard, -o, --recipe, --video-root, --num-samples and keys go with a MODEL_DIR only")
     if args.predictions:
         print(evaluate_predictions(args.predictions, args.task, args.data, args.json))
     else:
@@ -195,7 +195,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     _add_recipe(check)
     text = "also start engine and learner, and compare what they make of some training rows (docs/parity.md)"
     check.add_argument("--deep", action="store_true", help=text)
-    text = "tell what a step would take on such GPUs, which need not be here: H100-SXM, 8xA100-80GB, ..."
+    text = "estimate what a step would take on such GPUs, which need not be here: H100-SXM, 8xA100-80GB, ..."
     check.add_argument("--gpu", metavar="[Nx]NAME", help=text)
     train = _command(adder, "train", _train, "Train by a recipe.")
     _add_recipe(train)
@@ -228,7 +228,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", type=Path, help="JSONL file of completions, or a run folder")
     parser.add_argument("--task", help="of rows that name none; rows that name another are left out")
-    parser.add_argument("--fidelity", choices=("as_published", "corrected"), help="whose reading")
+    parser.add_argument("--fidelity", choices=("as_published", "corrected"), help="whose parser reads the answers")
     parser.add_argument("--think", action=argparse.BooleanOptionalAction, help="which format reward")
     parser.add_argument(
         "--reward",
@@ -259,9 +259,9 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every completion with its values")
     parser.add_argument("--shard", metavar="I/N", help="every N-th row from row I on, for one of N workers")
-    parser.add_argument("--recipe", metavar="R", type=Path, help="how to ask: default, that of the model's run")
+    parser.add_argument("--recipe", metavar="R", type=Path, help="how to prompt: default, that of the model's run")
     parser.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
-    parser.add_argument("--num-samples", metavar="N", type=int, help="completions per row beside the greedy one")
+    parser.add_argument("--num-samples", metavar="N", type=int, help="completions per row besides the greedy one")
     _add_overrides(parser)
 
 
@@ -325,7 +325,7 @@ def _add_select(select: argparse.ArgumentParser) -> None:
         metavar="KEPT.jsonl",
         type=Path,
         required=True,
-        help="the rows as they stand; beside ROWS.jsonl where videos are relative to it",
+        help="the rows unchanged; in the folder of ROWS.jsonl where videos are relative to it",
     )
     select.add_argument(
         "--differ", metavar="D", type=float, default=0.0, help="least difference of a row's best and worst answer"

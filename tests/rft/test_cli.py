@@ -146,7 +146,7 @@ def test_list_outside_the_project_says_where_to_run_it(
     assert "run this in the project's folder" in capsys.readouterr().out
 
 
-def test_eval_tells_all_problems(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_eval_reports_all_problems(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     row = {"id": "a", "task": "tracking", "video": "v.mp4", "object": "fox", "target": {"span": [1, 2]}}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     assert main(["eval", str(tmp_path / "gone"), "--data", str(tmp_path / "rows.jsonl"), "video.fps=0"]) == 2

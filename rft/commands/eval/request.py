@@ -46,9 +46,9 @@ def eval_recipe(
     recipe = load_recipe(path, settings) if path else parse_recipe("{tasks: {}, steps: 1}", "rft eval", settings)
     recipe = recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
     model_wrong, _ = model_problems(recipe.model)
-    data = check_data(recipe)
-    of_data = (one for one in data.findings if isinstance(one, Problem))
-    refuse("rft eval", [*(Problem("model", message) for message in model_wrong), *of_data], data.blocks)
+    rows = check_data(recipe)
+    of_data = (one for one in rows.findings if isinstance(one, Problem))
+    refuse("rft eval", [*(Problem("model", message) for message in model_wrong), *of_data], rows.blocks)
     return recipe
 
 

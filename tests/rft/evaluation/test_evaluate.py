@@ -221,11 +221,11 @@ def test_data_sets_do_not_blend() -> None:
         grounding("c", 0, 10),
     ]
     result = run({"a": span("0 to 5"), "b": span("0 to 10"), "c": span("0 to 1")}, prompts)
-    found = result.to_json()
-    assert {name: one["greedy"]["mIoU"] for name, one in found.items()} == pytest.approx(
+    figures_by_set = result.to_json()
+    assert {name: one["greedy"]["mIoU"] for name, one in figures_by_set.items()} == pytest.approx(
         {"activitynet_captions/test": 1.0, "charades_sta/test": 0.5, "temporal_grounding": 0.1}
     )
-    assert found["charades_sta/test"]["task"] == "temporal_grounding"
+    assert figures_by_set["charades_sta/test"]["task"] == "temporal_grounding"
     assert result.metrics()["eval/charades_sta.test"] == pytest.approx(0.5)
     assert result.metrics()["eval/charades_sta.test/greedy/R@0.7"] == 0.0
     baselines = measure_baselines(prompts, [10.0, 20.0, 40.0], {}, 0).to_json()
@@ -241,18 +241,18 @@ def test_tasks_of_one_data_set_do_not_blend() -> None:
     assert list(measure_baselines(prompts, [10.0, None], {}, 0).sets) == list(result.sets)
 
 
-def test_both_readings_stand_side_by_side() -> None:
+def test_both_parsers_have_their_figures() -> None:
     """The released script takes the last range of the whole text, ours the answer's."""
     loose: dict[str, str | None] = {"g1": span("0s - 10s"), "g2": span("0 to 4") + " not 0 to 2"}
     result = run(loose, PROMPTS[:2])
-    found = result.to_json()["temporal_grounding"]
-    assert found["greedy"]["mIoU"] == 1.0
-    assert found["strict"]["greedy"]["mIoU"] == pytest.approx((0.0 + 0.5) / 2)
-    assert found["strict"]["intervals"]["greedy"]["mIoU"] == pytest.approx([0.0, 0.5])
-    assert found["counts"]["greedy"]["faults"] == {"lenient": {}, "strict": {"unreadable": 1}}
+    of_set = result.to_json()["temporal_grounding"]
+    assert of_set["greedy"]["mIoU"] == 1.0
+    assert of_set["strict"]["greedy"]["mIoU"] == pytest.approx((0.0 + 0.5) / 2)
+    assert of_set["strict"]["intervals"]["greedy"]["mIoU"] == pytest.approx([0.0, 0.5])
+    assert of_set["counts"]["greedy"]["faults"] == {"lenient": {}, "strict": {"unreadable": 1}}
 
 
-def test_a_task_that_no_released_script_reads_has_one_reading() -> None:
+def test_a_task_that_no_released_script_reads_has_one_parser() -> None:
     class Unpublished(TemporalGrounding):
         rewards = (("temporal_iou", 1.0), ("ours_alone", 1.0))
 

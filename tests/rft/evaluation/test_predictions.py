@@ -165,11 +165,11 @@ def test_rows_give_the_target_and_what_is_missing_is_reported(
     path = lines(tmp_path / "p.jsonl", {"id": "a", "completion": "<answer>0 to 5</answer>"}, {"id": "b", **SPAN})
     command = ["eval", "--predictions", str(path), "--data", str(rows), "--task", "temporal_grounding"]
     assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["eval"]["own/test"]["greedy"]["mIoU"] == 0.5
-    assert found["eval"]["own/test"]["rows"] == 2
-    assert found["missing"] == {"rows": 1, "ids": ["c"]}
-    assert found["baselines"]["own/test"]["first_half"]["mIoU"] == 1.0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["eval"]["own/test"]["greedy"]["mIoU"] == 0.5
+    assert printed["eval"]["own/test"]["rows"] == 2
+    assert printed["missing"] == {"rows": 1, "ids": ["c"]}
+    assert printed["baselines"]["own/test"]["first_half"]["mIoU"] == 1.0
     assert main(command) == 0
     assert "1 rows of --data have no prediction and are in no mean (c)." in capsys.readouterr().out
     lines(path, {"id": "a", **SPAN, "target": {"span": [0, 9]}}, {"id": "x", **SPAN})
@@ -181,10 +181,10 @@ def test_rows_give_the_target_and_what_is_missing_is_reported(
 
 def test_baselines_alone(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--baseline", "all", "--data", str(rows), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert "eval" not in found
-    assert list(found["baselines"]["own/test"]) == ["whole_video", "first_half", "middle_half", "first_30"]
-    assert found["baselines"]["own/test"]["first_30"]["mIoU"] == pytest.approx(0.6)
+    printed = json.loads(capsys.readouterr().out)
+    assert "eval" not in printed
+    assert list(printed["baselines"]["own/test"]) == ["whole_video", "first_half", "middle_half", "first_30"]
+    assert printed["baselines"]["own/test"]["first_30"]["mIoU"] == pytest.approx(0.6)
     assert main(["eval", "--baseline", "whole_video", "--data", str(rows)]) == 0
     out = capsys.readouterr().out
     assert "baseline: whole_video  0.500 [0.500, 0.500]" in out
@@ -217,6 +217,6 @@ def test_every_task_can_be_measured_without_a_model(
     ]
     path = lines(tmp_path / "p.jsonl", *answers)
     assert main(["eval", "--predictions", str(path), "--data", str(data), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["eval"][name]
-    assert found["greedy"][TASKS[name].main_metric] == 1.0
-    assert found["strict"]["greedy"].get(TASKS[name].main_metric) == (None if name == "caption" else 1.0)
+    printed = json.loads(capsys.readouterr().out)["eval"][name]
+    assert printed["greedy"][TASKS[name].main_metric] == 1.0
+    assert printed["strict"]["greedy"].get(TASKS[name].main_metric) == (None if name == "caption" else 1.0)

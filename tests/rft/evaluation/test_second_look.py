@@ -24,19 +24,19 @@ def said(text: str, finish_reason: FinishReason = "stop") -> Completion:
 
 
 class Scripted:
-    """Answers each call with the next list of groups; keeps what it was asked."""
+    """Answers each call with the next list of groups; keeps the prompts."""
 
     def __init__(self, *calls: list[tuple[Completion, ...]]) -> None:
         self.calls = list(calls)
-        self.asked: list[tuple[Prompt, ...]] = []
+        self.prompts: list[tuple[Prompt, ...]] = []
         self.seeds: list[int] = []
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-        self.asked.append(tuple(prompts))
+        self.prompts.append(tuple(prompts))
         self.seeds.append(seed)
-        groups = self.calls[len(self.asked) - 1]
+        groups = self.calls[len(self.prompts) - 1]
         assert len(groups) == len(prompts)
         assert all(len(group) == sampling.num_generations for group in groups)
         # Groups finish in any order.
@@ -61,11 +61,11 @@ def test_the_second_look_sees_the_named_spans_closer_and_its_answer_counts() -> 
         "<answer>B</answer><glue>[(4, 6), (5, 7), (19.5, 30)]</glue>",
         "<answer>A</answer>",
     ]
-    (second,) = pool.asked[1]
+    (second,) = pool.prompts[1]
     assert second.media.windows == ((3.0, 8.0), (18.5, 20.0))
     assert second.media.sampling.fps == 2 * RECIPE.video.fps
     assert second.media.path == prompts[0].media.path
-    assert "glue" in pool.asked[0][0].text
+    assert "glue" in pool.prompts[0][0].text
     assert "glue" not in second.text
     assert (second_look.num_questions, second_look.num_second_looks) == (2, 1)
 
@@ -85,7 +85,7 @@ def test_rows_without_options_are_looked_at_once_in_the_order_of_the_prompts() -
     pool = Scripted([(span, span), (letter, letter)], [])
     second_look, prompts = second_look_of(pool, GROUNDING, MULTIPLE_CHOICE)
     assert [index for index, _ in second_look.generate(prompts, SAMPLING, 0)] == [0, 1]
-    assert pool.asked[0][0].text == prompts[0].text
+    assert pool.prompts[0][0].text == prompts[0].text
     assert (second_look.num_questions, second_look.num_second_looks) == (2, 0)
     with pytest.raises(DataError, match="no row has options"):
         second_look_of(pool, GROUNDING)
@@ -97,10 +97,10 @@ def test_budgets_of_the_second_look() -> None:
         pool, GROUNDED, look=SecondLookRecipe(fps=6.0, total_pixels=1000, margin_s=0.0)
     )
     list(second_look.generate(prompts, SAMPLING, 0))
-    second = pool.asked[1][1]
+    second = pool.prompts[1][1]
     assert (second.media.sampling.fps, second.media.sampling.total_pixels) == (6.0, 1000)
     assert second.media.windows == ((4.0, 6.0),)
-    assert len({prompt.prompt_id for prompt in pool.asked[1]}) == 2
+    assert len({prompt.prompt_id for prompt in pool.prompts[1]}) == 2
 
 
 def test_questions_without_a_video_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""rft check: everything that stops a run, told at once, and the plan."""
+"""rft check: everything that stops a run, at once, and the plan."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def make(
     return build
 
 
-def told(recipe: Recipe, resume: bool = False) -> list[str]:
+def problems_of(recipe: Recipe, resume: bool = False) -> list[str]:
     checked = check(recipe, Path("r.yaml"), resume)
     return [*map(str, checked.problems), *checked.data_problems]
 
@@ -68,7 +68,7 @@ def test_the_default_rewards_of_a_task_fit_it(make: Callable[..., Recipe], name:
 
 
 @pytest.mark.parametrize(
-    ("task", "asked", "problem"),
+    ("task", "task_recipe", "problem"),
     [
         ("temporal_graunding", {}, "tasks.temporal_graunding: unknown task. Did you mean 'temporal_grounding'?"),
         ("tracking", {"rewards": {"mean_bx_iou": 1}},
@@ -90,13 +90,15 @@ def test_the_default_rewards_of_a_task_fit_it(make: Callable[..., Recipe], name:
         ("tracking", {"rewards": {}}, "tasks.tracking.rewards: no reward has a weight: nothing would be learned."),
     ],
 )  # fmt: skip
-def test_rewards_that_do_not_fit(make: Callable[..., Recipe], task: str, asked: dict[str, Any], problem: str) -> None:
-    found = [str(one) for one in reward_findings(make({task: asked}))]
-    assert len(found) == 1
-    assert found[0].startswith(problem)
+def test_rewards_that_do_not_fit(
+    make: Callable[..., Recipe], task: str, task_recipe: dict[str, Any], problem: str
+) -> None:
+    problems = [str(one) for one in reward_findings(make({task: task_recipe}))]
+    assert len(problems) == 1
+    assert problems[0].startswith(problem)
 
 
-def test_a_reward_that_raises_needs_an_argument_or_lies_is_told(make: Callable[..., Recipe]) -> None:
+def test_a_reward_that_raises_needs_an_argument_or_scores_wrong_is_reported(make: Callable[..., Recipe]) -> None:
     def raising(completion: str, target: SpanTarget) -> Score:
         raise KeyError("boom")
 
@@ -119,7 +121,7 @@ def test_a_reward_that_raises_needs_an_argument_or_lies_is_told(make: Callable[.
 
 
 def test_flaws_of_the_released_rewards_are_noted_and_mistakes_still_refused(make: Callable[..., Recipe]) -> None:
-    """Its format reward of plain questions asks for spans that the prompt does not; no reading mends a wrong think."""
+    """Its format reward of plain questions asks for spans that the prompt does not; no parser helps a wrong think."""
     recipe = make({"multiple_choice": {}, "temporal_grounding": {"rewards": {"answer_format": 1}}})
     recipe = recipe.model_copy(update={"fidelity": "as_published"})
     note, problem = reward_findings(recipe)
@@ -132,8 +134,8 @@ def test_flaws_of_the_released_rewards_are_noted_and_mistakes_still_refused(make
 
 
 def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> None:
-    asked = {"rewards": {"temporal_iou": 1.0, "answer_format": -0.5}}
-    assert list(reward_findings(make({"temporal_grounding": asked}))) == []
+    task_recipe = {"rewards": {"temporal_iou": 1.0, "answer_format": -0.5}}
+    assert list(reward_findings(make({"temporal_grounding": task_recipe}))) == []
 
 
 @pytest.mark.parametrize(
@@ -180,9 +182,9 @@ def test_a_penalty_need_not_like_the_example(make: Callable[..., Recipe]) -> Non
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit(make: Callable[..., Recipe], changes: dict[str, Any], problem: str) -> None:
-    found = told(make(**changes))
-    assert len(found) == 1, found
-    assert found[0].startswith(problem)
+    problems = problems_of(make(**changes))
+    assert len(problems) == 1, problems
+    assert problems[0].startswith(problem)
 
 
 def test_the_supervised_stage_may_stand_alone(make: Callable[..., Recipe]) -> None:
@@ -219,10 +221,10 @@ def test_the_plan_names_what_fidelity_decides(
     assert f"sampling.num_generations 4, set by hand; {fidelity}: 8" in said
 
 
-def test_an_unwritable_run_folder_is_told(make: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_run_folder_is_reported(make: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
     # Permissions bind no superuser, so the answer of the system stands in for a read-only disk.
     monkeypatch.setattr("rft.commands.check.check.os.access", lambda path, mode: False)
-    assert told(make())[0].endswith("cannot be written to. Set run_dir to another folder.")
+    assert problems_of(make())[0].endswith("cannot be written to. Set run_dir to another folder.")
 
 
 def test_a_run_folder_in_use_is_a_note(make: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -278,7 +280,7 @@ def test_what_goes_to_vllm_as_it_is(make: Callable[..., Recipe], rollout: dict[s
     assert [str(one) for one in value_problems(make(rollout=rollout))] == ([problem] if problem else [])
 
 
-def test_the_plan_tells_of_a_gpu_that_is_not_here(
+def test_the_plan_covers_a_gpu_that_is_not_here(
     make: Callable[..., Recipe], tmp_path: Path, model_folder: Path
 ) -> None:
     recipe = make()
@@ -294,26 +296,26 @@ def test_the_settings_that_the_page_on_rewards_shows_pass(make: Callable[..., Re
     (shown,) = [
         yaml.safe_load(block) for block in re.findall("```yaml\n(.*?)```", page, re.DOTALL) if "judge_" in block
     ]
-    asked = {
+    tasks = {
         "temporal_grounding": {"rewards": {"endpoint_iou": 0.5, "generalised_iou": 0.5, "think_format": 0.1}},
         "grounded_qa": {"rewards": {"at_most_spans": {"args": {"most": 3}}, "choice_accuracy": 0.7}},
         **shown["tasks"],
     }
-    recipe = make(asked, scoring={"length_bonus": {"reward": "choice_accuracy"}, **shown["scoring"]})
+    recipe = make(tasks, scoring={"length_bonus": {"reward": "choice_accuracy"}, **shown["scoring"]})
     assert list(reward_findings(recipe)) == []
     assert value_problems(recipe) == []
 
 
-def test_a_judge_is_not_asked_by_a_check(make: Callable[..., Recipe]) -> None:
+def test_a_check_sends_no_request_to_a_judge(make: Callable[..., Recipe]) -> None:
     args = {"judge": "model", "judge_url": "http://127.0.0.1:9/v1", "judge_model": "m"}
-    asked = {"caption": {"rewards": {"event_recall": {"args": args}}}}
-    assert list(reward_findings(make(asked))) == []
+    tasks = {"caption": {"rewards": {"event_recall": {"args": args}}}}
+    assert list(reward_findings(make(tasks))) == []
     note = "scoring.reward_timeout_s ends event_recall after 5 s for a whole group, but one request to its judge may"
-    assert any(one.startswith(note) for one in check(make(asked), Path("r.yaml")).notes)
-    patient = make(asked, scoring={"reward_timeout_s": 100})
+    assert any(one.startswith(note) for one in check(make(tasks), Path("r.yaml")).notes)
+    patient = make(tasks, scoring={"reward_timeout_s": 100})
     assert not any("event_recall" in one for one in check(patient, Path("r.yaml")).notes)
     del args["judge_model"]
-    assert "judge_model is missing" in str(next(reward_findings(make(asked))))
+    assert "judge_model is missing" in str(next(reward_findings(make(tasks))))
 
 
 def test_missing_and_empty_videos_are_counted_and_the_first_named(make: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -326,7 +328,7 @@ def test_missing_and_empty_videos_are_counted_and_the_first_named(make: Callable
     (tmp_path / "v19.mp4").mkdir()
     lines = [json.dumps({**example, "id": name, "video": name}) for name in names]
     (tmp_path / "mine.jsonl").write_text("\n".join(lines))
-    (problem,) = told(make(data={"train": ["mine.jsonl"]}))
+    (problem,) = problems_of(make(data={"train": ["mine.jsonl"]}))
     assert problem.startswith(
         "data.train: 11 of 20 rows have clips or images that cannot be used, more than data.max_bad_share 0.01 allows. "
         "Set data.video_root, mend or drop these rows, or raise the share:\n    v9.mp4: "
@@ -342,10 +344,10 @@ def test_missing_and_empty_videos_are_counted_and_the_first_named(make: Callable
     )
 
 
-def test_a_task_without_rows_is_told(make: Callable[..., Recipe]) -> None:
+def test_a_task_without_rows_is_reported(make: Callable[..., Recipe]) -> None:
     recipe = make()
     recipe = recipe.model_copy(update={"tasks": {**recipe.tasks, "tracking": recipe.tasks["temporal_grounding"]}})
-    assert told(recipe) == ["tasks.tracking: no row has this task. Add rows, or remove it."]
+    assert problems_of(recipe) == ["tasks.tracking: no row has this task. Add rows, or remove it."]
 
 
 def test_the_tokenizer_decides_where_bytes_would_not_fit(make: Callable[..., Recipe], model_folder: Path) -> None:
@@ -353,15 +355,15 @@ def test_the_tokenizer_decides_where_bytes_would_not_fit(make: Callable[..., Rec
     tokens = dict(check(recipe, Path("r.yaml")).plan)["tokens"]
     prompt = int(tokens.split()[3].replace(",", ""))
     limit = prompt + recipe.sampling.max_completion_length
-    assert told(make(rollout={"max_model_len": limit})) == []
-    (problem,) = told(make(rollout={"max_model_len": limit - 1}))
+    assert problems_of(make(rollout={"max_model_len": limit})) == []
+    (problem,) = problems_of(make(rollout={"max_model_len": limit - 1}))
     assert problem.startswith(f"rollout.max_model_len: a prompt can have {prompt:,} tokens")
     tokenizer = json.loads((model_folder / "tokenizer.json").read_text())
     letters = tokenizer["model"]["vocab"]
     tokenizer["model"]["vocab"] = {**letters, "en": len(letters)}
     tokenizer["model"]["merges"] = [["e", "n"]]
     (model_folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert told(make(rollout={"max_model_len": limit - 1})) == []
+    assert problems_of(make(rollout={"max_model_len": limit - 1})) == []
 
 
 @pytest.mark.parametrize(
@@ -389,7 +391,7 @@ def test_visual_tokens_of_small_clips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("removed", "told_of"),
+    ("removed", "named"),
     [
         (("config.json",), "no model configuration (config.json)"),
         (("preprocessor_config.json", "video_preprocessor_config.json"), "no processor (preprocessor_config.json or"),
@@ -397,12 +399,12 @@ def test_visual_tokens_of_small_clips() -> None:
         (("chat_template.jinja",), "no chat template"),
     ],
 )
-def test_a_model_folder_with_a_part_missing(model_folder: Path, removed: tuple[str, ...], told_of: str) -> None:
+def test_a_model_folder_with_a_part_missing(model_folder: Path, removed: tuple[str, ...], named: str) -> None:
     assert model_problems(str(model_folder))[0] == []
     for name in removed:
         (model_folder / name).unlink()
     (problem,) = model_problems(str(model_folder))[0]
-    assert told_of in problem
+    assert named in problem
     assert str(model_folder) in problem
 
 
@@ -477,7 +479,7 @@ def test_eval_names_a_damaged_file_of_a_policy(model_folder: Path, tmp_path: Pat
             eval_recipe(str(model), [Path("rows.jsonl")], None, None, None, [])
 
 
-def test_eval_without_a_run_takes_the_defaults_and_tells_all(make: Callable[..., Recipe], model_folder: Path) -> None:
+def test_eval_without_a_run_takes_the_defaults_and_reports_all(make: Callable[..., Recipe], model_folder: Path) -> None:
     make()
     recipe = eval_recipe(str(model_folder), [Path("rows.jsonl")], None, None, None, [])
     assert recipe.video == VideoRecipe()

@@ -34,24 +34,24 @@ def checked(tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch)
     return run
 
 
-def told(checked: Checked) -> list[str]:
+def problems_of(checked: Checked) -> list[str]:
     return [*map(str, checked.problems), *checked.data_problems]
 
 
 def test_rows_of_every_kind_are_fine_and_those_that_show_nothing_noted(checked: Checker) -> None:
-    found = checked(VIDEO, IMAGE, QUESTION)
-    assert told(found) == []
-    assert "data.train: 8 of 24 rows show neither video nor image." in found.notes
+    result = checked(VIDEO, IMAGE, QUESTION)
+    assert problems_of(result) == []
+    assert "data.train: 8 of 24 rows show neither video nor image." in result.notes
 
 
 def test_missing_images_are_named(checked: Checker, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
-    (problem,) = told(checked(VIDEO, QUESTION | {"image": "b.png"}, QUESTION | {"image": "folder.png"}))
+    (problem,) = problems_of(checked(VIDEO, QUESTION | {"image": "b.png"}, QUESTION | {"image": "folder.png"}))
     assert problem.startswith("data.train: 16 of 24 rows have clips or images that cannot be used")
     assert "\n    row 8: b.png: not found\n" in problem
-    (problem,) = told(checked(QUESTION | {"image": "folder.png"}))
+    (problem,) = problems_of(checked(QUESTION | {"image": "folder.png"}))
     assert "row 0: folder.png: a folder" in problem
-    (problem,) = told(checked(QUESTION | {"video": "b.mp4"}, QUESTION | {"image": "b.png"}))
+    (problem,) = problems_of(checked(QUESTION | {"video": "b.mp4"}, QUESTION | {"image": "b.png"}))
     assert "16 of 16 rows have clips or images" in problem
     assert "row 0: b.mp4: not found" in problem
 
@@ -59,23 +59,23 @@ def test_missing_images_are_named(checked: Checker, tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", [IMAGE, QUESTION])
 def test_what_needs_a_video_is_refused_on_other_rows(checked: Checker, row: dict[str, Any]) -> None:
     bonus = {"order_bonus": {"reward": "choice_accuracy"}}
-    assert told(checked(VIDEO, row, scoring=bonus)) == [
+    assert problems_of(checked(VIDEO, row, scoring=bonus)) == [
         "scoring.order_bonus: 8 rows, such as row 8, show no video to shuffle. Take them out of data.train."
     ]
     held_out = {"data": {"train": ["rows.jsonl"], "eval": ["rows.jsonl"]}, "eval": {"second_look": {}}}
-    assert [text for text in told(checked(VIDEO, row, **held_out)) if "second_look" in text] == [
+    assert [text for text in problems_of(checked(VIDEO, row, **held_out)) if "second_look" in text] == [
         "eval.second_look: 8 rows, such as row 8, show no video for a second look. Take them out of data.eval."
     ]
-    assert told(checked(VIDEO, scoring=bonus)) == []
+    assert problems_of(checked(VIDEO, scoring=bonus)) == []
 
 
 def test_ranks_that_train_the_tower_all_need_something_to_show(checked: Checker) -> None:
     ranks = {"num_ranks": 2}
-    (problem,) = told(checked(VIDEO, QUESTION, learner=ranks))
+    (problem,) = problems_of(checked(VIDEO, QUESTION, learner=ranks))
     assert problem.startswith("learner.num_ranks: 8 rows, such as row 8, show nothing: sharded ranks wait")
-    assert told(checked(VIDEO, IMAGE, learner=ranks)) == []
-    assert told(checked(QUESTION, learner=ranks)) == []
-    assert told(checked(VIDEO, QUESTION, learner=ranks | {"freeze_vision": True})) == []
+    assert problems_of(checked(VIDEO, IMAGE, learner=ranks)) == []
+    assert problems_of(checked(QUESTION, learner=ranks)) == []
+    assert problems_of(checked(VIDEO, QUESTION, learner=ranks | {"freeze_vision": True})) == []
 
 
 def test_the_plan_counts_the_tokens_of_images_and_of_no_clip_for_texts(checked: Checker) -> None:
@@ -88,7 +88,7 @@ def test_the_plan_counts_the_tokens_of_images_and_of_no_clip_for_texts(checked: 
     assert "(1,000 visual)" in visual(VIDEO)
 
 
-def test_tokens_follow_the_patches_of_the_model_and_the_times_it_is_told(model_folder: Path) -> None:
+def test_tokens_follow_the_patches_of_the_model_and_the_times_in_its_prompt(model_folder: Path) -> None:
     qwen3 = {"model_type": "qwen3_vl", "vision_config": {"patch_size": 16, "spatial_merge_size": 2}}
     assert (config_size_factor({}), config_size_factor(qwen3)) == (28, 32)
     (model_folder / "config.json").write_text(json.dumps(qwen3))

@@ -42,7 +42,7 @@ def source(tmp_path: Path, name: str, data: Any) -> Path:
 
 
 def counts(conversion: Conversion) -> dict[str, int]:
-    return {kind: len(found) for kind, found in conversion.anomalies.items()}
+    return {kind: len(of_kind) for kind, of_kind in conversion.anomalies.items()}
 
 
 def read_back(conversion: Conversion, folder: Path) -> tuple[Row, ...]:
@@ -50,7 +50,7 @@ def read_back(conversion: Conversion, folder: Path) -> tuple[Row, ...]:
     return read_rows([folder / "out" / "rows.jsonl"], None, tuple(TASKS))
 
 
-def test_events_become_rows_and_the_truth_stays(tmp_path: Path) -> None:
+def test_events_become_rows_and_the_target_stays(tmp_path: Path) -> None:
     path = source(tmp_path, "train.json", {"AAAAA": EVENTS["AAAAA"]})
     conversion = convert("charades_sta", path)
     assert conversion.rows[1] == {
@@ -98,7 +98,7 @@ def test_float_noise_is_no_anomaly(tmp_path: Path) -> None:
     assert counts(convert("activitynet_captions", source(tmp_path, "train.json", {"v_a": events}))) == {}
 
 
-def test_spans_are_clipped_when_asked(tmp_path: Path) -> None:
+def test_spans_are_clipped_on_request(tmp_path: Path) -> None:
     path = source(tmp_path, "train.json", {"AAAAA": EVENTS["AAAAA"]})
     conversion = convert("charades_sta", path, ConvertOptions(clip_to_duration=True))
     assert [row["target"] for row in conversion.rows] == [{"span": [0.0, 6.9]}, {"span": [24.3, 30.0]}]
@@ -139,13 +139,15 @@ def test_one_row_per_video_is_the_first_that_can_be_one(tmp_path: Path) -> None:
         ("activitynet_captions", "test.json", "activitynet_captions/test", "describe the same videos"),
     ],
 )
-def test_the_file_name_tells_the_split(tmp_path: Path, name: str, file: str, dataset: str, warning: str | None) -> None:
+def test_the_file_name_states_the_split(
+    tmp_path: Path, name: str, file: str, dataset: str, warning: str | None
+) -> None:
     conversion = convert(name, source(tmp_path, file, {"AAAAA": EVENTS["AAAAA"]}))
     assert conversion.rows[0]["dataset"] == dataset
     assert (warning in plain(conversion.table())) if warning else not conversion.warnings
 
 
-def test_a_split_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
+def test_a_split_that_no_name_states_is_requested(tmp_path: Path) -> None:
     path = source(tmp_path, "mine.json", {"AAAAA": EVENTS["AAAAA"]})
     with pytest.raises(DataError, match="--split"):
         convert("charades_sta", path)
@@ -289,7 +291,7 @@ def test_videos_below_the_root_are_found_and_the_others_counted(tmp_path: Path) 
     assert "/no/where is not on this machine" in elsewhere.warnings[0]
 
 
-def test_rows_said_twice_are_counted_and_ids_taken_twice_are_refused(tmp_path: Path) -> None:
+def test_repeated_rows_are_counted_and_ids_taken_twice_are_refused(tmp_path: Path) -> None:
     events = {"duration": 9.0, "timestamps": [[1, 2], [1, 2]], "sentences": ["it jumps", "it jumps"]}
     conversion = convert("charades_sta", source(tmp_path, "train.json", {"v": events}))
     assert counts(conversion) == {"duplicate": 1}
@@ -313,7 +315,7 @@ def test_rows_said_twice_are_counted_and_ids_taken_twice_are_refused(tmp_path: P
         ("caption", [{"video": "a.mp4"}], 'neither "caption" nor "events"'),
     ],
 )
-def test_a_source_of_another_shape_is_told_place_by_place(tmp_path: Path, name: str, data: Any, message: str) -> None:
+def test_a_source_of_another_shape_is_reported_key_by_key(tmp_path: Path, name: str, data: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         convert(name, source(tmp_path, "train.json", data), ConvertOptions(split="train"))
 
@@ -327,7 +329,7 @@ def test_a_key_written_twice_would_lose_a_video(tmp_path: Path) -> None:
         convert("charades_sta", tmp_path / "val.json")
 
 
-def test_formats_are_told_by_name() -> None:
+def test_formats_go_by_name() -> None:
     with pytest.raises(DataError, match="Did you mean 'charades_sta'"):
         convert("charades", Path("x"))
     with pytest.raises(DataError, match="for the format generic"):

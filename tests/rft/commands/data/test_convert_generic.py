@@ -68,7 +68,7 @@ def test_lines_with_a_task_each(tmp_path: Path) -> None:
     assert [row.target for row in rows[1:3]] == [{"label": "no"}, {"choice": "A", "spans": [[1, 2]]}]
 
 
-def test_cells_that_cannot_be_read_are_told_all_at_once(tmp_path: Path) -> None:
+def test_cells_that_cannot_be_read_are_reported_at_once(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text('video,query,span,duration_s\na,x,1-2,3\nb,y,"[1, 2]",long\nc,z,"[1, 2",3\n')
     with pytest.raises(DataError) as caught:
@@ -79,7 +79,7 @@ def test_cells_that_cannot_be_read_are_told_all_at_once(tmp_path: Path) -> None:
     assert third.startswith(f"{path}:4: span: '[1, 2' is not JSON")
 
 
-def test_a_mapping_that_does_not_fit_is_told_all_at_once(tmp_path: Path) -> None:
+def test_a_mapping_that_does_not_fit_is_reported_at_once(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("clip,query\na,x\n")
     with pytest.raises(DataError) as caught:

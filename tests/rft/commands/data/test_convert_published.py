@@ -78,22 +78,22 @@ def test_published_counts(
     conversion = converted(name, file)
     facts = dict(conversion.facts)
     assert (facts["rows in the source"], facts["videos"]) == (f"{sizes[0]:,}", f"{sizes[1]:,}")
-    assert {kind: len(found) for kind, found in conversion.anomalies.items()} == anomalies
+    assert {kind: len(of_kind) for kind, of_kind in conversion.anomalies.items()} == anomalies
     write_rows(conversion, tmp_path / "rows.jsonl")
     rows = read_rows([tmp_path / "rows.jsonl"], None, tuple(TASKS))
     assert len(rows) == sizes[2]
 
 
 def test_which_spans_of_charades_are_reversed() -> None:
-    found = converted("charades_sta", f"{CHARADES}/train.json").anomalies["reversed"]
-    assert [anomaly.row_id.split("/")[2] for anomaly in found] == ["LEOL6", "IOL8Q", "AKKWU", "AKKWU"]
+    reversed_spans = converted("charades_sta", f"{CHARADES}/train.json").anomalies["reversed"]
+    assert [anomaly.row_id.split("/")[2] for anomaly in reversed_spans] == ["LEOL6", "IOL8Q", "AKKWU", "AKKWU"]
 
 
 @pytest.mark.slow
 def test_which_spans_of_activitynet_are_reversed_or_of_no_length() -> None:
     anomalies = converted("activitynet_captions", f"{ACTIVITYNET}/train.json").anomalies
-    found = anomalies["reversed"] + anomalies["zero_length"]
-    assert sorted((anomaly.kind, anomaly.row_id.split("/")[2]) for anomaly in found) == [
+    unusable = anomalies["reversed"] + anomalies["zero_length"]
+    assert sorted((anomaly.kind, anomaly.row_id.split("/")[2]) for anomaly in unusable) == [
         ("reversed", "v_0bosp4-pyTM"),
         ("reversed", "v_rhOtqArO-3Y"),
         ("zero_length", "v_4rKTw99bM8g"),

@@ -1,4 +1,4 @@
-"""What is told and drawn of rows."""
+"""Statistics and pictures of rows."""
 
 import json
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_rows_are_counted_by_data_set(tmp_path: Path) -> None:
     assert "multiple_choice: targets\nB 1" in text
 
 
-def test_videos_in_two_files_are_told(tmp_path: Path) -> None:
+def test_videos_in_two_files_are_reported(tmp_path: Path) -> None:
     one = write(tmp_path / "train.jsonl", grounding("1", "a.mp4", (1, 3)), grounding("2", "b.mp4", (1, 3)))
     two = write(tmp_path / "test.jsonl", grounding("3", "a.mp4", (1, 3)))
     assert f"warning: {one} and {two} share 1 videos" in inspect([one, two], None)[0]

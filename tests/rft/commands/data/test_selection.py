@@ -50,12 +50,12 @@ def run(tmp_path: Path) -> Path:
     return folder.path
 
 
-def test_rows_are_told_apart_by_the_rollouts_of_a_run(rows: Path, run: Path) -> None:
-    found = select(rows, [run], SelectOptions(least_difference=0.5))
-    assert found.values == {"right": (1.0, 1.0), "mixed": (1.0, 0.0), "wrong": (0.0, 0.0)}
-    assert found.kept == {"mixed"}
-    assert (found.num_failed, found.num_other) == (1, 0)
-    (of_task,) = found.table().rows
+def test_rows_are_kept_by_the_rollouts_of_a_run(rows: Path, run: Path) -> None:
+    selection = select(rows, [run], SelectOptions(least_difference=0.5))
+    assert selection.values == {"right": (1.0, 1.0), "mixed": (1.0, 0.0), "wrong": (0.0, 0.0)}
+    assert selection.kept == {"mixed"}
+    assert (selection.num_failed, selection.num_other) == (1, 0)
+    (of_task,) = selection.table().rows
     assert of_task == ("multiple_choice (accuracy)", "5", "2", "2", "1", "0.500", "0.500")
 
 
@@ -63,9 +63,9 @@ def test_answers_of_several_sources_add_up(rows: Path, run: Path, tmp_path: Path
     more = tmp_path / "eval.jsonl.zst"
     answers = [("right", "<answer>C</answer>"), ("wrong", "<answer>C</answer>"), ("elsewhere", "<answer>A</answer>")]
     write_records(more, ({"id": row_id, "completion": text, "mode": "sampled"} for row_id, text in answers))
-    found = select(rows, [run, more], SelectOptions(least_difference=0.5))
-    assert found.kept == {"right", "mixed"}
-    assert found.num_other == 1
+    selection = select(rows, [run, more], SelectOptions(least_difference=0.5))
+    assert selection.kept == {"right", "mixed"}
+    assert selection.num_other == 1
 
 
 def test_kept_rows_stand_as_they_were(rows: Path, run: Path, tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_every_line_that_cannot_be_read_is_named(rows: Path, tmp_path: Path) -> 
     odd.write_text('{"id": "right"}\n{"id": \n{"prompt_id": "mixed", "completion": 3}\n')
     with pytest.raises(DataError) as caught:
         select(rows, [odd], SelectOptions())
-    found = str(caught.value).replace(f"{tmp_path}/", "").splitlines()
-    assert [problem.split(" ")[0] for problem in found] == ["odd.jsonl:1:", "odd.jsonl:2:", "odd.jsonl:3:"]
+    problems = str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+    assert [problem.split(" ")[0] for problem in problems] == ["odd.jsonl:1:", "odd.jsonl:2:", "odd.jsonl:3:"]
     odd.write_text('{"id": "other", "completion": ""}\n')
     with pytest.raises(DataError, match="no answer to a row of"):
         select(rows, [odd], SelectOptions())
@@ -108,7 +108,7 @@ def test_a_draw_is_seeded_and_does_not_depend_on_the_order_of_rows() -> None:
     assert chosen({"a": (0.3, 0.2), "b": (0.3, 0.21)}, SelectOptions(least_difference=0.1)) == ["a"]
 
 
-def test_the_command_tells_what_it_kept(rows: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_it_kept(rows: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = rows.with_name("kept.jsonl")
     command = ["data", "select", str(rows), "--rollouts", str(run), "-o", str(out)]
     assert main([*command, "--differ", "0.5"]) == 0

@@ -20,7 +20,7 @@ def test_the_ways_to_evaluate_exclude_each_other(arguments: list[str], capsys: p
     assert "usage: rft eval" in capsys.readouterr().err
 
 
-def test_shards_are_told_from_nonsense() -> None:
+def test_shards_are_parsed_and_nonsense_refused() -> None:
     assert parse_shard("7/8") == (7, 8)
     for text in ("8/8", "1", "-1/2", "a/b", "0/0", ""):
         with pytest.raises(RecipeError, match="not I/N"):

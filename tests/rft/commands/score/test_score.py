@@ -1,4 +1,4 @@
-"""`rft score`: stored completions judged again, in both readings, by other rewards, and what is said of bad rows."""
+"""`rft score`: stored completions judged again, by both parsers, by other rewards, and what is said of bad rows."""
 
 import json
 import re
@@ -96,13 +96,13 @@ def test_every_task(tmp_path: Path, task: str, target: dict[str, Any], answer: s
 
 def test_the_answer_is_what_the_first_reward_read(tmp_path: Path) -> None:
     row = {"completion": "<answer>B</answer><glue>[(1, 2)]</glue>", "target": {"choice": "C", "spans": [[1, 3]]}}
-    for asked, answer in ((("iou=1", "accuracy=1"), "[(1, 2)]"), (("accuracy=1", "iou=1"), "B")):
-        assert scored(tmp_path, [row], "grounded_qa", rewards=asked)[0]["answer"] == answer
+    for rewards, answer in ((("iou=1", "accuracy=1"), "[(1, 2)]"), (("accuracy=1", "iou=1"), "B")):
+        assert scored(tmp_path, [row], "grounded_qa", rewards=rewards)[0]["answer"] == answer
     unclosed = {**row, "completion": "<answer>B</answer>"}
     assert scored(tmp_path, [unclosed], "grounded_qa", rewards=("iou=1", "accuracy=1"))[0]["answer"] == "B"
 
 
-def test_the_two_readings(tmp_path: Path) -> None:
+def test_the_two_fidelities(tmp_path: Path) -> None:
     rows = [{"completion": f"{THINK}<answer>10s to 20s</answer>", "target": SPAN}]
     assert scored(tmp_path, rows, fidelity="as_published")[0]["scores"]["iou"] == 0
     assert scored(tmp_path, rows, fidelity="corrected")[0]["scores"]["iou"] == 1
@@ -137,7 +137,7 @@ def test_a_reward_out_of_a_file(tmp_path: Path) -> None:
         scored(tmp_path, rows, "multiple_choice", rewards=(f"{ODD}:odd=1",))
 
 
-def test_all_that_is_wrong_with_the_rewards_asked_for() -> None:
+def test_all_that_is_wrong_with_the_requested_rewards() -> None:
     own_file = own_reward(f"{ODD}:odd").__module__
     with pytest.raises(RewardError) as caught:
         score(Path("in.jsonl"), rewards=("iou", "temporal_io=1", "format=much", "gone.py:f=1", f"{ODD}:g=1"))
@@ -225,19 +225,19 @@ def test_text_is_read_as_json_means_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("said", ["\u4e16", "\ud800", "a\u2028b", "\U0001f600"])
 def test_answers_beyond_ascii_come_out_in_ascii(tmp_path: Path, said: str) -> None:
     row = {**span(10, 20), "completion": f"{THINK}<answer>{said}</answer>"}
-    (found,) = scored(tmp_path, [row])
-    assert (found["answer"], found["completion"]) == (said, row["completion"])
+    (output,) = scored(tmp_path, [row])
+    assert (output["answer"], output["completion"]) == (said, row["completion"])
     assert (tmp_path / "out.jsonl").read_text(encoding="ascii").count("\n") == 1
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e-400", "123456789012345678901234567890", "0.1", "-0", "5e-324"])
 def test_numbers_are_read_as_the_standard_library_reads_them(tmp_path: Path, number: str) -> None:
     text = f'{{"a": {number}, "h": "\u00e9", "completion": "x", "target": {{"span": [1, 2]}}}}\n'
-    (found,) = scored(tmp_path, [text])
-    assert repr(found["a"]) == repr(json.loads(number))
+    (output,) = scored(tmp_path, [text])
+    assert repr(output["a"]) == repr(json.loads(number))
 
 
-def test_a_row_comes_out_as_it_went_in_but_for_what_was_found(tmp_path: Path) -> None:
+def test_a_row_comes_out_as_it_went_in_with_its_scores_added(tmp_path: Path) -> None:
     before = '{"z": 1e2, "completion": "x", "target": {"span": [1, 2.50]} , "a": "\\u00e9" }'
     again = json.dumps({**span(10, 20), "reward": 7, "scores": {"old": 1}, "note": "kept"})
     source = write(tmp_path / "in.jsonl", f" {before} \n", f"{again}\n")
@@ -245,8 +245,8 @@ def test_a_row_comes_out_as_it_went_in_but_for_what_was_found(tmp_path: Path) ->
     first, second = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert first.startswith(before[:-1] + ", ")
     assert json.loads(first)["reward"] == 0
-    found = json.loads(second)
-    assert (found["reward"], found["scores"], found["note"]) == (2.0, {"iou": 1.0, "format": 1.0}, "kept")
+    figures = json.loads(second)
+    assert (figures["reward"], figures["scores"], figures["note"]) == (2.0, {"iou": 1.0, "format": 1.0}, "kept")
     assert second.count('"reward"') == 1
 
 
@@ -264,9 +264,9 @@ def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
         row(f"{THINK}<answer>10 to 20</answer>", finish_reason="length"),
     ]
     result = score(write(tmp_path / "in.jsonl", *rows), task="temporal_grounding")
-    found = result.to_json()["tasks"]["temporal_grounding"]
-    assert found["faults"] == result.to_json()["faults"]
-    assert found["faults"] == {
+    figures = result.to_json()["tasks"]["temporal_grounding"]
+    assert figures["faults"] == result.to_json()["faults"]
+    assert figures["faults"] == {
         "no_tag": 4,
         "unreadable": 1,
         "reversed": 1,
@@ -275,12 +275,12 @@ def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
         "truncated": 2,
         "failed": 1,
     }
-    assert found["examples"]["no_tag"][0] == {"text": "no idea", "note": "no <answer>", "rows": 3}
-    assert found["examples"]["reversed"][0]["text"] == "20 to 10"
-    assert found["left_out"] == {"failed": 1}
-    assert (found["rows"], found["well_formed"]) == (9, pytest.approx(2 / 8))
-    assert found["reward"]["mean"] == pytest.approx((2 + 1) / 9)
-    assert found["scores"]["iou"] == {
+    assert figures["examples"]["no_tag"][0] == {"text": "no idea", "note": "no <answer>", "rows": 3}
+    assert figures["examples"]["reversed"][0]["text"] == "20 to 10"
+    assert figures["left_out"] == {"failed": 1}
+    assert (figures["rows"], figures["well_formed"]) == (9, pytest.approx(2 / 8))
+    assert figures["reward"]["mean"] == pytest.approx((2 + 1) / 9)
+    assert figures["scores"]["iou"] == {
         "reward": "temporal_iou",
         "weight": 1.0,
         "mean": pytest.approx(1 / 8),
@@ -447,9 +447,9 @@ def test_the_command_prints_one_json_object(tmp_path: Path, capsys: pytest.Captu
     source = write(tmp_path / "in.jsonl", span(10, 20))
     arguments = ["score", str(source), "--task", "temporal_grounding", "--fidelity", "as_published", "--no-think"]
     assert main([*arguments, "--json", "--reward", "iou=1", "format=0.5"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["rows"], found["fidelity"], found["left_out"]) == (1, "as_published", 0)
-    assert found["tasks"]["temporal_grounding"]["scores"]["format"]["reward"] == "answer_format"
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["rows"], figures["fidelity"], figures["left_out"]) == (1, "as_published", 0)
+    assert figures["tasks"]["temporal_grounding"]["scores"]["format"]["reward"] == "answer_format"
     assert main(["score", str(tmp_path / "gone.jsonl"), "--task", "tracking"]) == 2
     assert "gone.jsonl: cannot be read" in capsys.readouterr().err
 
