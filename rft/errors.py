@@ -86,3 +86,9 @@ def listed(problems: Sequence[str], num_named: int) -> str:
     """The first `num_named`, one per line, and the number of the others."""
     rest = len(problems) - num_named
     return "\n".join([*problems[:num_named], *([f"... and {rest} more"] if rest > 0 else [])])
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises DataError with the first problems and the number of the others; nothing where there is none."""
+    if problems:
+        raise DataError(listed(problems, NAMED_PROBLEMS))

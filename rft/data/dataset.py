@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from rewards.targets.values import shown
 from rft.data.frames import ClipError, Frames, path_problem
-from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name, shortened
+from rft.errors import DataError, listed, near_name, refuse, shortened
 from rft.files import TOO_DEEP, read_jsonl
 from rft.recipe import Recipe
 from rft.tasks import TASKS
@@ -49,8 +49,7 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
                 problems += [f"{line.where}: {problem}" for problem in row]
     if not rows and not problems:
         problems.append(f"{', '.join(str(path) for path in paths) or 'data'}: no rows")
-    if problems:
-        raise DataError(listed(problems, NAMED_PROBLEMS))
+    refuse(problems)
     return tuple(rows.values())
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, ValidationError, convert
 
 from rewards.types import Target
-from rft.errors import NAMED_PROBLEMS, CheckpointError, DataError, listed
+from rft.errors import CheckpointError, refuse
 from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, of_length, parse
 from rft.files import COMPRESSED, JsonLine, read_jsonl, read_records, write_records, write_text, writing
 from rft.tasks import TASKS
@@ -135,8 +135,7 @@ def read_predictions(
         problems.append(f"{' and '.join(seeds.values())}: shards of evaluations with different seeds: {list(seeds)}.")
     if not samples and not problems:
         problems.append(f"{', '.join(map(str, paths))}: no predictions{f' of task {task}' if task else ''}")
-    if problems:
-        raise DataError(listed(problems, NAMED_PROBLEMS))
+    refuse(problems)
     predicted = {sample.prompt_id for sample in samples}
     missing = tuple(row.id for row in rows or () if row.id not in predicted and task in (None, row.task))
     return EvalResult(tuple(samples), next(iter(seeds))), missing

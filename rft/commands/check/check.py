@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rewards.judge import TIMEOUT_S
 from rft.actors.gpu_count import driver_gpus, gpu_problem, gpu_signs
-from rft.commands.check.data import DataCheck, check_data, refuse
+from rft.commands.check.data import DataCheck, check_data, refuse_recipe
 from rft.commands.check.estimate import cost_lines, parse_gpus
 from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
 from rft.commands.check.rewards import reward_findings
@@ -53,7 +53,7 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
     if loaded.recipe is None:
         raise RecipeError(problem_text(str(path), loaded.problems))
     checked = check(loaded.recipe, path, resume, gpus)
-    refuse(str(path), (*loaded.problems, *checked.problems), checked.data_problems)
+    refuse_recipe(str(path), (*loaded.problems, *checked.problems), checked.data_problems)
     return checked
 
 
@@ -61,7 +61,7 @@ def check(recipe: Recipe, path: Path, resume: bool = False, gpus: tuple[str, int
     """Problems and plan of a recipe, without torch; `path` is where it came from, `gpus` as of `parse_gpus`."""
     model_wrong, model_notes = model_problems(recipe.model)
     data = check_data(recipe)
-    tokens, token_problems = _tokens(recipe, data)
+    prompt, visual, token_problems = _tokens(recipe, data)
     run_dir = recipe.run_dir or Path("runs") / path.stem
     findings: list[Problem | str] = [
         *(Problem("model", message) for message in model_wrong),
@@ -77,22 +77,11 @@ def check(recipe: Recipe, path: Path, resume: bool = False, gpus: tuple[str, int
     ]
     problems = tuple(one for one in findings if isinstance(one, Problem))
     notes = tuple(one for one in findings if isinstance(one, str))
-    return Checked(recipe, path, problems, data.blocks, notes, _plan(recipe, data, tokens, run_dir, gpus))
+    return Checked(recipe, path, problems, data.blocks, notes, _plan(recipe, data, (prompt, visual), run_dir, gpus))
 
 
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    """Lines of the plan: upper bounds over all prompts."""
-
-    visual: int
-    text: int
-
-    @property
-    def prompt(self) -> int:
-        return self.visual + self.text
-
-
-def _tokens(recipe: Recipe, data: DataCheck) -> tuple[_Tokens, list[Problem]]:
+def _tokens(recipe: Recipe, data: DataCheck) -> tuple[int, int, list[Problem]]:
+    """(most tokens of a prompt, most visual ones among them, a problem where they are too many)."""
     limit, completion = recipe.rollout.max_model_len, recipe.sampling.max_completion_length
     config = local_config(recipe.model)
     factor, tells_times = config_size_factor(config), config.get("model_type") == "qwen3_vl"
@@ -102,21 +91,20 @@ def _tokens(recipe: Recipe, data: DataCheck) -> tuple[_Tokens, list[Problem]]:
     if data.has_images:
         visual = max(visual, image_tokens(recipe.video.max_pixels, factor))
     system = (recipe.system_prompt or "",)
-    tokens = _Tokens(visual, text_bytes(data.texts) + text_bytes(system) + TEMPLATE_TOKENS)
-    if tokens.prompt + completion > limit:
+    prompt = visual + text_bytes(data.texts) + text_bytes(system) + TEMPLATE_TOKENS
+    if prompt + completion > limit:
         # Bytes are quick to count and bound the tokens from above; only a tight fit needs the tokenizer.
-        text = text_tokens(data.texts, recipe.model) + text_tokens(system, recipe.model) + TEMPLATE_TOKENS
-        tokens = _Tokens(visual, text)
-    if tokens.prompt + completion <= limit:
-        return tokens, []
+        prompt = visual + text_tokens(data.texts, recipe.model) + text_tokens(system, recipe.model) + TEMPLATE_TOKENS
+    if prompt + completion <= limit:
+        return prompt, visual, []
     message = (
-        f"a prompt can have {tokens.prompt:,} tokens ({tokens.visual:,} of them visual), a completion "
-        f"{completion:,}: together more than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, "
-        "video.max_frames or sampling.max_completion_length."
+        f"a prompt can have {prompt:,} tokens ({visual:,} of them visual), a completion {completion:,}: together more "
+        f"than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, video.max_frames or "
+        "sampling.max_completion_length."
     )
     if any(clip_s is None for _, clip_s in clips):
         message += " Rows with duration_s are bound by their own length."
-    return tokens, [Problem("rollout.max_model_len", message)]
+    return prompt, visual, [Problem("rollout.max_model_len", message)]
 
 
 def _run_dir_findings(run_dir: Path, resume: bool) -> Iterator[Problem | str]:
@@ -176,8 +164,9 @@ def _setting_notes(recipe: Recipe) -> Iterator[str]:
 
 
 def _plan(
-    recipe: Recipe, data: DataCheck, tokens: _Tokens, run_dir: Path, gpus: tuple[str, int | None] | None
+    recipe: Recipe, data: DataCheck, tokens: tuple[int, int], run_dir: Path, gpus: tuple[str, int | None] | None
 ) -> tuple[tuple[str, str], ...]:
+    """Lines of the plan: (what, value). `tokens`: of the longest prompt, and the visual ones among them."""
     prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
     plan = [("model", recipe.model), *(("fidelity", line) for line in setting_lines(recipe))]
     for name, task_recipe in recipe.tasks.items():
@@ -201,11 +190,11 @@ def _plan(
         ("steps", steps if recipe.steps else "none: the supervised stage alone"),
         (
             "tokens",
-            f"prompt at most {tokens.prompt:,} ({tokens.visual:,} visual), completion at most "
+            f"prompt at most {tokens[0]:,} ({tokens[1]:,} visual), completion at most "
             f"{recipe.sampling.max_completion_length:,}, engine {recipe.rollout.max_model_len:,}",
         ),
         ("learner", _learner_line(recipe)),
-        *cost_lines(recipe, tokens.prompt, tokens.visual, *(gpus or ())),
+        *cost_lines(recipe, *tokens, *(gpus or ())),
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
         ("parity", _parity_line(recipe)),
         ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),

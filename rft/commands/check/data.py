@@ -134,7 +134,7 @@ def _of_row_counts(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> Itera
             yield f"tasks.{name}: no row of data.train has this task; it is only evaluated."
 
 
-def refuse(place: str, problems: Sequence[Problem], blocks: Sequence[str]) -> None:
+def refuse_recipe(place: str, problems: Sequence[Problem], blocks: Sequence[str]) -> None:
     """Raises RecipeError with all problems of a recipe, and with those inside data files; nothing where none is."""
     texts = [*([problem_text(place, problems)] if problems else []), *blocks]
     if texts:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from rft.data.dataset import read_rows
-from rft.errors import NAMED_PROBLEMS, DataError, listed
+from rft.errors import refuse
 from rft.evaluation.predictions import stored_completion
 from rft.files import read_jsonl, write_text, writing
 from rft.runs.rollout_files import completion_files
@@ -91,8 +91,7 @@ def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> 
                 values[row.id].append(task.measure(stored.completion, task.target(row))[task.main_metric])
     if not values and not problems:
         problems.append(f"{', '.join(map(str, answers))}: no answer to a row of {rows_file}")
-    if problems:
-        raise DataError(listed(problems, NAMED_PROBLEMS))
+    refuse(problems)
     by_row = {row_id: tuple(of_row) for row_id, of_row in values.items()}
     return Selection(rows, by_row, frozenset(chosen(by_row, options)), counts["failed"], counts["other"])
 

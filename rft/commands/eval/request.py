@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rft.commands.check.data import check_data, refuse
+from rft.commands.check.data import check_data, refuse_recipe
 from rft.data.dataset import Shard
 from rft.errors import Problem, RecipeError
 from rft.recipe import Recipe, TaskRecipe
@@ -48,7 +48,7 @@ def eval_recipe(
     model_wrong, _ = model_problems(recipe.model)
     rows = check_data(recipe)
     of_data = (one for one in rows.findings if isinstance(one, Problem))
-    refuse("rft eval", [*(Problem("model", message) for message in model_wrong), *of_data], rows.blocks)
+    refuse_recipe("rft eval", [*(Problem("model", message) for message in model_wrong), *of_data], rows.blocks)
     return recipe
 
 

@@ -15,7 +15,7 @@ from rewards.judge import JudgeError
 from rewards.types import Fidelity, Score, Target, fault_of
 from rft.commands.score.reward_choice import RewardChoice, reward_choice
 from rft.commands.score.tally import FAILURES, Tally
-from rft.errors import NAMED_PROBLEMS, DataError, RecipeError, RewardError, listed, near_name, problem_text
+from rft.errors import DataError, RecipeError, RewardError, near_name, problem_text, refuse
 from rft.evaluation.predictions import StoredCompletion, stored_completion
 from rft.files import JsonLine, read_jsonl, replace_file, writing
 from rft.recipe import Recipe, TaskRecipe
@@ -79,8 +79,7 @@ class Scorer:
         if not self.problems and not self.tallies:
             others = f" of task {self._task}; {self.left_out:,} rows are of others" if self.left_out else ""
             self.problems.append(f"{source}: no completions{others}")
-        if self.problems:
-            raise DataError(listed(self.problems, NAMED_PROBLEMS))
+        refuse(self.problems)
 
     def to_json(self) -> dict[str, Any]:
         """{"rows", "left_out", "fidelity", "faults": {kind: number}, "tasks": {task: as Tally.to_json}}."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
 
@@ -27,35 +27,28 @@ class VideoEvents(BaseModel):
         return self
 
 
-_SHAPE = TypeAdapter(dict[str, VideoEvents])
-
-
 def dense_events_format(about: str, name: str, splits: Mapping[str, str], warning: str) -> Format:
     """Format of the set `name`. `splits`: file name -> split; `warning`: for all splits but train."""
 
     def read(request: SourceRequest) -> Published:
+        """One draft per sentence. DataError: the file has another shape."""
         split = request.split_among(splits)
-        return read_dense_events(request, f"{name}/{split}", () if split == "train" else (warning,))
+        videos = read_json(request.source, dict[str, VideoEvents])
+        drafts = tuple(
+            request.draft(
+                f"{name}/{split}",
+                f"{video}/{number}",
+                [f"{video}{suffix}" for suffix in SUFFIXES],
+                duration_s=events.duration,
+                query=sentence,
+                target={"span": list(span)},
+            )
+            for video, events in videos.items()
+            for number, (span, sentence) in enumerate(zip(events.timestamps, events.sentences, strict=True))
+        )
+        spans = Counter((video, span) for video, events in videos.items() for span in events.timestamps)
+        shared = sum(count for count in spans.values() if count > 1)
+        facts = (("queries that share their span with another of the video", f"{shared:,}"),)
+        return Published(drafts, facts, () if split == "train" else (warning,))
 
     return Format(about, ("temporal_grounding",), read)
-
-
-def read_dense_events(request: SourceRequest, dataset: str, warnings: tuple[str, ...]) -> Published:
-    """One draft per sentence. DataError: the file has another shape."""
-    videos = read_json(request.source, _SHAPE)
-    drafts = tuple(
-        request.draft(
-            dataset,
-            f"{name}/{number}",
-            [f"{name}{suffix}" for suffix in SUFFIXES],
-            duration_s=video.duration,
-            query=sentence,
-            target={"span": list(span)},
-        )
-        for name, video in videos.items()
-        for number, (span, sentence) in enumerate(zip(video.timestamps, video.sentences, strict=True))
-    )
-    spans = Counter((name, span) for name, video in videos.items() for span in video.timestamps)
-    shared = sum(count for count in spans.values() if count > 1)
-    facts = (("queries that share their span with another of the video", f"{shared:,}"),)
-    return Published(drafts, facts, warnings)

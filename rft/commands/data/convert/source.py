@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rft.errors import NAMED_PROBLEMS, DataError, listed
+from rft.errors import NAMED_PROBLEMS, DataError, listed, refuse
 from rft.files import parse_json, read_jsonl
 
 
@@ -88,13 +88,13 @@ class Format:
 Shape = TypeVar("Shape")
 
 
-def read_json(path: Path, shape: TypeAdapter[Shape]) -> Shape:
-    """What a JSON file holds; where its name ends in .jsonl, the list of what its lines hold.
+def read_json(path: Path, shape: type[Shape]) -> Shape:
+    """What a JSON file holds, as `shape` says; where its name ends in .jsonl, the list of what its lines hold.
 
     DataError: not readable, a key written twice, or every place that has another shape.
     """
     try:
-        return shape.validate_python(_records(path) if path.suffix.lower() == ".jsonl" else _value(path))
+        return TypeAdapter(shape).validate_python(_records(path) if path.suffix.lower() == ".jsonl" else _value(path))
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         raise DataError(listed(lines, NAMED_PROBLEMS)) from error
@@ -103,8 +103,7 @@ def read_json(path: Path, shape: TypeAdapter[Shape]) -> Shape:
 def _records(path: Path) -> list[dict[str, Any]]:
     problems: list[str] = []
     records = [line.value for line in read_jsonl(path, problems)]
-    if problems:
-        raise DataError(listed(problems, NAMED_PROBLEMS))
+    refuse(problems)
     return records
 
 

@@ -1,6 +1,6 @@
 """Captions: one text per clip, or its events one by one. No caption set of VideoChat-R1 is published; this is ours."""
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
 
@@ -27,12 +27,9 @@ class Clip(BaseModel):
         return self
 
 
-_SHAPE = TypeAdapter(tuple[Clip, ...])
-
-
 def read(request: SourceRequest) -> Published:
     """Events win over the text where a record has both."""
-    clips = read_json(request.source, _SHAPE)
+    clips = read_json(request.source, tuple[Clip, ...])
     drafts = tuple(
         request.draft(
             request.own_dataset,

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from rewards.targets import TARGETS
 from rewards.targets.choice import LETTERS
 from rewards.targets.values import cell_texts
 from rewards.types import cell_json
 from rft.commands.data.convert.source import Draft, Format, Published, SourceRequest, read_json
-from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
+from rft.errors import DataError, near_name, refuse
 from rft.tasks import TASKS
 
 TARGET_KEYS = {key: kind for kind in TARGETS.values() for keys in kind.json_keys for key in keys}
@@ -24,8 +22,6 @@ EDGE_KEYS = ("span_start", "span_end")
 NUMBERS = ("start_s", "end_s", "duration_s", "source_fps", *EDGE_KEYS)
 LISTS = ("options", "labels")
 """Written in a table as JSON or as "one | two"."""
-
-_RECORDS: TypeAdapter[tuple[dict[str, Any], ...]] = TypeAdapter(tuple[dict[str, Any], ...])
 
 
 def read(request: SourceRequest) -> Published:
@@ -50,8 +46,7 @@ def read(request: SourceRequest) -> Published:
             drafts.append(Draft(_with_target(values)))
         except ValueError as error:
             problems.append(f"{where}: {error}")
-    if problems:
-        raise DataError(listed(problems, NAMED_PROBLEMS))
+    refuse(problems)
     unused = [column for column in columns if column not in mapping.values()]
     facts = (
         ("keys from columns", ", ".join(f"{key}={column}" for key, column in mapping.items())),
@@ -74,8 +69,7 @@ def _mapping(request: SourceRequest, columns: list[str]) -> dict[str, str]:
                 problems.append(f"--map {key}={column}: no {what} {name!r}.{near_name(name, known)}")
     if not request.task and "task" not in {*requested, *columns}:
         problems.append(f"no column names the task. Give it with --task, one of {', '.join(TASKS)}.")
-    if problems:
-        raise DataError(listed([f"{request.source}: {problem}" for problem in problems], NAMED_PROBLEMS))
+    refuse([f"{request.source}: {problem}" for problem in problems])
     taken = set(requested.values())
     return {
         key: column
@@ -135,13 +129,12 @@ def _table(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
         for line, row in rows
         if None in row or None in row.values()
     ]
-    if odd:
-        raise DataError(listed(odd, NAMED_PROBLEMS))
+    refuse(odd)
     return [(f"{path}:{line}", row) for line, row in rows]
 
 
 def _json(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    records: tuple[dict[str, Any], ...] = read_json(path, _RECORDS)
+    records = read_json(path, tuple[dict[str, Any], ...])
     return [(f"{path}: record {i}", record) for i, record in enumerate(records)]
 
 

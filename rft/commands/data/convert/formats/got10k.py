@@ -7,10 +7,10 @@ import configparser
 import re
 from pathlib import Path, PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from rft.commands.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json
-from rft.errors import NAMED_PROBLEMS, DataError, listed
+from rft.errors import refuse
 
 SPLITS = {"got_train": "train", "train": "train", "got_val": "val", "val": "val"}
 """File name -> split, of the JSON."""
@@ -33,15 +33,12 @@ class Track(BaseModel):
     """Left, top, right, bottom as parts of the image; the start box, then evenly spaced ones."""
 
 
-_SHAPE = TypeAdapter(tuple[Track, ...])
-
-
 def read(request: SourceRequest) -> Published:
     """Folders where the source is one, else the JSON; its cluster paths are cut to `split/clip`."""
     if request.source.is_dir():
         return _read_folders(request)
     dataset = f"got10k/{request.split_among(SPLITS)}"
-    tracks = read_json(request.source, _SHAPE)
+    tracks = read_json(request.source, tuple[Track, ...])
     drafts = []
     for track in tracks:
         path = PurePosixPath(track.path.replace("\\", "/"))
@@ -105,8 +102,7 @@ def _read_folders(request: SourceRequest) -> Published:
             anomalies.append(
                 Anomaly("absent_object", row_id, f"frames {', '.join(str(i + 1) for i in chosen if i in absent)}")
             )
-    if problems or not names:
-        raise DataError(listed(problems, NAMED_PROBLEMS) or f"{root}: no list.txt and no folder with groundtruth.txt")
+    refuse(problems if names else [f"{root}: no list.txt and no folder with groundtruth.txt"])
     facts = (
         ("clips named by", "list.txt" if is_listed else "the folders"),
         ("distinct objects", f"{len({draft.fields['object'] for draft in drafts}):,}"),

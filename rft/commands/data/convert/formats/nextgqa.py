@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
 
@@ -32,13 +32,10 @@ class Question(BaseModel):
     answer: str = Field(pattern=r"^\([A-G]\)$")
 
 
-_SHAPE = TypeAdapter(tuple[Question, ...])
-
-
 def read(request: SourceRequest) -> Published:
     split = request.split_among(SPLITS)
     dataset = f"nextgqa/{split}"
-    questions = read_json(request.source, _SHAPE)
+    questions = read_json(request.source, tuple[Question, ...])
     drafts = []
     for question in questions:
         target: dict[str, object] = {"choice": question.answer[1]}

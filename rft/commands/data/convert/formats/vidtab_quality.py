@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
 
@@ -25,9 +25,6 @@ class Clip(BaseModel):
     answer: str
 
 
-_SHAPE = TypeAdapter(tuple[Clip, ...])
-
-
 def labels_in(instruction: str) -> list[str]:
     """The labels of the bracketed list that an instruction ends with; empty without one."""
     lists = _LIST.findall(instruction)
@@ -37,7 +34,7 @@ def labels_in(instruction: str) -> list[str]:
 def read(request: SourceRequest) -> Published:
     split = request.split_among(SPLITS)
     dataset = f"vidtab_quality/{split}"
-    clips = read_json(request.source, _SHAPE)
+    clips = read_json(request.source, tuple[Clip, ...])
     drafts = tuple(
         request.draft(
             dataset,
