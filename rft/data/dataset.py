@@ -39,7 +39,7 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     read_at: dict[str, str] = {}
     for path in paths:
         for line in read_jsonl(path, problems):
-            row = _read_row(line.value, video_root or path.parent, tasks)
+            row = read_row(line.value, video_root or path.parent, tasks)
             if isinstance(row, Row) and row.id in rows:
                 taken = f"id {shortened(repr(row.id))} is taken by {read_at[row.id]}"
                 row = [f"{taken}. Ids name rows across all files."]
@@ -53,7 +53,7 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     return tuple(rows.values())
 
 
-def _read_row(data: dict[str, Any], root: Path, tasks: Collection[str]) -> Row | list[str]:
+def read_row(data: dict[str, Any], root: Path, tasks: Collection[str]) -> Row | list[str]:
     """The row, its paths from `root`; or its problems."""
     name = data.get("task")
     if not isinstance(name, str) or name not in tasks or name not in TASKS:

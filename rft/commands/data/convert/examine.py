@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from rft.commands.data.convert.source import Anomaly
+from rft.data.dataset import read_row
 from rft.tasks import TASKS
+from rft.tasks.types import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ def examine(fields: Mapping[str, Any], clip_to_duration: bool) -> Examined:
     examined = Examined(fields, tuple(anomalies), is_clipped)
     if examined.is_fatal:
         return examined
-    refusal = _refusal(fields)
-    return replace(examined, anomalies=(*anomalies, Anomaly("refused", row_id, refusal))) if refusal else examined
+    row = read_row(dict(fields), Path(), TASKS)
+    if isinstance(row, Row):
+        return examined
+    return replace(examined, anomalies=(*anomalies, Anomaly("refused", row_id, "; ".join(row))))
 
 
 def _span_kinds(span: Any, length: float | None) -> list[tuple[str, str]]:
@@ -137,17 +140,3 @@ def _stripped(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _stripped(part) for key, part in value.items()}
     return value.strip() if isinstance(value, str) else value
-
-
-def _refusal(fields: Mapping[str, Any]) -> str:
-    """Why the data set's reader would not take the row; "" where it would."""
-    task = TASKS.get(fields["task"])
-    if task is None:
-        return f"unknown task {fields['task']!r}; there are {', '.join(TASKS)}"
-    try:
-        task.target(task.row_type.model_validate(fields))
-    except ValidationError as error:
-        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-    except ValueError as error:
-        return str(error)
-    return ""
