@@ -39,16 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _check(args: argparse.Namespace) -> int | None:
+def _check(args: argparse.Namespace) -> None:
     from rft.commands.check.check import check_file
 
     checked = check_file(args.recipe, args.overrides, gpu=args.gpu)
     print(checked.text(), flush=True)
-    if not args.deep:
-        return None
-    from rft.commands.check.sides import check_sides
+    if args.deep:
+        from rft.commands.check.sides import check_sides
 
-    return check_sides(checked.recipe)
+        check_sides(checked.recipe)
 
 
 def _train(args: argparse.Namespace) -> int | None:
@@ -60,14 +59,14 @@ def _train(args: argparse.Namespace) -> int | None:
     return train(checked.recipe, args.recipe.stem, args.resume)
 
 
-def _eval(args: argparse.Namespace) -> int | None:
+def _eval(args: argparse.Namespace) -> None:
     if [args.model, args.predictions, args.baseline].count(None) != 2:
         args.refuse("give one of MODEL_DIR, --predictions and --baseline")
     if not args.data and not args.predictions:
         args.refuse("--data: say which rows")
     if args.model is None:
         _eval_offline(args)
-        return None
+        return
     from rft.commands.eval.request import eval_recipe, parse_shard
 
     shard = parse_shard(args.shard or "0/1")
@@ -76,7 +75,7 @@ def _eval(args: argparse.Namespace) -> int | None:
     )
     from rft.commands.eval.model import evaluate
 
-    return evaluate(recipe, args.task, shard, args.output, args.json)
+    evaluate(recipe, args.task, shard, args.output, args.json)
 
 
 def _eval_offline(args: argparse.Namespace) -> None:

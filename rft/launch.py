@@ -37,7 +37,7 @@ def train(recipe: Recipe, name: str, resume: bool) -> int:
     """Run a whole recipe in its run folder; returns the exit status."""
     run = RunDir.create(recipe.run_dir or Path("runs") / name, resume)
     try:
-        with session(recipe, f"rft train {name} -> {run.path}", run.log, run.clips) as opened:
+        with session(recipe, f"rft train {name} -> {run.path}", run) as opened:
             try:
                 return TrainingRun(opened, run).go(resume)
             except Interrupted:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
 from rft.data.dataset import WHOLE, Shard, UsableRow, usable_rows
@@ -11,6 +12,7 @@ from rft.data.video import ClipCache
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.runs.library_logs import quiet_libraries
+from rft.runs.run_dir import RunDir
 from rft.runs.stop import StopSignal
 from rft.runs.views import View, open_view
 
@@ -63,20 +65,19 @@ class Session:
 
 
 @contextmanager
-def session(
-    recipe: Recipe, title: str, log: Path, default_clips_dir: Path, stream: TextIO | None = None
-) -> Iterator[Session]:
+def session(recipe: Recipe, title: str, run: RunDir | None = None, stream: TextIO | None = None) -> Iterator[Session]:
     """Opens what a command needs before Ray starts, and closes all that is open at its end.
 
-    `log`: where the noise of libraries goes. `default_clips_dir`: for decoded clips, where the recipe names no folder.
+    `run`: for the log of libraries, and for decoded clips where the recipe names no folder; None: a temporary folder.
     `stream`: of the view; default: standard output.
     """
     with ExitStack() as closing:
-        closing.enter_context(quiet_libraries(log))
+        run = run or RunDir(Path(closing.enter_context(TemporaryDirectory(prefix="rft-"))))
+        closing.enter_context(quiet_libraries(run.log))
         view = open_view(title, stream)
         closing.callback(view.close)
         stop = closing.enter_context(StopSignal(view.note))
-        clips_dir = recipe.video.cache_dir or default_clips_dir
+        clips_dir = recipe.video.cache_dir or run.clips
         clips = ClipCache.of(recipe, clips_dir)
         closing.callback(clips.close)
         yield Session(recipe, view, stop, clips, clips_dir, closing)

@@ -1,24 +1,17 @@
 """`rft check --deep`: starts engine and learner, and compares them."""
 
-import tempfile
-from pathlib import Path
-
-from rft.actors.session import INTERRUPTED, session
+from rft.actors.session import session
 from rft.data.dataset import read_rows, to_prompt
-from rft.errors import Interrupted
 from rft.parity.check import compare_engine_and_learner, pick_prompts, report_or_raise
 from rft.recipe import Recipe
 
 
-def check_sides(recipe: Recipe) -> int:
-    """Start engine and learner, compare them on the recipe's training rows, and print the outcome; exit status.
+def check_sides(recipe: Recipe) -> None:
+    """Start engine and learner, compare them on the recipe's training rows, and print the outcome.
 
     Raises ParityError if they differ and parity.on_mismatch is "stop".
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="rft-check-") as folder,
-        session(recipe, f"rft check --deep {recipe.model}", Path(folder) / "log.txt", Path(folder) / "clips") as opened,
-    ):
+    with session(recipe, f"rft check --deep {recipe.model}") as opened:
         view = opened.view
         rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
         view.phase("starting engines and learner")
@@ -27,14 +20,10 @@ def check_sides(recipe: Recipe) -> int:
 
         learner = LearnerActors(recipe, recipe.model, opened.clips_dir)
         opened.closing.callback(learner.close)
-        try:
-            pool.load_weights(learner.publish_weights())
-            prompts = [to_prompt(row, recipe) for row in rows]
-            picked = pick_prompts(prompts, opened.clips, recipe.parity.prompts_per_task, recipe.seed, view.note)
-            view.phase("comparing engine and learner")
-            report = compare_engine_and_learner(picked, recipe, pool, learner)
-        except Interrupted:
-            return INTERRUPTED
+        pool.load_weights(learner.publish_weights())
+        prompts = [to_prompt(row, recipe) for row in rows]
+        picked = pick_prompts(prompts, opened.clips, recipe.parity.prompts_per_task, recipe.seed, view.note)
+        view.phase("comparing engine and learner")
+        report = compare_engine_and_learner(picked, recipe, pool, learner)
         view.table(report.table())
         report_or_raise(report, recipe, view.note)
-    return 0

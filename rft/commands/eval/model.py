@@ -2,12 +2,10 @@
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 
-from rft.actors.session import INTERRUPTED, session
+from rft.actors.session import session
 from rft.data.dataset import Shard
-from rft.errors import Interrupted
 from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import figures, result_tables
 from rft.evaluation.predictions import write_result
@@ -15,22 +13,14 @@ from rft.recipe import Recipe
 from rft.runs.evaluator import Evaluator
 
 
-def evaluate(recipe: Recipe, task: str | None, shard: Shard, output: Path | None, as_json: bool) -> int:
-    """Measure recipe.model on rows of recipe.data.eval and print the metrics. Returns the exit status.
+def evaluate(recipe: Recipe, task: str | None, shard: Shard, output: Path | None, as_json: bool) -> None:
+    """Measure recipe.model on rows of recipe.data.eval and print the metrics.
 
     `task`: the only one that is measured; None: all. `output`: file for every completion with its values.
     """
-    title, stream = f"rft eval {recipe.model}", sys.stderr if as_json else sys.stdout
-    with (
-        tempfile.TemporaryDirectory(prefix="rft-eval-") as folder,
-        session(recipe, title, Path(folder) / "log.txt", Path(folder) / "clips", stream) as opened,
-    ):
+    with session(recipe, f"rft eval {recipe.model}", stream=sys.stderr if as_json else sys.stdout) as opened:
         rows = opened.usable_rows(recipe.data.eval, "held-out", task, shard)
-        pool = opened.start_pool()
-        try:
-            result = Evaluator(recipe, pool, rows, opened.view)()
-        except Interrupted:
-            return INTERRUPTED
+        result = Evaluator(recipe, opened.start_pool(), rows, opened.view)()
         baselines = measure_baselines([r.prompt for r in rows], [r.duration_s for r in rows], {}, recipe.seed)
         if output:
             write_result(output, result)
@@ -39,4 +29,3 @@ def evaluate(recipe: Recipe, task: str | None, shard: Shard, output: Path | None
         else:
             for table in result_tables(result, baselines):
                 opened.view.table(table)
-    return 0
