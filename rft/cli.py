@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rft.commands.data.convert.formats import FORMATS
-from rft.errors import DataError, Interrupted, RftError
+from rft.errors import Interrupted, RftError, refuse
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -150,8 +150,7 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:
     odd = [pair for pair in pairs if not all(pair.partition("="))]
-    if odd:
-        raise DataError("\n".join(f"--map {pair}: write KEY=COLUMN, such as query=sentence" for pair in odd))
+    refuse([f"--map {pair}: write KEY=COLUMN, such as query=sentence" for pair in odd])
     return {key: column for key, _, column in (pair.partition("=") for pair in pairs)}
 
 
@@ -164,8 +163,7 @@ def _select(args: argparse.Namespace) -> None:
         "--num is below 1": args.num is not None and args.num < 1,
         "--width is not above 0": not args.width > 0,
     }
-    if any(wrong.values()):
-        raise DataError("\n".join(problem for problem, is_wrong in wrong.items() if is_wrong))
+    refuse([problem for problem, is_wrong in wrong.items() if is_wrong])
     options = SelectOptions(args.differ, args.num, args.around, args.width, args.seed)
     selection = select(args.rows, args.rollouts, options)
     print(plain(selection.table()), flush=True)

@@ -145,7 +145,7 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, baselines: Ba
     caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {remark}."
     lines = [(who, values) for who, values in lines if values]
     metrics = tuple(dict.fromkeys(metric for _, values in lines for metric in values))
-    drawn = tuple((who, *(_cell(values.get(metric), metric == main) for metric in metrics)) for who, values in lines)
+    drawn = tuple((who, *(cell(values.get(metric), metric == main) for metric in metrics)) for who, values in lines)
     columns = ("", *(f"{metric}*" if metric == main else metric for metric in metrics))
     of_task = "" if name == rows.task else f" ({rows.task})"
     problem = problems(result, name) if result else ""
@@ -158,7 +158,7 @@ def _best_published(rows: RowSet, metric: str) -> str:
     return "{:.3f} {}".format(*max(results)) if results else ""
 
 
-def _cell(value: Estimate | float | None, is_main: bool) -> str:
+def cell(value: Estimate | float | None, is_main: bool) -> str:
     """The main metric with its interval, which published figures do not have."""
     if value is None:
         return "-"

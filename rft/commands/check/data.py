@@ -40,7 +40,10 @@ def check_data(recipe: Recipe) -> DataCheck:
     splits: dict[str, tuple[Row, ...]] = {}
     # Rows of a task that does not exist cannot be read; the name itself is reported elsewhere.
     known = all(name in TASKS for name in recipe.tasks)
-    for split, (key, files) in _files(recipe).items():
+    named = {"train": ("data.train", recipe.data.train), "eval": ("data.eval", recipe.data.eval)}
+    if recipe.cold_start:
+        named["cold_start"] = ("cold_start.data", recipe.cold_start.data)
+    for split, (key, files) in named.items():
         missing = [path for path in files if not path.is_file()]
         findings += [Problem(key, f"{path} not found in {Path.cwd()}.") for path in missing]
         if not known or missing or not files:
@@ -62,14 +65,6 @@ def check_data(recipe: Recipe) -> DataCheck:
         blocks=tuple(blocks),
         findings=tuple(findings),
     )
-
-
-def _files(recipe: Recipe) -> dict[str, tuple[str, tuple[Path, ...]]]:
-    """Split -> (recipe key, files)."""
-    files = {"train": ("data.train", recipe.data.train), "eval": ("data.eval", recipe.data.eval)}
-    if recipe.cold_start:
-        files["cold_start"] = ("cold_start.data", recipe.cold_start.data)
-    return files
 
 
 def _of_media(key: str, rows: Sequence[Row], max_bad_share: float) -> Iterator[Problem | str]:

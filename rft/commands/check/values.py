@@ -9,7 +9,6 @@ from rft.recipe import Recipe
 from rft.recipe.own_file import own_file_problem
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
-from rft.tasks.types import Task
 
 
 def value_problems(recipe: Recipe) -> list[Problem]:
@@ -32,7 +31,8 @@ def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:
     if video.decoder == "torchcodec" and importlib.util.find_spec("torchcodec") is None:
         yield Problem("video.decoder", "torchcodec is not installed. Install it and FFmpeg, or use pyav.")
     for name, task_recipe in recipe.tasks.items():
-        if task_recipe.frames != "sampled" and name in TASKS and not _has_boxes(TASKS[name]):
+        task = TASKS.get(name)
+        if task_recipe.frames != "sampled" and task and not task.target(task.example).frame_boxes():
             yield Problem(
                 f"tasks.{name}.frames",
                 f"{task_recipe.frames} goes by boxes, but {name} answers with none. Set it to sampled.",
@@ -41,10 +41,6 @@ def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("data.train", "names no file. Name at least one JSONL file of rows.")
     if not recipe.tasks:
         yield Problem("tasks", f"names no task.{near_name('', TASKS)}")
-
-
-def _has_boxes(task: Task) -> bool:
-    return bool(task.target(task.example).frame_boxes())
 
 
 def _of_training(recipe: Recipe) -> Iterator[Problem]:

@@ -3,13 +3,14 @@
 import json
 import random
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rft.commands.report.drawings import rendered, svg_chart, svg_timeline
 from rft.errors import CheckpointError
-from rft.evaluation.evaluate import RowSet
+from rft.evaluation.comparison import cell
+from rft.evaluation.evaluate import MODES, RowSet
+from rft.evaluation.intervals import Estimate
 from rft.evaluation.published_results import published_results
 from rft.files import write_text, writing
 from rft.runs.learning_curves import learning_curves
@@ -65,26 +66,25 @@ def evaluation(summary: dict[str, Any]) -> list[dict[str, Any]]:
     baselines: dict[str, Any] = summary.get("baselines", {})
     tables = []
     for task in sorted({task for result in evals.values() for task in result} | set(baselines)):
-        lines: list[tuple[str, dict[str, float], dict[str, Any]]] = [
-            ("baseline: " + name, metrics, {}) for name, metrics in baselines.get(task, {}).items()
+        lines: list[tuple[str, dict[str, Any]]] = [
+            (f"baseline: {name}", metrics) for name, metrics in baselines.get(task, {}).items()
         ]
-        published: dict[str, dict[str, float]] = {}
+        published: dict[str, dict[str, Any]] = {}
         for name, result in evals.items():
             of_set = result.get(task, {})
-            for mode in ("greedy", "sampled"):
+            for mode in MODES:
                 for parser, figures in (("", of_set), (", strict", of_set.get("strict", {}))):
                     values, bounds = figures.get(mode, {}), figures.get("intervals", {}).get(mode, {})
                     if values:
-                        lines.append((f"{name}, {mode}{parser}", values, bounds))
+                        estimates = {metric: Estimate(values[metric], *bounds[metric]) for metric in bounds}
+                        lines.append((f"{name}, {mode}{parser}", values | estimates))
             rows_of = RowSet(of_set.get("task", task), of_set.get("dataset"), of_set.get("rows", 0))
             published |= {f"{one.model} ({one.source})": one.values for one in published_results(rows_of).comparable}
-        lines += [(name, values, {}) for name, values in published.items()]
-        metrics = list(dict.fromkeys(metric for _, values, _ in lines for metric in values))
+        lines += published.items()
+        metrics = list(dict.fromkeys(metric for _, values in lines for metric in values))
         # A task names its main metric first; that one is shown with its interval, all are in summary.json.
-        main = metrics[:1]
         rows = [
-            [name, *(estimate(values.get(m), bounds.get(m) if m in main else None) for m in metrics)]
-            for name, values, bounds in lines
+            [name, *(cell(values.get(metric), metric == metrics[0]) for metric in metrics)] for name, values in lines
         ]
         changes = [
             [mode, metric, f"{c['change']:+.3f}", f"[{c['low']:+.3f}, {c['high']:+.3f}]"]
@@ -96,12 +96,6 @@ def evaluation(summary: dict[str, Any]) -> list[dict[str, Any]]:
             {"name": task, "num_rows": num_rows or "unknown", "metrics": metrics, "rows": rows, "changes": changes}
         )
     return tables
-
-
-def estimate(value: float | None, bounds: Sequence[float] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
 
 
 def curves(run: RunDir) -> list[str]:
