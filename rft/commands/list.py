@@ -31,7 +31,7 @@ def rewards() -> dict[str, str]:
     for name, reward in REWARDS.items():
         kinds = accepted_targets(reward)
         targets = "any target" if Target in kinds else " or ".join(kind.__name__ for kind in kinds)
-        lines[name] = f"{_first_line(reward.__doc__)} ({targets})"
+        lines[name] = f"{first_line(reward)} ({targets})"
     return lines
 
 
@@ -39,7 +39,7 @@ def losses() -> dict[str, str]:
     """Loss name -> first line of its docstring."""
     from rft.algorithm.loss import LOSSES  # loads torch
 
-    return {name: _first_line(loss.__doc__) for name, loss in LOSSES.items()}
+    return {name: first_line(loss) for name, loss in LOSSES.items()}
 
 
 def recipes() -> dict[str, str]:
@@ -59,8 +59,9 @@ _LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {
 }
 
 
-def _first_line(docstring: str | None) -> str:
-    return docstring.strip().splitlines()[0] if docstring else ""
+def first_line(function: Callable[..., object]) -> str:
+    """First line of a docstring."""
+    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def _table(lines: Mapping[str, str]) -> str:

@@ -28,12 +28,6 @@ class SecondLook:
         self._sampler, self._look = sampler, look
         questions = {name: _questions(row, recipe) for name, row in rows.items()}
         self._texts = {name: texts for name, texts in questions.items() if texts is not None}
-        still = [name for name in self._texts if rows[name].video is None]
-        if still:
-            raise DataError(
-                f"eval.second_look: {len(still)} rows with options show no video, such as {still[0]}. Take them out of "
-                "data.eval, or evaluate without a second look."
-            )
         self._clips_s = {name: row.clip_s for name, row in rows.items()}
         self._fps = look.fps or 2 * recipe.video.fps
         if not self._texts:

@@ -103,12 +103,6 @@ def test_budgets_of_the_second_look() -> None:
     assert len({prompt.prompt_id for prompt in pool.prompts[1]}) == 2
 
 
-def test_questions_without_a_video_are_refused() -> None:
-    rows = (MULTIPLE_CHOICE, MULTIPLE_CHOICE.model_copy(update={"id": "still", "video": None, "image": "a.png"}))
-    with pytest.raises(DataError, match=r"eval.second_look: 1 rows with options show no video, such as still"):
-        second_look_of(Scripted(), *rows)
-
-
 @pytest.mark.parametrize(
     ("spans", "clip_s", "windows"),
     [
