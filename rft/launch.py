@@ -159,9 +159,7 @@ class TrainingRun:
         targets = defaultdict(list)
         for prompt in order.prompts:
             targets[prompt.task].append(prompt.target)
-        baselines = measure_baselines(
-            [r.prompt for r in held_out], [r.duration_s for r in held_out], targets, self.recipe.seed
-        )
+        baselines = measure_baselines([row.prompt for row in held_out], targets, self.recipe.seed)
         self.run.add_to_summary("baselines", baselines.to_json())
         self.run.add_to_summary("baseline_intervals", baselines.intervals_json())
         return baselines

@@ -144,7 +144,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             view = PlainView("run", told)
             training = TrainingRun(Session(asked, view, lambda: False, None, path / "clips", closing), run)
             pool, order = Pool(), PromptOrder([prompt(f"p{i}") for i in range(7)], 0, Clips(), 0.0, fewest=2)
-            rows = tuple(UsableRow(None, prompt(f"h{i}"), None) for i in range(2))
+            rows = tuple(UsableRow(None, prompt(f"h{i}")) for i in range(2))
             training.learn("policy", training.saved_state(), pool, order, Evaluator(asked, pool, rows, view))
         return told.getvalue()
 

@@ -168,8 +168,7 @@ class UsableRow:
 
     row: Row
     prompt: Prompt
-    duration_s: float | None
-    """Length of the decoded clip in seconds; None: the row has no clip."""
+    """Prompt of the row; its target holds the length of the decoded clip."""
 
     def demonstration(self, recipe: Recipe) -> Demonstration:
         """Example for the supervised stage: the row's `demonstration`, or its target written as a completion."""
@@ -202,7 +201,9 @@ def usable_rows(
         prompt = to_prompt(row, recipe)
         try:
             frames = clips.load(prompt.media)
-            usable.append(UsableRow(row, prompt, frames.duration_s if frames and row.video else None))
+            if frames and row.video:
+                prompt = replace(prompt, target=replace(prompt.target, duration_s=frames.duration_s))
+            usable.append(UsableRow(row, prompt))
         except ClipError as error:
             bad.append(f"{row.id}: {error}")
             on_bad(f"row {row.id} left out: {error}")

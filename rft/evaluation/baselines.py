@@ -45,22 +45,19 @@ class Baselines:
 
 
 def measure_baselines(
-    target_rows: Sequence[Prompt | Sample],
-    durations: Sequence[float | None],
-    train_targets: Mapping[str, Collection[Target]],
-    seed: int,
+    target_rows: Sequence[Prompt | Sample], train_targets: Mapping[str, Collection[Target]], seed: int
 ) -> Baselines:
     """Metrics of answers made without the video; `train_targets`: by task, to fit them on.
 
     Scored with our parser only: the answers are well formed, so both parsers agree.
     """
-    by_kind: dict[tuple[str, str | None], list[tuple[Target, float | None]]] = defaultdict(list)
-    for row, duration_s in sorted(zip(target_rows, durations, strict=True), key=lambda pair: pair[0].prompt_id):
-        by_kind[row.task, row.dataset].append((row.target, duration_s))
+    by_kind: dict[tuple[str, str | None], list[Target]] = defaultdict(list)
+    for row in sorted(target_rows, key=lambda row: row.prompt_id):
+        by_kind[row.task, row.dataset].append(row.target)
     estimates, sets = {}, row_sets(target_rows)
     for name, kind in sets.items():
-        rows, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
-        targets = [target for target, _ in rows]
+        targets, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
+        rows = [(target, target.duration_s) for target in targets]
         judged = {
             baseline: [dict(task.measure(text, target)) for text, target in zip(texts, targets, strict=True)]
             for baseline, texts in task.baselines(tuple(train_targets.get(kind.task, ())), rows).items()

@@ -42,7 +42,6 @@ class Sample:
     task: str
     dataset: str | None
     target: Target
-    duration_s: float | None
     mode: Mode
     number: int
     """Place among the row's completions of this mode, from 0."""
@@ -169,7 +168,6 @@ def row_sets(target_rows: Iterable[Prompt | Sample]) -> dict[str, RowSet]:
 def evaluate(
     sampler: Sampler,
     prompts: Sequence[Prompt],
-    durations: Sequence[float | None],
     sampling: Sampling,
     num_samples: int,
     seed: int,
@@ -177,11 +175,9 @@ def evaluate(
 ) -> EvalResult:
     """Judge one greedy and `num_samples` sampled completions of every prompt.
 
-    `durations`: seconds of each prompt's clip, where known. `on_progress` is called for each finished prompt;
-    their number is len(prompts), twice that with samples. A failed completion is judged as an empty one.
+    `on_progress` is called for each finished prompt; their number is len(prompts), twice that with samples. A failed
+    completion is judged as an empty one.
     """
-    if len(durations) != len(prompts):
-        raise ValueError(f"{len(prompts)} prompts but {len(durations)} durations")
     passes: list[tuple[Mode, Sampling]] = [
         ("greedy", replace(sampling, num_generations=1, temperature=0.0, top_p=1.0, top_k=0))
     ]
@@ -192,8 +188,7 @@ def evaluate(
         judged: dict[int, tuple[Sample, ...]] = {}
         for index, completions in sampler.generate(prompts, how, seed):
             judged[index] = tuple(
-                judge(prompts[index], durations[index], mode, number, completion)
-                for number, completion in enumerate(completions)
+                judge(prompts[index], mode, number, completion) for number, completion in enumerate(completions)
             )
             on_progress(1)
         missing = [prompts[i].prompt_id for i in range(len(prompts)) if not judged.get(i)]
@@ -203,22 +198,20 @@ def evaluate(
     return EvalResult(tuple(samples), seed)
 
 
-def judge(row: Prompt, duration_s: float | None, mode: Mode, number: int, completion: Completion) -> Sample:
-    """A completion judged with every parser of its task; `duration_s`: of the clip, where known."""
-    target = of_length(row.target, duration_s)
+def judge(row: Prompt, mode: Mode, number: int, completion: Completion) -> Sample:
+    """A completion judged with every parser of its task."""
     return Sample(
         prompt_id=row.prompt_id,
         task=row.task,
         dataset=row.dataset,
-        target=target,
-        duration_s=duration_s,
+        target=row.target,
         mode=mode,
         number=number,
         completion=completion.text,
         finish_reason=completion.finish_reason,
         num_tokens=len(completion.token_ids),
         policy_version=completion.policy_version,
-        parsed=parse(TASKS[row.task], completion.text, completion.finish_reason, target),
+        parsed=parse(TASKS[row.task], completion.text, completion.finish_reason, row.target),
     )
 
 
@@ -236,11 +229,6 @@ def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
     is_published = all(name in PUBLISHED_EVAL for name, _ in task.rewards)
     ours = {**REWARDS, **task.own_rewards}
     return {"lenient": ours, **({"strict": {**ours, **PUBLISHED_EVAL}} if is_published else {})}
-
-
-def of_length(target: Target, duration_s: float | None) -> Target:
-    """The target of a clip that is so long; as it is where that is not known or it holds no times."""
-    return target if duration_s is None else replace(target, duration_s=duration_s)
 
 
 def _fault(task: Task, text: str, target: Target, table: Mapping[str, RewardFn]) -> Fault | None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from sys import float_info
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 from rewards.types import Target
 from rft.errors import CheckpointError, refuse
-from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, of_length, parse
+from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, parse
 from rft.files import COMPRESSED, JsonLine, read_jsonl, read_records, write_records, write_text, writing
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -146,9 +146,8 @@ def _judged(prediction: StoredCompletion, prompt_id: str, name: str | None, row:
     if name not in TASKS:
         what = "missing; give --task" if name is None else f"unknown: {name!r}"
         raise ValueError(f"task: {what}, one of {', '.join(TASKS)}.")
-    duration_s = prediction.duration_s or (row.clip_s if row else None)
     try:
-        target = of_length(_target(prediction, row, name), duration_s)
+        target = _target(prediction, row, name)
     except ValueError as error:
         raise ValueError(f"target: {error}") from error
     finish_reason = prediction.finish_reason or "stop"
@@ -157,7 +156,6 @@ def _judged(prediction: StoredCompletion, prompt_id: str, name: str | None, row:
         task=name,
         dataset=prediction.dataset or (row.dataset if row else None),
         target=target,
-        duration_s=duration_s,
         mode=prediction.mode,
         number=prediction.number,
         completion=prediction.completion,
@@ -174,10 +172,14 @@ def _target(prediction: StoredCompletion, row: Row | None, name: str) -> Target:
         target = TASKS[row.task].target(row)
         if prediction.target is not None and TASKS[row.task].read_target(prediction.target) != target:
             raise ValueError(f"{json.dumps(prediction.target)} is not that of the row: {json.dumps(row.target)}")
+        if prediction.duration_s is not None:
+            target = replace(target, duration_s=prediction.duration_s)
     elif prediction.target is None:
         raise ValueError("missing. Write the target into each line, or give the rows with --data.")
     else:
-        target = TASKS[name].read_target(prediction.target, num_options=prediction.num_options)
+        target = TASKS[name].read_target(
+            prediction.target, duration_s=prediction.duration_s, num_options=prediction.num_options
+        )
     if type(target) is not TASKS[name].target_type:
         raise ValueError(f"has {', '.join(target.to_json())}, but {name} needs {TASKS[name].target_type.json_form}")
     return target
@@ -188,7 +190,7 @@ def _record(sample: Sample, seed: int) -> dict[str, Any]:
         "id": sample.prompt_id,
         **{key: getattr(sample, key) for key in SHARED_KEYS},
         "target": sample.target.to_json(),
-        "duration_s": sample.duration_s,
+        "duration_s": sample.target.duration_s,
         "num_options": sample.target.num_options,
         "readings": {parser: asdict(answer) for parser, answer in sample.parsed.items()},
         "seed": seed,
@@ -196,8 +198,8 @@ def _record(sample: Sample, seed: int) -> dict[str, Any]:
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:
-    task, duration_s = TASKS[record["task"]], record["duration_s"]
-    target = task.read_target(record["target"], duration_s=duration_s, num_options=record["num_options"])
+    task, num_options = TASKS[record["task"]], record["num_options"]
+    target = task.read_target(record["target"], duration_s=record["duration_s"], num_options=num_options)
     parsed = {parser: ParsedAnswer(**answer) for parser, answer in record["readings"].items()}
     same = {key: record[key] for key in SHARED_KEYS}
-    return Sample(**same, prompt_id=record["id"], target=target, duration_s=duration_s, parsed=parsed)
+    return Sample(**same, prompt_id=record["id"], target=target, parsed=parsed)

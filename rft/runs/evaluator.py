@@ -28,7 +28,6 @@ class Evaluator:
         result = evaluate(
             second_look or self.pool,
             [row.prompt for row in rows],
-            [row.duration_s for row in rows],
             self.recipe.sampling.sampling(),
             num_samples,
             seed=self.recipe.seed,

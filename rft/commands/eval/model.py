@@ -21,7 +21,7 @@ def evaluate(recipe: Recipe, task: str | None, shard: Shard, output: Path | None
     with session(recipe, f"rft eval {recipe.model}", stream=sys.stderr if as_json else sys.stdout) as opened:
         rows = opened.usable_rows(recipe.data.eval, "held-out", task, shard)
         result = Evaluator(recipe, opened.start_pool(), rows, opened.view)()
-        baselines = measure_baselines([r.prompt for r in rows], [r.duration_s for r in rows], {}, recipe.seed)
+        baselines = measure_baselines([row.prompt for row in rows], {}, recipe.seed)
         if output:
             write_result(output, result)
         if as_json:

@@ -28,7 +28,7 @@ def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence
     _check_task(task)
     result, missing = read_predictions(paths, task, read_rows(data, None, TASKS) if data else None)
     once = {sample.prompt_id: sample for sample in result.samples}
-    baselines = measure_baselines(list(once.values()), [one.duration_s for one in once.values()], {}, result.seed)
+    baselines = measure_baselines(list(once.values()), {}, result.seed)
     if as_json:
         counted = {"missing": {"rows": len(missing), "ids": list(missing[:SHOWN_IDS])}} if data else {}
         return json.dumps(figures(result, baselines) | counted)
@@ -47,7 +47,7 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
     if not rows:
         raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
     prompts = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
-    baselines = measure_baselines(prompts, [row.clip_s for row in rows], {}, seed)
+    baselines = measure_baselines(prompts, {}, seed)
     chosen = baselines if name == ALL else baselines.only(name)
     if not any(chosen.estimates.values()):
         raise DataError(_unfit_baseline(name, baselines, rows))

@@ -50,7 +50,7 @@ def test_damaged_clips_are_reported_and_left_out(rows: Callable[..., Path]) -> N
     reported: list[str] = []
     usable = usable_rows([path], recipe(0.5), Clips(), on_bad=reported.append)
     assert [row.prompt.prompt_id for row in usable] == ["r0", "r2"]
-    assert [row.duration_s for row in usable] == [4.0, 4.0]
+    assert [row.prompt.target.duration_s for row in usable] == [4.0, 4.0]
     assert len(reported) == 1
     assert "r1" in reported[0]
     assert "damaged.mp4: no frames" in reported[0]

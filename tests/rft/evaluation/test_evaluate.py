@@ -36,8 +36,14 @@ def span(text: str) -> str:
     return f"<answer>{text}</answer>"
 
 
+def timed(prompts: Sequence[Prompt], *durations_s: float | None) -> list[Prompt]:
+    """The prompts, with clips of these lengths."""
+    pairs = zip(prompts, durations_s, strict=True)
+    return [replace(prompt, target=replace(prompt.target, duration_s=length)) for prompt, length in pairs]
+
+
 PROMPTS = (grounding("g1", 0, 10), grounding("g2", 0, 4), choice("c1", "A"), choice("c2", "B"))
-DURATIONS = (10.0, 8.0, None, None)
+TIMED = timed(PROMPTS, 10.0, 8.0, None, None)
 
 
 @dataclass
@@ -67,7 +73,7 @@ GREEDY: dict[str, str | None] = {"g1": span("0 to 5"), "g2": None, "c1": span("A
 
 
 def run(greedy: dict[str, str | None], prompts: Sequence[Prompt] = PROMPTS) -> EvalResult:
-    return evaluate(Pool(greedy), prompts, [None] * len(prompts), SAMPLING, 0, seed=0)
+    return evaluate(Pool(greedy), prompts, SAMPLING, 0, seed=0)
 
 
 def test_failed_and_unreadable_completions_stay_in_the_means() -> None:
@@ -97,14 +103,14 @@ def test_text_of_a_failed_completion_earns_nothing() -> None:
         ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
             yield 0, (Completion(span("0 to 10"), (1,), (0.0,), 5, "error", 0),)
 
-    result = evaluate(Failing({}), PROMPTS[:1], [None], SAMPLING, 0, seed=0)
+    result = evaluate(Failing({}), PROMPTS[:1], SAMPLING, 0, seed=0)
     assert result.to_json()["temporal_grounding"]["greedy"]["mIoU"] == 0
 
 
 def test_samples_are_averaged_within_their_row_first() -> None:
     pool = Pool(GREEDY, {"g1": (span("0 to 10"), None), "g2": (span("0 to 1"), span("0 to 1"))})
     progress: list[int] = []
-    result = evaluate(pool, PROMPTS[:2], DURATIONS[:2], SAMPLING, 2, 11, on_progress=progress.append)
+    result = evaluate(pool, TIMED[:2], SAMPLING, 2, 11, on_progress=progress.append)
     assert result.rows("temporal_grounding", "sampled")["g1"]["mIoU"] == pytest.approx(0.5)
     assert result.to_json()["temporal_grounding"]["sampled"]["mIoU"] == pytest.approx((0.5 + 0.25) / 2)
     assert sum(progress) == 4
@@ -117,25 +123,23 @@ def test_samples_are_averaged_within_their_row_first() -> None:
 
 def test_prompt_without_completions_is_no_result() -> None:
     with pytest.raises(RuntimeError, match="1 of 2 prompts, first g2"):
-        evaluate(Pool(GREEDY, {"g1": (span("1 to 2"),), "g2": ()}), PROMPTS[:2], [None, None], SAMPLING, 1, seed=0)
+        evaluate(Pool(GREEDY, {"g1": (span("1 to 2"),), "g2": ()}), PROMPTS[:2], SAMPLING, 1, seed=0)
 
 
 def test_stored_samples_give_the_same_figures(tmp_path: Path) -> None:
-    result = evaluate(Pool(GREEDY), PROMPTS, DURATIONS, SAMPLING, 0, seed=5)
+    result = evaluate(Pool(GREEDY), TIMED, SAMPLING, 0, seed=5)
     write_result(tmp_path / "eval" / "final.jsonl.zst", result)
     again = read_result(tmp_path / "eval" / "final.jsonl.zst")
     assert again == result
     assert again.to_json() == result.to_json()
-    assert again.samples[0].duration_s == 10.0
+    assert again.samples[0].target.duration_s == 10.0
     write_result(tmp_path / "empty.jsonl.zst", EvalResult((), 0))
     with pytest.raises(CheckpointError, match="holds no samples"):
         read_result(tmp_path / "empty.jsonl.zst")
 
 
 def test_baselines_are_judged_by_the_tasks_own_metrics() -> None:
-    baselines = measure_baselines(
-        PROMPTS, DURATIONS, {"multiple_choice": [ChoiceTarget("B"), ChoiceTarget("B")]}, seed=0
-    )
+    baselines = measure_baselines(TIMED, {"multiple_choice": [ChoiceTarget("B"), ChoiceTarget("B")]}, seed=0)
     values = baselines.to_json()
     assert values["temporal_grounding"]["whole_video"]["mIoU"] == pytest.approx((1.0 + 0.5) / 2)
     assert values["temporal_grounding"]["first_half"]["mIoU"] == pytest.approx((0.5 + 1.0) / 2)
@@ -170,7 +174,7 @@ def test_change_is_paired_by_row() -> None:
     prompts = [grounding(f"g{i}", 0, 10) for i in range(6)]
     before = run({f"g{i}": span(f"0 to {i + 1}") for i in range(6)}, prompts)
     after = run({f"g{i}": span(f"0 to {i + 2}") for i in range(6)}, prompts[::-1])
-    comparison = Comparison(before, after, measure_baselines(prompts, [10.0] * 6, {}, 0))
+    comparison = Comparison(before, after, measure_baselines(timed(prompts, *[10.0] * 6), {}, 0))
     change = comparison.change("temporal_grounding", "greedy")["mIoU"]
     assert (change.value, change.low, change.high) == pytest.approx((0.1, 0.1, 0.1))
     assert change.excludes_zero
@@ -193,13 +197,15 @@ def test_change_is_paired_by_row() -> None:
 def test_other_rows_cannot_be_compared() -> None:
     prompts = [grounding("g1", 0, 10), grounding("g2", 0, 10)]
     texts: dict[str, str | None] = {"g1": span("0 to 5"), "g2": span("0 to 5")}
-    comparison = Comparison(run(texts, prompts), run(texts, prompts[:1]), measure_baselines(prompts, [1.0, 1.0], {}, 0))
+    comparison = Comparison(
+        run(texts, prompts), run(texts, prompts[:1]), measure_baselines(timed(prompts, 1.0, 1.0), {}, 0)
+    )
     with pytest.raises(ValueError, match="share 1 rows"):
         comparison.to_json()
 
 
 def test_one_table_per_set_shows_baselines_with_the_model() -> None:
-    baselines = measure_baselines(PROMPTS, DURATIONS, {}, 0)
+    baselines = measure_baselines(TIMED, {}, 0)
     choices, spans = result_tables(run(GREEDY), baselines)
     assert choices.title == "multiple_choice, 2 rows"
     assert spans.title == "temporal_grounding, 2 rows"
@@ -228,7 +234,7 @@ def test_data_sets_do_not_blend() -> None:
     assert figures_by_set["charades_sta/test"]["task"] == "temporal_grounding"
     assert result.metrics()["eval/charades_sta.test"] == pytest.approx(0.5)
     assert result.metrics()["eval/charades_sta.test/greedy/R@0.7"] == 0.0
-    baselines = measure_baselines(prompts, [10.0, 20.0, 40.0], {}, 0).to_json()
+    baselines = measure_baselines(timed(prompts, 10.0, 20.0, 40.0), {}, 0).to_json()
     assert {name: one["whole_video"]["mIoU"] for name, one in baselines.items()} == pytest.approx(
         {"activitynet_captions/test": 0.5, "charades_sta/test": 1.0, "temporal_grounding": 0.25}
     )
@@ -238,7 +244,7 @@ def test_tasks_of_one_data_set_do_not_blend() -> None:
     prompts = [replace(grounding("a", 0, 10), dataset="own/test"), replace(choice("b", "A"), dataset="own/test")]
     result = run({"a": span("0 to 5"), "b": span("A")}, prompts)
     assert list(result.sets) == ["own/test (multiple_choice)", "own/test (temporal_grounding)"]
-    assert list(measure_baselines(prompts, [10.0, None], {}, 0).sets) == list(result.sets)
+    assert list(measure_baselines(timed(prompts, 10.0, None), {}, 0).sets) == list(result.sets)
 
 
 def test_both_parsers_have_their_figures() -> None:
@@ -265,7 +271,10 @@ def test_the_order_of_samples_decides_nothing() -> None:
     texts: dict[str, str | None] = {f"g{i}": span(f"0 to {i + 1}") for i in range(20)}
     first, second = run(texts, prompts), run(texts, prompts[::-1])
     lengths = [30.0] * 20
-    baselines = measure_baselines(prompts, lengths, {}, 0), measure_baselines(prompts[::-1], lengths, {}, 0)
+    baselines = (
+        measure_baselines(timed(prompts, *lengths), {}, 0),
+        measure_baselines(timed(prompts[::-1], *lengths), {}, 0),
+    )
     assert first.samples != second.samples
     assert figures(first, baselines[0]) == figures(second, baselines[1])
 
@@ -275,12 +284,9 @@ def test_uniform_is_the_expected_accuracy_of_any_option() -> None:
         replace(choice("c1", "A"), target=ChoiceTarget("A", num_options=2)),
         replace(choice("c2", "B"), target=ChoiceTarget("B", num_options=4)),
     ]
-    baselines = measure_baselines(prompts, [None, None], {}, 0)
+    baselines = measure_baselines(prompts, {}, 0)
     assert baselines.to_json()["multiple_choice"]["uniform"] == {"accuracy": pytest.approx(0.375)}
-    assert (
-        "uniform"
-        not in measure_baselines([*prompts, choice("c3", "C")], [None] * 3, {}, 0).to_json()["multiple_choice"]
-    )
+    assert "uniform" not in measure_baselines([*prompts, choice("c3", "C")], {}, 0).to_json()["multiple_choice"]
     best = baselines.best("multiple_choice", "well_formed")
     assert best is not None
     assert best[0] == "majority"
@@ -292,15 +298,15 @@ def test_published_figures_stand_beside_whole_published_splits_only() -> None:
         for i in range(724)
     ]
     result = run({prompt.prompt_id: span("low") for prompt in prompts}, prompts)
-    (table,) = result_tables(result, measure_baselines(prompts, [None] * 724, {}, 0))
+    (table,) = result_tables(result, measure_baselines(prompts, {}, 0))
     lines = {row[0]: row[1] for row in table.rows}
     assert lines["GRPO, 100 shots (table 7)"] == "0.726"
     assert lines["greedy, strict"].startswith("1.000 ")
-    baselines = measure_baselines(prompts, [None] * 724, {}, 0)
+    baselines = measure_baselines(prompts, {}, 0)
     compared = Comparison(result, result, baselines).table()
     assert (compared.columns[-1], compared.rows[0][-1]) == ("published", "0.726 GRPO, 100 shots")
     part = EvalResult(result.samples[:100], 0)
-    (table,) = result_tables(part, measure_baselines(prompts[:100], [None] * 100, {}, 0))
+    (table,) = result_tables(part, measure_baselines(prompts[:100], {}, 0))
     assert not any("table 7" in row[0] for row in table.rows)
     assert "the paper measured 724 rows, these are 100" in table.caption
-    assert figures(part, measure_baselines([], [], {}, 0))["published"]["vidtab_quality/test"]["comparable"] is False
+    assert figures(part, measure_baselines([], {}, 0))["published"]["vidtab_quality/test"]["comparable"] is False

@@ -34,10 +34,11 @@ def grounded(name: str) -> Prompt:
 
 
 def samples_of(prompt: Prompt, *texts: str, duration_s: float | None = 30.7) -> list[Any]:
+    timed = replace(prompt, target=replace(prompt.target, duration_s=duration_s))
     """One greedy and two sampled completions."""
     places: list[tuple[Mode, int]] = [("greedy", 0), ("sampled", 0), ("sampled", 1)]
     return [
-        judge(prompt, duration_s, mode, number, Completion(text, (1, 2), (0.0, 0.0), 5, "stop", 7))
+        judge(timed, mode, number, Completion(text, (1, 2), (0.0, 0.0), 5, "stop", 7))
         for (mode, number), text in zip(places, texts, strict=True)
     ]
 
@@ -57,7 +58,7 @@ def whole(seed: int = 4) -> EvalResult:
 
 def baselines(result: EvalResult) -> Any:
     once = {sample.prompt_id: sample for sample in result.samples}
-    return measure_baselines(list(once.values()), [sample.duration_s for sample in once.values()], {}, result.seed)
+    return measure_baselines(list(once.values()), {}, result.seed)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.zst"])
@@ -88,7 +89,7 @@ def test_lines_of_another_program_need_three_keys(tmp_path: Path) -> None:
     path = lines(tmp_path / "p.jsonl", {"id": 7, **SPAN, "model": "theirs"}, {"id": "8", **SPAN, "duration_s": 20})
     result = read_predictions([path], "temporal_grounding")[0]
     assert result.to_json()["temporal_grounding"]["greedy"]["mIoU"] == 0.5
-    assert [sample.duration_s for sample in result.samples] == [None, 20.0]
+    assert [sample.target.duration_s for sample in result.samples] == [None, 20.0]
 
 
 def test_lines_without_ids_are_rows_of_their_own(tmp_path: Path, rows: Path) -> None:

@@ -16,9 +16,9 @@ def evaluation(values: dict[tuple[str, Mode], float]) -> EvalResult:
     """Ten rows per task, all with the value of their task and mode."""
     samples = []
     for (task, mode), value in values.items():
-        reading = ParsedAnswer({TASKS[task].main_metric: value}, None)
+        answer = ParsedAnswer({TASKS[task].main_metric: value}, None)
         samples += [
-            Sample(f"{task}{i}", task, None, ChoiceTarget("A"), None, mode, 0, "x", "stop", 1, 0, {"lenient": reading})
+            Sample(f"{task}{i}", task, None, ChoiceTarget("A"), mode, 0, "x", "stop", 1, 0, {"lenient": answer})
             for i in range(10)
         ]
     return EvalResult(tuple(samples), 0)
@@ -29,7 +29,7 @@ def compare(greedy: tuple[float, float], sampled: tuple[float, float] | None, **
     modes: tuple[Mode, ...] = MODES if sampled else MODES[:1]
     after = {(task, mode): (greedy, sampled or ())[k][i] for k, mode in enumerate(modes) for i, task in enumerate(SETS)}
     before = evaluation(dict.fromkeys(after, SAME))
-    return Comparison(before, evaluation(after), measure_baselines([], [], {}, 0), **names)
+    return Comparison(before, evaluation(after), measure_baselines([], {}, 0), **names)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_change_that_rows_do_not_agree_on_is_no_improvement() -> None:
     after = evaluation({("multiple_choice", "greedy"): 0.0})
     lucky = ParsedAnswer({TASKS["multiple_choice"].main_metric: 1.0}, None)
     after.samples[3].parsed["lenient"] = lucky
-    comparison = Comparison(before, after, measure_baselines([], [], {}, 0))
+    comparison = Comparison(before, after, measure_baselines([], {}, 0))
     assert comparison.change("multiple_choice", "greedy")["accuracy"].value == pytest.approx(0.1)
     assert comparison.verdict().startswith("No answers improved")
     assert comparison.overview().rows[0][3] == "0.000 -> 0.100"

@@ -25,7 +25,9 @@ def evaluation(scores: dict[str, float]) -> EvalResult:
 
     def sample(row: str, value: float, mode: Mode) -> Sample:
         reading = ParsedAnswer({"mIoU": value}, None)
-        return Sample(row, TASK, None, SpanTarget(0.0, 1.0), 8.0, mode, 0, "x", "stop", 1, 0, {"lenient": reading})
+        return Sample(
+            row, TASK, None, SpanTarget(0.0, 1.0, duration_s=8.0), mode, 0, "x", "stop", 1, 0, {"lenient": reading}
+        )
 
     pairs = ((row, value, mode) for row, value in scores.items() for mode in ("greedy", "sampled"))
     return EvalResult(tuple(sample(row, value if mode == "greedy" else 0.0, mode) for row, value, mode in pairs), 0)
