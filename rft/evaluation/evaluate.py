@@ -11,7 +11,7 @@ from rewards.types import Fault, Target, fault_of
 from rft.evaluation.intervals import Estimate, bootstrap, intervals, means
 from rft.tasks import TASKS
 from rft.tasks.types import Task
-from rft.types import Completion, FinishReason, Prompt, Sampler, Sampling
+from rft.types import FinishReason, Prompt, Sampler, Sampling
 
 Mode = Literal["greedy", "sampled"]
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
@@ -188,7 +188,8 @@ def evaluate(
         judged: dict[int, tuple[Sample, ...]] = {}
         for index, completions in sampler.generate(prompts, how, seed):
             judged[index] = tuple(
-                judge(prompts[index], mode, number, completion) for number, completion in enumerate(completions)
+                judge(prompts[index], mode, number, c.text, c.finish_reason, len(c.token_ids), c.policy_version)
+                for number, c in enumerate(completions)
             )
             on_progress(1)
         missing = [prompts[i].prompt_id for i in range(len(prompts)) if not judged.get(i)]
@@ -198,30 +199,29 @@ def evaluate(
     return EvalResult(tuple(samples), seed)
 
 
-def judge(row: Prompt, mode: Mode, number: int, completion: Completion) -> Sample:
+def judge(
+    prompt: Prompt,
+    mode: Mode,
+    number: int,
+    completion: str,
+    finish_reason: FinishReason,
+    num_tokens: int,
+    policy_version: int,
+) -> Sample:
     """A completion judged with every parser of its task."""
-    return Sample(
-        prompt_id=row.prompt_id,
-        task=row.task,
-        dataset=row.dataset,
-        target=row.target,
-        mode=mode,
-        number=number,
-        completion=completion.text,
-        finish_reason=completion.finish_reason,
-        num_tokens=len(completion.token_ids),
-        policy_version=completion.policy_version,
-        parsed=parse(TASKS[row.task], completion.text, completion.finish_reason, row.target),
-    )
+    parsed = parse(TASKS[prompt.task], completion, finish_reason, prompt.target)
+    row = (prompt.prompt_id, prompt.task, prompt.dataset, prompt.target)
+    return Sample(*row, mode, number, completion, finish_reason, num_tokens, policy_version, parsed)
 
 
 def parse(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[Parser, ParsedAnswer]:
     """Parser -> metrics and fault of a completion; a failed one is parsed as an empty one."""
     text = "" if finish_reason == "error" else completion
-    return {
-        name: ParsedAnswer(task.measure(text, target, table), _fault(task, text, target, table))
-        for name, table in parser_tables(task).items()
-    }
+    parsed = {}
+    for name, table in parser_tables(task).items():
+        fault = fault_of({reward: table[reward](text, target) for reward, _ in task.rewards})
+        parsed[name] = ParsedAnswer(task.measure(text, target, table), fault)
+    return parsed
 
 
 def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
@@ -229,7 +229,3 @@ def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
     is_published = all(name in PUBLISHED_EVAL for name, _ in task.rewards)
     ours = {**REWARDS, **task.own_rewards}
     return {"lenient": ours, **({"strict": {**ours, **PUBLISHED_EVAL}} if is_published else {})}
-
-
-def _fault(task: Task, text: str, target: Target, table: Mapping[str, RewardFn]) -> Fault | None:
-    return fault_of({name: table[name](text, target) for name, _ in task.rewards})

@@ -11,11 +11,11 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 from rewards.types import Target
 from rft.errors import CheckpointError, refuse
-from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, parse
+from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, judge
 from rft.files import COMPRESSED, JsonLine, read_jsonl, read_records, write_records, write_text, writing
 from rft.tasks import TASKS
 from rft.tasks.types import Row
-from rft.types import FinishReason
+from rft.types import FinishReason, Prompt
 
 SHARED_KEYS = ("task", "dataset", "mode", "number", "completion", "finish_reason", "num_tokens", "policy_version")
 """Keys of a line that are fields of a Sample as they stand."""
@@ -150,20 +150,10 @@ def _judged(prediction: StoredCompletion, prompt_id: str, name: str | None, row:
         target = _target(prediction, row, name)
     except ValueError as error:
         raise ValueError(f"target: {error}") from error
-    finish_reason = prediction.finish_reason or "stop"
-    return Sample(
-        prompt_id=prompt_id,
-        task=name,
-        dataset=prediction.dataset or (row.dataset if row else None),
-        target=target,
-        mode=prediction.mode,
-        number=prediction.number,
-        completion=prediction.completion,
-        finish_reason=finish_reason,
-        num_tokens=prediction.num_tokens or 0,
-        policy_version=prediction.policy_version,
-        parsed=parse(TASKS[name], prediction.completion, finish_reason, target),
-    )
+    prompt = Prompt(prompt_id, name, "", None, target, prediction.dataset or (row.dataset if row else None))
+    reason, num_tokens = prediction.finish_reason or "stop", prediction.num_tokens or 0
+    how = (prediction.mode, prediction.number)
+    return judge(prompt, *how, prediction.completion, reason, num_tokens, prediction.policy_version)
 
 
 def _target(prediction: StoredCompletion, row: Row | None, name: str) -> Target:

@@ -45,16 +45,12 @@ def report(run_dir: RunDir | Path) -> Path:
         rollouts=rollouts(run),
         timeline=svg_timeline(read_timeline(run.timeline)),
         seconds=[(phase, f"{seconds:.1f}") for phase, seconds in summary.get("seconds", {}).items()],
-        files={"Recipe": file_text(run.recipe), "Versions": file_text(run.versions)},
+        files={path.stem.title(): path.read_text("utf-8") for path in (run.recipe, run.versions) if path.exists()},
         json=json.dumps,
     )
     with writing(run.report):
         write_text(run.report, page)
     return run.report
-
-
-def file_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def evaluation(summary: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from rft.evaluation.comparison import figures
 from rft.evaluation.evaluate import EvalResult, Mode, judge
 from rft.evaluation.predictions import read_predictions, write_result
 from rft.tasks import TASKS
-from rft.types import Completion, Prompt, Video, VideoSampling
+from rft.types import Prompt, Video, VideoSampling
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
 
@@ -37,10 +37,7 @@ def samples_of(prompt: Prompt, *texts: str, duration_s: float | None = 30.7) -> 
     timed = replace(prompt, target=replace(prompt.target, duration_s=duration_s))
     """One greedy and two sampled completions."""
     places: list[tuple[Mode, int]] = [("greedy", 0), ("sampled", 0), ("sampled", 1)]
-    return [
-        judge(timed, mode, number, Completion(text, (1, 2), (0.0, 0.0), 5, "stop", 7))
-        for (mode, number), text in zip(places, texts, strict=True)
-    ]
+    return [judge(timed, mode, number, text, "stop", 2, 7) for (mode, number), text in zip(places, texts, strict=True)]
 
 
 def whole(seed: int = 4) -> EvalResult:

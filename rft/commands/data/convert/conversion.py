@@ -81,10 +81,10 @@ class Conversion:
 
     @property
     def warnings(self) -> list[str]:
-        root = self.options.video_root
-        is_absent = root is not None and not root.is_dir()
-        absent = [f"{root} is not on this machine: no video was searched."] if is_absent else []
-        return [*self.published.warnings, *absent]
+        root, warnings = self.options.video_root, list(self.published.warnings)
+        if root is not None and not root.is_dir():
+            warnings.append(f"{root} is not on this machine: no video was searched.")
+        return warnings
 
     @property
     def facts(self) -> list[tuple[str, str]]:
