@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from rewards.targets.choice import ChoiceTarget
-from rft.algorithm.advantage import DECAY
 from rft.data.dataset import PromptOrder
 from rft.data.frames import Frames
 from rft.errors import CheckpointError, Interrupted
 from rft.recipe import Recipe
 from rft.rollout_batches import RolloutBatch, RolloutBatches
 from rft.runs.ahead_batch import read_ahead_batch, write_ahead_batch
+from rft.scoring.train_groups import DECAY
 from rft.train import StepResult, train
 from rft.types import Completion, Prompt, Sampling, TrainGroup, Video, VideoSampling
 from rft.weights.ref import Probe, StoredWeights, WeightsRef
