@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +125,26 @@ def test_any_checkpoint_can_be_evaluated(finished: tuple[RunDir, str], data: Pat
     assert result["eval"]["tracking"]["greedy"] == pytest.approx(final["greedy"], abs=1e-6)
 
 
-def stop_by(number: signal.Signals, command: Sequence[str], folder: RunDir) -> None:
-    """Runs `command` and sends the signal after a step: it leaves a checkpoint and no process."""
+def after_a_step(command: Sequence[str], folder: RunDir) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """`command`, which has trained for a step, and the processes that it started."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 400
     while not folder.metrics.exists() or 1 not in read_metrics(folder):
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    children = psutil.Process(process.pid).children(recursive=True)
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def is_called(process: psutil.Process, name: str) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "".join(process.cmdline()[:1]).startswith(name)
+    return False
+
+
+def stop_by(number: signal.Signals, command: Sequence[str], folder: RunDir) -> None:
+    """Runs `command` and sends the signal after a step: it leaves a checkpoint and no process."""
+    process, children = after_a_step(command, folder)
     process.send_signal(number)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 130, printed
@@ -160,3 +172,16 @@ def test_interrupt_leaves_a_checkpoint_and_no_process_and_resume_continues_the_s
         prompts = [[r["prompt_id"] for r in read_rollouts(f.rollouts_file(step))] for f in (folder, finished[0])]
         assert prompts[0] == prompts[1]
     assert "final" in json.loads(folder.summary.read_text())["eval"]
+
+
+def test_a_killed_learner_starts_again_and_the_run_is_the_same(recipe: Path, finished: tuple[RunDir, str]) -> None:
+    folder = RunDir(recipe.parent / "learner_killed")
+    process, children = after_a_step(rft("train", recipe, f"run_dir={folder.path}"), folder)
+    (learner,) = (child for child in children if is_called(child, "ray::LearnerRank"))
+    learner.kill()
+    printed, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, printed
+    assert "the learner is started again from the last checkpoint" in printed
+    for step in range(1, STEPS + 1):
+        ours, theirs = (list(read_rollouts(of.rollouts_file(step))) for of in (folder, finished[0]))
+        assert ours == theirs
