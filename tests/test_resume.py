@@ -15,7 +15,7 @@ import pytest
 from rewards.targets.choice import ChoiceTarget
 from rft.actors.session import Session
 from rft.data.dataset import PromptOrder, UsableRow
-from rft.errors import LearnerError
+from rft.errors import Interrupted, LearnerError
 from rft.evaluation import intervals
 from rft.files import read_lines, read_records
 from rft.launch import TrainingRun
@@ -63,16 +63,29 @@ class Clips:
     def load(self, media: None) -> None: ...
 
 
+class Stop:
+    """Asked for once it has been looked at so many times."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def __call__(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
 class Pool:
     """Its answers follow from the weights, the prompt and the seed."""
 
-    weights = 0
-    version = 0
+    def __init__(self, stop: Stop) -> None:
+        self.stop, self.weights, self.version = stop, 0, 0
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for index, asked in enumerate(prompts):
+            if self.stop():
+                raise Interrupted
             drawn = [mixed(self.weights, asked.prompt_id, seed, n) for n in range(sampling.num_generations)]
             yield (
                 index,
@@ -126,14 +139,17 @@ class Learner:
 
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Trains in a run folder, or goes on there, to the end; returns what a person is told."""
+    """Trains in a run folder, or goes on there, to the end; returns what a person is told.
+
+    Interrupted: a stop was asked for at look number `looks`.
+    """
     deaths: list[int] = []
     monkeypatch.setattr(intervals, "NUM_RESAMPLES", 10)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # it is the process that ends, not the machine
     monkeypatch.setattr(TrainingRun, "start_learner", lambda self, model, pool: Learner(deaths))
     monkeypatch.setattr(TrainingRun, "compare_engine_and_learner", lambda *parts: None)
 
-    def run_to_the_end(path: Path, ahead: int, dies_at: Sequence[int] = (), **learner: Any) -> str:
+    def run_to_the_end(path: Path, ahead: int, dies_at: Sequence[int] = (), looks: int = 10**9, **learner: Any) -> str:
         deaths[:] = dies_at
         told = io.StringIO()
         asked = recipe(ahead)
@@ -141,9 +157,9 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         run = RunDir.create(path, resume=True)
         with ExitStack() as closing:
             closing.callback(run.release)
-            view = PlainView("run", told)
-            training = TrainingRun(Session(asked, view, lambda: False, None, path / "clips", closing), run)
-            pool, order = Pool(), PromptOrder([prompt(f"p{i}") for i in range(7)], 0, Clips(), 0.0, fewest=2)
+            view, stop = PlainView("run", told), Stop(looks)
+            training = TrainingRun(Session(asked, view, stop, None, path / "clips", closing), run)
+            pool, order = Pool(stop), PromptOrder([prompt(f"p{i}") for i in range(7)], 0, Clips(), 0.0, fewest=2)
             rows = tuple(UsableRow(None, prompt(f"h{i}")) for i in range(2))
             training.learn("policy", training.saved_state(), pool, order, Evaluator(asked, pool, rows, view))
         return told.getvalue()
@@ -206,6 +222,22 @@ def test_killed_before_any_change_to_a_file_it_resumes_as_if_it_had_not_been(
         assert record_of(path) == expected, f"killed before change {moment}"
         moment += stride
     assert moment > 90
+
+
+def test_stopped_at_any_look_it_resumes_as_if_it_had_not_been(train: Callable[..., str], tmp_path: Path) -> None:
+    train(tmp_path / "whole", 0)
+    expected, looks = record_of(tmp_path / "whole"), 0
+    while True:
+        path = tmp_path / str(looks)
+        try:
+            train(path, 0, looks=looks)
+        except Interrupted:
+            train(path, 0)
+            assert record_of(path) == expected, f"stopped at look {looks}"
+            looks += 1
+        else:
+            break
+    assert looks > 15
 
 
 @pytest.mark.parametrize("ahead", [0, 1])

@@ -201,7 +201,8 @@ class WorkerPool:
     def load_weights(self, ref: WeightsRef) -> float:
         """Have every worker serve these weights; returns the largest of their probe gaps.
 
-        RolloutError: a gap is beyond probe_tolerance, so a worker would sample from another policy than the learner's.
+        Not interrupted: the step whose weights they are is learned, and has to be recorded. RolloutError: a gap is
+        beyond probe_tolerance, so a worker would sample from another policy than the learner's.
         """
         if self._generating:
             raise RuntimeError("weights cannot change while groups are sampled")
@@ -211,21 +212,24 @@ class WorkerPool:
         gaps: list[float] = []
         for slot, worker, load in loads:
             try:
-                gaps.append(self._result(load))
+                gaps.append(self._result(load, may_stop=False))
             except WorkerDied as error:
-                gaps.append(self._replace(slot, worker, error))
+                gaps.append(self._replace(slot, worker, error, may_stop=False))
         for index, gap in enumerate(gaps):
             self._check_gap(f"worker {index}", ref, gap)
         self._count("weights_mib", len(gaps) * ref.num_bytes / 2**20)
         return max(gaps)
 
     def counters(self) -> dict[str, float]:
-        """Summed over workers, since the last call: see docs/rollout.md. What a dead worker counted is lost."""
+        """Summed over workers, since the last call: see docs/rollout.md. What a dead worker counted is lost.
+
+        Not interrupted, as a load of weights.
+        """
         counts, self._counters = self._counters, {}
         total = {"restarts": 0.0, "resubmitted": 0.0, "failed_requests": 0.0} | counts
         self.wait_until_ready()
         for slot in self._slots:
-            for name, value in self._call(slot, lambda worker: worker.counters()).items():
+            for name, value in self._call(slot, lambda worker: worker.counters(), may_stop=False).items():
                 total[name] = total.get(name, 0.0) + value
         return total
 
@@ -284,14 +288,14 @@ class WorkerPool:
             self._failed.append(FailedPrompt(prompt.prompt_id, generated.problem))
         return generated.completions
 
-    def _call(self, slot: _Slot, method: Callable[[Worker], Future[Any]]) -> Any:
+    def _call(self, slot: _Slot, method: Callable[[Worker], Future[Any]], *, may_stop: bool = True) -> Any:
         """Result of a worker's method; from its replacement, if the worker dies meanwhile."""
         while True:
             worker = slot.worker
             try:
-                return self._result(method(worker))
+                return self._result(method(worker), may_stop=may_stop)
             except WorkerDied as error:
-                self._replace(slot, worker, error)
+                self._replace(slot, worker, error, may_stop=may_stop)
 
     def _sleep(self) -> None:
         """Engines that share GPUs with the learner leave them to it."""
@@ -299,10 +303,10 @@ class WorkerPool:
             for slot in self._slots:
                 self._call(slot, lambda worker: worker.sleep())
 
-    def _result(self, future: Future[Any]) -> Any:
+    def _result(self, future: Future[Any], *, may_stop: bool = True) -> Any:
         asked_at = self._now()
         while not wait([future], POLL_S).done:
-            if self._should_stop():
+            if self._should_stop() and may_stop:
                 raise Interrupted
             if self._now() - asked_at > self._recipe.stall_timeout_s:
                 raise self._stalled("given no answer")
@@ -314,7 +318,7 @@ class WorkerPool:
             "rollout.stall_timeout_s."
         )
 
-    def _replace(self, slot: _Slot, worker: Worker, error: WorkerDied) -> float:
+    def _replace(self, slot: _Slot, worker: Worker, error: WorkerDied, *, may_stop: bool = True) -> float:
         """Put a new worker with the current weights in `slot`; returns the gap of their probe, 0 without weights."""
         index = self._slots.index(slot)
         while True:
@@ -331,10 +335,10 @@ class WorkerPool:
             self._note(f"rollout worker {index} is replaced: {error}")
             worker = slot.worker = self._start_worker(index)
             try:
-                self._result(worker.ready())
+                self._result(worker.ready(), may_stop=may_stop)
                 if self._weights is None:
                     return 0.0
-                gap = float(self._result(worker.load_weights(self._weights)))
+                gap = float(self._result(worker.load_weights(self._weights), may_stop=may_stop))
             except WorkerDied as again:
                 error = again
                 continue

@@ -234,6 +234,38 @@ def test_a_worker_that_hangs_with_new_weights_is_replaced() -> None:
     assert (hung.closed, new.loaded) == (True, [5])
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_stop_leaves_no_step_between_its_update_and_its_record(dies: bool) -> None:
+    """Weights and counters are waited for, also those of a worker that has to be replaced."""
+
+    class Slow(FakeWorker):
+        later: Future | None = None
+
+        def tick(self) -> None:
+            if self.later is not None:
+                (self.later.set_exception(WorkerDied("killed")) if dies else self.later.set_result(self.answer))
+                self.later = None
+
+        def load_weights(self, ref: WeightsRef) -> Future:
+            return self.soon(0.02)
+
+        def counters(self) -> Future:
+            return self.soon({"generated_tokens": 3.0})
+
+        def soon(self, answer: object) -> Future:
+            self.answer, self.later = answer, Future()
+            return self.later
+
+    fakes = Fakes(Slow(), FakeWorker(gap=0.02))
+    fakes.stop = lambda: True
+    pool = fakes.pool(num_workers=1)
+    assert pool.load_weights(weights(5)) == 0.02
+    assert pool.counters()["generated_tokens"] == 3.0
+    assert len(fakes.started) == 1 + dies
+    with pytest.raises(Interrupted):
+        dict(pool.generate(prompts(1), SAMPLING, seed=0))
+
+
 def test_too_many_deaths_stop_the_run_with_their_cause() -> None:
     fakes = Fakes(FakeWorker(dies_at=1), FakeWorker(dies_at=1), FakeWorker(dies_at=1))
     pool = fakes.pool(num_workers=1, max_restarts=2)
