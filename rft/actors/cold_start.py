@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from rft.actors.cpu import gpu_process_threads, set_cpu_threads
-from rft.actors.ranks import Ranks, free_address
+from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.errors import Interrupted
 from rft.files import PARTIAL_PREFIX
 from rft.recipe import Recipe
@@ -23,6 +23,7 @@ class ColdStartRank:
     """One rank. All ranks get the same calls; rank 0 alone writes files."""
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
+        set_allocator(recipe)
         cores = len(os.sched_getaffinity(0))
         # All cores, though a recipe may leave some to engines that sample ahead: they wait meanwhile.
         set_cpu_threads(max(1, cores // recipe.learner.num_ranks), gpu_process_threads(recipe, cores))

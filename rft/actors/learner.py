@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from rft.actors.cpu import gpu_process_threads, learner_threads, lower_priority, set_cpu_threads
-from rft.actors.ranks import Ranks, free_address
+from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.types import Prompt, TrainGroup
@@ -26,6 +26,7 @@ class LearnerRank:
     """One rank. All ranks get the same calls; rank 0 alone returns weights and writes files."""
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
+        set_allocator(recipe)
         cores = len(os.sched_getaffinity(0))
         set_cpu_threads(learner_threads(recipe, cores), gpu_process_threads(recipe, cores))
         self._rank = rank

@@ -1,7 +1,8 @@
 """Learning processes that compute together, one Ray actor per rank, called all at once."""
 
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from rft.actors.cluster import check_servers, end_actor, gpu_options
 from rft.actors.rank_calls import RankCalls
 from rft.errors import LearnerError, RftError
 from rft.recipe import Recipe
+from rft.weights.transfer import transfer_backend
+
+ALLOCATOR_VARIABLES = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}
+"""The name that torch has for its allocator's settings, and the earlier one."""
 
 
 def free_address() -> tuple[str, int]:
@@ -20,6 +25,16 @@ def free_address() -> tuple[str, int]:
     with socket.socket() as free:
         free.bind((host, 0))
         return host, int(free.getsockname()[1])
+
+
+def set_allocator(recipe: Recipe, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Settings of torch's GPU memory, before torch is imported, where the user has none.
+
+    Segments that grow leave no gaps behind forwards of changing length; memory in them cannot be handed to another
+    process, as ipc does.
+    """
+    if transfer_backend(recipe.rollout, use_gpu=True) != "ipc" and not ALLOCATOR_VARIABLES & environment.keys():
+        environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 class Ranks:

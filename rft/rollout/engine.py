@@ -100,7 +100,7 @@ class Engine:
         """The engine's view of a rendered prompt, without log-probabilities; nothing is sampled."""
 
         def view(future: Future[PromptView]) -> None:
-            self._wake()
+            self._weights.wake()
             future.set_result(view_prompt(self._engine, rendered, self._policy_version))
 
         return self._command(view)
@@ -123,7 +123,7 @@ class Engine:
         )
 
         def add(future: Future[tuple[Completion, ...]]) -> None:
-            self._wake()
+            self._weights.wake()
             request_id = str(next(self._ids))
             self._engine.add_request(request_id, rendered, params)
             self._requests[request_id] = future
@@ -141,13 +141,13 @@ class Engine:
         return self._command(load)
 
     def sleep(self) -> Future[None]:
-        """Leave the GPU to its other process until there is something to do: weights go to the CPU's memory.
+        """Leave the GPU to its other process until there is something to do.
 
         The engine must be idle, and `render` not running.
         """
 
         def sleep(future: Future[None]) -> None:
-            self._engine.sleep(level=1)
+            self._weights.sleep()
             future.set_result(None)
 
         return self._command(sleep)
@@ -177,10 +177,6 @@ class Engine:
             future.set_result({name: total - before.get(name, 0.0) for name, total in totals.items()})
 
         return self._command(count)
-
-    def _wake(self) -> None:
-        if self._engine.is_sleeping():
-            self._engine.wake_up()
 
     def _command(self, run: Callable[[Future[Any]], None]) -> Future[Any]:
         """Have `run` done by the engine's thread between two steps; what it raises goes into the future."""

@@ -20,6 +20,24 @@ class WeightLoader:
         self._engine, self._receiver = engine, receiver
         self._model: str | None = model
         """Folder whose weights the engine holds, but for those that move; None: all have moved."""
+        self._served: WeightsRef | None = None
+        self._has_dropped = False
+        """Whether the sleeping engine has no copy of its weights."""
+
+    def sleep(self) -> None:
+        """Leave the GPU to its other process. Weights of which none stays as it was are dropped, others copied to the
+        CPU's memory: the next weights replace the first ones, and those that are served lie with the learner."""
+        self._has_dropped = self._served is not None and self._served.model is None
+        self._engine.sleep(level=2 if self._has_dropped else 1)
+
+    def wake(self) -> None:
+        """As the engine was before it slept; an engine that is awake stays as it is."""
+        if not self._engine.is_sleeping():
+            return
+        if self._has_dropped and self._served is not None:
+            self._fill(self._served)
+        else:
+            self._engine.wake_up()
 
     def load(self, ref: WeightsRef) -> float:
         """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.
@@ -32,6 +50,18 @@ class WeightLoader:
         engine = self._engine
         if engine.has_unfinished_requests():
             raise RuntimeError("weights can only be replaced while no request is being decoded")
+        self._fill(ref)
+        self._served = ref
+        if not engine.reset_prefix_cache():
+            raise RuntimeError("the prefix cache still holds blocks of the old weights")
+        engine.reset_mm_cache()
+        engine.reset_encoder_cache()
+        measured = prompt_logprobs(engine, ref.probe.token_ids)
+        return fmean(abs(a - b) for a, b in zip(measured, ref.probe.logprobs, strict=True))
+
+    def _fill(self, ref: WeightsRef) -> None:
+        """Put these weights into the engine, which is woken where it sleeps."""
+        engine = self._engine
         was_asleep = engine.is_sleeping()
         if was_asleep:
             engine.wake_up(["weights"])  # the key-value cache only after the copies between the GPU's processes
@@ -48,12 +78,6 @@ class WeightLoader:
         engine.collective_rpc(repack_tied_head)
         if was_asleep:
             engine.wake_up(["kv_cache"])
-        if not engine.reset_prefix_cache():
-            raise RuntimeError("the prefix cache still holds blocks of the old weights")
-        engine.reset_mm_cache()
-        engine.reset_encoder_cache()
-        measured = prompt_logprobs(engine, ref.probe.token_ids)
-        return fmean(abs(a - b) for a, b in zip(measured, ref.probe.logprobs, strict=True))
 
 
 def repack_tied_head(worker: Any) -> None:
