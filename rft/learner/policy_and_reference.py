@@ -15,7 +15,7 @@ from rft.data.feature_store import FeatureFolder
 from rft.learner.attention import is_packed, why_not_packed
 from rft.learner.model import Policy, add_lora, load_policy, lora_layers
 from rft.learner.packing import PackedBatch, PackedGroup, batch_groups
-from rft.learner.sharding import init_alone, shard
+from rft.learner.sharding import in_turns, init_alone, shard
 from rft.learner.vision import (
     FeatureCache,
     VisualFeatures,
@@ -48,11 +48,12 @@ class Policies:
     def __init__(self, model_dir: str | Path, recipe: Recipe, banned: Iterable[int], loading: Loading) -> None:
         """Raises DataError where `model_dir` holds no usable model."""
         self._recipe, self._banned, self._loading = recipe, tuple(banned), loading
-        self.model, self.lora = self._trained(model_dir)
-        self._features = self._feature_cache(self.model)
         self._reference_features: FeatureCache | None = None
-        self.policy = self._with_sampling(self.model)
-        self._reference = self._frozen(model_dir)
+        with in_turns():  # until its shard is cut, a rank holds the whole model in the CPU's memory
+            self.model, self.lora = self._trained(model_dir)
+            self._features = self._feature_cache(self.model)
+            self.policy = self._with_sampling(self.model)
+            self._reference = self._frozen(model_dir)
 
     @property
     def is_packed(self) -> bool:

@@ -1,6 +1,7 @@
 """Several learner processes as one: parameters, gradients and optimizer state sharded over them by FSDP2."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -45,6 +46,20 @@ def num_ranks() -> int:
 
 def this_rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+@contextmanager
+def in_turns() -> Iterator[None]:
+    """One rank after the other runs the block, which must call no collective. Every rank must come here."""
+    turns = num_ranks() if num_ranks() > 1 else 0
+    own = this_rank() if turns else 0
+    for _ in range(own):
+        dist.barrier()
+    try:
+        yield
+    finally:
+        for _ in range(own, turns):
+            dist.barrier()
 
 
 def shard(
