@@ -211,6 +211,13 @@ def host_bytes(shape: ModelShape, learner: LearnerRecipe) -> float:
     return 2.0 * BYTES[learner.optimizer_dtype] * _trained_weights(shape, learner) / learner.num_ranks
 
 
+def checkpoint_bytes(shape: ModelShape, learner: LearnerRecipe) -> float:
+    """On disk: the policy in the dtype of the engines, trained weights as the optimizer holds them, its moments."""
+    held = BYTES[learner.master_dtype] + 2 * BYTES[learner.optimizer_dtype]
+    policy = BYTES[learner.dtype] * (shape.text_weights + shape.tower_weights)
+    return float(policy + held * _trained_weights(shape, learner))
+
+
 def _trained_weights(shape: ModelShape, learner: LearnerRecipe) -> int:
     text = shape.text_weights if learner.lora is None else adapter_weights(shape, learner.lora)
     return text + (0 if learner.freezes_tower else shape.tower_weights)

@@ -8,6 +8,7 @@ from rft.commands.check.cost import (
     BYTES,
     GroupCost,
     ModelShape,
+    checkpoint_bytes,
     decode_bytes,
     host_bytes,
     prompt_flops,
@@ -222,6 +223,7 @@ def _gpu_lines(work: Work, name: str) -> list[tuple[str, str]]:
         ),
         (name, _learner_memory(work, gpu)),
         (name, _engine_memory(work, gpu)),
+        (name, _checkpoint_size(work)),
     ]
 
 
@@ -262,6 +264,11 @@ def _engine_memory(work: Work, gpu: Gpu) -> str:
     needed, room = weights / rollout.gpus_per_worker / 2**30, gpu.gib * rollout.gpu_memory_utilization
     line = f"an engine's weights need {needed:,.3g} of {room:,.3g} GiB: "
     return line + ("they fit" if needed < room else "they do not fit. Raise rollout.gpus_per_worker")
+
+
+def _checkpoint_size(work: Work) -> str:
+    gib, kept = checkpoint_bytes(work.shape, work.recipe.learner) / 2**30, work.recipe.keep_checkpoints
+    return f"a checkpoint takes {gib:,.3g} GiB; while one is written {kept + 1} are there: {(kept + 1) * gib:,.3g} GiB"
 
 
 def _ways_out(work: Work, gpu: Gpu) -> str:

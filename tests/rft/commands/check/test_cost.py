@@ -254,6 +254,13 @@ def test_check_states_whether_there_are_enough_gpus(make_recipe: Callable[..., R
     assert "H200: 7 of them" in cost_text(recipe, "H200")
 
 
+def test_check_states_the_size_of_a_checkpoint(make_recipe: Callable[..., Recipe]) -> None:
+    shape = ModelShape.from_config(QWEN_7B)
+    gib = (2 + 4 + 2 * 2) * (shape.text_weights + shape.tower_weights) / 2**30
+    text = cost_text(make_recipe(learner={"optimizer_dtype": "bfloat16"}), "H200")
+    assert f"a checkpoint takes {gib:.3g} GiB; while one is written 3 are there: {3 * gib:.3g} GiB" in text
+
+
 def test_a_forward_that_others_came_before_holds_their_gradients(make_recipe: Callable[..., Recipe]) -> None:
     """Of groups that each run alone a rank has one or two."""
 
