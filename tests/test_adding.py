@@ -228,7 +228,7 @@ def test_a_reward_in_one_file(folder: Path) -> None:
         ("taken.py:temporal_iou", "there is a reward temporal_iou already"),
     ],
 )
-def test_a_file_that_holds_no_reward_is_told_before_the_run(folder: Path, reward: str, message: str) -> None:
+def test_a_file_that_holds_no_reward_is_an_error_before_the_run(folder: Path, reward: str, message: str) -> None:
     recipe = parse_recipe(RECIPE.replace("near_start.py:near_start", reward), "r.yaml")
     (problem,) = reward_findings(recipe)
     assert problem.key == "tasks.temporal_grounding.rewards"

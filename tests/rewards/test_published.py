@@ -269,7 +269,7 @@ def test_think_format(completion: str, value: float, fault: str | None) -> None:
         ("<answer>A</answer>", 0, "no_tag"),
     ],
 )
-def test_questions_need_glue_even_where_none_is_asked_for(target, completion: str, value: float, fault) -> None:
+def test_questions_need_glue_even_where_no_prompt_requests_it(target, completion: str, value: float, fault) -> None:
     score = PUBLISHED["answer_format"](completion, target)
     assert (score.value, score.fault) == (value, fault)
     score = PUBLISHED["think_format"](f"<think></think>{completion}", target)
