@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from rft.actors.cluster import check_servers, end_actor, gpu_options
 from rft.actors.cpu import gpu_process_threads
 from rft.data.video import ClipCache
+from rft.errors import LearnerError
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import Generated, ViewedPrompt, WorkerDied, WorkerPool
 from rft.types import Completion, Prompt, Sampling
@@ -199,13 +200,18 @@ def start_pool(
 
 
 def _future(ref: Any) -> Future[Any]:
-    """The result of a call, as a future that raises WorkerDied for whatever ends or breaks the worker."""
+    """The result of a call, as a future that raises WorkerDied for whatever ends or breaks the worker.
+
+    LearnerError: the learner ended before the worker had its weights.
+    """
     result: Future[Any] = Future()
 
     def finish(done: Future[Any]) -> None:
         error = done.exception()
         if error is None:
             result.set_result(done.result())
+        elif isinstance(error, RayTaskError) and isinstance(error.cause, (ObjectLostError, RayActorError)):
+            result.set_exception(LearnerError(f"the learner ended before an engine had its weights: {_cause(error)}"))
         else:
             died = WorkerDied(_cause(error))
             died.__cause__ = error
