@@ -142,11 +142,16 @@ def serve(fd: int, parent_pid: int) -> None:
 
 def num_threads(fn: Callable[..., Score], args: Mapping[str, Any]) -> int | str:
     """Number of completions that a function judges at the same time; a problem text if the keyword is wrong."""
-    parameter = inspect.signature(fn).parameters.get("concurrency")
+    parameter = _parameters(fn).get("concurrency")
     threads = 1 if parameter is None else args.get("concurrency", parameter.default)
     if isinstance(threads, int) and threads >= 1:
         return threads
     return f"concurrency is {threads!r}, not a whole number from 1 on"
+
+
+@functools.cache
+def _parameters(fn: Callable[..., Score]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(fn).parameters
 
 
 def _load(ref: FunctionRef) -> Callable[..., Score]:

@@ -153,10 +153,16 @@ class Scorer:
         reward, problem = weighted_reward(scores, tally.weights, reason, num_tokens, scoring, limit)
         fault = fault_of(scores)
         tally.add(stored.completion, reason, scores, reward, fault, problem)
+        # One loop, because three are slower: this is run for every row.
+        values, notes, answer = {}, {}, None
+        for reward_name, score in scores.items():
+            name = tally.names[reward_name]
+            values[name], notes[name] = score.value, score.note
+            answer = score.answer if answer is None else answer
         return {
-            "scores": {tally.names[name]: score.value for name, score in scores.items()},
-            "notes": {tally.names[name]: score.note for name, score in scores.items()},
-            "answer": next((score.answer for score in scores.values() if score.answer is not None), None),
+            "scores": values,
+            "notes": notes,
+            "answer": answer,
             "reward": reward,
             "fault": fault,
             "problem": problem,
