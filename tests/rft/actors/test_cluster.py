@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from ray._private import worker as ray_worker
 
 from rft.actors.cluster import ClusterError, check_servers, cluster, end_actor, gpu_options
 from rft.recipe import Recipe
@@ -147,6 +148,47 @@ with cluster(Path({str(root)!r}), init=lambda **options: None):
     with cluster(root, init=lambda **options: None):
         assert not left.exists()
     assert sorted(path.name for path in root.iterdir()) == ["ray-of-another", "rft-notes"]
+
+
+class Server:
+    """One of Ray's own processes, as Ray keeps them."""
+
+    def __init__(self, status: int | None) -> None:
+        self.process, self.status = self, status
+
+    def poll(self) -> int | None:
+        return self.status
+
+
+class Node:
+    """Ray's keeper of its servers."""
+
+    def __init__(self, raylet: int | None, gcs: int | None) -> None:
+        self.all_processes = {"raylet": [Server(raylet)], "gcs_server": [Server(gcs)]}
+        self.ended: list[dict[str, bool]] = []
+
+    def kill_all_processes(self, **how: bool) -> None:
+        self.ended.append(how)
+
+
+@pytest.mark.parametrize(("raylet", "gcs", "told"), [(-9, None, "raylet .* -9"), (None, 1, "gcs_server .* 1")])
+def test_a_server_that_ended_is_named(
+    raylet: int | None, gcs: int | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_servers()  # there are none
+    monkeypatch.setattr(ray_worker, "_global_node", Node(None, None))
+    check_servers()
+    monkeypatch.setattr(ray_worker, "_global_node", Node(raylet, gcs))
+    with pytest.raises(ClusterError, match=f"{told}, and with it engines and learner"):
+        check_servers()
+
+
+def test_servers_that_hear_no_sigterm_are_not_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(None, None)
+    monkeypatch.setattr(ray, "shutdown", lambda: node.kill_all_processes(check_alive=False, allow_graceful=True))
+    with cluster(root, init=lambda **options: monkeypatch.setattr(ray_worker, "_global_node", node)):
+        pass
+    assert node.ended == [{"check_alive": False, "allow_graceful": False}]
 
 
 @pytest.mark.slow
