@@ -39,6 +39,7 @@ class WeightSender:
         from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
+        keep_default_stream()
         self._groups[address] = WeightTransferTrainerFactory.trainer_init(
             NCCLTrainerInitInfo(address[0], address[1], size, rank=0), client=NoClient(), source=self._source
         )
@@ -46,6 +47,16 @@ class WeightSender:
     def send(self, address: Address) -> None:
         """Broadcast the weights to the group of `address`; returns once they are sent."""
         self._groups[address].send_weights()
+
+
+def keep_default_stream() -> None:
+    """Have vLLM, once imported, send on the stream that this thread computes on.
+
+    It would move a thread whose stream it was never told to a new one, where memory that torch keeps for the default
+    stream cannot be used again.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.set_stream(torch.cuda.default_stream())  # vLLM has put its own function here, which remembers
 
 
 class VllmWeightSource:
