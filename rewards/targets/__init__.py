@@ -1,7 +1,6 @@
 """The kinds of target, one file each. A new file in this folder is found by itself."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from rewards.discovery import classes_in
 from rewards.targets.values import shown
@@ -30,8 +29,12 @@ def target_from_json(
             target = one.from_json(data, problems)
             if problems:
                 raise ValueError("; ".join(problems))
-            has_facts = duration_s is not None or num_options is not None
-            return replace(target, duration_s=duration_s, num_options=num_options) if has_facts else target
+            # Set on the new target: a copy by dataclasses.replace takes a sixth of the time of scoring a completion.
+            if duration_s is not None:
+                object.__setattr__(target, "duration_s", duration_s)
+            if num_options is not None:
+                object.__setattr__(target, "num_options", num_options)
+            return target
     forms = "one of " * (len(kinds) > 1) + ", ".join(one.json_form for one in kinds)
     if not isinstance(data, Mapping):
         raise ValueError(f"target {shown(data)} is not an object; write {forms}")
