@@ -63,12 +63,12 @@ def blocks(groups: Sequence[GroupShape], window: int | None = None) -> tuple[Blo
 
     `window`: a token sees so many tokens of its own prompt and completion, itself included.
     """
-    found: list[Block] = []
+    all_blocks: list[Block] = []
     start = 0
     for group in groups:
-        found += _group_blocks(group, start, window)
+        all_blocks += _group_blocks(group, start, window)
         start += len(group)
-    return tuple(sorted(found, key=lambda block: not block.is_causal))
+    return tuple(sorted(all_blocks, key=lambda block: not block.is_causal))
 
 
 def _group_blocks(group: GroupShape, start: int, window: int | None) -> Iterator[Block]:

@@ -111,12 +111,12 @@ def token_groups(groups: Sequence[TrainGroup], processor: "PromptProcessor") -> 
             return LearnedCompletion(tuple(processor.completion_ids(drawn.text)), (), advantage)
         return LearnedCompletion(drawn.token_ids, drawn.logprobs, advantage)
 
-    found = []
+    learned = []
     for group in groups:
         completions = [completion(group, index) for index in range(len(group.completions))]
         if kept := tuple(one for one in completions if one.token_ids):
-            found.append(TokenGroup(group.prompt, group.completions[0].num_prompt_tokens, kept))
-    return tuple(found)
+            learned.append(TokenGroup(group.prompt, group.completions[0].num_prompt_tokens, kept))
+    return tuple(learned)
 
 
 def split_mini_batches(groups: Sequence[TokenGroup], number: int) -> tuple[Sequence[TokenGroup], ...]:

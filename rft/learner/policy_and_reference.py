@@ -72,13 +72,13 @@ class Policies:
     def batch(
         self, groups: Sequence[PackedGroup], pad_id: int, *, kept: bool = True, tower_runs: bool = False
     ) -> PackedBatch:
-        """The groups as the policy reads them. `kept`: with features that are kept; False: the tower looks anew.
+        """The groups as the policy reads them. `kept`: with features that are kept; False: the tower encodes them anew.
 
         `tower_runs`: some rank shows its tower something in this forward, so that all ranks must where it is sharded.
         """
         if self._features is not None:
-            see = self._features.fill if kept else self._features.look
-            groups = [replace(group, visual=see(group.visual)) for group in groups]
+            features_of = self._features.cached if kept else self._features.computed
+            groups = [replace(group, visual=features_of(group.visual)) for group in groups]
         batch = batch_groups(groups, pad_id, packed=self.is_packed)
         if tower_runs and batch.visual is None and self._features is None:
             return replace(batch, visual=filler_visual(self.model))
@@ -88,12 +88,12 @@ class Policies:
         """What the reference reads in place of the batch's videos; None: the same."""
         if self._reference_features is None:
             return None
-        return join_visuals([self._reference_features.fill(group.visual) for group in groups])
+        return join_visuals([self._reference_features.cached(group.visual) for group in groups])
 
     def prefetch(self, visual: VisualInput | None) -> None:
         """Let the reference's own tower see a clip or image ahead."""
         if self._reference_features is not None:
-            self._reference_features.fill(visual)
+            self._reference_features.cached(visual)
 
     @torch.no_grad()
     def reference_logprobs(self, batch: PackedBatch, visual: VisualInput | None) -> Tensor:

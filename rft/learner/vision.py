@@ -107,10 +107,10 @@ def filler_visual(model: PreTrainedModel) -> VisualInput:
 
 def encode_visual(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures:
     """One pass of the tower, which sees an image as a clip of one frame pair."""
-    found = model.model.get_video_features(visual.pixels, visual.grid, return_dict=True)
+    outputs = model.model.get_video_features(visual.pixels, visual.grid, return_dict=True)
     return VisualFeatures(
-        tuple(found.pooler_output),
-        tuple(tuple(layer) for layer in getattr(found, "deepstack_features", None) or ()),
+        tuple(outputs.pooler_output),
+        tuple(tuple(layer) for layer in getattr(outputs, "deepstack_features", None) or ()),
     )
 
 
@@ -133,19 +133,19 @@ class FeatureCache:
         self.num_encoded = 0
         """Clips encoded."""
         self.num_hits = 0
-        """Clips found."""
+        """Clips whose features were kept."""
         self._encode = encode
         self._width = width
         self._folder = folder
         self._memory = MemoryCache[str, VisualFeatures](MAX_MEMORY_BYTES)
 
-    def fill(self, visual: VisualInput | None) -> VisualInput | None:
+    def cached(self, visual: VisualInput | None) -> VisualInput | None:
         """`visual` with its features, on the CPU, in place of its pixels."""
         if visual is None:
             return None
         features = self._find(visual.key)
         if features is None:
-            features = self._look(visual)
+            features = self._compute(visual)
             if visual.key is not None:
                 self._memory.put(visual.key, features, features.num_bytes)
                 if self._folder is not None:
@@ -154,11 +154,11 @@ class FeatureCache:
             self.num_hits += 1
         return replace(visual, pixels=None, features=features)
 
-    def look(self, visual: VisualInput | None) -> VisualInput | None:
-        """As `fill`, by this tower whatever is kept: to compare it with the tower of an engine."""
-        return visual and replace(visual, pixels=None, features=self._look(visual))
+    def computed(self, visual: VisualInput | None) -> VisualInput | None:
+        """As `cached`, but computed by this tower in any case: to compare it with the tower of an engine."""
+        return visual and replace(visual, pixels=None, features=self._compute(visual))
 
-    def _look(self, visual: VisualInput) -> VisualFeatures:
+    def _compute(self, visual: VisualInput) -> VisualFeatures:
         self.num_encoded += 1
         return self._encode(visual).map(lambda tensor: tensor.detach().cpu())
 

@@ -131,12 +131,12 @@ def check_digests(folder: Path, part: str = ".") -> None:
         return
     remedy = f"Delete {folder} to resume from the checkpoint before it."
     try:
-        saved, found = json.loads(file.read_text(encoding="utf-8")), digests(folder, part)
+        saved, actual = json.loads(file.read_text(encoding="utf-8")), digests(folder, part)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: cannot be compared with the files: {error}. {remedy}") from error
     for name, expected in saved.items():
-        if (folder / name).is_relative_to(folder / part) and found.get(name) != expected:
-            what = "differs from what was saved: the file is damaged" if name in found else "is missing"
+        if (folder / name).is_relative_to(folder / part) and actual.get(name) != expected:
+            what = "differs from what was saved: the file is damaged" if name in actual else "is missing"
             raise CheckpointError(f"{folder / name}: {what}. {remedy}")
 
 

@@ -65,11 +65,11 @@ class RunDir:
         with writing(path, "set run_dir to a folder that can be written"):
             path.mkdir(parents=True, exist_ok=True)
             run._take_lock()
-        found = sorted(entry.name for entry in path.iterdir() if entry.name not in PREPARED)
-        if found and not resume:
+        names = sorted(entry.name for entry in path.iterdir() if entry.name not in PREPARED)
+        if names and not resume:
             run.release()
             raise CheckpointError(
-                f"{path}: the run folder already holds {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}. "
+                f"{path}: the run folder already holds {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}. "
                 "Continue that run with --resume, give another folder with run_dir=..., or delete it."
             )
         with writing(path, "make the run folder writable"):
@@ -98,8 +98,8 @@ class RunDir:
 
     def complete_checkpoints(self) -> tuple[Path, ...]:
         """Oldest first; folders that are still being written, or lost their state file, are not among them."""
-        found = (p for p in self.checkpoints.glob("step_*") if (p / STATE_NAME).is_file())
-        return tuple(sorted(found, key=step_of))
+        complete = (p for p in self.checkpoints.glob("step_*") if (p / STATE_NAME).is_file())
+        return tuple(sorted(complete, key=step_of))
 
     def latest_checkpoint(self) -> Path | None:
         complete = self.complete_checkpoints()

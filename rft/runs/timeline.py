@@ -70,11 +70,11 @@ def read_timeline(path: Path) -> tuple[Event, ...]:
     try:
         # A line that a killed run left unfinished has no comma at its end.
         lines = [line[:-1] for line in path.read_text(encoding="utf-8").splitlines() if line.endswith(",")]
-        found = [json.loads(line) for line in lines]
+        events = [json.loads(line) for line in lines]
     except ValueError as error:
         raise CheckpointError(f"{path}: not a trace file ({error}). Delete it; nothing else needs it.") from error
     return tuple(
         Event(e["args"]["step"], LANES[e["tid"]], e["name"], e["ts"] / 1e6, (e["ts"] + e["dur"]) / 1e6)
-        for e in found
+        for e in events
         if e["ph"] == "X"
     )

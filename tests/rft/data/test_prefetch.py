@@ -23,7 +23,7 @@ def wait_for(clips: ClipPrefetch, num_decodes: int) -> None:
         time.sleep(0.01)
 
 
-def test_a_clip_that_was_expected_is_found_and_not_decoded_again(write_clip: WriteClip, clips: ClipCache) -> None:
+def test_a_prefetched_clip_is_not_decoded_again(write_clip: WriteClip, clips: ClipCache) -> None:
     expected = [video(write_clip(f"{i}.mp4", num_frames=20 + i)) for i in range(3)]
     prefetch = ClipPrefetch(clips, num_workers=2)
     prefetch.prefetch(expected)

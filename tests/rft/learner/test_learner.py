@@ -71,7 +71,7 @@ def _gap(learner: Learner, one: TrainGroup) -> float:
     return gap
 
 
-def test_expected_prompts_are_read_before_the_update(
+def test_prefetched_prompts_are_read_before_the_update(
     make_learner: MakeLearner, groups: tuple[TrainGroup, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = [group.prompt for group in groups]
@@ -91,7 +91,7 @@ def test_expected_prompts_are_read_before_the_update(
         assert_same(expected, changed, 0.0)
 
 
-def test_an_expected_prompt_that_cannot_be_read_is_passed_over(
+def test_a_prefetched_prompt_that_cannot_be_read_is_passed_over(
     make_learner: MakeLearner, groups: tuple[TrainGroup, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = make_learner(algorithm={"beta": 0.1})

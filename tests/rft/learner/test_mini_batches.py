@@ -116,7 +116,7 @@ def test_metrics_are_over_all_rollouts_of_the_step(make_learner: MakeLearner) ->
 
 
 @pytest.mark.parametrize("learner", [{}, {"freeze_vision": True}, {"lora": {"r": 2, "lora_alpha": 4}}])
-def test_the_tower_looks_again_only_where_it_is_trained(make_learner: MakeLearner, learner: dict[str, object]) -> None:
+def test_the_tower_encodes_again_only_when_trained(make_learner: MakeLearner, learner: dict[str, object]) -> None:
     made = make_learner(algorithm={"num_mini_batches": 3, "beta": BETA}, learner=learner)
     # Before the first update on the second and third group, then in the update on each.
     assert made.update(three_groups())["num_encoded_videos"] == (3 if learner else 5)

@@ -69,7 +69,7 @@ def test_patch_embedding_as_a_matrix_equals_the_convolution(tiny_dir: Path) -> N
 
 
 def test_one_pass_per_group_and_update(tiny_dir: Path) -> None:
-    """The reference has a tower of its own: its features are kept, and it looks at each clip once."""
+    """The reference has a tower of its own: its features are kept, and it encodes each clip once."""
     trained = learner(tiny_dir, algorithm={"num_iterations": 2, "beta": 0.1})
     passes = [trained.update(three_groups())["num_encoded_videos"] for _ in range(2)]
     assert passes == [2 * 3, 2 * 3]
@@ -81,7 +81,7 @@ def test_one_pass_per_group_and_update(tiny_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("frozen", FROZEN)
-def test_a_frozen_tower_looks_once_at_a_clip(tmp_path: Path, tiny_dir: Path, frozen: str) -> None:
+def test_a_frozen_tower_encodes_a_clip_once(tmp_path: Path, tiny_dir: Path, frozen: str) -> None:
     settings: dict[str, dict[str, object]] = {"learner": FROZEN[frozen], "algorithm": {"beta": 0.1}}
     first = learner(tiny_dir, tmp_path, **settings)
     assert [first.update(three_groups())["num_encoded_videos"] for _ in range(2)] == [3, 0]
@@ -96,10 +96,10 @@ def test_a_frozen_tower_looks_once_at_a_clip(tmp_path: Path, tiny_dir: Path, fro
 
 
 def test_kept_features_change_no_update(tiny_dir: Path) -> None:
-    kept, looking = (learner(tiny_dir, learner={"freeze_vision": True}, algorithm={"beta": 0.1}) for _ in range(2))
-    looking._policies._features = None
+    kept, computing = (learner(tiny_dir, learner={"freeze_vision": True}, algorithm={"beta": 0.1}) for _ in range(2))
+    computing._policies._features = None
     for _ in range(2):
-        one, other = (each.update(three_groups()) for each in (kept, looking))
+        one, other = (each.update(three_groups()) for each in (kept, computing))
         assert (one["num_encoded_videos"], other["num_encoded_videos"]) in ((3, 3), (0, 3))
         for name in ("loss", "kl", "grad_norm", "entropy"):
             assert one[name] == pytest.approx(other[name], rel=1e-9, abs=1e-12), name
@@ -139,18 +139,18 @@ def test_features_stay_within_their_bounds(tmp_path: Path, monkeypatch: pytest.M
     tower = Tower()
     kept = cache(tower, tmp_path, max_gib=3 * 12_500 / 2**30)
     for number in range(5):
-        kept.fill(video(f"clip{number}", float(number)))
+        kept.cached(video(f"clip{number}", float(number)))
     assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) <= 3 * 12_500
     assert len(kept._memory) == 2
     for number in (4, 3, 2):  # memory, memory, disk
-        filled = kept.fill(video(f"clip{number}", -1.0))
+        filled = kept.cached(video(f"clip{number}", -1.0))
         assert filled is not None
         assert filled.features is not None
         assert filled.pixels is None
         assert filled.features.pooler_output[0][0, 0] == number
         assert [layer[0][0, 0] for layer in filled.features.deepstack_features] == [10.0, 20.0]
     assert (kept.num_encoded, kept.num_hits, tower.seen) == (5, 3, [0, 1, 2, 3, 4])
-    kept.fill(video("clip0", 7.0))
+    kept.cached(video("clip0", 7.0))
     assert tower.seen[-1] == 7.0
 
 
@@ -158,35 +158,35 @@ def test_clips_without_a_name_are_not_kept(tmp_path: Path) -> None:
     tower = Tower()
     kept = cache(tower, tmp_path)
     for value in (1.0, 2.0):
-        filled = kept.fill(video(None, value))
+        filled = kept.cached(video(None, value))
         assert filled is not None
         assert filled.features is not None
         assert filled.features.pooler_output[0][0, 0] == value
-    assert kept.fill(None) is None
+    assert kept.cached(None) is None
     assert not list(tmp_path.rglob("*.feat"))
 
 
 def test_a_damaged_file_is_encoded_again(tmp_path: Path) -> None:
     tower = Tower()
-    cache(tower, tmp_path).fill(video("clip", 1.0))
+    cache(tower, tmp_path).cached(video("clip", 1.0))
     (path,) = tmp_path.rglob("*.feat")
     path.write_bytes(b"cut off")
-    cache(tower, tmp_path).fill(video("clip", 1.0))
+    cache(tower, tmp_path).cached(video("clip", 1.0))
     assert tower.seen == [1.0, 1.0]
 
 
-def test_a_look_neither_uses_nor_keeps_features(tmp_path: Path) -> None:
+def test_computed_features_are_neither_kept_ones_nor_kept(tmp_path: Path) -> None:
     tower = Tower()
     FeatureFolder(tmp_path, 1.0).store("t", "clip", torch.full((1, 3000), -5.0))
     kept = cache(tower, tmp_path)
-    looked, filled = kept.look(video("clip", 2.0)), kept.fill(video("clip", 2.0))
-    assert looked is not None
-    assert looked.features is not None
-    assert looked.features.pooler_output[0][0, 0] == 2.0
+    computed, filled = kept.computed(video("clip", 2.0)), kept.cached(video("clip", 2.0))
+    assert computed is not None
+    assert computed.features is not None
+    assert computed.features.pooler_output[0][0, 0] == 2.0
     assert filled is not None
     assert filled.features is not None
     assert filled.features.pooler_output[0][0, 0] == -5.0
-    assert kept.look(None) is None
+    assert kept.computed(None) is None
 
 
 def test_what_an_engine_left_in_the_folder_is_what_the_learner_trains_on(
@@ -211,7 +211,7 @@ def test_what_an_engine_left_in_the_folder_is_what_the_learner_trains_on(
 def test_joined_videos_keep_their_order() -> None:
     tower = Tower()
     kept = cache(tower, None)
-    joined = join_visuals([kept.fill(video("a", 1.0)), None, kept.fill(video("b", 2.0))])
+    joined = join_visuals([kept.cached(video("a", 1.0)), None, kept.cached(video("b", 2.0))])
     assert joined is not None
     assert joined.features is not None
     assert [tensor[0, 0].item() for tensor in joined.features.pooler_output] == [1.0, 2.0]
