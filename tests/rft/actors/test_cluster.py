@@ -207,6 +207,11 @@ def test_ray_itself_leaves_sigterm_and_stays_behind_a_closed_door(root: Path) ->
     assert list(root.iterdir()) == []
 
 
+def check_servers_until_one_ended() -> None:
+    while True:
+        check_servers()
+
+
 @pytest.mark.slow
 def test_processes_of_ray_live_through_a_sigterm_to_all_and_hung_ones_are_ended(root: Path) -> None:
     class Sleeper:
@@ -235,9 +240,9 @@ def test_processes_of_ray_live_through_a_sigterm_to_all_and_hung_ones_are_ended(
             assert psutil.wait_procs([sleeper, child], timeout=30)[1] == []
             (raylet,) = (p for p in psutil.Process().children() if p.name() == "raylet")
             raylet.kill()
-            assert psutil.wait_procs([raylet], timeout=30)[1] == []
+            # Not psutil's wait: it would take the exit status away from Ray, whose child the raylet is.
             with pytest.raises(ClusterError, match="Ray's own process raylet ended with exit status -9"):
-                check_servers()
+                check_servers_until_one_ended()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert list(root.iterdir()) == []

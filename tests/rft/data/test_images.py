@@ -180,7 +180,7 @@ def test_rows_without_a_clip_have_no_length(tmp_path: Path) -> None:
     gradient().save(tmp_path / "a.png")
     path = write(tmp_path, {**QUESTION, "image": "a.png"}, QUESTION)
     with ClipCacheAt(tmp_path / "cache") as clips:
-        assert [row.duration_s for row in usable_rows([path], recipe_of(path), clips)] == [None, None]
+        assert [row.prompt.target.duration_s for row in usable_rows([path], recipe_of(path), clips)] == [None, None]
 
 
 def test_images_and_texts_are_counted_and_drawn(tmp_path: Path) -> None:
