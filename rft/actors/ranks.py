@@ -42,21 +42,21 @@ class Ranks:
 
     def __init__(
         self,
-        of: type,
+        actor_class: type,
         recipe: Recipe,
         model: str,
         clips_dir: Path,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`of`: takes (rank, recipe, model, clips_dir); its `address` is `free_address`, and its `build`, given that of
-        rank 0, or None for one rank, meets the others. `should_stop`: whether the user waits for the end."""
+        """`actor_class`: takes (rank, recipe, model, clips_dir); its `address` is `free_address`, and its `build`, given
+        that of rank 0, or None for one rank, meets the others. `should_stop`: whether the user waits for the end."""
         num_ranks = recipe.learner.num_ranks
         self._calls = RankCalls(recipe.learner.stall_timeout_s, should_stop)
         # num_cpus=0: ranks and rollout workers take turns on the cores of a machine without GPUs.
-        remote = ray.remote(num_cpus=0)(of)
-        options = [gpu_options(recipe, rank, 1) for rank in range(num_ranks)]
-        self.actors = [remote.options(**of).remote(i, recipe, model, clips_dir) for i, of in enumerate(options)]
-        self.on_gpus: bool = options[0]["num_gpus"] > 0
+        remote = ray.remote(num_cpus=0)(actor_class)
+        gpus = [gpu_options(recipe, rank, 1) for rank in range(num_ranks)]
+        self.actors = [remote.options(**gpus[i]).remote(i, recipe, model, clips_dir) for i in range(num_ranks)]
+        self.on_gpus: bool = gpus[0]["num_gpus"] > 0
         try:
             address = ray.get(self.actors[0].address.remote()) if num_ranks > 1 else None
             self.built: Any = self.call("build", address)
