@@ -48,7 +48,7 @@ class Ranks:
         clips_dir: Path,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`actor_class`: takes (rank, recipe, model, clips_dir); its `address` is `free_address`, and its `build`, given
+        """`actor_class`: takes (rank, recipe, model, clips_dir); its `address` is `free_address`. Its `build`, given
         that of rank 0, or None for one rank, meets the others. `should_stop`: whether the user waits for the end."""
         num_ranks = recipe.learner.num_ranks
         self._calls = RankCalls(recipe.learner.stall_timeout_s, should_stop)
