@@ -14,9 +14,10 @@ from rewards import rewards_of
 from rewards.judge import JudgeError
 from rewards.types import Fidelity, Score, Target, fault_of
 from rft.commands.score.reward_choice import RewardChoice, reward_choice
+from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.commands.score.tally import FAILURES, Tally
-from rft.errors import DataError, RecipeError, RewardError, near_name, problem_text, refuse
-from rft.evaluation.predictions import StoredCompletion, stored_completion
+from rft.errors import RecipeError, RewardError, problem_text, refuse
+from rft.evaluation.predictions import StoredCompletion
 from rft.files import JsonLine, read_jsonl, replace_file, writing
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe, read_recipe
@@ -47,37 +48,37 @@ SCORING_KEYS = ("tasks", "scoring", "sampling", "fidelity")
 NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
 
 
-_Ready = tuple[JsonLine, StoredCompletion, Tally, Target]
-"""(line, what it holds, tally of its task, target)."""
+_Ready = tuple[StoredRow, Tally]
+"""(row, tally of its task)."""
 
 
 class Scorer:
     """Rows in, scored rows out; counts on the way."""
 
     def __init__(self, recipe: Recipe, choice: RewardChoice, task: str | None) -> None:
-        if task is not None and task not in TASKS:
-            raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
-        self._recipe, self._choice, self._task = recipe, choice, task
+        self._recipe, self._choice, self._reader = recipe, choice, StoredRows(task)
         self._needs_tokens = bool(recipe.scoring.overlong_buffer or recipe.scoring.length_bonus)
-        self._latest: tuple[object, Target | None] = (None, None)
-        self.problems: list[str] = []
+        self.problems = self._reader.problems
         self.tallies: dict[str, Tally] = {}
         """Sums over the scored rows, by task."""
-        self.left_out = 0
+
+    @property
+    def left_out(self) -> int:
         """Rows of other tasks than the requested one."""
+        return self._reader.left_out
 
     def rows(self, lines: Iterable[JsonLine]) -> Iterator[tuple[JsonLine, dict[str, Any]]]:
         """(line, its scores) of each row of the task. Problems of lines are added to `problems`."""
         lines = iter(lines)
         while chunk := list(islice(lines, CHUNK)):
             ready = [one for line in chunk if (one := self._ready(line))]
-            for (line, stored, tally, _), scores in zip(ready, self._scores(ready), strict=True):
-                yield line, self._scored(stored, tally, scores)
+            for (row, tally), scores in zip(ready, self._scores(ready), strict=True):
+                yield row.line, self._scored(row.stored, tally, scores)
 
     def finish(self, source: Path) -> None:
         """Raises DataError where anything could not be scored, or there was nothing."""
         if not self.problems and not self.tallies:
-            others = f" of task {self._task}; {self.left_out:,} rows are of others" if self.left_out else ""
+            others = f" of task {self._reader.task}; {self.left_out:,} rows are of others" if self.left_out else ""
             self.problems.append(f"{source}: no completions{others}")
         refuse(self.problems)
 
@@ -93,57 +94,30 @@ class Scorer:
         }
 
     def _ready(self, line: JsonLine) -> _Ready | None:
-        """The completion with its task and target; None where it is of another task, or with its problems noted."""
-        task = line.value.get("task") or self._task
-        if self._task is not None and task != self._task:
-            self.left_out += 1
+        """The row with the tally of its task, whose rewards are looked up at its first row; None where it has none."""
+        row = self._reader.read(line)
+        if row is None:
             return None
-        try:
-            tally = self._tally(task)
-            stored = stored_completion(line, self.problems)
-            return (line, stored, tally, self._target(stored, tally.task)) if stored else None
-        except ValueError as error:
-            self.problems.append(f"{line.where}: {error}")
+        if self._needs_tokens and row.stored.num_tokens is None:
+            self.problems.append(f"{line.where}: num_tokens: missing, but the recipe has a length rule")
             return None
-
-    def _tally(self, task: Any) -> Tally:
-        """Tally of a task, whose rewards are looked up at its first row. ValueError: no task goes by that name."""
-        if task is None:
-            raise ValueError("task: missing. Say which with --task.")
-        if not isinstance(task, str) or task not in TASKS:
-            raise ValueError(f"unknown task {task!r}.{near_name(str(task), TASKS)}")
-        if task not in self.tallies:
-            self.tallies[task] = Tally(task, self._choice.of(task, self._recipe))
-        return self.tallies[task]
-
-    def _target(self, stored: StoredCompletion, task: str) -> Target:
-        """The target of a completion. ValueError: it is not the task's, or a length rule lacks the length."""
-        if self._needs_tokens and stored.num_tokens is None:
-            raise ValueError("num_tokens: missing, but the recipe has a length rule")
-        # The completions of one prompt mostly stand together.
-        of_prompt = (task, stored.target, stored.duration_s)
-        if self._latest[1] is None or self._latest[0] != of_prompt:
-            try:
-                target = TASKS[task].read_target(stored.target or {}, duration_s=stored.duration_s)
-            except ValueError as error:
-                raise ValueError(f"target: {error}") from error
-            self._latest = (of_prompt, target)
-            return target
-        return self._latest[1]
+        if row.task not in self.tallies:
+            self.tallies[row.task] = Tally(row.task, self._choice.of(row.task, self._recipe))
+        return row, self.tallies[row.task]
 
     def _scores(self, ready: Sequence[_Ready]) -> list[dict[str, Score]]:
         """Reward name -> score, for each row; {} where the completion failed."""
         scores: list[dict[str, Score]] = [{} for _ in ready]
-        for tally in dict.fromkeys(tally for _, _, tally, _ in ready):
-            judged = [i for i, (_, one, of, _) in enumerate(ready) if of is tally and one.finish_reason != "error"]
-            pairs = [(ready[i][1].completion, ready[i][3]) for i in judged]
+        for tally in dict.fromkeys(tally for _, tally in ready):
+            judged = [i for i, (row, of) in enumerate(ready) if of is tally and row.stored.finish_reason != "error"]
+            pairs = [(ready[i][0].stored.completion, ready[i][0].target) for i in judged]
             for reward in tally.rewards:
                 outcomes = outcomes_of(reward, pairs, self._recipe.scoring.reward_timeout_s)
                 for i, outcome in zip(judged, outcomes, strict=True):
                     if isinstance(outcome, Score):
                         scores[i][reward.name] = outcome
                     else:
-                        self.problems.append(f"{ready[i][0].where}: reward {reward.name}: {outcome}")
+                        self.problems.append(f"{ready[i][0].line.where}: reward {reward.name}: {outcome}")
         return scores
 
     def _scored(self, stored: StoredCompletion, tally: Tally, scores: dict[str, Score]) -> dict[str, Any]:
