@@ -1,6 +1,7 @@
 """Rows of JSONL files, with every problem listed, and prompts in a seeded order that can be resumed."""
 
 import random
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,13 +10,19 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from rewards.targets.values import shown
-from rft.data.frames import ClipError, Frames, path_problem
+from rft.data.frames import ClipError, Frames, StorageError, path_problem
 from rft.errors import DataError, listed, near_name, refuse, shortened
 from rft.files import TOO_DEEP, read_jsonl
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row, Task
 from rft.types import Demonstration, Image, Media, Prompt, Video, VideoSampling
+
+STORAGE_TRIES = 25
+"""Times that a clip is asked for while its storage does not answer: over two minutes."""
+
+STORAGE_WAIT_S = 5.0
+"""Between two of them."""
 
 Shard = tuple[int, int]
 """(i, n): every n-th row, from row i on."""
@@ -229,6 +236,8 @@ class PromptOrder:
     """Called with the clips that probably come next, as many as were taken: ClipPrefetch.prefetch in a run."""
     fewest: int = 1
     """Minimum number of unsolved prompts. Below it, solved prompts are drawn again."""
+    sleep: Callable[[float], object] = time.sleep
+    """Waits for so many seconds, where the storage of a clip does not answer."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -239,6 +248,8 @@ class PromptOrder:
         """prompt_id -> why its clip cannot be used, for the clips used so far."""
         self.solved: dict[str, int] = {}
         """prompt_id -> position from which on it is skipped."""
+        self.storage_waits = 0
+        """Times that this object waited for the storage of a clip."""
         self._shuffled: tuple[int, list[int]] = (-1, [])
 
     def take(self, n: int) -> tuple[Prompt, ...]:
@@ -264,7 +275,11 @@ class PromptOrder:
             self.solved.setdefault(prompt_id, self.position)
 
     def counters(self) -> dict[str, float]:
-        return {"data/bad_clips": len(self.bad), "data/solved_rows": len(self.solved)}
+        return {
+            "data/bad_clips": len(self.bad),
+            "data/solved_rows": len(self.solved),
+            "data/storage_waits": self.storage_waits,
+        }
 
     def _at(self, position: int) -> Prompt:
         epoch, index = divmod(position, len(self.prompts))
@@ -287,7 +302,7 @@ class PromptOrder:
         if prompt.prompt_id in self.bad:
             return None
         try:
-            media = self.clips.fingerprinted(prompt.media)
+            media = self._fingerprinted(prompt.media)
             self.clips.load(media)
         except ClipError as error:
             self.bad[prompt.prompt_id] = str(error)
@@ -297,3 +312,13 @@ class PromptOrder:
                 raise DataError(text) from error
             return None
         return replace(prompt, media=media)
+
+    def _fingerprinted(self, media: Media | None) -> Media | None:
+        """As by `clips`, after waiting for storage that does not answer. Raises ClipError where it never does."""
+        for _ in range(STORAGE_TRIES - 1):
+            try:
+                return self.clips.fingerprinted(media)
+            except StorageError:
+                self.storage_waits += 1
+                self.sleep(STORAGE_WAIT_S)
+        return self.clips.fingerprinted(media)

@@ -26,6 +26,10 @@ class ClipError(DataError):
     """Error of one clip or image that cannot be used: its row is left out of the run and counted."""
 
 
+class StorageError(ClipError):
+    """A file that cannot be read now, though it may be later: its storage does not answer."""
+
+
 def path_problem(path: Path) -> str | None:
     """Why `path` must not be opened; None: a file, a folder, or nothing is there.
 

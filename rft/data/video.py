@@ -1,6 +1,7 @@
 """The only decoder, Video or Image -> Frames, and the cache that rollout, learner and evaluation share."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -18,7 +19,16 @@ from rft.data import decode_process
 from rft.data.cache import FolderCache
 from rft.data.child_process import ChildProcess
 from rft.data.decoders import FrameSource, open_source
-from rft.data.frames import ClipError, DecoderName, Frames, ReaderName, path_problem, read_frames, write_frames
+from rft.data.frames import (
+    ClipError,
+    DecoderName,
+    Frames,
+    ReaderName,
+    StorageError,
+    path_problem,
+    read_frames,
+    write_frames,
+)
 from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.recipe.model_folder import size_factor
@@ -33,6 +43,10 @@ WHOLE_HASH_BYTES = 8 << 20
 """Size up to which a file is hashed whole; of a larger one a sample is hashed, with its time of change."""
 
 HASHED_BLOCKS = 16
+
+STORAGE_ERRORS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH)
+"""What a network file system says while its server cannot be reached."""
+
 TIME_TOLERANCE_S = 1e-3
 """Matroska rounds times to milliseconds."""
 
@@ -137,7 +151,8 @@ def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> s
 
 
 def content_of(media: Media) -> str:
-    """Fingerprint of the file or folder as it is now. Raises ClipError if there is none."""
+    """Fingerprint of the file or folder as it is now. Raises ClipError if there is none, StorageError if its storage
+    does not answer."""
     path = media.path
     if problem := path_problem(path):
         raise ClipError(f"{path}: {problem}")
@@ -149,7 +164,8 @@ def content_of(media: Media) -> str:
     except FileNotFoundError as error:
         raise ClipError(f"{path}: {type(media).__name__.lower()} not found") from error
     except OSError as error:
-        raise ClipError(f"{path}: cannot be read: {error.strerror}") from error
+        kind = StorageError if error.errno in STORAGE_ERRORS else ClipError
+        raise kind(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _file_content(path: Path) -> str:

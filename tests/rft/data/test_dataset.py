@@ -9,7 +9,7 @@ import pytest
 
 from rewards.targets.span import SpanTarget
 from rft.data.dataset import PromptOrder, missing_files, read_rows, to_prompt
-from rft.data.frames import ClipError, Frames
+from rft.data.frames import ClipError, Frames, StorageError
 from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.tasks import TASKS
@@ -244,8 +244,26 @@ def test_bad_clips_are_left_out_named_and_tried_once() -> None:
     assert "p7" not in taken
     assert sorted(taken) == sorted(3 * [f"p{i}" for i in range(10) if i not in (3, 7)])
     assert order.bad == {"p3": "v3: damaged", "p7": "v7: damaged"}
-    assert order.counters() == {"data/bad_clips": 2, "data/solved_rows": 0}
+    assert order.counters() == {"data/bad_clips": 2, "data/solved_rows": 0, "data/storage_waits": 0}
     assert clips.loaded.count("v3") == 1
+
+
+@pytest.mark.parametrize(("outage", "waits", "bad"), [(2, 2, {}), (25, 24, {"p1": "v1: no answer"})])
+def test_storage_that_does_not_answer_is_waited_for(outage: int, waits: int, bad: dict[str, str]) -> None:
+    class SilentClips(FakeClips):
+        def fingerprinted(self, video: Video) -> Video:
+            nonlocal outage
+            if video.path.name == "v1" and outage > 0:
+                outage -= 1
+                raise StorageError(f"{video.path}: no answer")
+            return video
+
+    slept: list[float] = []
+    order = PromptOrder(prompts(3), 3, SilentClips(), 0.5, sleep=slept.append)
+    assert set(ids(order.take(3))) == {"p0", "p1", "p2"} - bad.keys()
+    assert slept == waits * [5.0]
+    assert order.counters()["data/storage_waits"] == waits
+    assert order.bad == bad
 
 
 def test_too_many_bad_clips_stop_the_run_with_the_list() -> None:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from grey_clips import SAMPLING, WriteClip, video
-from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
@@ -23,10 +23,10 @@ from rft.data.child_process import ChildProcess
 from rft.data.dataset import PromptOrder
 from rft.data.decode_process import remote_source
 from rft.data.decoders import open_source
-from rft.data.frames import ClipError, Frames
-from rft.data.video import ClipCache, clip_key, decode
+from rft.data.frames import ClipError, Frames, StorageError
+from rft.data.video import ClipCache, clip_key, content_of, decode
 from rft.errors import DataError
-from rft.types import Prompt
+from rft.types import Image, Prompt
 
 
 @pytest.fixture
@@ -46,6 +46,12 @@ def test_a_clip_is_decoded_once_for_all_processes(write_clip: WriteClip, cache: 
         assert frames.key == expected.key
     assert (cache.decodes, cache.hits) == (1, 1)
     assert (other.decodes, other.hits) == (0, 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file of Linux that cannot be read")
+def test_a_file_whose_storage_does_not_answer_is_told_from_a_damaged_one() -> None:
+    with pytest.raises(StorageError, match="/proc/self/mem: cannot be read: Input/output error"):
+        content_of(Image(Path("/proc/self/mem"), 784, 784))
 
 
 def test_finding_a_clip_decodes_nothing(write_clip: WriteClip, cache: ClipCache) -> None:
@@ -267,7 +273,7 @@ def test_published_tracking_frames_are_rounded_to_patches_by_pil_first(write_cli
     sampling = replace(SAMPLING, min_pixels=4 * 784, max_pixels=20 * 784)
     published = decode(video(path, sampling=replace(sampling, pick="published_tracking")))
     frame = next(open_source(path, None, "pyav").read([0]))
-    rounded = Image.fromarray(frame).resize((252, 196), Image.Resampling.BICUBIC)
+    rounded = PIL.Image.fromarray(frame).resize((252, 196), PIL.Image.Resampling.BICUBIC)
     tensor = torch.from_numpy(np.array(rounded)).permute(2, 0, 1)[None]
     expected = resize(tensor, [84, 140], InterpolationMode.BICUBIC, antialias=True)[0].permute(1, 2, 0).numpy()
     assert np.array_equal(published.pixels[0], expected)
