@@ -174,6 +174,7 @@ def _select(args: argparse.Namespace) -> None:
 def _inspect(args: argparse.Namespace) -> None:
     from rft.commands.data.inspect import inspect
 
+    refuse(["--rows is below 1"] if args.num_rows < 1 else [])
     text, rows = inspect(args.rows, args.video_root)
     print(text, flush=True)
     if args.sheet:

@@ -37,7 +37,7 @@ class RewardError(RftError):
 
 
 class CheckpointError(RftError):
-    """A checkpoint or run folder that cannot be written or read."""
+    """A checkpoint, run folder or file of results that cannot be written or read."""
 
 
 class Interrupted(Exception):

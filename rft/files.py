@@ -25,6 +25,8 @@ TOO_DEEP = "nested too deeply: a value lies in hundreds of lists or objects"
 
 REMEDY = "free space on the disk or make it writable, then continue with --resume"
 
+GIVE_ANOTHER = "free space on the disk, or give another file with -o"
+
 
 @contextmanager
 def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
@@ -35,9 +37,16 @@ def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}. Remedy: {remedy}.") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """All of `text`, or the file as it was."""
-    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+def write_text(path: Path, text: str, remedy: str = REMEDY) -> None:
+    """All of `text`, or the file as it was; its folder is made. Raises CheckpointError where the disk refuses."""
+    write_bytes(path, text.encode(), remedy)
+
+
+def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
+    """Like `write_text`."""
+    with writing(path, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda partial: partial.write_bytes(content))
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -62,11 +71,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Compressed JSON lines; the file is there whole or not at all. Raises CheckpointError where the disk refuses."""
+    """Compressed JSON lines, written like `write_text`."""
     lines = "".join(f"{json.dumps(record)}\n" for record in records)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda partial: partial.write_bytes(zstandard.compress(lines.encode())))
+    write_bytes(path, zstandard.compress(lines.encode()))
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

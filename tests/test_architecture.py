@@ -150,6 +150,8 @@ def test_the_types_of_a_step_import_only_rewards() -> None:
 def test_light_modules_load_nothing_heavy() -> None:
     code = f"""
 import importlib, sys
+importlib.import_module("rft.cli")
+assert "pydantic" not in sys.modules, "rft --help waits for pydantic"
 for name in {LIGHT!r}:
     importlib.import_module(name)
     loaded = [heavy for heavy in {HEAVY!r} if heavy in sys.modules]

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from rewards.types import Target
 from rft.errors import CheckpointError, refuse
 from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, judge
-from rft.files import COMPRESSED, JsonLine, read_jsonl, read_records, write_records, write_text, writing
+from rft.files import COMPRESSED, GIVE_ANOTHER, JsonLine, read_jsonl, read_records, write_records, write_text
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import FinishReason, Prompt
@@ -78,10 +78,7 @@ def write_result(path: Path, result: EvalResult) -> None:
     if path.suffix == COMPRESSED:
         write_records(path, records)
         return
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+    write_text(path, "".join(f"{json.dumps(record)}\n" for record in records), GIVE_ANOTHER)
 
 
 def read_result(path: Path) -> EvalResult:

@@ -131,8 +131,7 @@ class RunDir:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """The recipe with every default filled in."""
-        with writing(self.recipe):
-            write_text(self.recipe, recipe_text(recipe))
+        write_text(self.recipe, recipe_text(recipe))
 
     def recipe_changes(self, recipe: Recipe) -> tuple[str, ...]:
         """Keys (dotted, with old and new value) in which `recipe` differs from the stored one; () where none is."""
@@ -146,8 +145,7 @@ class RunDir:
     def write_versions(self, **more: str) -> None:
         """Versions of Python and the packages that decide results, the platform, and `more` (such as the device)."""
         versions = {"python": platform.python_version(), "platform": platform.platform(), "cpus": str(os.cpu_count())}
-        with writing(self.versions):
-            write_text(self.versions, json.dumps(versions | package_versions() | more, indent=1))
+        write_text(self.versions, json.dumps(versions | package_versions() | more, indent=1))
 
     def read_summary(self) -> dict[str, Any]:
         """summary.json; {} before anything was added."""
@@ -163,8 +161,7 @@ class RunDir:
         """Set keys of one section, such as eval: {"final": ...}; the section's other keys stay."""
         summary = self.read_summary()
         summary[section] = {**summary.get(section, {}), **values}
-        with writing(self.summary):
-            write_text(self.summary, json.dumps(summary, indent=1))
+        write_text(self.summary, json.dumps(summary, indent=1))
 
     def _take_lock(self) -> None:
         """A POSIX record lock: gone with this process, and not inherited by what it starts."""

@@ -11,7 +11,7 @@ from rewards.types import Target
 from rft import types
 from rft.data.frames import ClipError, Frames
 from rft.data.video import decode
-from rft.errors import DataError
+from rft.files import writing
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 from rft.types import Video, VideoSampling
@@ -28,10 +28,7 @@ PAPER, INK, FAINT, SPAN, BOX = (255, 255, 255), (20, 20, 20), (205, 205, 205), (
 
 
 def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> tuple[int, list[str]]:
-    """A PNG of some rows, evenly chosen from each task; their number, and which have no picture and why.
-
-    DataError: it cannot be written.
-    """
+    """A PNG of some rows, evenly chosen from each task; their number, and which have no picture and why."""
     chosen = choose_rows(rows, num_rows)
     panels, problems = [], []
     for row in chosen:
@@ -41,11 +38,9 @@ def draw_sheet(rows: Sequence[Row], path: Path, num_rows: int) -> tuple[int, lis
         except ClipError as error:
             problems.append(f"row {row.id}: {error}")
             panels.append(_panel([*_heading(row, target), str(error)], 0))
-    try:
+    with writing(path, "give another file with --sheet"):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.vstack([np.asarray(panel) for panel in panels])).save(path, format="PNG")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
     return len(chosen), problems
 
 

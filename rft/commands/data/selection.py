@@ -15,7 +15,7 @@ from statistics import fmean
 from rft.data.dataset import read_rows
 from rft.errors import refuse
 from rft.evaluation.predictions import stored_completion
-from rft.files import read_jsonl, write_text, writing
+from rft.files import GIVE_ANOTHER, read_jsonl, write_text
 from rft.runs.rollout_files import completion_files
 from rft.tables import TextTable
 from rft.tasks import TASKS
@@ -123,6 +123,4 @@ def write_selection(selection: Selection, rows_file: Path, output: Path) -> None
     """The lines of the kept rows as they stand in their file, in its order."""
     lines = [line for line in rows_file.read_text("utf-8-sig").split("\n") if line.strip()]
     kept = [line for row, line in zip(selection.rows, lines, strict=True) if row.id in selection.kept]
-    with writing(output, "give another file with -o"):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_text(output, "".join(f"{line}\n" for line in kept))
+    write_text(output, "".join(f"{line}\n" for line in kept), GIVE_ANOTHER)

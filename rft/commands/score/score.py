@@ -18,7 +18,7 @@ from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.commands.score.tally import FAILURES, Tally
 from rft.errors import RecipeError, RewardError, problem_text, refuse
 from rft.evaluation.predictions import StoredCompletion
-from rft.files import JsonLine, read_jsonl, replace_file, writing
+from rft.files import GIVE_ANOTHER, JsonLine, read_jsonl, replace_file, writing
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe, read_recipe
 from rft.recipe.own_file import comes_from_own_file
@@ -206,7 +206,7 @@ def score(
             file.writelines(with_scores(line, scored) for line, scored in rows)
         scorer.finish(source)
 
-    with writing(out, "free space on the disk, or give another file with -o"):
+    with writing(out, GIVE_ANOTHER):
         replace_file(out, write)
     return scorer
 

@@ -1,5 +1,6 @@
 """A published annotation file becomes rows: every dropped row is counted, spans are clipped only on request."""
 
+import importlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rft.commands.data.convert.examine import KINDS, Examined, examine
-from rft.commands.data.convert.formats import format_named
-from rft.commands.data.convert.source import Anomaly, Draft, Published, SourceRequest
-from rft.errors import NAMED_PROBLEMS, DataError, listed
-from rft.files import write_text
+from rft.commands.data.convert.formats import FORMATS
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest
+from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
+from rft.files import GIVE_ANOTHER, write_text
 from rft.tables import TextTable
 
 NAMED_IDS = 3
@@ -116,7 +117,9 @@ class Conversion:
 
 def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions()) -> Conversion:
     """The rows of a published file or folder. DataError: an unknown format, or a source of another shape."""
-    known = format_named(name)
+    if name not in FORMATS:
+        raise DataError(f"unknown format {name!r}.{near_name(name, FORMATS)}")
+    known: Format = importlib.import_module(f"rft.commands.data.convert.formats.{name}").FORMAT
     if options.task and known.tasks and options.task not in known.tasks:
         raise DataError(f"--task {options.task}: rows of {name} can have the task {' or '.join(known.tasks)}.")
     if options.columns and name != "generic":
@@ -140,7 +143,7 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
 
 
 def write_rows(conversion: Conversion, path: Path) -> None:
-    """The rows as JSON lines, whole or not at all. DataError: some cannot be rows, or the disk refuses."""
+    """The rows as JSON lines, written by `write_text`. DataError: some cannot be rows."""
     if conversion.refused:
         counts = Counter(anomaly.kind for anomaly in conversion.refused)
         raise DataError(
@@ -148,12 +151,8 @@ def write_rows(conversion: Conversion, path: Path) -> None:
             "source, or give --drop-invalid to go on without these rows:\n"
             + listed([f"  {a.row_id}: {a.kind} {a.detail}".rstrip() for a in conversion.refused], NAMED_PROBLEMS)
         )
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in conversion.rows)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in conversion.rows)
+    write_text(path, text, GIVE_ANOTHER)
 
 
 def _with_media_path(draft: Draft, root: Path | None, exists: Callable[[Path], bool]) -> tuple[dict[str, Any], str]:

@@ -138,6 +138,7 @@ def test_a_sheet_shows_frames_and_says_what_it_cannot_show(tmp_path: Path, capsy
     assert main(["data", "inspect", str(rows), "--sheet", str(tmp_path / "sheet.png")]) == 0
     out = capsys.readouterr().out
     assert "sheet.png: 2 rows, 1 of them without a picture" in out
+    assert main(["data", "inspect", str(rows), "--sheet", str(tmp_path / "none.png"), "--rows", "0"]) == 2
     assert "row 2: " in out
     with Image.open(tmp_path / "sheet.png") as sheet:
         colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 20)}
