@@ -1,9 +1,10 @@
-"""Means over rows with bootstrap intervals."""
+"""Means over rows, and other statistics of them, with bootstrap intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 NUM_RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -11,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over rows, and the interval that holds 95 % of the means of resampled rows."""
+    """A mean or other statistic of rows, and the interval that holds 95 % of those of resampled rows."""
 
     value: float
     low: float
@@ -52,3 +53,23 @@ def bootstrap(rows: Sequence[Mapping[str, float]], seed: int) -> dict[str, Estim
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     mean = values.mean(axis=0)
     return {name: Estimate(float(mean[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
+
+
+def bootstrap_of(
+    statistic: Callable[[NDArray[np.intp]], float | None], groups: Sequence[Sequence[int]], seed: int
+) -> Estimate | None:
+    """A statistic of samples with its interval; None where it has no value.
+
+    `statistic`: of the samples with these indices; None where it has no value for them, which leaves a resample out.
+    `groups`: indices of the samples of each row. Whole rows are drawn with replacement, as in `bootstrap`.
+    """
+    rows = [np.array(group, dtype=np.intp) for group in groups if len(group)]
+    value = statistic(np.concatenate(rows)) if rows else None
+    if value is None:
+        return None
+    draw = np.random.default_rng(seed)
+    drawn = (np.concatenate([rows[i] for i in draw.integers(0, len(rows), len(rows))]) for _ in range(NUM_RESAMPLES))
+    values = [one for indices in drawn if (one := statistic(indices)) is not None]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(values or [value], [tail, 1 - tail])
+    return Estimate(value, float(low), float(high))
