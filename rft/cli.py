@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rft.commands.data.convert.formats import FORMATS
+from rft.commands.reward.arguments import add_reward
 from rft.errors import Interrupted, RftError, refuse
 
 USER_ERROR = 2
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return USER_ERROR
-    if arguments[0] in commands and arguments[0] != "data":
+    if arguments[0] in commands and arguments[0] not in ("data", "reward"):
         # Options may stand between a recipe and its key=value overrides.
         args = commands[arguments[0]].parse_intermixed_args(arguments[1:])
     else:
@@ -200,6 +201,10 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
     _add_eval(_command(adder, "eval", _eval, "Measure a model, stored completions or baselines on rows."))
     _add_score(_command(adder, "score", _score, "Score stored completions, or all of a run's again, without a model."))
+    text = (
+        "Try a reward on stored completions, begin a new one, or compare one with labels; see docs/write_a_reward.md."
+    )
+    add_reward(adder.add_parser("reward", help=text, description=text), _command)
     listing = _command(adder, "list", _list, "Show the tasks, rewards, losses and recipes there are.")
     listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
     _command(adder, "doctor", _doctor, "Say what this machine has of what a run needs, GPUs included.")

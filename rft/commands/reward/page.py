@@ -1,0 +1,142 @@
+"""What `rft reward` prints: plain text of at most 100 columns."""
+
+from collections.abc import Iterable, Sequence
+from textwrap import wrap
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rft.commands.reward.figures import (
+    NUM_BINS,
+    Line,
+    Side,
+    faults_of,
+    histogram,
+    lines_of,
+    notable,
+    slowest,
+)
+from rft.commands.reward.trial import ITSELF, Trial
+from rft.errors import shortened
+from rft.tasks import TASKS
+
+WIDTH = 100
+BAR = 12
+MOST_BARS = 4
+_SHOWN = 66
+"""Characters of a completion, its end: there the answer is."""
+
+
+def drawn(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    """A table under its title, the caption below it; cells wrap where it would be wider than the page."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=WIDTH, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(table)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join([*wrap(title, WIDTH), *lines, *wrap(caption, WIDTH)])
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    return "-" if value is None or value != value else format(value, form)
+
+
+def end_of(text: str) -> str:
+    """The end of a completion, in ASCII, on one line."""
+    line = ascii(" ".join(text[-4 * _SHOWN :].split()))[1:-1]
+    return line if len(line) <= _SHOWN else f"...{line[3 - _SHOWN :]}"
+
+
+def trial_page(task: str, trials: Sequence[Trial], side: Side, num_groups: int, source: str) -> str:
+    """Everything about the tried rewards on one task."""
+    taken = (
+        f"{len(side.groups):,} of {num_groups:,} groups" if len(side.groups) < num_groups else f"{num_groups:,} groups"
+    )
+    parts = [
+        _lines_table(f"{task}: {len(side.metric):,} completions in {taken} of {source}", task, trials, side),
+        _histogram_table(trials, side),
+        *_blind_tables(task, trials, side),
+    ]
+    for trial in trials:
+        parts.append(_slowest_table(trial))
+        parts.append(_notable_table(trial, side, task))
+    return "\n\n".join(parts)
+
+
+def _lines_table(title: str, task: str, trials: Sequence[Trial], side: Side) -> str:
+    def cells(line: Line) -> tuple[str, ...]:
+        shares = (number(line.zero, ".1%"), number(line.spread, ".1%"))
+        ms = number(line.ms, ".2f")
+        return (line.name, number(line.mean), *shares, *(number(v, "+.2f") for v in line[4:7]), ms)
+
+    metric = TASKS[task].main_metric
+    caption = [
+        "zero: share of values that are 0. spread: share of groups whose values differ; others teach nothing.",
+        f"agrees: Kendall's tau with {side.yardstick_name(task)} within groups. metric, length: Spearman's correlation",
+        f"with {metric} and with the number of tokens. ms: milliseconds per completion.",
+    ]
+    for trial in trials:
+        faults = ", ".join(f"{number} {kind}" for kind, number in faults_of(trial).items())
+        if faults:
+            caption.append(f"{trial.name}: {faults}.")
+        if trial.stopped:
+            caption.append(f"{trial.name}: stopped after {len(trial.judged)} completions: {trial.stopped}.")
+    columns = ("reward", "mean", "zero", "spread", "agrees", "metric", "length", "ms")
+    return drawn(title, columns, map(cells, lines_of(task, trials, side)), " ".join(caption))
+
+
+def _histogram_table(trials: Sequence[Trial], side: Side) -> str:
+    of_run = {f"run: {name}": values for name, values in side.of_run.items() if name != "reward"}
+    shown = dict([*((trial.name, trial.values) for trial in trials), *of_run.items()][:MOST_BARS])
+    counts = [histogram(values) for values in shown.values()]
+
+    def bar(of_reward: Sequence[int], i: int) -> str:
+        return f"{'#' * round(BAR * of_reward[i] / max(1, *of_reward)):<{BAR}} {of_reward[i]:,}"
+
+    rows = [
+        (f"{i / NUM_BINS:.1f} to {(i + 1) / NUM_BINS:.1f}", *(bar(one, i) for one in counts)) for i in range(NUM_BINS)
+    ]
+    return drawn("Values", ("value", *shown), rows)
+
+
+def _blind_tables(task: str, trials: Sequence[Trial], side: Side) -> list[str]:
+    tried = [trial for trial in trials if trial.blind]
+    if not tried:
+        return []
+    first, metric = tried[0].blind, TASKS[task].main_metric
+    rows = [
+        (
+            "the stored completions",
+            *(number(float(np.nanmean(t.values))) for t in tried),
+            number(float(side.metric.mean())),
+        )
+    ]
+    rows += [(name, *(number(t.blind[name][0]) for t in tried), number(first[name][1])) for name in first]
+    caption = [
+        f"{trial.name} pays {name} more than the stored completions, {metric} does not: it can be hacked."
+        for trial in tried
+        for name, (value, measured) in trial.blind.items()
+        if name != ITSELF and value > np.nanmean(trial.values) and measured < side.metric.mean()
+    ]
+    columns = ("answer", *(trial.name for trial in tried), metric)
+    return [drawn("Answers written without the clip", columns, rows, " ".join(caption))]
+
+
+def _slowest_table(trial: Trial) -> str:
+    rows = [(f"{ms:.2f}", end_of(text)) for ms, text in slowest(trial)]
+    return drawn(f"{trial.name}: slowest completions", ("ms", "end of the text"), rows)
+
+
+def _notable_table(trial: Trial, side: Side, task: str) -> str:
+    rows = [
+        (one.why, number(one.value), number(one.yardstick), end_of(one.text), shortened(ascii(one.note)[1:-1], 160))
+        for one in notable(trial, side)
+    ]
+    other = "run" if "reward" in side.of_run else TASKS[task].main_metric
+    return drawn(f"{trial.name}: completions to look at", ("why", "value", other, "end of the text", "note"), rows)

@@ -1,0 +1,189 @@
+"""A reward on stored completions, beside what the run gave, the task's metric and the length."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rewards import REWARDS
+from rewards.types import Score, Target
+from rft.commands.check.rewards import misfit_of
+from rft.commands.reward.answers import thought_before
+from rft.commands.score.stored_rows import StoredRow, StoredRows
+from rft.errors import RewardError, near_name, refuse
+from rft.evaluation.agreement import Values
+from rft.files import read_jsonl
+from rft.recipe import RewardRecipe, ScoringRecipe
+from rft.recipe.own_file import is_own, short_name
+from rft.runs.rollout_files import completion_files
+from rft.scoring.group import WeightedReward, own_reward
+from rft.scoring.reward_worker import RewardWorker
+from rft.tasks import TASKS
+
+SAME = 1e-9
+"""Values closer than this differ by rounding only."""
+
+LIMIT_S = ScoringRecipe().reward_timeout_s
+"""Seconds of one completion; a run has as many for a whole group."""
+
+MOST_HANGS = 3
+"""Completions that may hang before a reward is given up."""
+
+ITSELF = "the target itself"
+"""Beside the answers without the clip: what the reward should pay best."""
+
+Groups = tuple[tuple[StoredRow, ...], ...]
+"""The completions of each prompt, in the order of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Groups that were taken from stored completions."""
+
+    by_task: Mapping[str, Groups]
+    num_groups: Mapping[str, int]
+    """Task -> number of groups there were to take from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a reward made of one completion."""
+
+    outcome: Score | str
+    """The score, or why there is none."""
+    seconds: float
+
+    @property
+    def value(self) -> float:
+        """NaN where there is no score."""
+        return self.outcome.value if isinstance(self.outcome, Score) else float("nan")
+
+    @property
+    def note(self) -> str:
+        return self.outcome.note if isinstance(self.outcome, Score) else self.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One reward on the completions of one task: N of them in groups."""
+
+    name: str
+    task: str
+    groups: Groups
+    judged: tuple[Judged, ...]
+    """[N], in the order of the groups."""
+    stopped: str
+    """Why completions of later groups were not judged; "" where all were."""
+    blind: Mapping[str, tuple[float, float]]
+    """Answer that needs no clip -> (mean value, mean of the task's main metric) over the prompts."""
+
+    @property
+    def rows(self) -> tuple[StoredRow, ...]:
+        return tuple(row for group in self.groups for row in group)
+
+    @property
+    def values(self) -> Values:
+        """[N], NaN where there is no score."""
+        return np.array([one.value for one in self.judged])
+
+
+def named_reward(name: str) -> WeightedReward:
+    """FILE.py:FUNCTION or a name of the table. Raises RewardError where there is no such reward."""
+    if is_own(name):
+        return WeightedReward(short_name(name), own_reward(name))
+    if name not in REWARDS:
+        raise RewardError(f"{name}: unknown reward.{near_name(name, REWARDS)} One of your own: FILE.py:FUNCTION.")
+    return WeightedReward(name, REWARDS[name])
+
+
+def read_groups(source: Path, task: str | None, rewards: Sequence[WeightedReward], most: int) -> Stored:
+    """At most `most` groups of each task that one of the rewards scores, spread evenly over the file or the run.
+
+    Raises DataError with every line that cannot be read, RewardError for a reward that scores nothing here.
+    """
+    reader = StoredRows(task)
+    groups: dict[str, dict[tuple[object, ...], list[StoredRow]]] = defaultdict(dict)
+    for line in (line for file in completion_files(source) for line in read_jsonl(file, reader.problems)):
+        row = reader.read(line)
+        if row is not None and row.stored.finish_reason != "error":
+            groups[row.task].setdefault(_group_of(row), []).append(row)
+    if not groups and not reader.problems:
+        reader.problems.append(f"{source}: no completions{f' of task {task}' if task else ''}")
+    refuse(reader.problems)
+    for reward in rewards:
+        if not any(fits(reward, of_task) for of_task in groups):
+            raise RewardError(f"reward {reward.name} {misfit_of(reward.fn, RewardRecipe(), TASKS[next(iter(groups))])}")
+    kept = [of_task for of_task in groups if any(fits(reward, of_task) for reward in rewards)]
+    return Stored(
+        {of_task: _spread([tuple(group) for group in groups[of_task].values()], most) for of_task in kept},
+        {of_task: len(groups[of_task]) for of_task in kept},
+    )
+
+
+def fits(reward: WeightedReward, task: str) -> bool:
+    """Whether a reward can score the targets of a task."""
+    return not misfit_of(reward.fn, RewardRecipe(args=dict(reward.args)), TASKS[task])
+
+
+def _group_of(row: StoredRow) -> tuple[object, ...]:
+    prompt = row.stored.prompt_id if row.stored.id is None else row.stored.id
+    return (row.line.value.get("step"), row.stored.mode, str(row.stored.target) if prompt is None else prompt)
+
+
+def _spread(groups: Sequence[tuple[StoredRow, ...]], most: int) -> Groups:
+    number = min(most, len(groups))
+    return tuple(groups[i * len(groups) // number] for i in range(number))
+
+
+def try_reward(reward: WeightedReward, task: str, groups: Groups, limit_s: float, worker: RewardWorker) -> Trial:
+    """Judge the groups in the reward process, for `limit_s` in all; what is left then is not judged."""
+    deadline = time.monotonic() + limit_s
+    judged: list[Judged] = []
+    done, stopped, num_hangs = 0, "", 0
+    judge_text(reward, "", groups[0][0].target, worker)  # the start of the process is no completion's time
+    for group in groups:
+        if time.monotonic() > deadline:
+            stopped = f"{limit_s:g} s were over"
+            break
+        of_group = [judge_text(reward, row.stored.completion, row.target, worker) for row in group]
+        judged += of_group
+        done += 1
+        num_hangs += sum(one.seconds > LIMIT_S for one in of_group)
+        if num_hangs >= MOST_HANGS:
+            stopped = f"{num_hangs} completions took longer than {LIMIT_S:g} s"
+            break
+    blind = {} if stopped else _blind(reward, task, groups[:done], worker)
+    return Trial(reward.name, task, tuple(groups[:done]), tuple(judged), stopped, blind)
+
+
+def judge_text(reward: WeightedReward, text: str, target: Target, worker: RewardWorker) -> Judged:
+    """One completion, alone, so that its time is known and a hang costs no other."""
+    began = time.monotonic()
+    (outcome,) = worker.judge(reward.fn, [text], target, reward.args, LIMIT_S)
+    return Judged(outcome, time.monotonic() - began)
+
+
+def _blind(reward: WeightedReward, task: str, groups: Groups, worker: RewardWorker) -> dict[str, tuple[float, float]]:
+    """Answers written without the clip, and the target itself; one left out is one that could not be judged."""
+    first = [group[0] for group in groups]
+    targets = [row.target for row in first]
+    answers = {ITSELF: [target.written() for target in targets]}
+    answers |= TASKS[task].baselines(targets, [(target, target.duration_s) for target in targets])
+    answers["an empty text"] = [""] * len(first)
+    means = {}
+    for name, tags in answers.items():
+        texts = [thought_before(text) if text else "" for text in tags]
+        values = [judge_text(reward, text, row.target, worker).value for text, row in zip(texts, first, strict=True)]
+        means[name] = (
+            float(np.mean(values)),
+            float(np.mean([metric_of(task, *pair) for pair in zip(texts, first, strict=True)])),
+        )
+    return means
+
+
+def metric_of(task: str, text: str, row: StoredRow) -> float:
+    """Value of a completion in the task's main metric."""
+    return TASKS[task].measure(text, row.target)[TASKS[task].main_metric]

@@ -1,0 +1,105 @@
+"""`rft reward try`: rewards on stored completions or on a task's example, once or at every save."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rft.commands.reward.answers import example_answers
+from rft.commands.reward.figures import side_of, to_json
+from rft.commands.reward.page import drawn, end_of, number, trial_page
+from rft.commands.reward.trial import fits, judge_text, named_reward, read_groups, try_reward
+from rft.errors import DataError, RewardError, near_name
+from rft.recipe.own_file import is_own
+from rft.scoring.reward_worker import RewardWorker
+from rft.tasks import TASKS
+
+POLL_S = 0.3
+"""Seconds between two looks at the files."""
+
+
+def try_on(names: Sequence[str], source: Path, task: str | None, most: int, limit_s: float, as_json: bool) -> str:
+    """The rewards on stored completions, task by task; `most`: groups of a task, `limit_s`: for each reward and task.
+
+    Raises DataError for completions that cannot be read, RewardError for rewards that cannot be used.
+    """
+    rewards = [named_reward(name) for name in names]
+    stored, worker = read_groups(source, task, rewards, most), RewardWorker()
+    figures, pages = {}, []
+    for of_task, groups in stored.by_task.items():
+        side, number_stored = side_of(of_task, groups), stored.num_groups[of_task]
+        fitting = [reward for reward in rewards if fits(reward, of_task)]
+        trials = [try_reward(reward, of_task, groups, limit_s, worker) for reward in fitting]
+        if as_json:
+            figures[of_task] = to_json(of_task, trials, side, number_stored)
+        else:
+            pages.append(trial_page(of_task, trials, side, number_stored, str(source)))
+    return json.dumps(figures, indent=1) if as_json else "\n\n\n".join(pages)
+
+
+def try_on_example(names: Sequence[str], task: str, as_json: bool) -> str:
+    """The rewards on answers to a task's example: right, half right, wrong, blind, malformed."""
+    if task not in TASKS:
+        raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
+    rewards = [named_reward(name) for name in names]
+    for reward in rewards:
+        if not fits(reward, task):
+            raise RewardError(f"reward {reward.name} cannot score task {task}; see `rft list rewards`")
+    target, worker = TASKS[task].target(TASKS[task].example), RewardWorker()
+    metric = TASKS[task].main_metric
+    lines, figures = [], {}
+    for kind, text in example_answers(TASKS[task]).items():
+        judged = {reward.name: judge_text(reward, text, target, worker) for reward in rewards}
+        measured = TASKS[task].measure(text, target)[metric]
+        figures[kind] = {
+            "text": text,
+            metric: measured,
+            "rewards": {
+                name: {
+                    "value": None if one.value != one.value else one.value,
+                    "note": one.note,
+                    "ms": 1000 * one.seconds,
+                }
+                for name, one in judged.items()
+            },
+        }
+        values = [number(one.value) for one in judged.values()]
+        notes = "; ".join(one.note for one in judged.values())
+        lines.append((kind, *values, number(measured), end_of(text.rpartition("</think>")[2]), ascii(notes)[1:-1]))
+    if as_json:
+        return json.dumps(figures, indent=1)
+    title = f"{task}: answers to its example, whose target is {json.dumps(target.to_json())}"
+    return drawn(
+        title, ("answer", *(reward.name for reward in rewards), metric, "text after the thought", "note"), lines
+    )
+
+
+def watch(arguments: Sequence[str], names: Sequence[str]) -> None:
+    """`rft reward try` with these arguments, again at every save of the rewards' files, until Ctrl-C.
+
+    Each round is a process of its own, so that it has the code as saved, the files' own imports included; one that
+    still runs at the next save is ended.
+    """
+    files = [Path(name.rpartition(":")[0]).expanduser() for name in names if is_own(name)]
+    if not files:
+        raise RewardError("--watch: give a reward in a file of your own, as FILE.py:FUNCTION")
+    seen: list[int | None] = []
+    round_: subprocess.Popen[bytes] | None = None
+    try:
+        while True:
+            # An editor may take a file away for a moment while it saves it.
+            saved = [file.stat().st_mtime_ns if file.exists() else None for file in files]
+            if saved != seen and (None not in saved or not seen):
+                seen = saved
+                if round_ is not None:
+                    round_.kill()
+                    round_.wait()
+                print(f"--- {time.strftime('%H:%M:%S')} {', '.join(map(str, files))}", flush=True)
+                round_ = subprocess.Popen([sys.executable, "-m", "rft", "reward", "try", *arguments])
+            time.sleep(POLL_S)
+    finally:
+        if round_ is not None:
+            round_.kill()
+            round_.wait()
