@@ -177,7 +177,7 @@ def read(request: SourceRequest) -> Published:
     return Published(tuple(drafts))
 
 
-FORMAT = Format("repetition counts: JSON by video", ("counting",), read)
+FORMAT = Format(("counting",), read)
 '''
 
 RECIPE = """\

@@ -27,7 +27,7 @@ class VideoEvents(BaseModel):
         return self
 
 
-def dense_events_format(about: str, name: str, splits: Mapping[str, str], warning: str) -> Format:
+def dense_events_format(name: str, splits: Mapping[str, str], warning: str) -> Format:
     """Format of the set `name`. `splits`: file name -> split; `warning`: for all splits but train."""
 
     def read(request: SourceRequest) -> Published:
@@ -51,4 +51,4 @@ def dense_events_format(about: str, name: str, splits: Mapping[str, str], warnin
         facts = (("queries that share their span with another of the video", f"{shared:,}"),)
         return Published(drafts, facts, () if split == "train" else (warning,))
 
-    return Format(about, ("temporal_grounding",), read)
+    return Format(("temporal_grounding",), read)

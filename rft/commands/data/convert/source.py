@@ -79,7 +79,6 @@ class Published:
 class Format:
     """One published annotation format."""
 
-    about: str
     tasks: tuple[str, ...]
     """Tasks that its rows can have, the usual one first; (): any."""
     read: Callable[[SourceRequest], Published]

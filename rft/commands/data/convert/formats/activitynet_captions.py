@@ -3,7 +3,6 @@
 from rft.commands.data.convert.dense_events import dense_events_format
 
 FORMAT = dense_events_format(
-    "ActivityNet Captions: JSON by video",
     "activitynet_captions",
     # What papers call the test set is val_2.
     {"train": "train", "val": "val_1", "val_1": "val_1", "val_2": "test", "test": "test"},

@@ -46,4 +46,4 @@ def read(request: SourceRequest) -> Published:
     return Published(drafts, facts)
 
 
-FORMAT = Format("captions: JSON list or JSONL of video and caption or events", ("caption",), read)
+FORMAT = Format(("caption",), read)

@@ -3,7 +3,6 @@
 from rft.commands.data.convert.dense_events import dense_events_format
 
 FORMAT = dense_events_format(
-    "Charades-STA: JSON by video",
     "charades_sta",
     # The file called val holds the test split.
     {"train": "train", "val": "test", "charades_test": "test", "test": "test"},

@@ -138,4 +138,4 @@ def _json(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     return [(f"{path}: record {i}", record) for i, record in enumerate(records)]
 
 
-FORMAT = Format("your own CSV, TSV, JSON or JSONL, columns named by --map", (), read)
+FORMAT = Format((), read)

@@ -168,4 +168,4 @@ def _absent(folder: Path) -> set[int]:
     return {i for i, mark in enumerate(marks) if mark == "1"}
 
 
-FORMAT = Format("GOT-10k: the eight-box JSON, or its folders of a split", ("tracking",), read)
+FORMAT = Format(("tracking",), read)

@@ -64,4 +64,4 @@ def _value_counts(values: Iterable[str]) -> str:
     return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
 
 
-FORMAT = Format("NExT-GQA: JSON list of questions", ("grounded_qa", "multiple_choice"), read)
+FORMAT = Format(("grounded_qa", "multiple_choice"), read)

@@ -51,4 +51,4 @@ def read(request: SourceRequest) -> Published:
     return Published(drafts, facts, () if split == "test" else (SHARED_SHOTS,))
 
 
-FORMAT = Format("VidTAB quality assessment: JSON list", ("quality",), read)
+FORMAT = Format(("quality",), read)
