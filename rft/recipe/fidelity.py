@@ -4,6 +4,7 @@ Source: arXiv:2504.06958 and its repository, whose hyperparameters are mostly th
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,13 +34,11 @@ class PublishedSetting:
         return self.as_published != self.corrected
 
 
-def _read_settings() -> tuple[PublishedSetting, ...]:
+@cache
+def published_settings() -> tuple[PublishedSetting, ...]:
+    """The table fidelity.yaml."""
     table: Any = parse_yaml(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).data
     return tuple(PublishedSetting(key, values[0], values[-2], values[-1]) for key, values in table.items())
-
-
-PUBLISHED_SETTINGS: tuple[PublishedSetting, ...] = _read_settings()
-"""The table fidelity.yaml."""
 
 
 def fill(data: dict[str, Any]) -> None:
@@ -47,7 +46,7 @@ def fill(data: dict[str, Any]) -> None:
     fidelity: Any = data.get("fidelity")
     if fidelity not in get_args(Fidelity):
         return
-    for setting in PUBLISHED_SETTINGS:
+    for setting in published_settings():
         *above, name = setting.key.split(".")
         section: Any = data
         for part in above:
@@ -65,7 +64,7 @@ def setting_lines(recipe: Recipe) -> tuple[str, ...]:
     parser = {"as_published": "as the released rewards do", "corrected": "as they were meant"}
     lines = [f"{recipe.fidelity}: answers are read {parser[recipe.fidelity]} (docs/readings.md)"]
     other: Fidelity = "corrected" if recipe.fidelity == "as_published" else "as_published"
-    for setting in PUBLISHED_SETTINGS:
+    for setting in published_settings():
         used, value = _value_in_effect(recipe, setting.key)
         set_by_hand = used and value != setting.of(recipe.fidelity)
         line = f"{setting.key} {_format_value(value)}" if used else f"{setting.key}: not used here"

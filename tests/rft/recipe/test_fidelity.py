@@ -6,7 +6,7 @@ import pytest
 
 from rft.errors import problem_text
 from rft.recipe import Recipe
-from rft.recipe.fidelity import PUBLISHED_SETTINGS, setting_lines
+from rft.recipe.fidelity import published_settings, setting_lines
 from rft.recipe.load import parse_recipe, recipe_text
 
 TASKS_AND_MORE = """
@@ -58,9 +58,9 @@ def test_corrected_mends_what_was_wrong_and_keeps_the_method() -> None:
     assert (corrected.sampling.top_k, corrected.algorithm.epsilon) == (0, 0.2)
     assert (corrected.algorithm.zero_std_groups, corrected.learner.seconds_per_grid) == ("drop", "clip")
     assert corrected.tasks["tracking"].frames == "one_per_box"
-    differing = {c.key for c in PUBLISHED_SETTINGS if in_force(published, c.key) != in_force(corrected, c.key)}
-    assert differing == {c.key for c in PUBLISHED_SETTINGS if c.differs}
-    for setting in PUBLISHED_SETTINGS:
+    differing = {c.key for c in published_settings() if in_force(published, c.key) != in_force(corrected, c.key)}
+    assert differing == {c.key for c in published_settings() if c.differs}
+    for setting in published_settings():
         assert in_force(published, setting.key) == setting.as_published
         assert in_force(corrected, setting.key) == setting.corrected
 
@@ -81,7 +81,7 @@ def test_what_a_recipe_or_the_command_line_says_wins() -> None:
 def test_a_plan_names_every_choice_that_differs() -> None:
     lines = setting_lines(recipe("fidelity=corrected"))
     assert lines[0].startswith("corrected: answers are read as they were meant")
-    differing = [setting.key for setting in PUBLISHED_SETTINGS if setting.differs]
+    differing = [setting.key for setting in published_settings() if setting.differs]
     assert [line.split(" ")[0] for line in lines[1:]] == differing
     assert len(differing) >= 6
 

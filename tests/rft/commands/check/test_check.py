@@ -20,7 +20,7 @@ from rft.commands.check.values import value_problems
 from rft.commands.eval.request import eval_recipe
 from rft.errors import CheckpointError, Problem, RecipeError
 from rft.recipe import PATCH_PIXELS, Recipe, VideoRecipe
-from rft.recipe.fidelity import PUBLISHED_SETTINGS
+from rft.recipe.fidelity import published_settings
 from rft.recipe.model_folder import model_problems
 from rft.runs.checkpoint import TrainState, save_checkpoint
 from rft.runs.run_dir import RunDir
@@ -215,7 +215,7 @@ def test_the_plan_names_what_fidelity_decides(
     )
     said = [line for what, line in check_file(path).plan if what == "fidelity"]
     assert said[0].startswith(f"{fidelity}: ")
-    for setting in PUBLISHED_SETTINGS:
+    for setting in published_settings():
         if setting.differs:
             assert sum(line.startswith((f"{setting.key} ", f"{setting.key}:")) for line in said) == 1, setting.key
     assert f"sampling.num_generations 4, set by hand; {fidelity}: 8" in said
