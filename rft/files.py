@@ -1,6 +1,5 @@
 """Files that are there whole or not at all, and JSON lines, compressed or not."""
 
-import contextlib
 import io
 import json
 import os
@@ -163,11 +162,13 @@ _decode_fast = msgspec.json.Decoder().decode
 
 def parse_json(text: str) -> object:
     """The value. Raises ValueError where the text is not JSON, or a key is written twice in one object."""
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+    try:
         value = _decode_fast(text)
         # Each key has a colon after it: where all colons are accounted for, no key was lost.
         if type(value) is dict and text.count(":") == _num_colons(value) and "\\u003" not in text:
             return value
+    except (msgspec.DecodeError, RecursionError):
+        pass  # the slower decoder reads it, or says what is wrong
     try:
         return _decode(text)
     except json.JSONDecodeError as error:

@@ -29,7 +29,7 @@ def target_from_json(
             target = one.from_json(data, problems)
             if problems:
                 raise ValueError("; ".join(problems))
-            # Set on the new target: a copy by dataclasses.replace takes a sixth of the time of scoring a completion.
+            # Set on the new target: copies by dataclasses.replace would slow `rft score` down by 6 to 9 %.
             if duration_s is not None:
                 object.__setattr__(target, "duration_s", duration_s)
             if num_options is not None:

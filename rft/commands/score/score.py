@@ -35,9 +35,8 @@ WRITE_BUFFER = 1 << 20
 _encode = json.JSONEncoder(check_circular=False).encode
 """Rows come out of JSON: they hold no circles."""
 
-# Three and seven times as fast as the standard library, and of the same meaning. It does the rest where they refuse:
-# half of a surrogate pair, a number too large for a float.
 _encode_fast = msgspec.json.Encoder().encode
+"""Seven times as fast; refuses half of a surrogate pair."""
 
 CHUNK = 64
 """Rows in memory at one time, and so the most that one reward may judge side by side."""
