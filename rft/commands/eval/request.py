@@ -11,10 +11,9 @@ from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe
 from rft.recipe.model_folder import model_problems
 from rft.runs.checkpoint import check_digests
+from rft.runs.run_dir import RunDir
 from rft.tasks import TASKS
 
-RECIPE_NAME = "recipe.yaml"
-"""The resolved recipe in a run folder."""
 LEVELS_UP = 4
 """Most folders between a checkpoint and its run folder."""
 
@@ -67,4 +66,5 @@ def _policy_folder(model: str) -> str:
 
 def _recipe_of_run(folder: str) -> Path | None:
     parents = Path(folder).expanduser().absolute().parents
-    return next((p / RECIPE_NAME for p in parents[:LEVELS_UP] if (p / RECIPE_NAME).is_file()), None)
+    recipes = (RunDir(parent).recipe for parent in parents[:LEVELS_UP])
+    return next((path for path in recipes if path.is_file()), None)

@@ -17,8 +17,7 @@ NODE = Machine(
     packages={"torch": "2.13.0", "vllm": "0.32.0"},
     required=(Requirement("torch==2.13.0"),),
     compiler="/usr/bin/gcc",
-    python_header=Path("/usr/include/Python.h"),
-    has_python_header=True,
+    python_header="/usr/include/Python.h",
     shm_gib=16.0,
     disk_gib={"/data": 500.0},
     open_files=65536,
@@ -33,7 +32,7 @@ def wrong(machine: Machine) -> list[str]:
 
 def test_machines_that_are_fine() -> None:
     assert wrong(NODE) == []
-    assert wrong(replace(LAPTOP, compiler=None, has_python_header=False)) == []
+    assert wrong(replace(LAPTOP, compiler=None, python_header=None)) == []
     first = next(iter(examine(LAPTOP)))
     assert (first.what, first.is_fine) == ("GPUs", None)
     assert str(first).startswith("-      GPUs           none found: runs go to the CPU")
@@ -49,7 +48,7 @@ def test_machines_that_are_fine() -> None:
         ({"packages": {"torch": "2.11.0", "vllm": "0.32.0"}}, "torch: 2.11.0, and this version of rft needs ==2.13.0."),
         ({"packages": {"vllm": "0.32.0"}}, "torch: not installed"),
         ({"compiler": None}, "C compiler: not found: Triton and vLLM compile kernels at run time. Install gcc"),
-        ({"has_python_header": False}, "Python.h: not found"),
+        ({"python_header": None}, "Python.h: not found"),
         ({"shm_gib": 0.06}, "/dev/shm: 0.1 GiB free, less than 2. In a container: --shm-size."),
         ({"disk_gib": {"/data": 3.0}}, "disk: /data: 3 GiB free. Free some."),
         ({"open_files": 1024}, "open files: 1,024: Ray needs 4,096. Raise ulimit -Hn."),
