@@ -71,9 +71,8 @@ def _eval(args: argparse.Namespace) -> None:
     from rft.commands.eval.request import eval_recipe, parse_shard
 
     shard = parse_shard(args.shard or "0/1")
-    recipe = eval_recipe(
-        args.model, tuple(args.data), args.recipe, args.video_root, args.num_samples, tuple(args.overrides)
-    )
+    how = (args.recipe, args.video_root, args.num_samples, args.overrides, args.task)
+    recipe = eval_recipe(args.model, args.data, *how)
     from rft.commands.eval.model import evaluate
 
     evaluate(recipe, args.task, shard, args.output, args.json)

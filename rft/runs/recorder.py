@@ -114,8 +114,9 @@ class RunRecorder:
         with self.clock.phase("eval"):
             result = self._evaluate(self._recipe.eval.max_rows)
         write_result(self._run.eval_file(step), result)
-        self._metrics.write(step, result.metrics())
-        self._view.evaluated(result.metrics())
+        metrics = result.metrics()
+        self._metrics.write(step, metrics)
+        self._view.evaluated(metrics)
 
     def save(self) -> Path:
         """A checkpoint of the last recorded step, unless there is one already."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rft.commands.check.data import check_data, refuse_recipe
 from rft.data.dataset import Shard
-from rft.errors import Problem, RecipeError
+from rft.errors import Problem, RecipeError, near_name
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe
 from rft.recipe.model_folder import model_problems
@@ -33,8 +33,12 @@ def eval_recipe(
     video_root: Path | None,
     num_samples: int | None,
     overrides: Sequence[str],
+    task: str | None = None,
 ) -> Recipe:
-    """A checked recipe whose `data.eval` is `data`, which knows every task. Raises RecipeError with every problem."""
+    """A checked recipe whose `data.eval` is `data`, which knows every task. Raises RecipeError with every problem.
+
+    `task`: the only one that will be measured; None: all.
+    """
     folder = _policy_folder(model)
     path = recipe_path or _recipe_of_run(folder)
     files = {"train": [], "eval": [str(file) for file in data], "video_root": str(video_root) if video_root else None}
@@ -46,8 +50,12 @@ def eval_recipe(
     recipe = recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
     model_wrong, _ = model_problems(recipe.model)
     rows = check_data(recipe)
-    of_data = (one for one in rows.findings if isinstance(one, Problem))
-    refuse_recipe("rft eval", [*(Problem("model", message) for message in model_wrong), *of_data], rows.blocks)
+    problems = [Problem("model", message) for message in model_wrong]
+    problems += [one for one in rows.findings if isinstance(one, Problem)]
+    counts = rows.rows.get("eval", {})
+    if counts and task not in (None, *counts):
+        problems.append(Problem("--task", f"no row of --data has task {task}.{near_name(str(task), counts)}"))
+    refuse_recipe("rft eval", problems, rows.blocks)
     return recipe
 
 

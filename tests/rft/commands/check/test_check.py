@@ -464,6 +464,8 @@ def test_eval_asks_as_the_run_did(
     assert (recipe.video.fps, recipe.video.max_frames) == (1.0, 16)
     assert recipe.tasks["temporal_grounding"].think is False
     assert set(recipe.tasks) == set(TASKS)
+    with pytest.raises(RecipeError, match=r"--task: no row of --data has task caption. Known: .*, tracking."):
+        eval_recipe(str(checkpoint), [rows], None, None, 3, [], "caption")
 
 
 def test_eval_names_a_damaged_file_of_a_policy(model_folder: Path, tmp_path: Path) -> None:
