@@ -1,41 +1,23 @@
-import importlib.util
-import os
+"""Completions of a prompt become scores, rewards and problems."""
+
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from odd_rewards import HANGS, fine, odd, side_by_side
 
 from rewards import REWARDS
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score
 from rft.errors import RewardError
 from rft.recipe import DataRecipe, Recipe, ScoringRecipe
-from rft.recipe.algorithm import AlgorithmRecipe
 from rft.scoring.group import WeightedReward, overlong_penalty, score_by_recipe, score_group, solved, task_rewards
-from rft.scoring.group_metrics import train_group_metrics
 from rft.scoring.reward_worker import RewardWorker
-from rft.scoring.train_groups import train_groups
-from rft.types import Completion, Group, Prompt, Rollout, Video
+from rft.types import Completion, Group, Prompt, Video
 
-
-def load_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-ODD = load_file(Path(__file__).with_name("odd_rewards.py"))
-TABLE = {**REWARDS, "odd": ODD.odd, "fine": ODD.fine, "side_by_side": ODD.side_by_side}
+TABLE = {**REWARDS, "odd": odd, "fine": fine, "side_by_side": side_by_side}
 
 
 def recipe_of(rewards: dict[str, Any] | None = None, **sections: Any) -> Recipe:
@@ -61,7 +43,7 @@ def completion_of(text: str, finish_reason: Any = "stop", num_tokens: int = 1) -
 def score(texts: list[str], rewards: dict[str, Any], worker: RewardWorker, **scoring: Any) -> Group:
     """The time limit is short only where a reward reaches it: what is well meant has time on a busy machine too."""
     recipe = recipe_of(rewards)
-    if ODD.HANGS.intersection(texts):
+    if HANGS.intersection(texts):
         scoring = {"reward_timeout_s": 0.5, **scoring}
     recipe = recipe.model_copy(update={"scoring": recipe.scoring.model_copy(update=scoring)})
     return scored([completion_of(text) for text in texts], recipe, worker)
@@ -127,7 +109,7 @@ def test_a_reward_error_drops_the_completion(worker: RewardWorker, text: str, pr
     assert re.match(problem, after.problem), after.problem
 
 
-@pytest.mark.parametrize(("text", "problem"), [("raise", "raised ValueError"), ("loop", "took longer than 0.5 s")])
+@pytest.mark.parametrize(("text", "problem"), [("raise", "raised ValueError"), ("sleep", "took longer than 0.5 s")])
 def test_a_reward_error_stops_the_run_where_the_recipe_says_so(worker: RewardWorker, text: str, problem: str) -> None:
     with pytest.raises(RewardError, match=f"prompt p1, completion 1: reward odd: {problem}.*on_reward_error=drop"):
         score(["ok", text], {"odd": 1.0}, worker, on_reward_error="stop")
@@ -135,7 +117,7 @@ def test_a_reward_error_stops_the_run_where_the_recipe_says_so(worker: RewardWor
 
 
 def test_after_a_hang_the_rest_of_the_group_is_not_judged(worker: RewardWorker) -> None:
-    rollouts = score(["ok", "loop", "ok", "loop"], {"odd": 1.0}, worker).rollouts
+    rollouts = score(["ok", "sleep", "ok", "sleep"], {"odd": 1.0}, worker).rollouts
     assert [rollout.reward for rollout in rollouts] == [1.0, 0.0, 0.0, 0.0]
     assert rollouts[2].problem.startswith("odd: not judged")
 
@@ -151,7 +133,7 @@ def test_after_a_hang_the_rest_of_the_group_is_not_judged(worker: RewardWorker) 
 def test_side_by_side_only_those_that_hang_are_blamed(
     worker: RewardWorker, texts: list[str], problems: list[str]
 ) -> None:
-    rollouts = score(texts, {"side_by_side": 1.0}, worker, reward_timeout_s=1.0).rollouts
+    rollouts = score(texts, {"side_by_side": 1.0}, worker).rollouts
     for rollout, problem in zip(rollouts, problems, strict=True):
         assert rollout.problem.startswith(f"side_by_side: {problem}" if problem else "")
         assert (rollout.reward, rollout.problem != "") == ((0.0, True) if problem else (1.0, False))
@@ -177,112 +159,10 @@ def test_what_a_reward_prints_or_starts_disturbs_nothing(worker: RewardWorker) -
     assert [rollout.reward for rollout in rollouts] == [1.0, 1.0, 0.25]
 
 
-def test_what_a_reward_started_ends_with_it(worker: RewardWorker, tmp_path: Path) -> None:
-    rollouts = score([f"start {tmp_path / 'pid'}"], {"odd": 1.0}, worker, reward_timeout_s=2.0).rollouts
-    assert "took longer" in rollouts[0].problem
-    assert ends_within(int((tmp_path / "pid").read_text()), 60.0)
-
-
-def test_one_process_serves_all_groups_until_it_hangs() -> None:
-    worker = RewardWorker()
-    for _ in range(3):
-        score(["ok"], {"odd": 1.0, "fine": 1.0}, worker)
-    assert worker.child.num_starts == 1
-    score(["loop"], {"odd": 1.0}, worker)
-    score(["ok"], {"odd": 1.0}, worker)
-    assert worker.child.num_starts == 2
-    worker.child.close()
-
-
 @pytest.mark.parametrize("fn", [lambda completion, target: Score(1.0, "", ""), TABLE.get])
 def test_a_function_without_a_place_is_refused(worker: RewardWorker, fn: Any) -> None:
     with pytest.raises(RewardError, match="plain function at the top level"):
         score_group(prompt_of(), [completion_of("x")], [WeightedReward("fn", fn)], ScoringRecipe(), 100, worker)
-
-
-def test_a_file_that_cannot_be_imported_is_named(worker: RewardWorker, tmp_path: Path) -> None:
-    path = tmp_path / "fragile_reward.py"
-    path.write_text("def fragile(completion, target): ...\n")
-    fragile = load_file(path).fragile
-    path.write_text("raise OSError('no licence')\n")
-    with pytest.raises(RewardError, match="reward fragile: cannot be imported: OSError: no licence"):
-        worker.judge(fragile, ["x"], ChoiceTarget("B"), {}, 1.0)
-    assert worker.judge(ODD.fine, ["x"], ChoiceTarget("B"), {}, 1.0) == (Score(0.5, "x", "fine"),)
-
-
-SCRIPT = """
-import sys, threading, time
-from rewards.targets.choice import ChoiceTarget
-from rewards.types import Score
-from rft.scoring.reward_worker import RewardWorker, shared_worker
-
-def own(completion, target):
-    while completion == "loop":
-        pass
-    return Score(1.0, completion, __name__)
-
-def judge(worker, texts):
-    return worker.judge(own, texts, ChoiceTarget("B"), {}, 0.5)
-
-"""
-
-JUDGES_TWICE = """
-    print(judge(shared_worker(), ["x", "loop"]))
-    print(judge(shared_worker(), ["x"]), shared_worker().child.pid)
-"""
-
-IS_KILLED = """
-    worker = RewardWorker()
-    threading.Thread(target=judge, args=(worker, ["loop"]), daemon=True).start()
-    while worker.child.pid is None:
-        time.sleep(0.01)
-    print(worker.child.pid, flush=True)
-    time.sleep(60)
-"""
-
-
-def script(folder: Path, text: str) -> "subprocess.Popen[str]":
-    path = folder / "script.py"
-    path.write_text(SCRIPT + text)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, str(path)], env=env, stdout=pipe, stderr=pipe, text=True)
-
-
-def test_a_plain_script_leaves_no_process_behind(tmp_path: Path) -> None:
-    with script(tmp_path, "if __name__ == '__main__':" + JUDGES_TWICE) as process:
-        out, errors = process.communicate(timeout=30)
-    assert process.returncode == 0, errors
-    hung, judged = out.splitlines()
-    assert "took longer than 0.5 s" in hung
-    assert judged.startswith("(Score(value=1.0, answer='x', note='reward_script', fault=None),)")
-    assert not Path(f"/proc/{judged.split()[-1]}").exists()
-
-
-def test_a_script_without_a_main_guard_is_an_error(tmp_path: Path) -> None:
-    with script(tmp_path, "if True:" + JUDGES_TWICE) as process:
-        _, errors = process.communicate(timeout=30)
-    assert "put the script's own work under `if __name__ == '__main__':`" in errors
-
-
-def test_the_process_ends_after_its_parent_was_killed(tmp_path: Path) -> None:
-    with script(tmp_path, "if __name__ == '__main__':" + IS_KILLED) as process:
-        assert process.stdout is not None
-        child = int(process.stdout.readline())
-        time.sleep(0.2)
-        process.kill()
-    assert ends_within(child, 60.0)
-
-
-def ends_within(pid: int, limit_s: float) -> bool:
-    """An orphan may stay a zombie where nothing adopts it; that is an end too."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.mark.parametrize(
@@ -346,56 +226,6 @@ def test_a_truncated_completion_pays_the_length_penalty_too(worker: RewardWorker
     completions = [completion_of("x", "length", 100), completion_of("x", "stop", 90), completion_of("x", "stop", 80)]
     rollouts = scored(completions, recipe, worker).rollouts
     assert [rollout.reward for rollout in rollouts] == pytest.approx([-0.5, 0.25, 0.5])
-
-
-def group_of(rewards: list[float], problems: dict[int, str] | None = None, task: str = "multiple_choice") -> Group:
-    rollouts = (
-        Rollout(completion_of(str(i)), {}, reward, (problems or {}).get(i, "")) for i, reward in enumerate(rewards)
-    )
-    return Group(prompt_of(task), tuple(rollouts))
-
-
-def test_what_the_learner_is_not_given_is_counted() -> None:
-    groups = [
-        group_of([0.0, 1.0, 1.0, 5.0], {3: "failed: x"}),
-        group_of([0.3, 0.1 + 0.2, 0.3]),
-        group_of([0.0, 1.0], {1: "odd: raised"}),
-        group_of([], task="tracking"),
-        group_of([1.0, 2.0], task="tracking"),
-    ]
-    learned = train_groups(groups, AlgorithmRecipe(advantage="mean_only"), {})
-    assert [[completion.text for completion in group.completions] for group in learned] == [["0", "1", "2"], ["0", "1"]]
-    assert learned[0].advantages == pytest.approx([-2 / 3, 1 / 3, 1 / 3])
-    assert learned[1].advantages == pytest.approx([-0.5, 0.5])
-    assert train_group_metrics(groups, learned) == {
-        "num_groups": 5,
-        "num_zero_std_groups": 3,
-        "num_zero_std_groups/multiple_choice": 2,
-        "num_zero_std_groups/tracking": 1,
-        "num_samples": 5,
-        "num_dropped": 2,
-        "num_dropped/failed": 1,
-        "num_dropped/odd": 1,
-    }
-
-
-def test_nothing_is_learned_of_nothing() -> None:
-    assert train_groups([], AlgorithmRecipe(), {}) == ()
-    assert train_group_metrics([], ()) == {
-        "num_groups": 0,
-        "num_zero_std_groups": 0,
-        "num_samples": 0,
-        "num_dropped": 0,
-    }
-
-
-def test_groups_without_signal_are_kept_where_the_recipe_says_so() -> None:
-    groups = [group_of([0.5, 0.5]), group_of([1.0, 0.0]), group_of([2.0], {0: "failed: no tokens"})]
-    kept = train_groups(groups, AlgorithmRecipe(zero_std_groups="keep"), {})
-    assert [group.has_signal for group in kept] == [False, True]
-    assert kept[0].advantages == (0.0, 0.0)
-    assert kept[1:] == train_groups(groups, AlgorithmRecipe(), {})
-    assert train_group_metrics(groups, kept)["num_zero_std_groups"] == 2
 
 
 @pytest.mark.parametrize(("fidelity", "value"), [(None, 1.0), ("corrected", 1.0), ("as_published", 0.0)])
