@@ -64,8 +64,9 @@ def setting_lines(recipe: Recipe) -> tuple[str, ...]:
     parser = {"as_published": "as the released rewards do", "corrected": "as they were meant"}
     lines = [f"{recipe.fidelity}: answers are read {parser[recipe.fidelity]} (docs/readings.md)"]
     other: Fidelity = "corrected" if recipe.fidelity == "as_published" else "as_published"
+    in_effect = recipe.model_dump()
     for setting in published_settings():
-        used, value = _value_in_effect(recipe, setting.key)
+        used, value = _value_at(in_effect, setting.key)
         set_by_hand = used and value != setting.of(recipe.fidelity)
         line = f"{setting.key} {_format_value(value)}" if used else f"{setting.key}: not used here"
         if set_by_hand:
@@ -77,9 +78,8 @@ def setting_lines(recipe: Recipe) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _value_in_effect(recipe: Recipe, key: str) -> tuple[bool, object]:
-    """(whether the recipe has the key's section, its value)."""
-    value: Any = recipe.model_dump()
+def _value_at(value: Any, key: str) -> tuple[bool, object]:
+    """(whether the nested dict `value` has the key's section, the value there)."""
     for part in key.split("."):
         if not isinstance(value, dict):
             return False, None

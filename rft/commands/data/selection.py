@@ -121,6 +121,5 @@ def _place(row_id: str, mean: float, options: SelectOptions) -> float:
 
 def write_selection(selection: Selection, rows_file: Path, output: Path) -> None:
     """The lines of the kept rows as they stand in their file, in its order."""
-    lines = [line for line in rows_file.read_text("utf-8-sig").split("\n") if line.strip()]
-    kept = [line for row, line in zip(selection.rows, lines, strict=True) if row.id in selection.kept]
-    write_text(output, "".join(f"{line}\n" for line in kept), GIVE_ANOTHER)
+    lines = zip(selection.rows, read_jsonl(rows_file, []), strict=True)
+    write_text(output, "".join(f"{line.text}\n" for row, line in lines if row.id in selection.kept), GIVE_ANOTHER)

@@ -71,8 +71,11 @@ def test_answers_of_several_sources_add_up(rows: Path, run: Path, tmp_path: Path
 def test_kept_rows_stand_as_they_were(rows: Path, run: Path, tmp_path: Path) -> None:
     text = rows.read_text().split("\n\n")
     out = tmp_path / "new" / "kept.jsonl"
-    write_selection(select(rows, [run], SelectOptions()), rows, out)
-    assert out.read_text() == "".join(f"{kept}\n" for kept in text[:3])
+    packed = tmp_path / "rows.jsonl.zst"
+    write_records(packed, map(json.loads, text))
+    for file in (rows, packed):
+        write_selection(select(file, [run], SelectOptions()), file, out)
+        assert out.read_text() == "".join(f"{kept}\n" for kept in text[:3])
 
 
 def test_every_line_that_cannot_be_read_is_named(rows: Path, tmp_path: Path) -> None:
