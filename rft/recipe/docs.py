@@ -12,10 +12,13 @@ from rft.recipe.section import sections
 
 INTRODUCTION = """# Recipe keys
 
-A recipe is a YAML file; `rft check RECIPE` lists every problem. On the command line any key can be set as
-`key=value`, such as `sampling.num_generations=16` or `learner.lora=null`. Scalars follow YAML 1.2: `1e-6` is a number,
-`no` and `1:30` are text. Keys that are not listed here, or written twice, are errors. Relative paths start at the
-current directory. This page is written by `python -m rft.recipe.docs > docs/recipe.md`; a test keeps it true.
+- **What**: every key of a recipe, which is a YAML file, with its default and meaning.
+- **When**: you write a recipe, or set a key on the command line: `sampling.num_generations=16`, `learner.lora=null`.
+- **Command**: `rft check RECIPE [KEY=VALUE ...]` lists every problem at once.
+
+Scalars follow YAML 1.2: `1e-6` is a number, `no` and `1:30` are text. Keys that are not listed here, or written twice,
+are errors. Relative paths start at the current directory. This page is written by
+`python -m rft.recipe.docs > docs/recipe.md`; a test keeps it true.
 """
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
