@@ -15,7 +15,10 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0; 2 for a user's mistake; 130 after Ctrl-C; otherwise what the command returns."""
+    """Exit status: 0; 2 for a user's mistake; 130 after Ctrl-C; otherwise what the command returns.
+
+    `rft train` returns 3 where an alarm stopped the run.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser, commands = _parsers()
     if not arguments:

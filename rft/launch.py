@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rft.actors.cpu import decode_processes
-from rft.actors.session import INTERRUPTED, Session, session
+from rft.actors.session import ALARMED, INTERRUPTED, Session, session
 from rft.clock import Clock
 from rft.data.dataset import PromptOrder, UsableRow, read_rows, to_prompt
 from rft.data.video import ClipPrefetch
@@ -21,10 +21,12 @@ from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.rollout_batches import RolloutBatch, RolloutBatches
 from rft.runs.ahead_batch import read_ahead_batch
+from rft.runs.alarm_rules import HeldOutSet
+from rft.runs.alarms import Alarms, alarms_line, held_out_sets, read_alarms
 from rft.runs.checkpoint import TrainState, load_state
 from rft.runs.evaluator import Evaluator
 from rft.runs.learning_curves import learning_curves
-from rft.runs.metrics import MetricsWriter
+from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.recorder import RunRecorder
 from rft.runs.run_dir import RunDir
 from rft.train import train as train_steps
@@ -42,7 +44,7 @@ def train(recipe: Recipe, name: str, resume: bool) -> int:
                 return TrainingRun(opened, run).go(resume)
             except Interrupted:
                 opened.view.note(f"stopped; {run.path} continues with --resume")
-                return INTERRUPTED
+                return ALARMED if opened.stop.by_alarm else INTERRUPTED
             except RftError:
                 if last := run.latest_checkpoint():
                     opened.view.note(f"last checkpoint: {last}")
@@ -57,6 +59,8 @@ class TrainingRun:
 
     def __init__(self, opened: Session, run: RunDir) -> None:
         self.session, self.recipe, self.run = opened, opened.recipe, run
+        self.held_out_sets: dict[str, HeldOutSet] = {}
+        """What alarms compare evaluations with."""
         self.num_restarts = 0
         """Of the learner."""
         earlier: dict[str, float] = run.read_summary().get("seconds", {})
@@ -68,6 +72,8 @@ class TrainingRun:
         state = self.saved_state() if resume else None
         for change in run.recipe_changes(recipe) if resume else ():
             view.note(f"changed since the run began: {change}")
+        for alarm in read_alarms(run):
+            view.alarm(alarm)
         run.write_recipe(recipe)
         run.write_versions()
         with self.clock.phase("setup"):
@@ -111,7 +117,16 @@ class TrainingRun:
                 self.compare_engine_and_learner(order, pool, learner)
             before = self.evaluate_once("cold_start", evaluator) if self.recipe.steps else None
             record = RunRecorder(
-                self.recipe, self.run, self.session.view, learner, order, evaluator, pool.failed, resumed=state
+                self.recipe,
+                self.run,
+                self.session.view,
+                learner,
+                order,
+                evaluator,
+                pool.failed,
+                resumed=state,
+                alarms=self.recalled_alarms(before),
+                stop=self.session.stop.after_alarm,
             )
             with closing(record):
                 record.evaluate_if_due()
@@ -126,7 +141,10 @@ class TrainingRun:
                     variances=state.variances if state else None,
                 )
                 self.run_steps(batches, pool, learner, record)
-            return before, self.evaluate_once("final", evaluator)
+                after = self.evaluate_once("final", evaluator)
+                if after and self.recipe.steps:
+                    record.watch(after.metrics())
+            return before, after
 
     def saved_state(self) -> TrainState | None:
         """Of the newest checkpoint; None where there is none."""
@@ -143,6 +161,13 @@ class TrainingRun:
         self.run.cut_after(state.step if state else 0)
         order.position, order.bad, order.solved = 0, {}, {}
         return state
+
+    def recalled_alarms(self, before: EvalResult | None) -> Alarms:
+        """The alarms of the run so far, with all that they go by: what was measured `before` GRPO, and its steps."""
+        alarms = Alarms(self.recipe, self.held_out_sets, read_alarms(self.run))
+        self.run.set_in_summary("alarms", [alarm.to_json() for alarm in alarms.fired])
+        alarms.recall({0: before.metrics() if before else {}} | read_metrics(self.run))
+        return alarms
 
     def prompt_order(self) -> PromptOrder:
         recipe = self.recipe
@@ -162,6 +187,7 @@ class TrainingRun:
         baselines = measure_baselines([row.prompt for row in held_out], targets, self.recipe.seed)
         self.run.add_to_summary("baselines", baselines.to_json())
         self.run.add_to_summary("baseline_intervals", baselines.intervals_json())
+        self.held_out_sets = held_out_sets(baselines)
         return baselines
 
     def cold_start(self, pool: WorkerPool) -> str:
@@ -260,4 +286,6 @@ class TrainingRun:
             view.table(comparison.table())
         for chart in learning_curves(self.run):
             view.chart(chart)
+        if self.recipe.steps:
+            view.note(alarms_line(read_alarms(self.run)))
         view.note(f"run folder: {self.run.path} (rft report {self.run.path} makes a page of it)")

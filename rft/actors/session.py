@@ -19,6 +19,9 @@ from rft.runs.views import View, open_view
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
+ALARMED = 3
+"""Exit status of a run that an alarm stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

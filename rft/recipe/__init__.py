@@ -12,6 +12,7 @@ from rewards.types import Fidelity
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.own_file import short_name
 from rft.recipe.section import Section
+from rft.recipe.watch import AlarmName
 from rft.types import Sampling, VideoSampling
 
 PATCH_PIXELS = 28 * 28
@@ -344,6 +345,10 @@ class Recipe(Section):
     """The comparison of engine and learner before the first step, and the alarm in every step."""
     eval: EvalRecipe = EvalRecipe()
     """When the policy is measured, and on how much."""
+    on_alarm: Literal["note", "stop"] = "note"
+    """Action if an alarm fires (docs/runs.md): a note, or the run stops with a checkpoint and exit status 3."""
+    silent_alarms: tuple[AlarmName, ...] = ()
+    """Alarms that are switched off."""
     save_every: int = Field(100, ge=1)
     """Steps between checkpoints; the last step and an interrupt save one too."""
     save_every_s: float | None = Field(None, gt=0)

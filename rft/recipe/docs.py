@@ -55,7 +55,8 @@ def _kind_name(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join("null" if kind is type(None) else _kind_name(kind) for kind in inner)
     if origin is tuple:
-        return f"list of {_kind_name(inner[0])}s".replace("texts", "text")
+        kind = _kind_name(inner[0])
+        return f"list of {kind}" if get_origin(inner[0]) is Literal else f"list of {kind}s".replace("texts", "text")
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "section"
     return _NAMES[annotation]

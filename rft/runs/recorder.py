@@ -13,6 +13,7 @@ from rft.recipe import Recipe
 from rft.rollout.pool import FailedPrompt
 from rft.rollout_batches import RolloutBatch
 from rft.runs.ahead_batch import write_ahead_batch
+from rft.runs.alarms import Alarms
 from rft.runs.checkpoint import TrainState, save_checkpoint
 from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.rollout_files import write_rollouts
@@ -37,11 +38,14 @@ class RunRecorder:
         failed: Callable[[], Sequence[FailedPrompt]],
         *,
         resumed: TrainState | None = None,
+        alarms: Alarms | None = None,
+        stop: Callable[[str], None] = lambda alarm: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`evaluate`: measures the current policy on the held-out prompts, at most that many rows.
 
         `failed`: prompts that could not be sampled since it was last called. `now`: in seconds.
+        `stop`: called with the title of an alarm that stops the run.
         """
         self._recipe, self._run, self._view = recipe, run, view
         self._learner, self._prompts, self._evaluate = learner, prompts, evaluate
@@ -52,6 +56,7 @@ class RunRecorder:
         self._timeline = TimelineWriter(run.timeline)
         self._alarmed = False
         """The step before was beyond the bounds of recipe.parity: one note for a stretch of such steps."""
+        self._alarms, self._stop = alarms or Alarms(recipe), stop
         self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
         self._saved_step = resumed.step if resumed else 0
         self._now, self._saved_at = now, now()
@@ -80,6 +85,7 @@ class RunRecorder:
             self._metrics.write(self.num_steps, metrics)
             self._view.step(self.num_steps, self._recipe.steps, metrics)
             self._name_losses()
+            self.watch(metrics)
             if alarm and not self._alarmed:
                 self._view.note(f"step {self.num_steps}: {alarm}")
             self._alarmed = alarm is not None
@@ -117,6 +123,18 @@ class RunRecorder:
         metrics = result.metrics()
         self._metrics.write(step, metrics)
         self._view.evaluated(metrics)
+        self.watch(metrics)
+
+    def watch(self, metrics: Mapping[str, float]) -> None:
+        """Tell of the alarms that metrics of the last step, or of an evaluation after it, fire."""
+        new = self._alarms.add(self.num_steps, metrics)
+        if not new:
+            return
+        self._run.set_in_summary("alarms", [alarm.to_json() for alarm in self._alarms.fired])
+        for alarm in new:
+            self._view.alarm(alarm)
+        if self._recipe.on_alarm == "stop":
+            self._stop(new[0].title)
 
     def save(self) -> Path:
         """A checkpoint of the last recorded step, unless there is one already."""

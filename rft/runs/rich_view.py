@@ -17,6 +17,7 @@ from rft.runs.terminal_chart import draw_chart
 from rft.tables import chart_table
 
 if TYPE_CHECKING:
+    from rft.runs.alarms import Alarm
     from rft.tables import LineChart, TextTable
 
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -61,6 +62,7 @@ class TerminalView:
         self._metrics: dict[str, float] = {}
         self._trends: dict[str, list[float]] = {}
         self._seconds: dict[str, float] = {}
+        self._alarms: list[str] = []
         self._console = Console(file=stream, width=width)
         self._blocks = BLOCKS if self._console.encoding.startswith("utf") else ASCII_BLOCKS
         self._live = Live(console=self._console, get_renderable=self.render, refresh_per_second=4)
@@ -97,6 +99,11 @@ class TerminalView:
     def note(self, text: str) -> None:
         self._console.print(Text(f"note: {text}", style="yellow"))
 
+    def alarm(self, alarm: "Alarm") -> None:
+        self._console.print(Text(f"alarm: {alarm}", style="red"))
+        with self._changing:
+            self._alarms.append(f"{alarm.title} at step {alarm.step}")
+
     def table(self, table: "TextTable") -> None:
         drawn = Table(title=table.title, caption=table.caption or None, title_justify="left", caption_justify="left")
         for column in table.columns:
@@ -122,6 +129,8 @@ class TerminalView:
             parts: list[RenderableType] = [self._head()]
             if self._phase[0]:
                 parts.append(self._progress())
+            if self._alarms:
+                parts.append(Text(f"  alarms: {'; '.join(self._alarms)}", style="red"))
             shown = numbers(self._metrics)
             if shown:
                 parts.append(Text(f"  {shown}"))

@@ -116,6 +116,9 @@ class RunDir:
             shutil.rmtree(self.tensorboard / "train", ignore_errors=True)
         self.eval_file("final").unlink(missing_ok=True)
         summary = self.read_summary()
+        if "alarms" in summary:
+            summary["alarms"] = [alarm for alarm in summary["alarms"] if alarm["step"] <= step]
+            write_text(self.summary, json.dumps(summary, indent=1))
         if "final" in summary.get("eval", {}):
             del summary["eval"]["final"]
             summary.pop("change", None)
@@ -159,9 +162,11 @@ class RunDir:
 
     def add_to_summary(self, section: str, values: Mapping[str, object]) -> None:
         """Set keys of one section, such as eval: {"final": ...}; the section's other keys stay."""
-        summary = self.read_summary()
-        summary[section] = {**summary.get(section, {}), **values}
-        write_text(self.summary, json.dumps(summary, indent=1))
+        self.set_in_summary(section, {**self.read_summary().get(section, {}), **values})
+
+    def set_in_summary(self, section: str, value: object) -> None:
+        """Set a whole section."""
+        write_text(self.summary, json.dumps({**self.read_summary(), section: value}, indent=1))
 
     def _take_lock(self) -> None:
         """A POSIX record lock: gone with this process, and not inherited by what it starts."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, made safe: a run is asked to stop before it is stopped."""
+"""Ctrl-C, SIGTERM and alarms: a run is asked to stop before it is stopped."""
 
 import signal
 import threading
@@ -8,16 +8,23 @@ from typing import Any, Self
 
 
 class StopSignal:
-    """True once the user asked to stop. The first signal asks for it, the second ends the run at once."""
+    """True once the user, or an alarm, asked to stop. A signal after that ends the run at once."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         """`note` tells the user what happens."""
         self._note = note
         self._asked = False
+        self.by_alarm = False
+        """Whether an alarm asked."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
         return self._asked
+
+    def after_alarm(self, title: str) -> None:
+        """Stop at the next safe point, as after a signal."""
+        self._asked = self.by_alarm = True
+        self._note(f"alarm {title}: stopping at the next safe point, with a checkpoint")
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}

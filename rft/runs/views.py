@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO
 
+from rft.runs.alarms import Alarm
 from rft.runs.rich_view import TerminalView, clock_text, numbers
 from rft.tables import LineChart, TextTable, chart_table, plain
 
@@ -34,6 +35,10 @@ class View(Protocol):
 
     def note(self, text: str) -> None:
         """Something a person should know, such as a damaged clip."""
+        ...
+
+    def alarm(self, alarm: Alarm) -> None:
+        """An alarm fired: a note that stays in sight."""
         ...
 
     def table(self, table: TextTable) -> None: ...
@@ -115,6 +120,9 @@ class PlainView:
 
     def note(self, text: str) -> None:
         self._line(f"note: {text}")
+
+    def alarm(self, alarm: Alarm) -> None:
+        self._line(f"alarm: {alarm}")
 
     def table(self, table: TextTable) -> None:
         self._end_phase()

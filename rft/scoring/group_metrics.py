@@ -2,15 +2,15 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean
 
 from rewards.types import FAULTS, fault_of
-from rft.types import Group, Rollout, TrainGroup
+from rft.types import Group, TrainGroup
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Metrics of the rollouts of one step: rewards by task, scores, faults, lengths, shares of truncated and failed.
+    """Metrics of the rollouts of one step: rewards by task, scores and their spread in a group, faults, lengths.
 
     Failed completions count in the rewards; scores are means over the completions that could be judged.
     """
@@ -33,10 +33,41 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
         by_name["completion_tokens"].append(len(rollout.completion.token_ids))
         by_name["truncated_share"].append(rollout.completion.finish_reason == "length")
         by_name["failed_share"].append(rollout.completion.finish_reason == "error")
-    by_name["reward_std_in_group"] = [reward_std(group.rollouts) for group in groups]
+    by_name["reward_std_in_group"] = [std([r.reward for r in group.rollouts]) for group in groups]
+    for group in groups:
+        judged = [rollout.scores for rollout in group.rollouts if rollout.scores]
+        for name in judged[0] if judged else ():
+            by_name[f"score_std/{group.prompt.task}/{name}"].append(std([scores[name].value for scores in judged]))
     metrics = {name: sum(values) / len(values) for name, values in by_name.items()}
     totals = {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
-    return metrics | totals | faults
+    return metrics | totals | faults | same_answer_shares(groups)
+
+
+def same_answer_shares(groups: Sequence[Group]) -> dict[str, float]:
+    """`same_answer_share/<task>`: of the pairs of answers to prompts with different targets, those that are equal.
+
+    1 where a policy gives one answer to all prompts. Answers that could not be parsed are left out, and tasks without
+    such a pair.
+    """
+    by_task: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for group in groups:
+        target = repr(group.prompt.target.to_json())
+        for rollout in group.rollouts:
+            answers = (score.answer for score in rollout.scores.values() if score.answer is not None)
+            if answer := next(answers, None):
+                by_task[group.prompt.task].append((target, answer.strip()))
+    shares = {}
+    for task, given in by_task.items():
+        num_different = num_pairs([()] * len(given)) - num_pairs([target for target, _ in given])
+        if num_different:
+            equal = num_pairs([answer for _, answer in given]) - num_pairs(given)
+            shares[f"same_answer_share/{task}"] = equal / num_different
+    return shares
+
+
+def num_pairs(values: Sequence[Hashable]) -> int:
+    """Pairs of equal values."""
+    return sum(number * (number - 1) // 2 for number in Counter(values).values())
 
 
 def train_group_metrics(groups: Sequence[Group], learned: Sequence[TrainGroup]) -> dict[str, float]:
@@ -74,9 +105,9 @@ def join_metrics(*parts: Mapping[str, float]) -> dict[str, float]:
     return joined
 
 
-def reward_std(rollouts: Sequence[Rollout]) -> float:
-    """Standard deviation of the rewards of one group; 0 without rollouts."""
-    if not rollouts:
+def std(values: Sequence[float]) -> float:
+    """Standard deviation of the values of one group; 0 without values."""
+    if not values:
         return 0.0
-    mean = sum(r.reward for r in rollouts) / len(rollouts)
-    return math.sqrt(sum((r.reward - mean) ** 2 for r in rollouts) / len(rollouts))
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))

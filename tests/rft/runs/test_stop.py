@@ -1,4 +1,4 @@
-"""The first signal asks, the second ends."""
+"""The first signal, or an alarm, asks; the next one ends."""
 
 import os
 import signal
@@ -28,3 +28,13 @@ def test_first_signal_asks_and_second_ends(number: signal.Signals) -> None:
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
     assert len(notes) == 1
+
+
+def test_an_alarm_asks_as_a_signal_does() -> None:
+    notes: list[str] = []
+    stop = StopSignal(notes.append)
+    assert not stop()
+    stop.after_alarm("truncation")
+    assert stop()
+    assert stop.by_alarm
+    assert notes == ["alarm truncation: stopping at the next safe point, with a checkpoint"]

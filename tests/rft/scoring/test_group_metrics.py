@@ -4,7 +4,7 @@ import pytest
 
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import FAULTS, Fault, Score
-from rft.scoring.group_metrics import group_metrics, join_metrics
+from rft.scoring.group_metrics import group_metrics, join_metrics, same_answer_shares
 from rft.types import Completion, FinishReason, Group, Prompt, Rollout, Video, VideoSampling
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -32,6 +32,8 @@ def test_group_metrics() -> None:
         "reward/tracking": 0.5,
         "score/multiple_choice/choice_accuracy": 0.5,
         "score/tracking/choice_accuracy": 0.5,
+        "score_std/multiple_choice/choice_accuracy": 0.5,
+        "score_std/tracking/choice_accuracy": 0.0,
         "completion_tokens": 15.0,
         "truncated_share": 0.5,
         "failed_share": 0.25,
@@ -48,3 +50,18 @@ def test_no_part_of_a_step_overwrites_what_another_reports() -> None:
     assert join_metrics({"loss": 1.0}, {}, {"reward": 2.0}) == {"loss": 1.0, "reward": 2.0}
     with pytest.raises(ValueError, match=r"two parts of a step report the metric loss, reward: give one another name"):
         join_metrics({"reward": 1.0, "loss": 1.0}, {"kl": 0.0}, {"loss": 1.0, "reward": 1.0})
+
+
+def test_answers_are_compared_between_prompts_of_different_targets() -> None:
+    def answers(target: str, *texts: str | None) -> Group:
+        completion = Completion("x", (1,), (0.0,), 5, "stop", 0)
+        rollouts = [Rollout(completion, {"choice_accuracy": Score(0.0, text, "")}, 0.0) for text in texts]
+        return Group(Prompt("p", "multiple_choice", "Which?", VIDEO, ChoiceTarget(target)), tuple(rollouts))
+
+    # Pairs between targets: A, A, C with A, C. Equal: A with A twice, C with C once.
+    groups = [answers("A", "A", " A", None), answers("A", "C"), answers("B", "A", "C")]
+    assert same_answer_shares(groups) == {"same_answer_share/multiple_choice": 3 / 6}
+    assert same_answer_shares([answers("A", "C", "C"), answers("B", "C", "C")]) == {
+        "same_answer_share/multiple_choice": 1.0
+    }
+    assert same_answer_shares([answers("A", "C", "C"), answers("A", "C")]) == {}

@@ -1,0 +1,19 @@
+"""Names of what watches a run, for the recipe."""
+
+from typing import Literal
+
+AlarmName = Literal[
+    "reward_without_gain",
+    "one_answer",
+    "below_baseline",
+    "zero_std_groups",
+    "entropy_collapse",
+    "length_drift",
+    "truncation",
+    "kl_growth",
+    "mismatch_growth",
+    "one_reward",
+    "grad_norm_spikes",
+    "format_saturated",
+]
+"""The names of RULES in rft/runs/alarms.py."""
