@@ -133,7 +133,7 @@ class RunRecorder:
         self._run.set_in_summary("alarms", [alarm.to_json() for alarm in self._alarms.fired])
         for alarm in new:
             self._view.alarm(alarm)
-        if self._recipe.on_alarm == "stop":
+        if self._recipe.on_alarm == "stop" and self.num_steps < self._recipe.steps:
             self._stop(new[0].title)
 
     def save(self) -> Path:
