@@ -22,13 +22,13 @@ from typing import Any
 import torch
 
 from benchmarks.tiny import TASK, Workload, add_output_arguments, finish, recipe_keys, write_data
-from rft.commands.report.drawings import svg_chart
+from rft.commands.report.page import charts_page
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache, decode
 from rft.learner.learner import Learner
 from rft.recipe import Recipe
-from rft.tables import TextTable
+from rft.tables import LineChart, TextTable
 from rft.types import Completion, Prompt, TrainGroup
 
 MIDDLE = Workload(prompts=1, group=8, completion_tokens=64, frames=16, steps=1, beta=0.0)
@@ -120,15 +120,14 @@ def tables(found: Mapping[str, Sequence[Point]]) -> list[TextTable]:
 
 def page(found: Mapping[str, Sequence[Point]]) -> str:
     """The plots: one figure per axis, seconds over what grows."""
-    figures = [
-        svg_chart(
+    charts = [
+        LineChart(
             f"seconds against {axis}",
             {name: [(p.value, getattr(p, name)) for p in points] for name in ("packed", "copies", "decode")},
         )
         for axis, points in found.items()
     ]
-    head = '<!doctype html><meta charset="utf-8"><title>Cost of a group</title>'
-    return f"{head}\n<style>figure {{ display: inline-block }}</style>\n" + "\n".join(figures) + "\n"
+    return charts_page("Cost of a group", charts)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -148,13 +148,18 @@ def to_prompt(row: Row, recipe: Recipe) -> Prompt:
 
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
     """Rule for the frames of a row's clip under `recipe`."""
-    sampling, frames = recipe.video.sampling(), recipe.tasks[row.task].frames
-    boxes = () if frames == "sampled" else TASKS[row.task].target(row).frame_boxes()
-    if not boxes:
+    is_sampled = recipe.tasks[row.task].frames == "sampled"
+    return task_sampling(row.task, 0 if is_sampled else len(TASKS[row.task].target(row).frame_boxes()), recipe)
+
+
+def task_sampling(task: str, num_boxes: int, recipe: Recipe) -> VideoSampling:
+    """Rule for the frames of a clip whose target has so many boxes, 0 where it has none."""
+    sampling, frames = recipe.video.sampling(), recipe.tasks[task].frames
+    if frames == "sampled" or not num_boxes:
         return sampling
     if frames == "seven":
         return replace(sampling, num_frames=7, pick="published_tracking")
-    return replace(sampling, num_frames=len(boxes), pick="start_then_even")
+    return replace(sampling, num_frames=num_boxes, pick="start_then_even")
 
 
 class Clips(Protocol):

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from rft.evaluation.predictions import read_result
@@ -43,16 +44,36 @@ def moving_mean(points: Sequence[tuple[float, float]], window: int) -> Points:
 
 def held_out_curves(run: RunDir, last_step: int) -> dict[str, Points]:
     """Set of rows -> its points, over the rows that all evaluations share; {} for two evaluations or fewer."""
+    return {
+        name: [(step, fmean(values[of_set.metric] for values in rows)) for step, rows in of_set.rows.items()]
+        for name, of_set in shared_rows(run, last_step).items()
+        if len(of_set.rows) > 2
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRows:
+    """The rows of a set that all stored evaluations of a run hold."""
+
+    metric: str
+    """Main metric of the task."""
+    rows: dict[int, list[dict[str, float]]]
+    """Step -> the values of each row's greedy answer."""
+    seed: int
+    """Seed of the bootstrap."""
+
+
+def shared_rows(run: RunDir, last_step: int) -> dict[str, SharedRows]:
+    """Set of rows -> its shared rows in all evaluations, the final one at `last_step`; sets without any left out."""
     paths = {0: run.eval_file("cold_start"), last_step: run.eval_file("final")}
     paths |= {step_of(path): path for path in run.evals.glob("step_*")}
     results = {step: read_result(path) for step, path in sorted(paths.items()) if path.exists()}
-    if len(results) < 3:
-        return {}
-    lines: dict[str, Points] = {}
-    for name in set.intersection(*(set(result.sets) for result in results.values())):
-        metric = TASKS[results[min(results)].sets[name].task].main_metric
+    shared: dict[str, SharedRows] = {}
+    for name in sorted(set.intersection(*(set(result.sets) for result in results.values())) if results else ()):
+        first = results[min(results)]
         rows = {step: result.rows(name, "greedy") for step, result in results.items()}
-        shared = set.intersection(*map(set, rows.values()))
-        if shared:
-            lines[name] = [(step, fmean(values[row][metric] for row in shared)) for step, values in rows.items()]
-    return dict(sorted(lines.items()))
+        ids = sorted(set.intersection(*map(set, rows.values())))
+        if ids:
+            values = {step: [of_step[row] for row in ids] for step, of_step in rows.items()}
+            shared[name] = SharedRows(TASKS[first.sets[name].task].main_metric, values, first.seed)
+    return shared

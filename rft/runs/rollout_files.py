@@ -34,6 +34,8 @@ def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iter
         "image": str(prompt.media.path) if isinstance(prompt.media, Image) else None,
         "start_s": video and video.start_s,
         "end_s": video and video.end_s,
+        "source_fps": video and video.source_fps,
+        "content": prompt.media and prompt.media.content,
         "text": prompt.text,
         "target": prompt.target.to_json(),
         "duration_s": getattr(prompt.target, "duration_s", None),

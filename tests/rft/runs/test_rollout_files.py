@@ -11,7 +11,7 @@ from rft.files import read_records, write_records
 from rft.runs.rollout_files import read_rollouts, write_rollouts
 from rft.types import Completion, Group, Prompt, Rollout, TrainGroup, Video, VideoSampling
 
-VIDEO = Video(Path("v/clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0, end_s=9.0)
+VIDEO = Video(Path("v/clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0, end_s=9.0, content="9f3a")
 PROMPT = Prompt("p7", "temporal_grounding", "When?", VIDEO, SpanTarget(1.5, 3.0, duration_s=8.0))
 
 
@@ -36,6 +36,8 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         "image": None,
         "start_s": 1.0,
         "end_s": 9.0,
+        "source_fps": None,
+        "content": "9f3a",
         "text": "When?",
         "target": {"span": [1.5, 3.0]},
         "duration_s": 8.0,

@@ -1,135 +1,124 @@
-"""The page about a run: complete, escaped, and made from whatever is there."""
+"""The page about a run: self-contained, escaped, of bounded size, and made from whatever is there."""
 
 import json
-import subprocess
-import sys
+import re
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import Any
 
 import pytest
+from page_runs import ATTACK, BOXES, CLIP, CLIP_S, group, write_run
 
-from rewards.targets.span import SpanTarget
-from rewards.types import Score
-from rft.commands.report.drawings import MAX_POINTS, Frame, svg_chart, svg_timeline, thin
-from rft.commands.report.report import chart_of, evaluation, report
+from rewards.targets import target_from_json
+from rewards.targets.choice import ChoiceTarget
+from rewards.types import Target
+from rft.commands.report import chosen, clips
+from rft.commands.report.chosen import NUM_BARS, NUM_STRETCHES, GroupFacts, histogram
+from rft.commands.report.groups import answered, faults
+from rft.commands.report.learned import all_figures, blind
+from rft.commands.report.page import CHARTS, RUNS
+from rft.commands.report.report import report, run_data
 from rft.errors import CheckpointError
+from rft.files import read_records, write_records
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
-from rft.runs.timeline import Event
-from rft.types import Completion, Group, Prompt, Rollout, TrainGroup, Video, VideoSampling
-
-VIDEO = Video(Path("clip<1>.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840), start_s=1.0)
-ATTACK = "</pre><script>alert(1)</script>&amp;<img src=x onerror=alert(1)>"
 
 
-class Tags(HTMLParser):
-    """The tags of a page, and its text."""
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and the text in its scripts."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.text = ""
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
         self.feed(page)
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.tags.append(tag)
-        if tag not in ("meta", "path", "rect"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in ("path", "rect"):
-            assert self.open.pop() == tag
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.tags and self.tags[-1][0] == "script":
+            self.scripts[-1] += data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The run in the page's JSON."""
+        return dict(json.loads(self.scripts[0])["runs"][0])
 
 
-def write_run(run: RunDir, num_steps: int) -> None:
-    run.path.mkdir(exist_ok=True)
-    run.recipe.write_text("model: tiny <b>\nsteps: 3\n")
-    lines = []
-    for step in range(1, num_steps + 1):
-        prompt = Prompt(f"p{step}", "temporal_grounding", "When? " + ATTACK, VIDEO, SpanTarget(1.5, 3.0))
-        rollouts = []
-        for i in range(4):
-            completion = Completion(f"text {step}.{i} {ATTACK}", (1, 2), (0.0, 0.0), 5, "stop", step)
-            reward = (step * 4 + i) / 100
-            rollouts.append(Rollout(completion, {"temporal_iou": Score(reward, ATTACK, f"IoU {reward}")}, reward))
-        learned = [TrainGroup(prompt, (rollouts[0].completion,), (-1.5,))]
-        write_rollouts(run.rollouts_file(step), step, [Group(prompt, tuple(rollouts))], learned)
-        values = {"reward": step / 10, "reward/temporal_grounding": step / 10, "loss": None, ATTACK: 1.0}
-        lines.append(json.dumps({"stage": "train", "step": step, "time": 0.0, **values}))
-    lines.append(json.dumps({"stage": "cold_start", "step": 1, "time": 0.0, "loss": 2.5}))
-    run.metrics.write_text("\n".join(lines) + "\n")
-    result = {
-        "rows": 40,
-        "greedy": {"mIoU": 0.5},
-        "sampled": {"mIoU": 0.25},
-        "intervals": {"greedy": {"mIoU": [0.4, 0.6]}},
-    }
-    change = {"sampled": {"mIoU": {"change": 0.125, "low": 0.1, "high": 0.15}}}
-    summary = {
-        "eval": {"cold_start": {"temporal_grounding": result}, "final": {"temporal_grounding": result}},
-        "baselines": {"temporal_grounding": {"whole_video": {"mIoU": 0.125}}},
-        "change": {"temporal_grounding": change},
-        "seconds": {"rollout": 12.34},
-        "verdict": {"text": "Only sampled answers improved."},
-    }
-    run.summary.write_text(json.dumps(summary))
-
-
-def test_page_of_a_run(tmp_path: Path) -> None:
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
     run = RunDir(tmp_path / "run")
-    write_run(run, 3)
+    write_run(run)
+    return run
+
+
+def test_what_the_page_holds(run: RunDir) -> None:
     path = report(run)
-    assert path == tmp_path / "run" / "report.html"
-    page = Tags(path.read_text())
-    assert page.open == []
-    for part in (
-        "tiny <b>",
-        "baseline: whole_video",
-        "temporal_grounding, 40 rows",
-        "0.500 [0.400, 0.600]",
-        "+0.125",
-        "rollout12.3",
-        "Best 6",
-        "reward 0.150, not learned from, step 3, p3",
-        "reward 0.040, advantage -1.50, step 1, p1",
-        "text 3.3 " + ATTACK,
-        '{"span": [1.5, 3.0]}',
-        "IoU 0.15",
-        "clip<1>.mp4 from 1.0 s to its end",
-        "cold start: loss",
-    ):
-        assert part in page.text
-    # The learning curve; reward, cold start loss, the oddly named one; the loss is not finite.
-    assert page.tags.count("svg") == 4
-    assert page.text.index("Only sampled answers") < page.text.index("Training reward") < page.text.index("Evaluation")
+    assert path == run.path / "report.html"
+    data = Page(path.read_text()).data
+    assert (data["name"], data["verdict"], data["step"], data["num_steps"]) == ("run", "Greedy answers improved.", 3, 3)
+    (learned,) = data["learned"]
+    assert learned["blind"] == {"name": "first_half", "estimate": [0.2, 0.2, 0.2]}
+    assert learned["modes"]["greedy"] == {
+        "before": [0.5, 0.4, 0.6],
+        "after": [0.625, 0.525, 0.725],
+        "change": [0.125, 0.1, 0.15],
+    }
+    assert learned["modes"]["sampled"]["change"] is None
+    assert data["rewards"] == {"temporal_grounding": [[1, 0.1], [2, 0.2], [3, 0.3]]}
+    assert [chart["title"] for chart in data["health"]] == ["Entropy of the policy"]
+    assert {"title": "loss", "lines": {"all": [[1, None], [2, None], [3, None]]}} in data["charts"]
+    assert data["timeline"]["steps"] == {"3": [["rollout", "rollout", 0.0, 2.0]]}
+    assert data["files"]["recipe"].startswith("model: tiny")
 
 
-def test_nothing_a_policy_wrote_becomes_markup(tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    write_run(run, 3)
-    tags = Tags(report(run).read_text()).tags
-    assert not {"script", "img"} & set(tags)
+def test_a_group_holds_its_target_its_answers_and_its_frames(run: RunDir) -> None:
+    data = Page(report(run).read_text()).data
+    groups = {group["id"]: group for group in data["rollouts"]["groups"]}
+    span, boxes, lost = groups["span3"], groups["boxes3"], groups["choice3"]
+    assert span["spans"] == [[2.0, 6.0]]
+    assert span["rollouts"][0]["spans"] == [[4.0, 8.0]]
+    assert [rollout["advantage"] for rollout in span["rollouts"]] == [-1.5, None, None, None]
+    assert boxes["boxes"] == [list(box) for box in BOXES.boxes]
+    assert boxes["rollouts"][0]["boxes"] == [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
+    frames = data["clips"][span["clip"]]
+    assert (frames["times"], frames["duration_s"], frames["ratio"]) == ([0, 1, 2, 3, 4, 5, 6, 7], CLIP_S, 2.0)
+    assert all(image.startswith("data:image/jpeg;base64,/9j/") for image in frames["images"])
+    assert data["clips"][lost["clip"]] == {"missing": "its decoded frames are not in the folder of clips any more"}
 
 
-def test_page_of_a_long_run_looks_at_steps_from_first_to_last(tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    write_run(run, 60)
-    text = Tags(report(run.path).read_text()).text
-    assert "64 rollouts of 16 of 60 steps" in text
-    assert "step 60, p60" in text
-    assert "step 1, p1" in text
+def test_nothing_a_policy_wrote_becomes_markup(run: RunDir) -> None:
+    page = Page(report(run).read_text())
+    assert ATTACK in page.data["rollouts"]["groups"][0]["prompt"]
+    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert "img" not in dict(page.tags)
+
+
+def test_the_page_asks_nobody_for_anything(run: RunDir) -> None:
+    text = report(run).read_text()
+    page = Page(text)
+    assert not [attributes for _, attributes in page.tags if {"src", "href"} & set(attributes)]
+    assert "url(" not in text
+    (policy,) = (a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'none'; script")
+
+
+def test_scripts_never_write_markup() -> None:
+    folder = Path(chosen.__file__).parent / "templates"
+    for name in CHARTS + RUNS:
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", (folder / name).read_text()
+        )
 
 
 def test_page_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("steps: 3")
-    page = Tags(report(tmp_path).read_text())
-    assert "steps: 3" in page.text
-    assert "Rollouts" not in page.text
+    data = Page(report(tmp_path).read_text()).data
+    assert (data["step"], data["is_done"], data["learned"], data["rollouts"]["groups"]) == (0, False, [], [])
 
 
 def test_folder_without_a_run(tmp_path: Path) -> None:
@@ -137,59 +126,118 @@ def test_folder_without_a_run(tmp_path: Path) -> None:
         report(tmp_path)
 
 
-def test_report_needs_no_torch() -> None:
-    program = "import sys, rft.commands.report.report; print({'torch', 'ray', 'vllm'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+def test_a_run_whose_clips_are_gone_says_so(run: RunDir) -> None:
+    for path in run.clips.iterdir():
+        path.unlink()
+    run.clips.rmdir()
+    groups = run_data(run)["rollouts"]["groups"]
+    assert all("folder of decoded clips" in group["clip"]["missing"] for group in groups)
+
+
+def test_a_long_run_makes_a_page_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "MAX_BYTES", 40_000)
+    monkeypatch.setattr(clips, "MAX_BYTES", 1)
+    run = RunDir(tmp_path / "run")
+    write_run(run, 60)
+    page = report(run).read_text()
+    data = Page(page).data["rollouts"]
+    assert (data["num_groups"], data["num_rollouts"], data["num_steps"]) == (180, 720, 60)
+    assert 0 < len(data["groups"]) < NUM_STRETCHES
+    # What is shown first goes to the end of the run.
+    assert data["groups"][-1]["step"] == 60
+    assert sum("images" in clip for clip in Page(page).data["clips"].values()) == 1
+
+
+def test_which_groups_are_shown() -> None:
+    facts = [
+        GroupFacts(1, 0, "a", (1.0, 1.0), 0),
+        GroupFacts(1, 1, "a", (0.0, 1.0), 2),
+        GroupFacts(1, 2, "a", (0.25, 0.25), 1),
+        GroupFacts(1, 3, "a", (0.5, 0.75), 0),
+        GroupFacts(1, 4, "b", (0.5, 0.5), 0),
+    ]
+    assert chosen.chosen(facts) == {
+        (1, 1): ["most spread", "fault"],
+        (1, 0): ["best"],
+        (1, 4): ["best", "worst"],
+        (1, 2): ["worst"],
+    }
+
+
+def test_groups_are_shown_from_the_first_step_to_the_last() -> None:
+    steps = {step for step, _ in chosen.chosen(GroupFacts(step, 0, "a", (0.5,), 0) for step in range(1, 1001))}
+    assert len(steps) == NUM_STRETCHES
+    assert min(steps) < 50
+    assert max(steps) == 1000
+
+
+def test_histogram_counts_every_rollout() -> None:
+    facts = [GroupFacts(step, 0, "a", (0.0, 1.0, 2.0), 0) for step in (1, 2)]
+    counted = histogram(facts)
+    assert (counted["low"], counted["high"], counted["steps"]) == (0.0, 2.0, [1, 2])
+    first = [0] * NUM_BARS
+    first[0] = first[NUM_BARS // 2] = first[-1] = 1
+    assert counted["tasks"] == {"a": [first, first]}
 
 
 @pytest.mark.parametrize(
-    ("name", "chart"),
+    ("target", "completion", "spans", "boxes"),
     [
-        ("reward", ("reward", "all")),
-        ("reward/tracking", ("reward", "tracking")),
-        ("eval/tracking", ("held-out main metric", "tracking")),
-        ("eval/tracking/greedy/R@0.5", ("tracking, greedy, held out", "R@0.5")),
-        ("score/tracking/mean_box_iou", ("scores, tracking", "mean_box_iou")),
-        ("fault/tracking/no_tag", ("completions at fault, tracking", "no_tag")),
-        ("seconds/rollout", ("seconds", "rollout")),
+        ({"span": [1.0, 2.0]}, "<answer>3.5 to 4</answer>", ((3.5, 4.0),), ()),
+        ({"span": [1.0, 2.0]}, "<answer>4 to 3.5</answer>", ((4.0, 3.5),), ()),
+        ({"span": [1.0, 2.0]}, "3.5 to 4", (), ()),
+        (
+            {"choice": "B", "spans": [[1.0, 2.0]]},
+            "<answer>B</answer><glue>[(1, 2), (4, 5)]</glue>",
+            ((1, 2), (4, 5)),
+            (),
+        ),
+        ({"choice": "B"}, "<answer>1 to 2</answer>", (), ()),
+        (
+            {"boxes": [[0.1, 0.1, 0.2, 0.2], [0.1, 0.1, 0.2, 0.2]]},
+            "<answer>[[0, 0, 1, 1]]</answer>",
+            (),
+            ((0, 0, 1, 1),),
+        ),
+        ({"boxes": [[0.1, 0.1, 0.2, 0.2], [0.1, 0.1, 0.2, 0.2]]}, "<answer>?</answer>", (), ()),
     ],
 )
-def test_chart_of(name: str, chart: tuple[str, str]) -> None:
-    assert chart_of(name) == chart
+def test_spans_and_boxes_of_an_answer(
+    target: dict[str, object], completion: str, spans: tuple[object, ...], boxes: tuple[object, ...]
+) -> None:
+    read: Target = target_from_json(target)
+    assert answered(completion, read) == (spans, boxes)
 
 
-def test_curve_breaks_where_a_value_is_not_finite() -> None:
-    frame = Frame(0, 4, 0.0, 1.0)
-    path = frame.path([(0, 0.0), (1, 1.0), (2, float("nan")), (3, 0.5), (4, 0.5)])
-    assert path.count("M") == 2
-    assert path.count("L") == 2
-    assert "nan" not in path
+def test_faults_of_a_completion() -> None:
+    scores = {"a": {"fault": "no_tag"}, "b": {"fault": None}, "c": {"fault": "no_tag"}}
+    assert faults({"scores": scores, "finish_reason": "length"}) == ["no_tag", "truncated"]
+    assert faults({"scores": {}, "finish_reason": "error"}) == ["failed"]
+    assert faults({"scores": {"a": {"fault": None}}, "finish_reason": "stop"}) == []
 
 
-def test_curve_goes_up_with_its_values() -> None:
-    frame = Frame(0, 10, 0.0, 1.0)
-    assert frame.y(1.0) < frame.y(0.0)
-    assert frame.x(10) > frame.x(0)
+def test_a_target_of_an_unknown_kind_is_shown_as_text(run: RunDir) -> None:
+    path = run.rollouts_file(4)
+    write_rollouts(path, 4, [group("p", "tracking", CLIP, ChoiceTarget("B"), "<answer>B</answer>", 4)])
+    write_records(path, [record | {"target": {"own": 1}} for record in read_records(path)])
+    (shown,) = (group for group in run_data(run)["rollouts"]["groups"] if group["step"] == 4)
+    assert (shown["target"], shown["written"], shown["spans"]) == ({"own": 1}, "", [])
+    assert all((rollout["spans"], rollout["boxes"]) == ([], []) for rollout in shown["rollouts"])
 
 
-@pytest.mark.parametrize("points", [[(1, 0.5)], [(1, 0.0), (2, 0.0)], [(1, float("inf"))], []])
-def test_chart_of_few_points_is_well_formed(points: list[tuple[float, float]]) -> None:
-    figure = ElementTree.fromstring(svg_chart("a < b", {"line": points}))
-    assert figure.findtext("figcaption/b") == "a < b"
+def test_the_best_baseline_is_the_blind_one() -> None:
+    summary = {
+        "baselines": {"t": {"a": {"mIoU": 0.1}, "b": {"mIoU": 0.3}, "c": {"other": 0.9}}},
+        "baseline_intervals": {"t": {"b": {"mIoU": [0.2, 0.4]}}},
+    }
+    assert blind(summary, "t", "mIoU") == {"name": "b", "estimate": [0.3, 0.2, 0.4]}
+    assert blind(summary, "u", "mIoU") is None
 
 
-def test_long_curves_are_averaged() -> None:
-    points = [(float(i), float(i % 2)) for i in range(MAX_POINTS * 10)]
-    thinned = thin(points)
-    assert len(thinned) == MAX_POINTS
-    assert all(value == 0.5 for _, value in thinned)
-
-
-def test_evaluation_shows_both_parsers_and_published_figures() -> None:
+def test_figures_show_both_parsers_and_published_figures() -> None:
     figures = {"greedy": {"accuracy": 0.5}, "intervals": {"greedy": {"accuracy": [0.25, 0.75]}}}
     of_set = {"task": "quality", "dataset": "vidtab_quality/test", "rows": 724, **figures, "strict": figures}
-    (shown,) = evaluation({"eval": {"final": {"vidtab_quality/test": of_set}}})
+    (shown,) = all_figures({"eval": {"final": {"vidtab_quality/test": of_set}}})
     assert shown["metrics"] == ["accuracy"]
     for line in (
         ["final, greedy", "0.500 [0.250, 0.750]"],
@@ -197,16 +245,5 @@ def test_evaluation_shows_both_parsers_and_published_figures() -> None:
         ["GRPO, 100 shots (table 7)", "0.726"],
     ):
         assert line in shown["rows"]
-    (other,) = evaluation({"eval": {"final": {"vidtab_quality/test": of_set | {"rows": 100}}}})
+    (other,) = all_figures({"eval": {"final": {"vidtab_quality/test": of_set | {"rows": 100}}}})
     assert [row[0] for row in other["rows"]] == ["final, greedy", "final, greedy, strict"]
-
-
-def test_the_picture_shows_the_last_steps_in_their_lanes() -> None:
-    events = [
-        Event(step, lane, lane, step + 0.0, step + 0.5) for step in range(1, 6) for lane in ("rollout", "learner")
-    ]
-    picture = svg_timeline(events, num_steps=2)
-    assert picture.count("<rect") == 4
-    assert "step 3" not in picture
-    assert "step 5, learner: 0.500 s" in picture
-    assert svg_timeline([]) == ""

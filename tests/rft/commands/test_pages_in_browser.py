@@ -1,0 +1,177 @@
+"""The pages in a real browser: drawn, filtered, things in their places, no error, readable on a telephone.
+
+Needs Chromium (`apt-get install chromium`) and skips without it.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_runs import ATTACK, BOXES, CLIP_S, write_run
+
+from rft.commands.report.page import charts_page
+from rft.commands.report.report import report
+from rft.runs.run_dir import RunDir
+from rft.tables import LineChart
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make env")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as driver, driver.chromium.launch(executable_path=CHROMIUM) as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def page_of_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    run = RunDir(tmp_path_factory.mktemp("runs") / "a run")
+    write_run(run)
+    return report(run).as_uri()
+
+
+@pytest.fixture(scope="module", params=(1200, 400))
+def page(request: pytest.FixtureRequest, browser: Any, page_of_run: str) -> Iterator[Any]:
+    """The page of a run at two widths; whatever the browser complained of fails the last of its tests."""
+    with opened(browser, page_of_run, request.param) as page:
+        yield page
+
+
+class opened:
+    """A page of the browser that must neither complain nor ask whether something is all right."""
+
+    def __init__(self, browser: Any, address: str, width: int = 1200) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.complaints: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        self.page.goto(address)
+
+    def __enter__(self) -> Any:
+        return self.page
+
+    def __exit__(self, *_: object) -> None:
+        self.page.close()
+        assert self.complaints == []
+
+
+def edges(locator: Any) -> tuple[float, float]:
+    """Left and right edge of an element, in pixels."""
+    box = locator.bounding_box()
+    return box["x"], box["x"] + box["width"]
+
+
+def choose(page: Any, task: str) -> None:
+    page.locator(f"[data-filter='task:{task}']").click()
+    sync_api.expect(page.locator("#group h3")).to_contain_text(task.replace("_", " "))
+
+
+def test_the_page_opens_with_what_its_reader_wants(page: Any) -> None:
+    assert page.locator("h1").inner_text() == "a run"
+    assert "Greedy answers improved." in page.locator("header").inner_text()
+    titles = page.locator("h2").all_inner_texts()
+    assert titles[:4] == ["Did it learn?", "Is it healthy?", "What does it do?", "Where did the time go?"]
+    greedy = page.locator("#learned tr", has_text="greedy").inner_text()
+    assert re.findall(r"[+-]?\d\.\d{3}", greedy)[:7] == ["0.500", "0.400", "0.600", "0.625", "0.525", "0.725", "+0.125"]
+
+
+def test_nothing_hangs_out_at_the_side(page: Any) -> None:
+    for task in ("temporal_grounding", "tracking", "multiple_choice"):
+        choose(page, task)
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_spans_stand_at_their_times(page: Any) -> None:
+    choose(page, "temporal_grounding")
+    tracks = page.locator("#group .track")
+    start, end = edges(tracks.first)
+    assert end - start > 200
+
+    def at(time_s: float) -> float:
+        return start + (end - start) * time_s / CLIP_S
+
+    assert edges(page.locator("#group .span.true")) == pytest.approx((at(2), at(6)), abs=1)
+    assert edges(page.locator("#group .span.guess").first) == pytest.approx((at(4), at(8)), abs=1)
+    assert edges(page.locator("#group .veil")) == pytest.approx((at(2), at(6)), abs=1)
+    frames = page.locator("#group .strip img")
+    assert 2 <= frames.count() <= 8
+    assert edges(frames.first)[0] == pytest.approx(at(0), abs=1)
+    assert edges(frames.last)[1] == pytest.approx(at(8), abs=1)
+    # A real picture: the test's frames get lighter with time.
+    assert frames.last.evaluate("image => image.naturalWidth") == 64
+
+
+def test_boxes_stand_in_their_places(page: Any) -> None:
+    choose(page, "tracking")
+    frames = page.locator("#group .frame")
+    assert frames.count() == len(BOXES.boxes)
+    picture, (true, answer) = frames.nth(1).locator("img").bounding_box(), frames.nth(1).locator("rect").all()
+    for rect, (x0, y0, x1, y1) in ((true, BOXES.boxes[1]), (answer, (0.5, 0.5, 1.0, 1.0))):
+        # Without its stroke, which is drawn over the edges.
+        drawn = rect.evaluate("r => { const b = r.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom] }")
+        x, y, width, height = (picture[key] for key in ("x", "y", "width", "height"))
+        assert drawn == pytest.approx([x + x0 * width, y + y0 * height, x + x1 * width, y + y1 * height], abs=3)
+
+
+def test_a_clip_that_is_gone_is_said_to_be(page: Any) -> None:
+    choose(page, "multiple_choice")
+    assert (
+        "No frames: its decoded frames are not in the folder of clips" in page.locator("#group .missing").inner_text()
+    )
+    assert page.locator("#group img").count() == 0
+
+
+def test_filters(browser: Any, page_of_run: str) -> None:
+    with opened(browser, page_of_run) as page:
+        items, said = page.locator(".item"), page.locator("#rollouts > div > p")
+        sync_api.expect(items).to_have_count(9)
+        page.locator("[data-filter='task:tracking']").click()
+        sync_api.expect(items).to_have_count(3)
+        page.get_by_label("step", exact=True).fill("2")
+        page.get_by_label("step", exact=True).dispatch_event("change")
+        sync_api.expect(items).to_have_count(1)
+        sync_api.expect(page.locator("#group h3")).to_have_text("Step 2, tracking")
+        page.locator("[data-filter='task:']").click()
+        sync_api.expect(items).to_have_count(3)
+        page.get_by_label("from").fill("0.78")
+        page.get_by_label("from").dispatch_event("change")
+        sync_api.expect(items).to_have_count(0)
+        assert "No group of those shown here is like this." in page.locator(".list").inner_text()
+        page.get_by_label("step", exact=True).fill("0")
+        page.get_by_label("step", exact=True).dispatch_event("change")
+        sync_api.expect(items).to_have_count(3)
+        page.get_by_label("fault").select_option("truncated")
+        sync_api.expect(said).to_contain_text("3 groups match")
+
+
+def test_what_a_policy_wrote_is_shown_as_text(browser: Any, page_of_run: str) -> None:
+    with opened(browser, page_of_run) as page:
+        choose(page, "temporal_grounding")
+        assert ATTACK in page.locator("#group .text").first.inner_text()
+        assert page.locator("#group script").count() == 0
+        page.locator("#group .answer").nth(2).click()
+        sync_api.expect(page.locator("#group .answer").nth(2)).to_have_class("answer chosen")
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert page.locator("pre").first.inner_text().startswith("model: tiny")
+        assert page.locator("#health figure").count() > 3
+
+
+def test_a_page_of_charts_alone(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "charts.html"
+    path.write_text(charts_page("Cost", [LineChart("a < b", {"x": [(1, 0.5), (2, float("nan"))], "y": [(2, 0.25)]})]))
+    with opened(browser, path.as_uri()) as page:
+        assert page.locator("h1").inner_text() == "Cost"
+        assert page.locator("figure b").all_inner_texts() == ["a < b"]
+        page.locator("figure svg").hover()
+        assert "x 0.5" in page.locator(".tip").inner_text()
