@@ -119,6 +119,12 @@ def _report(args: argparse.Namespace) -> None:
     print(report(args.run_dir))
 
 
+def _view(args: argparse.Namespace) -> None:
+    from rft.commands.view.server import view
+
+    view(args.run_dirs, args.port)
+
+
 def _synthetic(args: argparse.Namespace) -> None:
     from rft.synthetic.rows import write_dataset
 
@@ -212,6 +218,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     _command(adder, "doctor", _doctor, "Say what this machine has of what a run needs, GPUs included.")
     report = _command(adder, "report", _report, "Sum up a run folder.")
     report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
+    view = _command(adder, "view", _view, "Show runs in the browser while they train, side by side where several.")
+    view.add_argument("run_dirs", metavar="RUN_DIR", type=Path, nargs="+")
+    view.add_argument("--port", type=int, default=8642, help="on 127.0.0.1; 0: any free one; default 8642")
     text = "Write a data set, convert a published one to rows, or look at rows."
     _add_data(adder.add_parser("data", help=text, description=text))
     return parser, adder.choices

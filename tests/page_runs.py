@@ -98,6 +98,17 @@ SUMMARY = {
     },
     "baselines": {"temporal_grounding": {"whole_video": {"mIoU": 0.125}, "first_half": {"mIoU": 0.2}}},
     "change": {"temporal_grounding": {"greedy": {"mIoU": {"change": 0.125, "low": 0.1, "high": 0.15}}}},
+    "alarms": [
+        {
+            "name": "truncation",
+            "step": 2,
+            "task": "tracking",
+            "reward": None,
+            "value": 0.75,
+            "threshold": 0.5,
+            "look_at": "the longest completions",
+        }
+    ],
     "seconds": {"rollout": 12.34},
     "verdict": {"text": "Greedy answers improved."},
 }

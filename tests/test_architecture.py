@@ -71,6 +71,7 @@ LIGHT = (
     "rft.commands.reward.new",
     "rft.commands.reward.try_rewards",
     "rft.commands.score.score",
+    "rft.commands.view.server",
     "rewards",
     "rewards.trl",
 )

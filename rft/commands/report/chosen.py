@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean
 from typing import Any
 
 from rft.commands.report.groups import Record, faults, group_form
@@ -39,8 +39,13 @@ class GroupFacts:
 
     def rank(self, kind: str) -> float:
         """How much a group is of a kind; nothing of it: below or at 0 for "most spread" and "fault"."""
+        if kind == "fault":
+            return self.num_faults
         mean = fmean(self.rewards)
-        return {"most spread": pstdev(self.rewards), "best": mean, "worst": -mean, "fault": self.num_faults}[kind]
+        if kind == "most spread":
+            # Of equal rewards exactly 0, which their distance from a rounded mean need not be.
+            return fmean([(r - mean) ** 2 for r in self.rewards]) if min(self.rewards) < max(self.rewards) else 0.0
+        return mean if kind == "best" else -mean
 
 
 def step_files(run: RunDir) -> list[Path]:

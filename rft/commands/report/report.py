@@ -32,8 +32,7 @@ def report(run_dir: RunDir | Path) -> Path:
 
 def run_data(run: RunDir) -> dict[str, Any]:
     """All that a page shows of a run but the frames of its clips, as JSON. CheckpointError: no run is there."""
-    if not any(path.exists() for path in (run.recipe, run.metrics, run.summary, run.rollouts)):
-        raise CheckpointError(f"{run.path}: no run here. Give the folder that `rft train` named at its end.")
+    require_run(run)
     summary, metrics = run.read_summary(), read_metrics(run)
     recipe = yaml.safe_load(run.recipe.read_text("utf-8")) if run.recipe.exists() else {}
     last_step = max(metrics, default=0)
@@ -58,6 +57,12 @@ def run_data(run: RunDir) -> dict[str, Any]:
     name_clips(run, data["rollouts"]["groups"])
     shown: dict[str, Any] = finite(data)
     return shown
+
+
+def require_run(run: RunDir) -> None:
+    """Raises CheckpointError where the folder holds no run."""
+    if not any(path.exists() for path in (run.recipe, run.metrics, run.summary, run.rollouts)):
+        raise CheckpointError(f"{run.path}: no run here. Give the folder that `rft train` named at its end.")
 
 
 def name_clips(run: RunDir, groups: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 Needs Chromium (`apt-get install chromium`) and skips without it.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_runs import ATTACK, BOXES, CLIP_S, write_run
+from page_runs import ATTACK, BOXES, CLIP_S, write_run, write_step
+from page_server import served
 
 from rft.commands.report.page import charts_page
 from rft.commands.report.report import report
@@ -83,6 +85,14 @@ def test_the_page_opens_with_what_its_reader_wants(page: Any) -> None:
     assert titles[:4] == ["Did it learn?", "Is it healthy?", "What does it do?", "Where did the time go?"]
     greedy = page.locator("#learned tr", has_text="greedy").inner_text()
     assert re.findall(r"[+-]?\d\.\d{3}", greedy)[:7] == ["0.500", "0.400", "0.600", "0.625", "0.525", "0.725", "+0.125"]
+
+
+def test_alarms_are_told(page: Any) -> None:
+    assert page.locator(".alarm").inner_text().split("\n") == [
+        "truncation (tracking) at step 2: 0.75, threshold 0.5",
+        "the longest completions",
+    ]
+    assert "1 alarm" in page.locator("header").inner_text()
 
 
 def test_nothing_hangs_out_at_the_side(page: Any) -> None:
@@ -175,3 +185,37 @@ def test_a_page_of_charts_alone(browser: Any, tmp_path: Path) -> None:
         assert page.locator("figure b").all_inner_texts() == ["a < b"]
         page.locator("figure svg").hover()
         assert "x 0.5" in page.locator(".tip").inner_text()
+
+
+def test_the_page_follows_a_run_that_goes_on(browser: Any, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "live")
+    write_run(run, 1)
+    with served([run]) as address, opened(browser, address) as page:
+        choose(page, "tracking")
+        assert page.locator("#group .frame").count() == len(BOXES.boxes)
+        write_step(run, 2)
+        with run.metrics.open("a") as file:
+            file.write(json.dumps({"stage": "train", "step": 2, "time": 0.0, "reward/tracking": 0.5}) + "\n")
+        sync_api.expect(page.locator("header")).to_contain_text("2 steps", timeout=30_000)
+        # What its reader chose stays chosen, and the new step can be loaded whole.
+        assert page.locator("[data-filter='task:tracking']").get_attribute("aria-pressed") == "true"
+        page.get_by_label("step", exact=True).fill("2")
+        page.get_by_label("step", exact=True).dispatch_event("change")
+        sync_api.expect(page.locator(".item")).to_have_count(1)
+        sync_api.expect(page.locator("#group h3")).to_have_text("Step 2, tracking")
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_runs_side_by_side(browser: Any, tmp_path: Path, width: int) -> None:
+    runs = [RunDir(tmp_path / name) for name in ("one", "two")]
+    for run in runs:
+        write_run(run, 2)
+    runs[1].recipe.write_text(runs[1].recipe.read_text().replace("steps: 3", "steps: 4"))
+    with served(runs) as address, opened(browser, address, width) as page:
+        page.get_by_text("Recipes: 1 different key").click()
+        assert page.locator("#compare details td").all_inner_texts() == ["steps", "3", "4"]
+        reward = page.locator("#compare figure", has_text="training reward")
+        assert reward.locator("path").count() == 2
+        page.get_by_role("button", name="two", exact=True).click()
+        assert page.locator("h1").inner_text() == "two"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

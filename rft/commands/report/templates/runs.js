@@ -3,6 +3,7 @@
 
 const WINDOWS = 20;
 const POLL_MS = 2000;
+const LEAST_REST = 10;
 const smoothing = (run) => Math.max(1, Math.floor((run.step || 1) / WINDOWS));
 
 const withInterval = (estimate) => (estimate
@@ -25,7 +26,7 @@ function header(run) {
 
 function alarmPill(run) {
   if (!run.alarms) return null;
-  const number = fired(run).length;
+  const number = run.alarms.length;
   return el("span", {class: number ? "pill warn" : "pill good"}, number ? count(number, "alarm") : "no alarm");
 }
 
@@ -62,12 +63,10 @@ function rewardChart(run, task, points, title = words(task)) {
     {name: `mean of ${count(smoothing(run), "step")}`, points: smooth(points, smoothing(run)), colour: "var(--true)"}]);
 }
 
-const fired = (run) => (Array.isArray(run.alarms) ? run.alarms : Object.values(run.alarms || {}));
-
 function healthSection(run) {
-  const alarms = fired(run);
+  const alarms = run.alarms;
   return el("section", {id: "health"}, el("h2", null, "Is it healthy?"),
-    !run.alarms ? el("p", {class: "soft"}, "This run has recorded no alarms; the curves below tell.")
+    !alarms ? el("p", {class: "soft"}, "This run has recorded no alarms; the curves below tell.")
       : !alarms.length ? el("p", {class: "good"}, "No alarm fired.")
         : el("div", {class: "alarms"}, alarms.map((alarm) => el("div", {class: "alarm"}, alarmText(alarm)))),
     el("div", {class: "charts"}, run.health.map((chart) => lineChart(chart.title, Object.entries(chart.lines).map(([name, points]) => ({name: words(name), points}))))),
@@ -82,10 +81,9 @@ function healthSection(run) {
 }
 
 function alarmText(alarm) {
-  if (typeof alarm === "string") return alarm;
-  const {name, step, text, advice, ...more} = alarm;
-  return [el("b", null, words(name || "alarm")), step === undefined ? "" : ` since step ${step}`, el("div", null, text || ""),
-    el("div", {class: "soft small"}, advice || "", Object.entries(more).map(([key, value]) => ` ${words(key)}: ${typeof value === "object" ? JSON.stringify(value) : value}`))];
+  const about = [alarm.task, alarm.reward].filter(Boolean).map(words).join(", ");
+  return [el("b", null, words(alarm.name)), `${about ? ` (${about})` : ""} at step ${alarm.step}: `,
+    el("span", {class: "number"}, `${figure(alarm.value)}, threshold ${figure(alarm.threshold)}`), el("div", {class: "soft small"}, alarm.look_at)];
 }
 
 function timeSection(run) {
@@ -130,13 +128,18 @@ function main() {
   page.append(runSections(run, {frames: async (key) => run.clips[key], step: null}).element);
 }
 
-const get = async (path) => (await fetch(path)).json();
+async function get(path) {
+  const response = await fetch(path);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.problem || response.statusText);
+  return answer;
+}
 
 // The newest state of each run, asked for again and again; the page keeps what its reader has chosen.
 async function live(page, names) {
   const clips = new Map(), seen = names.map(() => ""), runs = names.map(() => null), shown = names.map(() => null);
   const once = (path) => { if (!clips.has(path)) clips.set(path, get(path)); return clips.get(path); };
-  const source = (i) => ({frames: (key) => once(`/clip/${i}/${key}`), step: (step) => once(`/step/${i}/${step}`)});
+  const source = (i) => ({frames: (key) => once(`/clip/${i}/${key}`), step: (step) => get(`/step/${i}/${step}`)});
   const status = el("p", {class: "soft small", id: "status"}, "reading the run"), compared = el("div"), place = el("div");
   const tabs = el("div", {class: "chips tabs"});
   let current = 0;
@@ -147,6 +150,7 @@ async function live(page, names) {
   };
   page.append(status, compared, tabs, place);
   for (;;) {
+    const began = performance.now();
     try {
       let isNew = false;
       for (const i of names.keys()) {
@@ -161,9 +165,11 @@ async function live(page, names) {
       }
       status.textContent = runs.every((run) => run.is_done) ? "" : "live: the page follows the run";
     } catch (error) {
-      status.textContent = `the server does not answer (${error.message}): is rft view still running?`;
+      status.textContent = `No answer: ${error.message}. Is rft view still running?`;
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    // A run has many rollouts to read: the server rests ten times as long as it worked, and the training has the machine.
+    const rest = Math.max(POLL_MS, LEAST_REST * (performance.now() - began));
+    await new Promise((resolve) => setTimeout(resolve, rest));
   }
 }
 
