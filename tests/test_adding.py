@@ -222,9 +222,9 @@ def test_a_reward_in_one_file(folder: Path) -> None:
     ("reward", "message"),
     [
         ("gone.py:f", "gone.py:f: no such file"),
-        ("near_start.py:f", "has no attribute 'f'"),
+        ("near_start.py:f", "near_start.py has no 'f'"),
         ("near_start.py:Score", "annotate its parameter"),
-        ("own_loss.py:grpo", "annotate its parameter|has no attribute"),
+        ("own_loss.py:grpo", "annotate its parameter|has no 'grpo'"),
         ("taken.py:temporal_iou", "there is a reward temporal_iou already"),
     ],
 )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rft.recipe.algorithm import AlgorithmRecipe
-from rft.recipe.own_file import is_own, load_own
+from rft.own_code import is_own, load_own
 
 
 @dataclass(frozen=True, slots=True)

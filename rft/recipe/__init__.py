@@ -1,6 +1,7 @@
 """Recipe: every setting of a run, typed, with documented defaults. Runs without torch.
 
-Field docstrings are the text of docs/recipe.md. Relative paths start at the current directory.
+Field docstrings are the text of docs/recipe.md. Relative paths start at the current directory, but those of FILE.py:NAME
+at the recipe's folder.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 
 from rewards.types import Fidelity
 from rft.recipe.algorithm import AlgorithmRecipe
-from rft.recipe.own_file import short_name
+from rft.own_code import short_name
 from rft.recipe.section import Section
 from rft.recipe.watch import AlarmName
 from rft.types import Sampling, VideoSampling
@@ -81,10 +82,12 @@ class TaskRecipe(Section):
     """Ask for reasoning in <think> tags before the answer."""
     rewards: dict[str, RewardRecipe] | None = None
     """Reward name, or FILE.py:FUNCTION for a reward in a file of your own -> weight, or {weight, args}; default: the
-    task's rewards."""
+    task's rewards. A relative path of a FILE.py starts at the recipe's folder."""
     frames: Literal["sampled", "one_per_box", "seven"] = "sampled"
     """Frames of a clip whose target is boxes. sampled: by `video`, as for other tasks; one_per_box: the first frame for
     the start box; seven: as in VideoChat-R1's released code, for eight boxes, with a stated rate of 2 per second."""
+    source: str | None = None
+    """FILE.py:TASK of a task of your own. A key FILE.py:TASK sets it, and the task's own name becomes the key."""
 
     @model_validator(mode="after")
     def _rewards_have_different_names(self) -> Self:
@@ -315,7 +318,8 @@ class Recipe(Section):
     model: str
     """Hugging Face model folder or hub name, with weights, processor and chat template."""
     tasks: dict[str, TaskRecipe]
-    """Task name -> its prompt and rewards; rows of other tasks are errors."""
+    """Task name, or FILE.py:TASK for a task in a file of your own -> its prompt and rewards; rows of other tasks are
+    errors."""
     data: DataRecipe
     """Files of rows, and the folder of their videos."""
     fidelity: Fidelity | None = None

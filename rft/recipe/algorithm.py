@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
-from rft.recipe.own_file import is_own
+from rft.own_code import is_own
 from rft.recipe.section import Section
 
 

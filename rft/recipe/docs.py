@@ -19,6 +19,11 @@ INTRODUCTION = """# Recipe keys
 Scalars follow YAML 1.2: `1e-6` is a number, `no` and `1:30` are text. Keys that are not listed here, or written twice,
 are errors. Relative paths start at the current directory. This page is written by
 `python -m rft.recipe.docs > docs/recipe.md`; a test keeps it true.
+
+Rewards, tasks and losses of your own are named as `FILE.py:NAME`. A relative `FILE.py` starts at the folder of the
+recipe, and at the current directory if it is not there; on the command line, in an override too, it starts at the
+current directory. The recipe in a run folder holds whole paths. Rewards and tasks of an installed package are named as
+the package registers them, under the entry points `rft.rewards` and `rft.tasks`. See [rewards.md](rewards.md).
 """
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

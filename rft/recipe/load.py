@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from rft.errors import Problem, RecipeError, near_name, problem_text
 from rft.recipe import Recipe, fidelity
+from rft.recipe.own_names import load_tasks, own_names, write_whole_paths
 from rft.recipe.section import FREE, KeyPath, sections
 from rft.recipe.strict_yaml import Document, parse_scalar, parse_yaml
 
@@ -43,30 +44,50 @@ class LoadedRecipe:
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a YAML file, with `a.b=value` overrides. Raises RecipeError that lists every problem."""
-    return parse_recipe(_file_text(path), str(path), overrides)
+    """The recipe in a YAML file, with `a.b=value` overrides. Raises RecipeError that lists every problem.
+
+    Tasks of one's own that it names are in TASKS then.
+    """
+    return parse_recipe(_file_text(path), str(path), overrides, path.parent)
 
 
-def parse_recipe(text: str, place: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Like load_recipe, for the text of a recipe. `place`: its name in errors, such as the file's path."""
-    loaded = _load(text, overrides)
+def parse_recipe(text: str, place: str, overrides: Sequence[str] = (), folder: Path = Path()) -> Recipe:
+    """Like load_recipe, for the text of a recipe. `place`: its name in errors; `folder`: where its FILE.py start."""
+    loaded = _load(text, overrides, folder, {})
     if loaded.recipe is None or loaded.problems:
         raise RecipeError(problem_text(place, loaded.problems))
     return loaded.recipe
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """Like load_recipe, but returns the problems. Raises RecipeError if the file cannot be read."""
-    return _load(_file_text(path), overrides)
+def read_recipe(path: Path, overrides: Sequence[str] = (), refused: Mapping[str, str] | None = None) -> LoadedRecipe:
+    """Like load_recipe, but returns the problems. Raises RecipeError if the file cannot be read.
+
+    `refused`: FILE.py:NAME, with its whole path, -> why it is not to be loaded.
+    """
+    return _load(_file_text(path), overrides, path.parent, refused or {})
 
 
-def _load(text: str, overrides: Sequence[str]) -> LoadedRecipe:
+def named_own_code(path: Path, overrides: Sequence[str] = ()) -> tuple[str, ...]:
+    """Every FILE.py:NAME of a recipe and its overrides, with whole paths; nothing is loaded."""
+    document = parse_yaml(_file_text(path))
+    write_whole_paths(document, path.parent)
+    if isinstance(document.data, dict):
+        _override(document.data, overrides, [])
+    write_whole_paths(document, Path())
+    return tuple(dict.fromkeys(own_names(document.data)))
+
+
+def _load(text: str, overrides: Sequence[str], folder: Path, refused: Mapping[str, str]) -> LoadedRecipe:
     document = parse_yaml(text)
     if document.problems and document.data is None:
         return LoadedRecipe(None, tuple(document.problems))
     if not isinstance(document.data, dict):
         return LoadedRecipe(None, (Problem("", "holds no keys. A recipe begins with 'model:'."),))
+    write_whole_paths(document, folder)
+    load_tasks(document, refused)  # under their names, which overrides then use
     overridden = _override(document.data, overrides, document.problems)
+    write_whole_paths(document, Path())
+    load_tasks(document, refused)
     fidelity.fill(document.data)
     recipe = _validate(document.data, document, overridden)
     return LoadedRecipe(recipe, tuple(document.problems))

@@ -9,7 +9,7 @@ from rewards import REWARDS, RewardFn, accepted_targets, rewards_of
 from rewards.types import Score
 from rft.errors import RecipeError, RewardError, near_name, problem_text
 from rft.recipe import LengthBonusRecipe, Recipe, RewardRecipe, ScoringRecipe, TaskRecipe
-from rft.recipe.own_file import is_own, load_own, short_name
+from rft.own_code import is_own, load_own, short_name
 from rft.scoring.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
 from rft.tasks.types import FORMS

@@ -18,7 +18,7 @@ from typing import Any
 from rewards.types import Fault, Score
 from rft.data.child_process import ChildProcess, requests, set_alarm
 from rft.errors import RewardError
-from rft.recipe.own_file import execute_file
+from rft.own_code import execute_file
 
 INSIDE = "RFT_REWARD_PROCESS"
 """Set in the environment of the process that judges."""

@@ -1,11 +1,76 @@
 """The tasks, one file each. A new file in this folder is found by itself. Runs without torch."""
 
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 from rewards.discovery import classes_in
+from rft.errors import RecipeError, near_name
+from rft.own_code import absolute_name, is_own, load_installed, load_own
 from rft.tasks.types import Task
 
-TASKS: dict[str, Task] = {}
-"""Name -> task."""
+PARTS = ("name", "row_type", "target_type", "example", "rewards", "main_metric")
+"""What a task states beside its methods."""
 
-for task_type in classes_in(__name__, Task):
-    assert task_type.name not in TASKS, f"{task_type.__module__}: there is another task {task_type.name}"
-    TASKS[task_type.name] = task_type()
+
+class TaskTable(Mapping[str, Task]):
+    """Name -> task: those of this folder, those of installed packages, and one's own once `load` has found them.
+
+    Packages are searched for a name that is not here; listing the table does not search them.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks: dict[str, Task] = {}
+        for task in tasks:
+            self._add(task, task.name)
+
+    def __getitem__(self, name: str) -> Task:
+        if name not in self._tasks:
+            found = load_installed("rft.tasks", name)
+            if found is None:
+                raise KeyError(name)
+            if self._add(_task_of(found, name), name).name != name:
+                raise RecipeError(f"{name} (rft.tasks): the task calls itself {found.name}. Register it by that name.")
+        return self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def load(self, name: str) -> Task:
+        """The task FILE.py:TASK, in the table by its own name from now on; or that of a name in the table.
+
+        A relative path starts at the current directory. Raises RecipeError: it cannot be loaded, or is no whole task.
+        """
+        if is_own(name):
+            return self._add(_task_of(load_own(absolute_name(name, Path())), name), name)
+        if name not in self:
+            raise RecipeError(f"unknown task {name!r}.{near_name(name, self)}")
+        return self[name]
+
+    def _add(self, task: Task, source: str) -> Task:
+        known = self._tasks.setdefault(task.name, task)
+        if type(known) is not type(task):
+            where = type(known).__module__
+            raise RecipeError(f"{source}: there is another task {task.name}, in {where}. Give this one another name.")
+        return known
+
+
+def _task_of(kind: Any, source: str) -> Task:
+    """The task of a class from outside. Raises RecipeError with everything that it lacks."""
+    if not (inspect.isclass(kind) and issubclass(kind, Task)):
+        raise RecipeError(f"{source}: is no task. Write a class that inherits from rft.tasks.types.Task.")
+    lacks = [*sorted(kind.__abstractmethods__), *(part for part in PARTS if not hasattr(kind, part))]
+    if lacks:
+        raise RecipeError(f"{source}: lacks {', '.join(lacks)}; see Task in rft/tasks/types.py.")
+    if kind.example.task != kind.name:
+        raise RecipeError(f"{source}: the task of its example is {kind.example.task!r}, not its name {kind.name!r}.")
+    task: Task = kind()
+    return task
+
+
+TASKS = TaskTable([task_type() for task_type in classes_in(__name__, Task)])
+"""Name -> task."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from rft.commands.check.engine import engine_problems
 from rft.errors import Problem, near_name
 from rft.recipe import Recipe
-from rft.recipe.own_file import own_file_problem
+from rft.own_code import own_file_problem
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
 

@@ -7,7 +7,7 @@ from rewards import RewardFn, accepted_targets
 from rft.commands.check.rewards import misfit_of
 from rft.errors import RewardError, near_name, problem_text
 from rft.recipe import Recipe, RewardRecipe
-from rft.recipe.own_file import is_own, short_name
+from rft.own_code import is_own, short_name
 from rft.scoring.group import WeightedReward, chosen_rewards, own_reward, own_rewards
 from rft.tasks import TASKS
 from rft.tasks.types import FORMS

@@ -21,7 +21,7 @@ from rft.evaluation.predictions import StoredCompletion
 from rft.files import GIVE_ANOTHER, JsonLine, read_jsonl, replace_file, writing
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe, read_recipe
-from rft.recipe.own_file import comes_from_own_file
+from rft.own_code import comes_from_own_file
 from rft.runs.rollout_files import completion_files
 from rft.runs.run_dir import RunDir
 from rft.scoring.group import WeightedReward, weighted_reward
