@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 FACTS: Mapping[str, str] = MappingProxyType(
     {
@@ -33,8 +32,3 @@ def asked_facts(reward: Callable[..., object]) -> tuple[str, ...]:
     """The facts that a reward asks for, in the order of FACTS; () if its text and target are enough."""
     parameters = inspect.signature(reward).parameters
     return tuple(name for name in FACTS if name in parameters)
-
-
-def group_facts(texts: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The fact `group` of each of these completions of one prompt."""
-    return [{"group": CompletionGroup(texts, index)} for index in range(len(texts))]

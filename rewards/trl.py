@@ -1,10 +1,15 @@
 """Any reward as a `trl.GRPOTrainer` reward function. Needs no trl itself."""
 
+import asyncio
+import inspect
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rewards import REWARDS, RewardFn, accepted_targets
+from rewards.awaiting import bounded
+from rewards.facts import asked_facts
 from rewards.targets import target_from_json
 from rewards.types import Target
 
@@ -14,16 +19,21 @@ TrlReward = Callable[..., list[float | None]]
 def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = None, **args: Any) -> TrlReward:
     """A function of TRL's signature, `(prompts, completions, **columns) -> one value in [0, 1] per completion`.
 
-    `reward`: a name of REWARDS or a reward function; `args`: its keyword arguments. The data set's column `target`
+    `reward`: a name of REWARDS or a reward function, `async` or not, that judges by text and target alone: TRL has no
+    row, group or log-probabilities for it. `args`: its keyword arguments. The data set's column `target`
     holds each row's target as an object or as JSON text (forms: `json_form` of each kind in rewards/targets/). A row
     gets None, which TRL leaves out, where the reward does not score its kind of target or, with `tasks`, where its
-    column `task` is not among them. Raises ValueError for an unknown name, a missing column or a target that cannot be
-    read.
+    column `task` is not among them. Raises ValueError for an unknown name, a reward that asks for more facts, a missing
+    column or a target that cannot be read.
     """
     if isinstance(reward, str) and reward not in REWARDS:
         raise ValueError(f"no reward named {reward}; there are {', '.join(REWARDS)}")
     fn = REWARDS[reward] if isinstance(reward, str) else reward
     accepted = accepted_targets(fn)
+    if lacking := asked_facts(fn):
+        raise ValueError(f"reward {fn.__name__} asks for {', '.join(lacking)}, which TRL does not give to rewards")
+    concurrency = inspect.signature(fn).parameters.get("concurrency")
+    most = args.get("concurrency", 1 if concurrency is None else concurrency.default)
 
     def trl_reward(
         prompts: Sequence[object],
@@ -37,12 +47,16 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
         if tasks is not None and task is None:
             raise ValueError(f"reward {fn.__name__} is for tasks {', '.join(tasks)}, but there is no column 'task'")
         row_targets = [_row_target(row, data) for row, data in enumerate(target)]
-        return [
-            fn(_completion_text(completion), row_target, **args).value
-            if (task is None or tasks is None or task[row] in tasks) and isinstance(row_target, accepted)
-            else None
+        calls = {
+            row: partial(fn, _completion_text(completion), row_target, **args)
             for row, (completion, row_target) in enumerate(zip(completions, row_targets, strict=True))
-        ]
+            if (task is None or tasks is None or task[row] in tasks) and isinstance(row_target, accepted)
+        }
+        scores: list[Any] = [call() for call in calls.values()]
+        if inspect.iscoroutinefunction(fn):
+            scores = asyncio.run(bounded(scores, most))
+        values = dict(zip(calls, [score.value for score in scores], strict=True))
+        return [values.get(row) for row in range(len(row_targets))]
 
     # TRL names the curves of a reward by this.
     trl_reward.__name__ = fn.__name__

@@ -68,6 +68,10 @@ def _eval(args: argparse.Namespace) -> None:
         args.refuse("give one of MODEL_DIR, --predictions and --baseline")
     if not args.data and not args.predictions:
         args.refuse("--data: say which rows")
+    from rft.tasks import requested_task
+
+    if args.task is not None:
+        args.task = requested_task(args.task)
     if args.model is None:
         _eval_offline(args)
         return
@@ -166,7 +170,10 @@ def _columns(pairs: Sequence[str]) -> dict[str, str]:
 def _select(args: argparse.Namespace) -> None:
     from rft.commands.data.selection import SelectOptions, select, write_selection
     from rft.tables import plain
+    from rft.tasks import requested_task
 
+    for task in args.task:
+        requested_task(task)
     wrong = {
         "--around needs --num: how many rows to draw": args.around is not None and args.num is None,
         "--num is below 1": args.num is not None and args.num < 1,
@@ -182,8 +189,11 @@ def _select(args: argparse.Namespace) -> None:
 
 def _inspect(args: argparse.Namespace) -> None:
     from rft.commands.data.inspect import inspect
+    from rft.tasks import requested_task
 
     refuse(["--rows is below 1"] if args.num_rows < 1 else [])
+    for task in args.task:
+        requested_task(task)
     text, rows = inspect(args.rows, args.video_root)
     print(text, flush=True)
     if args.sheet:
@@ -299,11 +309,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument("rows", metavar="ROWS.jsonl", type=Path, nargs="+")
     inspect.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
     inspect.add_argument("--sheet", metavar="OUT.png", type=Path, help="draw frames of some rows, with spans and boxes")
+    _add_own_tasks(inspect)
     inspect.add_argument("--rows", metavar="N", dest="num_rows", type=int, default=8, help="rows on the sheet")
 
 
 def _add_convert(convert: argparse.ArgumentParser) -> None:
-    convert.add_argument("format", metavar="FORMAT", help=f"one of {', '.join(FORMATS)}")
+    text = f"one of {', '.join(FORMATS)}; or FILE.py:NAME"
+    convert.add_argument("format", metavar="FORMAT", help=text)
     convert.add_argument(
         "source", metavar="SOURCE", type=Path, help="the published file, or GOT-10k's folder of a split"
     )
@@ -348,3 +360,9 @@ def _add_select(select: argparse.ArgumentParser) -> None:
     select.add_argument("--around", metavar="MEAN", type=float, help="of a row's answers, likeliest to be drawn")
     select.add_argument("--width", metavar="STD", type=float, default=0.2, help="of the Gaussian around it")
     select.add_argument("--seed", type=int, default=0, help="of the draw")
+    _add_own_tasks(select)
+
+
+def _add_own_tasks(parser: argparse.ArgumentParser) -> None:
+    text = "a task of your own that rows name; may be repeated"
+    parser.add_argument("--task", metavar="FILE.py:TASK", action="append", default=[], help=text)

@@ -7,7 +7,6 @@ or reward of one's own pickles by name like any other.
 import functools
 import importlib.metadata
 import importlib.util
-import inspect
 import os
 import re
 import sys
@@ -67,16 +66,6 @@ def load_own(name: str) -> Any:
     return getattr(module, short_name(name))
 
 
-def own_file_problem(name: str) -> str:
-    """Reason why FILE.py:NAME cannot be loaded; "" if it can, and for every other name."""
-    try:
-        if is_own(name):
-            load_own(name)
-    except RecipeError as error:
-        return str(error)
-    return ""
-
-
 def load_installed(group: Group, name: str) -> Any | None:
     """What an installed package registers under a name; None: no package does. Raises RecipeError if it cannot load."""
     entry_point = _entry_points(group).get(name)
@@ -93,15 +82,9 @@ def _entry_points(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
     return {entry_point.name: entry_point for entry_point in importlib.metadata.entry_points(group=group)}
 
 
-def is_from_outside(value: object) -> bool:
-    """Whether a function or class is neither rft's nor of its rewards."""
-    return getattr(value, "__module__", "").partition(".")[0] not in ("rft", "rewards")
-
-
-def source_file(value: object) -> Path | None:
-    """File that defines a function or class from outside; None for rft's own, and where there is no file."""
-    file = inspect.getsourcefile(inspect.unwrap(value)) if is_from_outside(value) and callable(value) else None
-    return Path(file).resolve() if file else None
+def comes_from_own_file(value: object) -> bool:
+    """Whether a function or class stands in a file that `load_own` loads."""
+    return getattr(value, "__module__", "").startswith(_PREFIX)
 
 
 def execute_file(module_name: str, file: str) -> ModuleType:

@@ -3,10 +3,10 @@
 Letters: P prompts per step, G completions per prompt, T tokens of a completion, F frames of a clip.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from rewards.types import Score, Span, Target
 
@@ -101,6 +101,8 @@ class Prompt:
     target: Target
     dataset: str | None = None
     """Published set and split of the row, such as "charades_sta/test"; None: the row names none."""
+    row: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Fields of the data row that are set, for rewards that ask for them."""
 
 
 @dataclass(frozen=True, slots=True)

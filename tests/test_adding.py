@@ -1,30 +1,34 @@
-"""What can be added from outside, in how many lines, with no other file touched.
+"""What can be added from outside, in how many lines, with no file of the packages touched.
 
-Rewards and losses stand in files of their own, which a recipe names. Tasks, kinds of target and data formats are new
-files in a copy of the source tree.
+Rewards, losses, tasks with their kinds of target, and data formats stand in files of one's own, or in an installed
+package that registers them.
 """
 
 import json
-import os
-import shutil
+import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import torch
 
+from rft import own_code
 from rft.algorithm.loss import LossInputs, grpo, loss_function
+from rft.cli import main
+from rft.commands.check.own_code import import_problems
 from rft.commands.check.rewards import reward_findings
-from rft.errors import RecipeError, RewardError
+from rft.errors import Problem, RecipeError, RewardError
+from rft.own_code import load_own
+from rft.recipe import Recipe
 from rft.recipe.algorithm import AlgorithmRecipe
-from rft.recipe.load import load_recipe, parse_recipe, recipe_text
+from rft.recipe.load import load_recipe, named_own_code, parse_recipe, read_recipe, recipe_text
+from rft.runs.run_dir import RunDir
 from rft.scoring.group import score_by_recipe
 from rft.tasks import TASKS
+from rft.tasks.types import Task
 from rft.types import Completion, Prompt
-
-ROOT = Path(__file__).parents[1]
 
 REWARD = '''\
 from rewards.parsing import answer_text, parse_span
@@ -85,14 +89,17 @@ class Place(Task):
         return {"accuracy": rewards["label_match"](completion, target).value}
 '''
 
-NEW_KIND = '''\
-"""How often something happens."""
+TASK_OF_NEW_KIND = '''\
+"""How often something happens: an event in, a number out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from rewards.types import Fault, Target
+from rewards import RewardFn
+from rewards.parsing import answer_text
+from rewards.types import Fault, Score, Target
+from rft.tasks.types import Row, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +128,6 @@ class CountTarget(Target):
 
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
         return None if answer.isdigit() else ("the answer is no whole number", "unreadable")
-'''
-
-TASK_OF_NEW_KIND = '''\
-"""How often something happens: an event in, a number out."""
-
-from collections.abc import Mapping
-
-from rewards import RewardFn
-from rewards.parsing import answer_text
-from rewards.targets.count import CountTarget
-from rewards.types import Score
-from rft.tasks.types import Row, Task
 
 
 def right_count(completion: str, target: CountTarget) -> Score:
@@ -189,33 +184,73 @@ algorithm: {loss_type: own_loss.py:half_token_mean}
 """
 
 
+PLACES = """\
+model: any
+tasks: {own/place.py:Place: {}}
+data: {train: [rows.jsonl]}
+steps: 1
+"""
+
+
 def num_lines(text: str) -> int:
     return len(text.splitlines())
 
 
+@pytest.fixture(autouse=True)
+def no_tasks_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TASKS, "_tasks", dict(TASKS._tasks))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "near_start.py").write_text(REWARD)
-    (tmp_path / "own_loss.py").write_text(LOSS)
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    """A folder of recipes with files beside and below them; commands run in another one."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    files = {
+        "near_start.py": REWARD,
+        "own_loss.py": LOSS,
+        "recipe.yaml": RECIPE,
+        "own/place.py": KNOWN_KIND,
+        "own/counting.py": TASK_OF_NEW_KIND,
+        "own/repetitions.py": FORMAT,
+        "places.yaml": PLACES,
+        "counts.yaml": PLACES.replace("own/place.py:Place", "own/counting.py:Counting"),
+    }
+    (tmp_path / "own").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
     return tmp_path
+
+
+def problems(recipe: Recipe) -> list[Problem]:
+    return [finding for finding in reward_findings(recipe) if isinstance(finding, Problem)]
+
+
+def rewards_of(recipe: Recipe, task: Task, texts: list[str]) -> list[float]:
+    prompt = Prompt("p", task.name, task.prompt_text(task.example, True), None, task.target(task.example))
+    group = score_by_recipe(prompt, [Completion(text, (), (), 0, "stop", 0) for text in texts], recipe)
+    return [rollout.reward for rollout in group.rollouts]
 
 
 def test_a_reward_in_one_file(folder: Path) -> None:
     assert num_lines(REWARD) <= 12
     recipe = load_recipe(folder / "recipe.yaml")
-    assert list(reward_findings(recipe)) == []
-    task = TASKS["temporal_grounding"]
-    prompt = Prompt("p", task.name, "", None, task.target(task.example))
-    completions = [
-        Completion(f"<think>x</think><answer>{answer}</answer>", (), (), 0, "stop", 0)
-        for answer in ("12.5 to 17.25", "13.5 to 14", "later")
-    ]
-    group = score_by_recipe(prompt, completions, recipe)
-    assert [rollout.scores["near_start"].value for rollout in group.rollouts] == [1.0, 0.5, 0.0]
-    assert [rollout.reward for rollout in group.rollouts] == [3.0, 2.0, 0.0]
+    assert problems(recipe) == []
+    texts = [f"<think>x</think><answer>{answer}</answer>" for answer in ("12.5 to 17.25", "13.5 to 14", "later")]
+    assert rewards_of(recipe, TASKS["temporal_grounding"], texts) == [3.0, 2.0, 0.0]
     assert parse_recipe(recipe_text(recipe), "saved") == recipe
+
+
+def test_where_files_are_looked_for(folder: Path) -> None:
+    """Beside the recipe, then in the current directory; of an override in the current directory alone."""
+    key = "tasks.temporal_grounding.rewards"
+    (folder / "elsewhere/here.py").write_text(REWARD)
+    (folder / "recipe.yaml").write_text(RECIPE.replace("near_start.py", "here.py"))
+    assert named_own_code(folder / "recipe.yaml")[0] == f"{folder}/elsewhere/here.py:near_start"
+    (folder / "here.py").write_text(REWARD)
+    assert named_own_code(folder / "recipe.yaml")[0] == f"{folder}/here.py:near_start"
+    overridden = load_recipe(folder / "recipe.yaml", [f"{key}={{here.py:near_start: 1}}"])
+    assert list(overridden.tasks["temporal_grounding"].rewards or ()) == [f"{folder}/elsewhere/here.py:near_start"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +264,7 @@ def test_a_reward_in_one_file(folder: Path) -> None:
     ],
 )
 def test_a_file_that_holds_no_reward_is_an_error_before_the_run(folder: Path, reward: str, message: str) -> None:
-    recipe = parse_recipe(RECIPE.replace("near_start.py:near_start", reward), "r.yaml")
+    recipe = parse_recipe(RECIPE.replace("near_start.py:near_start", reward), "r.yaml", folder=folder)
     (problem,) = reward_findings(recipe)
     assert problem.key == "tasks.temporal_grounding.rewards"
     with pytest.raises(RewardError, match=message):
@@ -261,91 +296,149 @@ def test_a_loss_in_one_function_and_one_line(folder: Path) -> None:
     assert loss_function(AlgorithmRecipe().loss_type) is grpo
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source tree with five new files and none changed."""
-    root = tmp_path_factory.mktemp("tree")
-    for package in ("rewards", "rft"):
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in {
-        "rft/tasks/place.py": KNOWN_KIND,
-        "rewards/targets/count.py": NEW_KIND,
-        "rft/tasks/counting.py": TASK_OF_NEW_KIND,
-        "rft/commands/data/convert/formats/repetitions.py": FORMAT,
-    }.items():
-        assert not (root / name).exists()
-        (root / name).write_text(text)
-    return root
-
-
-def run(tree: Path, code: str) -> None:
-    """Run `code` on the tree with the new files."""
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(code)],
-        cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(tree)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-FITS = """
-    import rft
-    from rft.cli import main
-    from rft.commands.check.rewards import reward_findings
-    from rft.recipe.load import parse_recipe
-    from rft.scoring.group import score_by_recipe
-    from rft.tasks import TASKS
-    from rft.types import Completion, Prompt
-
-    assert rft.__path__[0].startswith({tree!r}), rft.__path__
-    task = TASKS[{task!r}]
-    recipe = parse_recipe("{{model: any, tasks: {{{task}: {{}}}}, data: {{train: [rows.jsonl]}}, steps: 1}}", "r.yaml")
-    assert list(reward_findings(recipe)) == []
-    target = task.target(task.example)
-    texts = [task.target_completion(target, think=True), "<think>x</think><answer>nonsense</answer>"]
-    prompt = Prompt("p", task.name, task.prompt_text(task.example, True), None, target)
-    group = score_by_recipe(prompt, [Completion(text, (), (), 0, "stop", 0) for text in texts], recipe)
-    assert [rollout.reward for rollout in group.rollouts] == {rewards}, group.rollouts
-    assert task.measure(texts[0], target) == {{"accuracy": 1.0, "well_formed": 1.0}}
-    assert main(["list", "tasks"]) == 0
-"""
-
-
-def test_a_task_with_a_known_kind_of_answer_in_one_file(tree: Path) -> None:
+def test_a_task_with_a_known_kind_of_answer_in_one_file(folder: Path) -> None:
     assert num_lines(KNOWN_KIND) <= 40
-    run(tree, FITS.format(tree=str(tree), task="place", rewards=[2.0, 1.0]))
+    recipe = load_recipe(folder / "places.yaml", ["tasks.place.think=false"])
+    assert (list(recipe.tasks), recipe.tasks["place"].think) == (["place"], False)
+    assert recipe.tasks["place"].source == f"{folder}/own/place.py:Place"
+    assert parse_recipe(recipe_text(recipe), "saved") == recipe
+    assert problems(recipe) == []
+    assert rewards_of(recipe, TASKS["place"], ["<answer>beach</answer>", "<answer>town</answer>"]) == [2.0, 1.0]
 
 
-def test_a_task_with_a_new_kind_of_answer_in_one_file_more(tree: Path) -> None:
-    assert num_lines(TASK_OF_NEW_KIND) <= 40
-    run(tree, FITS.format(tree=str(tree), task="counting", rewards=[2.0, 0.0]))
+def test_a_task_with_a_new_kind_of_answer_in_one_file(folder: Path) -> None:
+    assert num_lines(TASK_OF_NEW_KIND) <= 75
+    recipe = load_recipe(folder / "counts.yaml")
+    task = TASKS["counting"]
+    texts = [task.target_completion(task.target(task.example), think=True), "<think>x</think><answer>no</answer>"]
+    assert problems(recipe) == []
+    assert rewards_of(recipe, task, texts) == [2.0, 0.0]
+    assert task.measure(texts[0], task.target(task.example)) == {"accuracy": 1.0, "well_formed": 1.0}
 
 
-def test_every_tool_takes_rows_of_the_new_kind(tree: Path, tmp_path: Path) -> None:
-    """Converted by a new format and by columns, inspected, scored."""
+def test_any_process_reads_what_is_of_an_own_kind(folder: Path) -> None:
+    """As engines and learning processes get it: by the name of its class, in a process that loaded no recipe."""
+    load_recipe(folder / "counts.yaml")
+    task = TASKS["counting"]
+    (folder / "sent").write_bytes(pickle.dumps((task.target(task.example), task.example, task)))
+    code = "import pickle, sys, rft.own_code; print(pickle.load(open(sys.argv[1], 'rb')))"
+    done = subprocess.run([sys.executable, "-c", code, folder / "sent"], capture_output=True, text=True, timeout=60)
+    assert "CountTarget(duration_s=None, num_options=None, count=3)" in done.stdout, done.stderr
+
+
+UNUSABLE = (
+    ("class Place(Task)", "class Other(Task)", "place_0.py has no 'Place'"),
+    ('    main_metric = "accuracy"\n', "", "lacks main_metric"),
+    ("def question", "def ask", "lacks question"),
+    ('name = "place"', 'name = "tracking"', "the task of its example is 'place', not its name 'tracking'"),
+    ('"place"', '"tracking"', "there is another task tracking, in rft.tasks.tracking"),
+    ("from pydantic", "from pydantik", "ModuleNotFoundError: No module named 'pydantik'"),
+    ('{"accuracy": r', '{"share": r', "metrics has no 'accuracy', the main_metric; it has share"),
+    ("return f", "return 1 / 0, f", "prompt_text of its example raises ZeroDivisionError"),
+    ('{"label": "beach"}', '{"label": "sea"}', "target of its example raises ValueError"),
+    ("class PlaceRow", "while True: pass\n\n\nclass PlaceRow", "loading it took longer than 3 s"),
+    ("class PlaceRow", "import os\nos._exit(3)\n\n\nclass PlaceRow", "ended its process (exit code 3)"),
+    ("class PlaceRow", "x = bytes(1 << 40)\n\n\nclass PlaceRow", "MemoryError"),
+)
+"""Text of a task's file, what stands there instead, and how it is refused."""
+
+
+def test_a_task_that_cannot_be_used_is_refused_before_it_is_loaded(folder: Path) -> None:
+    names = []
+    for i, (old, new, _) in enumerate(UNUSABLE):
+        # A name each: they are loaded in one process.
+        text = KNOWN_KIND.replace(old, new).replace(
+            '"place"', f'"place_{i}"' if '"place"' not in old + new else '"place"'
+        )
+        (folder / f"place_{i}.py").write_text(text)
+        names.append(f"{folder}/place_{i}.py:Place")
+    refused = import_problems(names, limit_s=3.0)
+    for name, (_, _, message) in zip(names, UNUSABLE, strict=True):
+        assert message in refused[name]
+    (folder / "places.yaml").write_text(PLACES.replace("own/place.py", "place_3.py"))
+    loaded = read_recipe(folder / "places.yaml", (), refused)
+    assert [str(problem) for problem in loaded.problems] == [f"tasks.{names[3]} (line 2): {refused[names[3]]}"]
+    assert loaded.recipe is not None
+    assert loaded.recipe.tasks == {}
+    with pytest.raises(RecipeError, match="own/place.py:PlaceRow: is no task"):
+        parse_recipe(PLACES.replace("Place:", "PlaceRow:"), "r.yaml", folder=folder)
+
+
+def test_every_tool_takes_rows_of_the_new_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Converted by a format of one's own and by columns, inspected, scored, measured."""
     assert num_lines(FORMAT) <= 20
-    (tmp_path / "counts.json").write_text(json.dumps({"a.mp4": ["the ball bounces", 3], "b.mp4": ["a dog barks", 1]}))
-    (tmp_path / "mine.csv").write_text("video,query,count\nc.mp4,a door opens,2\n")
-    rows = [
+    task = ["--task", f"{folder}/own/counting.py:Counting"]
+    (folder / "counts.json").write_text(json.dumps({"a.mp4": ["the ball bounces", 3], "b.mp4": ["a dog barks", 1]}))
+    (folder / "mine.csv").write_text("video,query,count\nc.mp4,a door opens,2\n")
+    completions = [
         {"task": "counting", "completion": "<think>x</think><answer>3</answer>", "target": {"count": count}}
         for count in (3, 4)
     ]
-    (tmp_path / "completions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code = """
-        import json
-        from rft.cli import main
-        folder = {folder!r}
-        convert = ["data", "convert", "repetitions", folder + "/counts.json", "-o", folder + "/rows.jsonl"]
-        assert main(convert) == 0
-        mine = [folder + "/mine.csv", "-o", folder + "/mine.jsonl", "--task", "counting"]
-        assert main(["data", "convert", "generic", *mine]) == 0
-        assert json.loads(open(folder + "/mine.jsonl").read())["target"] == {{"count": 2}}
-        assert main(["data", "inspect", folder + "/rows.jsonl", folder + "/mine.jsonl"]) == 0
-        assert main(["score", folder + "/completions.jsonl", "-o", folder + "/scored.jsonl"]) == 0
-        scored = [json.loads(line) for line in open(folder + "/scored.jsonl")]
-        assert [row["scores"]["right_count"] for row in scored] == [1.0, 0.0], scored
-    """
-    run(tree, code.format(folder=str(tmp_path)))
+    stored, rows, mine = folder / "completions.jsonl", folder / "rows.jsonl", folder / "mine.jsonl"
+    stored.write_text("".join(json.dumps(row) + "\n" for row in completions))
+    own_format = f"{folder}/own/repetitions.py:FORMAT"
+    assert main(["data", "convert", own_format, f"{folder}/counts.json", "-o", str(rows)]) == 2
+    assert "its rows are of task counting, which is not known. Give --task FILE.py:TASK" in capsys.readouterr().err
+    assert main(["data", "convert", own_format, f"{folder}/counts.json", "-o", str(rows), *task]) == 0
+    assert main(["data", "convert", "generic", f"{folder}/mine.csv", "-o", str(mine), *task]) == 0
+    assert json.loads(mine.read_text())["target"] == {"count": 2}
+    assert main(["data", "inspect", str(rows), str(mine), *task]) == 0
+    assert main(["score", str(stored), "-o", f"{folder}/scored.jsonl", *task]) == 0
+    scored = [json.loads(line) for line in (folder / "scored.jsonl").read_text().splitlines()]
+    assert [row["scores"]["right_count"] for row in scored] == [1.0, 0.0]
+    capsys.readouterr()
+    assert main(["eval", "--predictions", str(stored), "--json", *task]) == 0
+    assert json.loads(capsys.readouterr().out)["eval"]["counting"]["greedy"]["accuracy"] == 0.5
+
+
+def test_a_run_makes_its_tasks_known(folder: Path) -> None:
+    run = RunDir(folder)
+    run.write_recipe(load_recipe(folder / "places.yaml"))
+    TASKS._tasks.pop("place")
+    run.load_tasks()
+    assert "place" in TASKS
+
+
+@pytest.fixture
+def package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed package that brings a reward, a task and a format."""
+    (folder / "outside.py").write_text(REWARD + TASK_OF_NEW_KIND + FORMAT)
+    info = folder / "outside-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[rft.rewards]\nnear = outside:near_start\ngone = outside:gone\n"
+        "[rft.tasks]\ncounting = outside:Counting\n[rft.formats]\nrepetitions = outside:FORMAT\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    own_code._entry_points.cache_clear()
+    yield folder
+    own_code._entry_points.cache_clear()
+    sys.modules.pop("outside", None)
+
+
+def test_an_installed_package_registers_names(package: Path) -> None:
+    text = RECIPE.replace("near_start.py:near_start", "near").replace("tasks: {", "tasks: {counting: {}, ")
+    recipe = parse_recipe(text, "r.yaml", folder=package)
+    assert problems(recipe) == []
+    assert rewards_of(recipe, TASKS["temporal_grounding"], ["<answer>13.5 to 14</answer>"]) == [1.0]
+    assert rewards_of(recipe, TASKS["counting"], ["<think>x</think><answer>3</answer>"]) == [2.0]
+    (package / "counts.json").write_text(json.dumps({"a.mp4": ["the ball bounces", 3]}))
+    rows = package / "rows.jsonl"
+    assert main(["data", "convert", "repetitions", f"{package}/counts.json", "-o", str(rows)]) == 0
+    (problem,) = problems(parse_recipe(text.replace("near:", "gone:"), "r.yaml", folder=package))
+    assert "gone (rft.rewards: outside:gone): AttributeError" in problem.message
+
+
+def test_packages_are_not_searched_for_what_is_built_in(folder: Path) -> None:
+    own_code._entry_points.cache_clear()
+    assert problems(parse_recipe(PLACES.replace("own/place.py:Place", "tracking"), "r.yaml")) == []
+    assert own_code._entry_points.cache_info().misses == 0
+    assert "no_such_task" not in TASKS
+    assert own_code._entry_points.cache_info().misses == 1
+
+
+def test_a_file_is_executed_as_it_stands(folder: Path) -> None:
+    """No byte code is left beside it, and none of an earlier text is used."""
+    assert load_own(f"{folder}/near_start.py:near_start").__module__.startswith("own_file:")
+    assert not list(folder.rglob("__pycache__"))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rft.recipe.algorithm import AlgorithmRecipe
 from rft.own_code import is_own, load_own
+from rft.recipe.algorithm import AlgorithmRecipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,14 @@ class ChildProcess:
     The first caller starts it, and the first caller after its end starts another.
     """
 
-    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
-        """`module`: dotted name. `environment`: variables in addition to this process's own."""
-        self._module, self._environment = module, environment or {}
+    def __init__(
+        self, module: str, environment: Mapping[str, str] | None = None, memory_bytes: int | None = None
+    ) -> None:
+        """`module`: dotted name. `environment`: variables in addition to this process's own.
+
+        `memory_bytes`: most that the process may allocate; beyond it Python raises MemoryError. None: no limit.
+        """
+        self._module, self._environment, self._memory_bytes = module, environment or {}, memory_bytes
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self.num_starts = 0
@@ -57,8 +62,11 @@ class ChildProcess:
         self.close()
         self._connection, theirs = Pipe()
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        limit = self._memory_bytes
+        bound = f"import resource as r; r.setrlimit(r.RLIMIT_DATA, ({limit}, {limit})); " if limit else ""
+        start = f"{bound}from {self._module} import serve; serve({theirs.fileno()}, {os.getpid()})"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {self._module} import serve; serve({theirs.fileno()}, {os.getpid()})"],
+            [sys.executable, "-c", start],
             stdin=subprocess.DEVNULL,
             stdout=2,  # what a library or a reward prints must not mix with the output of the run
             env={**os.environ, "PYTHONPATH": path, **self._environment},

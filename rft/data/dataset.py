@@ -143,7 +143,8 @@ def to_prompt(row: Row, recipe: Recipe) -> Prompt:
         media = Image(Path(row.image), recipe.video.min_pixels, recipe.video.max_pixels)
     task = TASKS[row.task]
     text = task.prompt_text(row, recipe.tasks[row.task].think)
-    return Prompt(row.id, row.task, text, media, task.target(row), row.dataset)
+    fields = row.model_dump(mode="json", exclude_none=True)
+    return Prompt(row.id, row.task, text, media, task.target(row), row.dataset, fields)
 
 
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:

@@ -140,7 +140,7 @@ def read_predictions(
 
 def _judged(prediction: StoredCompletion, prompt_id: str, name: str | None, row: Row | None) -> Sample:
     """The sample. ValueError: its task or its target is missing or wrong."""
-    if name not in TASKS:
+    if name is None or name not in TASKS:
         what = "missing; give --task" if name is None else f"unknown: {name!r}"
         raise ValueError(f"task: {what}, one of {', '.join(TASKS)}.")
     try:

@@ -1,7 +1,7 @@
 """Recipe: every setting of a run, typed, with documented defaults. Runs without torch.
 
-Field docstrings are the text of docs/recipe.md. Relative paths start at the current directory, but those of FILE.py:NAME
-at the recipe's folder.
+Field docstrings are the text of docs/recipe.md. Relative paths start at the current directory; those of FILE.py:NAME at
+the recipe's folder.
 """
 
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rewards.types import Fidelity
-from rft.recipe.algorithm import AlgorithmRecipe
 from rft.own_code import short_name
+from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.section import Section
 from rft.recipe.watch import AlarmName
 from rft.types import Sampling, VideoSampling

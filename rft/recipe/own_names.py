@@ -42,7 +42,7 @@ def load_tasks(document: Document, refused: Mapping[str, str]) -> None:
         _leave_out(document, name, refused[name])
     tasks = _section(document.data, "tasks")
     for key, part in list(tasks.items()):
-        source = key if is_own(key) else part.get("source") if isinstance(part, dict) else None
+        source = key if is_own(key) else str(_section(part).get("source"))
         if not is_own(source):
             continue
         try:

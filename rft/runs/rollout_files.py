@@ -39,6 +39,7 @@ def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iter
         "text": prompt.text,
         "target": prompt.target.to_json(),
         "duration_s": getattr(prompt.target, "duration_s", None),
+        "row": dict(prompt.row) or None,
     }
     for rollout in group.rollouts:
         completion = rollout.completion

@@ -20,6 +20,7 @@ from rft.errors import CheckpointError
 from rft.files import PARTIAL_PREFIX, read_lines, write_text, writing
 from rft.recipe import Recipe
 from rft.recipe.load import recipe_text
+from rft.tasks import TASKS
 
 STATE_NAME = "train_state.json"
 """Part of every complete checkpoint; a checkpoint without it is not one."""
@@ -144,6 +145,13 @@ class RunDir:
         after = dict(leaves(recipe.model_dump(mode="json")))
         changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         return tuple(f"{key}: {before.get(key)} -> {after.get(key)}" for key in changed)
+
+    def load_tasks(self) -> None:
+        """Makes the run's own tasks known, for what reads its answers. RecipeError: one cannot be loaded."""
+        stored = yaml.safe_load(self.recipe.read_text()) if self.recipe.exists() else {}
+        for part in stored.get("tasks", {}).values():
+            if source := part.get("source"):
+                TASKS.load(source)
 
     def write_versions(self, **more: str) -> None:
         """Versions of Python and the packages that decide results, the platform, and `more` (such as the device)."""

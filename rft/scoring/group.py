@@ -6,10 +6,11 @@ from statistics import fmean
 from typing import Any
 
 from rewards import REWARDS, RewardFn, accepted_targets, rewards_of
+from rewards.facts import CompletionGroup, asked_facts
 from rewards.types import Score
 from rft.errors import RecipeError, RewardError, near_name, problem_text
+from rft.own_code import is_own, load_installed, load_own, short_name
 from rft.recipe import LengthBonusRecipe, Recipe, RewardRecipe, ScoringRecipe, TaskRecipe
-from rft.own_code import is_own, load_own, short_name
 from rft.scoring.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
 from rft.tasks.types import FORMS
@@ -41,18 +42,24 @@ def reward_table(recipe: Recipe, task: str) -> dict[str, RewardFn]:
 
 
 def own_rewards(tasks: Mapping[str, TaskRecipe], task: str) -> dict[str, RewardFn]:
-    """Name -> reward: those in the task's own file, and those that the recipe names as FILE.py:FUNCTION."""
-    of_recipe = {short_name(key): own_reward(key) for key in tasks[task].rewards or () if is_own(key)}
-    return {**TASKS[task].own_rewards, **of_recipe}
+    """Name -> reward: those in the task's own file, and those from outside that the recipe names."""
+    of_task = TASKS[task].own_rewards
+    named = (key for key in tasks[task].rewards or () if key not in REWARDS and key not in of_task)
+    from_outside = {short_name(key): reward for key in named if (reward := own_reward(key))}
+    return {**of_task, **from_outside}
 
 
-def own_reward(name: str) -> RewardFn:
-    """The reward FUNCTION of FILE.py. Raises RewardError where it cannot be loaded or scores no kind of target."""
+def own_reward(name: str) -> RewardFn | None:
+    """The reward FILE.py:FUNCTION, or that of an installed package; None: no package registers the name.
+
+    Raises RewardError where it cannot be loaded or scores no kind of target.
+    """
     if short_name(name) in REWARDS:
         raise RewardError(f"{name}: there is a reward {short_name(name)} already. Rename the function.")
     try:
-        reward: RewardFn = load_own(name)
-        accepted_targets(reward)
+        reward: RewardFn | None = load_own(name) if is_own(name) else load_installed("rft.rewards", name)
+        if reward is not None:
+            accepted_targets(reward)
     except RecipeError as error:
         raise RewardError(str(error)) from error
     except Exception as error:  # the file is a user's code
@@ -98,7 +105,8 @@ def score_group(
     scores: dict[int, dict[str, Score]] = {i: {} for i in judged}
     problems: dict[int, str] = {}
     for reward in rewards:
-        outcomes = worker.judge(reward.fn, texts, prompt.target, reward.args, scoring.reward_timeout_s)
+        facts = completion_facts(reward.fn, prompt, [completions[i] for i in judged])
+        outcomes = worker.judge(reward.fn, texts, prompt.target, reward.args, scoring.reward_timeout_s, facts)
         for i, outcome in zip(judged, outcomes, strict=True):
             if isinstance(outcome, Score):
                 scores[i][reward.name] = outcome
@@ -122,6 +130,28 @@ def score_group(
         return Rollout(completion, earned, reward, problem)
 
     return Group(prompt, tuple(rollout(i, completion) for i, completion in enumerate(completions)))
+
+
+def completion_facts(reward: RewardFn, prompt: Prompt, completions: Sequence[Completion]) -> list[dict[str, Any]]:
+    """The facts that a reward asks for, by name, of each completion of a group; [] if it asks for none."""
+    asked = asked_facts(reward)
+    if not asked:
+        return []
+    texts = tuple(completion.text for completion in completions)
+    return [
+        {
+            name: value
+            for name, value in {
+                "row": prompt.row,
+                "num_tokens": len(completion.token_ids),
+                "truncated": completion.finish_reason == "length",
+                "group": CompletionGroup(texts, index),
+                "logprobs": completion.logprobs,
+            }.items()
+            if name in asked
+        }
+        for index, completion in enumerate(completions)
+    ]
 
 
 def weighted_reward(

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from numbers import Real
@@ -29,12 +29,16 @@ _START_TIMEOUT_S = 60.0
 FunctionRef = tuple[str, str, str | None]
 """Module, name inside it, file."""
 
+PlainScore = tuple[float, str | None, str, Fault | None]
+"""Value, answer, note and fault of a score."""
+
 
 class RewardWorker:
     """Judges completions in one child process, started at first use and again after it had to end."""
 
-    def __init__(self) -> None:
-        self.child = ChildProcess(__name__, {INSIDE: "1"})
+    def __init__(self, memory_bytes: int | None = None) -> None:
+        """`memory_bytes`: as of ChildProcess."""
+        self.child = ChildProcess(__name__, {INSIDE: "1"}, memory_bytes)
 
     def judge(
         self,
@@ -43,11 +47,13 @@ class RewardWorker:
         target: object,
         args: Mapping[str, Any],
         limit_s: float,
+        facts: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[Score | str, ...]:
         """One Score per completion, or why there is none; `limit_s` is for all of them together.
 
-        A function with a keyword `concurrency` has so many completions judged at the same time, in threads. After
-        a completion that hangs, later ones are not judged. Raises RewardError where the function cannot be used at all.
+        A function with a keyword `concurrency` has so many completions judged at the same time, in threads, or as
+        coroutines if it is `async`. `facts`: further keyword arguments for each completion; (): none. After a
+        completion that hangs, later ones are not judged. Raises RewardError where the function cannot be used at all.
         """
         ref = function_ref(fn)
         if INSIDE in os.environ:
@@ -56,7 +62,7 @@ class RewardWorker:
                 "put the script's own work under `if __name__ == '__main__':`"
             )
         with self.child.connected() as connection:
-            connection.send((ref, tuple(completions), target, dict(args), limit_s))
+            connection.send((ref, tuple(completions), target, dict(args), limit_s, tuple(facts)))
             threads = _receive(connection, time.monotonic() + _START_TIMEOUT_S)
             if not isinstance(threads, int):
                 raise RewardError(f"reward {ref[1]}: {threads or 'its file ended the process that imports it'}")
@@ -118,7 +124,7 @@ def serve(fd: int, parent_pid: int) -> None:
     """The child's whole life: judge what arrives until the parent is gone."""
     connection = Connection(fd)
     functions: dict[FunctionRef, Callable[..., Score]] = {}
-    for ref, completions, target, args, limit_s in requests(connection, parent_pid):
+    for ref, completions, target, args, limit_s, facts in requests(connection, parent_pid):
         set_alarm(_START_TIMEOUT_S)
         try:
             fn = functions[ref] = functions.get(ref) or _load(ref)
@@ -130,12 +136,18 @@ def serve(fd: int, parent_pid: int) -> None:
         if isinstance(threads, str):
             continue
         set_alarm(limit_s)
-        if threads == 1:
-            for i, completion in enumerate(completions):
-                connection.send((i, _judge(fn, completion, target, args)))
+        calls = [
+            functools.partial(fn, completion, target, **{**args, **of_completion})
+            for completion, of_completion in zip(completions, facts or [{}] * len(completions), strict=True)
+        ]
+        if inspect.iscoroutinefunction(fn):
+            _await_all([_send_awaited(connection, i, call) for i, call in enumerate(calls)], threads)
+        elif threads == 1:
+            for i, call in enumerate(calls):
+                connection.send((i, _judge(call)))
         else:
             with ThreadPoolExecutor(threads) as pool:
-                judging = {pool.submit(_judge, fn, text, target, args): i for i, text in enumerate(completions)}
+                judging = {pool.submit(_judge, call): i for i, call in enumerate(calls)}
                 for done in as_completed(judging):
                     connection.send((judging[done], done.result()))
 
@@ -171,14 +183,37 @@ def _inside(module: object, name: str) -> Any:
     return functools.reduce(getattr, name.split("."), module)
 
 
-def _judge(
-    fn: Callable[..., Score], completion: str, target: object, args: Mapping[str, Any]
-) -> tuple[float, str | None, str, Fault | None] | str:
-    """(value, answer, note, fault) of the score, or why there is none."""
+def _await_all(calls: Sequence[Awaitable[None]], most: int) -> None:
+    from rewards.awaiting import bounded  # asyncio, which the parent need not load
+
+    _runner().run(bounded(calls, most))
+
+
+@functools.cache
+def _runner() -> Any:
+    """One event loop for all groups: a client that a reward keeps belongs to the loop it was first used in."""
+    import asyncio
+
+    return asyncio.Runner()
+
+
+async def _send_awaited(connection: Connection, i: int, call: Callable[[], Any]) -> None:
     try:
-        score = fn(completion, target, **args)
+        connection.send((i, _plain(await call())))
+    except (Exception, SystemExit) as error:
+        connection.send((i, f"raised {_exception_text(error)}"))
+
+
+def _judge(call: Callable[[], object]) -> PlainScore | str:
+    """The score of a call, or why there is none."""
+    try:
+        return _plain(call())
     except (Exception, SystemExit) as error:
         return f"raised {_exception_text(error)}"
+
+
+def _plain(score: object) -> PlainScore | str:
+    """The score, or why it is none."""
     if not isinstance(score, Score):
         return f"returned {type(score).__name__}, not a Score"
     if not isinstance(score.value, Real) or not 0.0 <= score.value <= 1.0:

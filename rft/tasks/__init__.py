@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.discovery import classes_in
-from rft.errors import RecipeError, near_name
+from rft.errors import DataError, RecipeError, near_name
 from rft.own_code import absolute_name, is_own, load_installed, load_own
 from rft.tasks.types import Task
 
@@ -26,13 +26,19 @@ class TaskTable(Mapping[str, Task]):
             self._add(task, task.name)
 
     def __getitem__(self, name: str) -> Task:
-        if name not in self._tasks:
+        try:
+            return self._tasks[name]
+        except KeyError:
             found = load_installed("rft.tasks", name)
             if found is None:
-                raise KeyError(name)
-            if self._add(_task_of(found, name), name).name != name:
-                raise RecipeError(f"{name} (rft.tasks): the task calls itself {found.name}. Register it by that name.")
-        return self._tasks[name]
+                raise
+        task = self._add(_task_of(found, name), name)
+        if task.name != name:
+            raise RecipeError(f"{name} (rft.tasks): the task calls itself {task.name}. Register it by that name.")
+        return task
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks or super().__contains__(name)  # known names are asked for at every row
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tasks)
@@ -74,3 +80,11 @@ def _task_of(kind: Any, source: str) -> Task:
 
 TASKS = TaskTable([task_type() for task_type in classes_in(__name__, Task)])
 """Name -> task."""
+
+
+def requested_task(task: str) -> str:
+    """Name of the task that a command line asks for, as TASKS.load. DataError: there is none."""
+    try:
+        return TASKS.load(task).name
+    except RecipeError as error:
+        raise DataError(f"--task: {error}") from error

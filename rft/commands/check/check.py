@@ -9,13 +9,14 @@ from rewards.judge import TIMEOUT_S
 from rft.actors.gpu_count import driver_gpus, gpu_problem, gpu_signs
 from rft.commands.check.data import DataCheck, check_data, refuse_recipe
 from rft.commands.check.estimate import cost_lines, parse_gpus
+from rft.commands.check.own_code import import_problems
 from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
 from rft.commands.check.rewards import reward_findings
 from rft.commands.check.values import value_problems
 from rft.errors import Problem, RecipeError, problem_text
 from rft.recipe import Recipe
 from rft.recipe.fidelity import setting_lines
-from rft.recipe.load import read_recipe
+from rft.recipe.load import named_own_code, read_recipe
 from rft.recipe.model_folder import config_size_factor, local_config, model_problems
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
@@ -49,7 +50,7 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
     `gpu`: the GPUs that the plan is for, `H200` or `8xH200`; they need not be here.
     """
     gpus = parse_gpus(gpu) if gpu is not None else None
-    loaded = read_recipe(path, overrides)
+    loaded = read_recipe(path, overrides, import_problems(named_own_code(path, overrides)))
     if loaded.recipe is None:
         raise RecipeError(problem_text(str(path), loaded.problems))
     checked = check(loaded.recipe, path, resume, gpus)

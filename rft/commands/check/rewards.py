@@ -3,11 +3,16 @@
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 
 from rewards import PUBLISHED, REWARDS, RewardFn, accepted_targets
+from rewards.facts import FACTS, asked_facts
+from rewards.types import Score
+from rft.commands.check.own_code import AWAY, MEMORY_BYTES, tried_reward
 from rft.errors import Problem, RewardError, near_name
 from rft.recipe import Recipe, RewardRecipe
-from rft.scoring.group import chosen_rewards, reward_table
+from rft.scoring.group import chosen_rewards, own_rewards, reward_table
+from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 
@@ -15,8 +20,8 @@ from rft.tasks.types import Task
 def reward_findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = None) -> Iterator[Problem | str]:
     """Unknown tasks and rewards, rewards that do not fit the target, the arguments or the prompt.
 
-    A note: a reward as published refuses an example answer which the corrected one accepts. `rewards`: the table;
-    default: `reward_table`.
+    Notes: a reward as published refuses an example answer which the corrected one accepts; what a reward from outside
+    is, which is tried in a process of its own. `rewards`: the table; default: `reward_table`.
     """
     for name in recipe.tasks:
         if name not in TASKS:
@@ -32,6 +37,7 @@ def reward_findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = Non
 
 def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn]) -> Iterator[Problem | str]:
     chosen, think = chosen_rewards(recipe.tasks, task.name), recipe.tasks[task.name].think
+    outside = set(own_rewards(recipe.tasks, task.name).values())
     if not any(part.weight for part in chosen.values()):
         yield Problem(f"tasks.{task.name}.rewards", "no reward has a weight: nothing would be learned.")
     for name, part in chosen.items():
@@ -40,6 +46,8 @@ def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn
             yield Problem(key, f"unknown reward.{near_name(name, rewards)}")
         elif misfit := misfit_of(rewards[name], part, task):
             yield Problem(key, f"{name} {misfit}")
+        elif rewards[name] in outside:
+            yield from _trial_findings(key, name, rewards[name], part, recipe, task)
         else:
             refusal, remedy = _refusal(name, rewards[name], part, task, think)
             is_published = rewards[name] is PUBLISHED.get(name)
@@ -49,6 +57,31 @@ def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn
                 yield Problem(key, refusal + remedy)
 
 
+def _trial_findings(
+    key: str, name: str, reward: RewardFn, part: RewardRecipe, recipe: Recipe, task: Task
+) -> Iterator[Problem | str]:
+    """Findings on a reward from outside, out of a process that may hang or end."""
+    think, limit_s = recipe.tasks[task.name].think, recipe.scoring.reward_timeout_s
+    answer = task.target_completion(task.target(task.example), think)
+    worker = RewardWorker(MEMORY_BYTES)
+    with closing(worker.child):
+        trial = tried_reward(reward, part, task, answer, worker, limit_s)
+    for failure, texts in trial.failures.items():
+        message = f"{name} {failure}, on {', '.join(texts)}."
+        yield f"{key}: {message} The run needs its judge." if failure.startswith(AWAY) else Problem(key, message)
+    unwritten = [fact for fact in asked_facts(reward) if fact != "row"]
+    # What an answer earns for its tokens or among others says nothing about prompt and reward.
+    if isinstance(trial.example, Score) and not unwritten:
+        refusal, remedy = _too_low(name, trial.example, part, task, think)
+        if refusal:
+            yield Problem(key, refusal + remedy)
+    if recipe.algorithm.ground_truth and unwritten:
+        asked = ", ".join(unwritten)
+        yield Problem(key, f"asks for {asked}, but no policy wrote the ground truth of algorithm.ground_truth.")
+    if not trial.failures:
+        yield f"{key}: {trial.description}."
+
+
 def misfit_of(reward: RewardFn, part: RewardRecipe, task: Task) -> str:
     """Why a reward with these arguments cannot score a task; "" where it can."""
     accepted = accepted_targets(reward)
@@ -56,7 +89,9 @@ def misfit_of(reward: RewardFn, part: RewardRecipe, task: Task) -> str:
         kinds = " or ".join(kind.__name__ for kind in accepted)
         return f"scores {kinds}, but task {task.name} yields {task.target_type.__name__}."
     parameters = inspect.signature(reward).parameters.values()
-    allowed = {one.name: one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    allowed = {
+        one.name: one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY and one.name not in FACTS
+    }
     unknown = [key for key in part.args if key not in allowed]
     if unknown:
         known = near_name(unknown[0], allowed) if allowed else " It takes none."
@@ -71,8 +106,12 @@ def _refusal(name: str, reward: RewardFn, part: RewardRecipe, task: Task, think:
     answer = task.target_completion(target, think)
     try:
         score = reward(answer, target, **part.args)
-    except Exception as error:  # a reward is a user's code and its arguments are a user's values
+    except Exception as error:  # its arguments are a user's values
         return f"{name} raises {type(error).__name__} on the example answer of task {task.name}: {error}.", ""
+    return _too_low(name, score, part, task, think)
+
+
+def _too_low(name: str, score: Score, part: RewardRecipe, task: Task, think: bool) -> tuple[str, str]:
     value = score.value
     if part.weight <= 0 or (isinstance(value, int | float) and math.isclose(value, 1.0)):
         return "", ""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from rft.commands.check.engine import engine_problems
 from rft.errors import Problem, near_name
 from rft.recipe import Recipe
-from rft.own_code import own_file_problem
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
 
@@ -46,8 +45,6 @@ def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:
 def _of_training(recipe: Recipe) -> Iterator[Problem]:
     learner, algorithm, length = recipe.learner, recipe.algorithm, recipe.sampling.max_completion_length
     rollout, updates = recipe.rollout, recipe.total_updates
-    if problem := own_file_problem(algorithm.loss_type):
-        yield Problem("algorithm.loss_type", problem)
     if algorithm.zero_std_groups == "keep" and algorithm.max_resamples > 0:
         yield Problem(
             "algorithm.max_resamples",

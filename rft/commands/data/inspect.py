@@ -34,7 +34,7 @@ def histogram(title: str, values: Sequence[float]) -> str:
 
 def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[Row, ...]]:
     """A text about the rows of `paths`, and the rows. DataError: every row that cannot be read."""
-    rows = read_rows(paths, video_root, tuple(TASKS))
+    rows = read_rows(paths, video_root, TASKS)
     parts = [plain(_row_table(rows)), *_shared_videos(paths, video_root), missing_files(rows) or _all_there(rows)]
     for name in dict.fromkeys(row.dataset or row.task for row in rows):
         own = [row for row in rows if (row.dataset or row.task) == name]
@@ -71,7 +71,7 @@ def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
     """A warning for each two files with the same videos or images: held-out rows should not."""
     if len(paths) < 2:
         return []
-    rows = {path: read_rows([path], video_root, tuple(TASKS)) for path in paths}
+    rows = {path: read_rows([path], video_root, TASKS) for path in paths}
     files = {
         (path, kind): {row.media_path for row in own if row.kind == kind}
         for path, own in rows.items()

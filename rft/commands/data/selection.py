@@ -17,6 +17,7 @@ from rft.errors import refuse
 from rft.evaluation.predictions import stored_completion
 from rft.files import GIVE_ANOTHER, read_jsonl, write_text
 from rft.runs.rollout_files import completion_files
+from rft.runs.run_dir import RunDir
 from rft.tables import TextTable
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -71,7 +72,9 @@ def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> 
 
     A row without answers is not kept. DataError: every line that cannot be read.
     """
-    rows = read_rows([rows_file], None, list(TASKS))
+    for source in answers:
+        RunDir(source).load_tasks()
+    rows = read_rows([rows_file], None, TASKS)
     by_id = {row.id: row for row in rows}
     values: dict[str, list[float]] = defaultdict(list)
     counts: Counter[str] = Counter()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rft.data.dataset import read_rows
-from rft.errors import DataError, near_name
+from rft.errors import DataError
 from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.comparison import figures, result_tables
 from rft.evaluation.evaluate import EvalResult
@@ -25,7 +25,6 @@ def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence
 
     Raises DataError with every problem.
     """
-    _check_task(task)
     result, missing = read_predictions(paths, task, read_rows(data, None, TASKS) if data else None)
     once = {sample.prompt_id: sample for sample in result.samples}
     baselines = measure_baselines(list(once.values()), {}, result.seed)
@@ -42,7 +41,6 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
 
     Raises DataError where the rows are wrong, or none can be answered that way.
     """
-    _check_task(task)
     rows = [row for row in read_rows(data, None, TASKS) if task in (None, row.task)]
     if not rows:
         raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
@@ -52,11 +50,6 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
     if not any(chosen.estimates.values()):
         raise DataError(_unfit_baseline(name, baselines, rows))
     return json.dumps(figures(None, chosen)) if as_json else _tables_text(None, chosen)
-
-
-def _check_task(task: str | None) -> None:
-    if task is not None and task not in TASKS:
-        raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
 
 
 def _unfit_baseline(name: str, baselines: Baselines, rows: Sequence[Row]) -> str:

@@ -15,7 +15,7 @@ from rft.commands.reward.answers import example_answers
 from rft.commands.reward.sketches import OTHER, SKETCHES
 from rft.errors import DataError, near_name, refuse
 from rft.files import write_text, writing
-from rft.recipe.own_file import load_own
+from rft.own_code import load_own
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 

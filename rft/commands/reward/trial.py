@@ -17,7 +17,7 @@ from rft.errors import RewardError, near_name, refuse
 from rft.evaluation.agreement import Values
 from rft.files import read_jsonl
 from rft.recipe import RewardRecipe, ScoringRecipe
-from rft.recipe.own_file import is_own, short_name
+from rft.own_code import short_name
 from rft.runs.rollout_files import completion_files
 from rft.scoring.group import WeightedReward, own_reward
 from rft.scoring.reward_worker import RewardWorker
@@ -92,11 +92,10 @@ class Trial:
 
 def named_reward(name: str) -> WeightedReward:
     """FILE.py:FUNCTION or a name of the table. Raises RewardError where there is no such reward."""
-    if is_own(name):
-        return WeightedReward(short_name(name), own_reward(name))
-    if name not in REWARDS:
+    reward = REWARDS.get(name) or own_reward(name)
+    if reward is None:
         raise RewardError(f"{name}: unknown reward.{near_name(name, REWARDS)} One of your own: FILE.py:FUNCTION.")
-    return WeightedReward(name, REWARDS[name])
+    return WeightedReward(short_name(name), reward)
 
 
 def read_groups(source: Path, task: str | None, rewards: Sequence[WeightedReward], most: int) -> Stored:

@@ -12,7 +12,7 @@ from rft.commands.reward.figures import side_of, to_json
 from rft.commands.reward.page import drawn, end_of, number, trial_page
 from rft.commands.reward.trial import fits, judge_text, named_reward, read_groups, try_reward
 from rft.errors import DataError, RewardError, near_name
-from rft.recipe.own_file import is_own
+from rft.own_code import is_own
 from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
 

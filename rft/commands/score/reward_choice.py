@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rewards import RewardFn, accepted_targets
 from rft.commands.check.rewards import misfit_of
 from rft.errors import RewardError, near_name, problem_text
-from rft.recipe import Recipe, RewardRecipe
 from rft.own_code import is_own, short_name
+from rft.recipe import Recipe, RewardRecipe
 from rft.scoring.group import WeightedReward, chosen_rewards, own_reward, own_rewards
 from rft.tasks import TASKS
 from rft.tasks.types import FORMS
@@ -84,13 +84,14 @@ def reward_choice(table: Mapping[str, RewardFn], think: bool | None, words: Sequ
             equals = ""
         if not equals or not abs(weights[name]) < 1e6:
             problems.append(f"{word}: write NAME=WEIGHT, such as iou=1.")
-        elif is_own(name):
+        elif name not in SHORT_NAMES and name not in table:
             try:
-                rewards[name] = own_reward(name)
+                if reward := own_reward(name):
+                    rewards[name] = reward
+                else:
+                    problems.append(f"{name}: unknown reward.{near_name(name, [*SHORT_NAMES, *table])}")
             except RewardError as error:
                 problems.append(str(error))
-        elif name not in SHORT_NAMES and name not in table:
-            problems.append(f"{name}: unknown reward.{near_name(name, [*SHORT_NAMES, *table])}")
     if problems:
         raise RewardError(problem_text("--reward", problems))
     return RewardChoice(rewards, think, weights or None)

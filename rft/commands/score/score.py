@@ -2,32 +2,34 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from inspect import iscoroutinefunction
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rewards import rewards_of
+from rewards.facts import asked_facts
 from rewards.judge import JudgeError
 from rewards.types import Fidelity, Score, Target, fault_of
 from rft.commands.score.reward_choice import RewardChoice, reward_choice
+from rft.commands.score.stored_facts import group_key, stored_facts, whole_groups
 from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.commands.score.tally import FAILURES, Tally
 from rft.errors import RecipeError, RewardError, problem_text, refuse
 from rft.evaluation.predictions import StoredCompletion
 from rft.files import GIVE_ANOTHER, JsonLine, read_jsonl, replace_file, writing
+from rft.own_code import comes_from_own_file
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe, read_recipe
-from rft.own_code import comes_from_own_file
 from rft.runs.rollout_files import completion_files
 from rft.runs.run_dir import RunDir
 from rft.scoring.group import WeightedReward, weighted_reward
 from rft.scoring.reward_worker import num_threads, shared_worker
 from rft.tables import plain
-from rft.tasks import TASKS
 
 WRITE_BUFFER = 1 << 20
 """Bytes handed to the disk at one time."""
@@ -60,6 +62,8 @@ class Scorer:
         self.problems = self._reader.problems
         self.tallies: dict[str, Tally] = {}
         """Sums over the scored rows, by task."""
+        self._seen: set[tuple[object, ...]] = set()
+        """Keys of the groups that a reward has seen, where one asks for them."""
 
     @property
     def left_out(self) -> int:
@@ -68,8 +72,7 @@ class Scorer:
 
     def rows(self, lines: Iterable[JsonLine]) -> Iterator[tuple[JsonLine, dict[str, Any]]]:
         """(line, its scores) of each row of the task. Problems of lines are added to `problems`."""
-        lines = iter(lines)
-        while chunk := list(islice(lines, CHUNK)):
+        for chunk in whole_groups(iter(lines), CHUNK):
             ready = [one for line in chunk if (one := self._ready(line))]
             for (row, tally), scores in zip(ready, self._scores(ready), strict=True):
                 yield row.line, self._scored(row.stored, tally, scores)
@@ -101,7 +104,7 @@ class Scorer:
             self.problems.append(f"{line.where}: num_tokens: missing, but the recipe has a length rule")
             return None
         if row.task not in self.tallies:
-            self.tallies[row.task] = Tally(row.task, self._choice.of(row.task, self._recipe))
+            self.tallies[row.task] = Tally(row.task, self._choice.of(row.task, _with_task(self._recipe, row.task)))
         return row, self.tallies[row.task]
 
     def _scores(self, ready: Sequence[_Ready]) -> list[dict[str, Score]]:
@@ -110,14 +113,32 @@ class Scorer:
         for tally in dict.fromkeys(tally for _, tally in ready):
             judged = [i for i, (row, of) in enumerate(ready) if of is tally and row.stored.finish_reason != "error"]
             pairs = [(ready[i][0].stored.completion, ready[i][0].target) for i in judged]
+            facts = self._facts(tally, [ready[i][0] for i in judged])
             for reward in tally.rewards:
-                outcomes = outcomes_of(reward, pairs, self._recipe.scoring.reward_timeout_s)
+                outcomes = outcomes_of(reward, pairs, self._recipe.scoring.reward_timeout_s, facts.get(reward.name, ()))
                 for i, outcome in zip(judged, outcomes, strict=True):
                     if isinstance(outcome, Score):
                         scores[i][reward.name] = outcome
                     else:
                         self.problems.append(f"{ready[i][0].line.where}: reward {reward.name}: {outcome}")
         return scores
+
+    def _facts(self, tally: Tally, rows: Sequence[StoredRow]) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """Reward -> the facts that it asks for, of each row. Raises RewardError where a line does not hold one."""
+        asking = {reward.name: reward.fn for reward in tally.rewards if asked_facts(reward.fn)}
+        if any("group" in asked_facts(fn) for fn in asking.values()):
+            keys = {key for row in rows if (key := group_key(row.line)) is not None}
+            if again := keys & self._seen:
+                raise RewardError(f"completions of {again.pop()[2]} do not stand together. Sort the lines by prompt.")
+            self._seen |= keys
+        facts: dict[str, Sequence[Mapping[str, Any]]] = {}
+        for name, fn in asking.items():
+            found = stored_facts(fn, rows)
+            for row, problem in zip(rows, found, strict=True):
+                if isinstance(problem, str):
+                    raise RewardError(f"{row.line.where}: reward {name} {problem}")
+            facts[name] = [one for one in found if not isinstance(one, str)]
+        return facts
 
     def _scored(self, stored: StoredCompletion, tally: Tally, scores: dict[str, Score]) -> dict[str, Any]:
         """Output keys of one completion; adds it to the tally."""
@@ -142,18 +163,22 @@ class Scorer:
         }
 
 
-def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], limit_s: float) -> Sequence[Score | str]:
+def outcomes_of(
+    reward: WeightedReward,
+    pairs: Sequence[tuple[str, Target]],
+    limit_s: float,
+    facts: Sequence[Mapping[str, Any]] = (),
+) -> Sequence[Score | str]:
     """One Score per (completion, target), or what is wrong with the row.
 
-    A reward out of a user's file runs in the reward process, `limit_s` for each completion; one that has
-    `concurrency` judges so many at the same time. Raises RewardError where a reward cannot judge.
+    A reward out of a user's file, or one that is `async` or asks for `facts`, runs in the reward process, `limit_s` for
+    each completion. One that has `concurrency` judges so many at the same time. RewardError: a reward cannot judge.
     """
-    if comes_from_own_file(reward.fn):
-        outcomes = [shared_worker().judge(reward.fn, [text], target, reward.args, limit_s)[0] for text, target in pairs]
-        failed = next((outcome for outcome in outcomes if isinstance(outcome, str)), None)
-        if failed:
-            raise RewardError(f"reward {reward.name}: {failed}")
-        return outcomes
+    threads = num_threads(reward.fn, reward.args)
+    if isinstance(threads, str):
+        raise RewardError(f"reward {reward.name}: {threads}")
+    if facts or comes_from_own_file(reward.fn) or iscoroutinefunction(reward.fn):
+        return _outcomes_of_worker(reward, pairs, limit_s, facts, threads)
 
     def judged(pair: tuple[str, Target]) -> Score | str:
         try:
@@ -161,9 +186,6 @@ def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], lim
         except ValueError as error:
             return str(error)
 
-    threads = num_threads(reward.fn, reward.args)
-    if isinstance(threads, str):
-        raise RewardError(f"reward {reward.name}: {threads}")
     try:
         if threads == 1:
             return [judged(pair) for pair in pairs]
@@ -171,6 +193,29 @@ def outcomes_of(reward: WeightedReward, pairs: Sequence[tuple[str, Target]], lim
             return list(pool.map(judged, pairs))
     except JudgeError as error:
         raise RewardError(f"reward {reward.name}: {error}") from error
+
+
+def _outcomes_of_worker(
+    reward: WeightedReward,
+    pairs: Sequence[tuple[str, Target]],
+    limit_s: float,
+    facts: Sequence[Mapping[str, Any]],
+    most: int,
+) -> list[Score | str]:
+    """Judges up to `most` neighbours of one target together."""
+    outcomes: list[Score | str] = []
+    # Completions of one prompt share their target, by identity.
+    for _, same in groupby(enumerate(pairs), lambda numbered: id(numbered[1][1])):
+        of_target = list(same)
+        for part in (of_target[k : k + most] for k in range(0, len(of_target), most)):
+            texts = [text for _, (text, _) in part]
+            of_part = [facts[i] for i, _ in part] if facts else ()
+            target = part[0][1][1]
+            outcomes += shared_worker().judge(reward.fn, texts, target, reward.args, limit_s, of_part)
+    failed = next((outcome for outcome in outcomes if isinstance(outcome, str)), None)
+    if failed:
+        raise RewardError(f"reward {reward.name}: {failed}")
+    return outcomes
 
 
 def score(
@@ -234,7 +279,7 @@ def with_scores(line: JsonLine, scored: dict[str, Any]) -> str:
 
 
 def _recipe(source: Path, given: Path | None, fidelity: Fidelity | None) -> Recipe:
-    """The recipe of the run, the given one, or an empty one: then every task has its own rewards."""
+    """The recipe of the run, the given one, or an empty one."""
     path = given or (RunDir(source).recipe if source.is_dir() else None)
     if path is None:
         recipe = parse_recipe(NO_RECIPE, "rft score")
@@ -245,5 +290,9 @@ def _recipe(source: Path, given: Path | None, fidelity: Fidelity | None) -> Reci
         if read.recipe is None or problems:
             raise RecipeError(problem_text(str(path), problems or read.problems))
         recipe = read.recipe
-    tasks = {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}
-    return recipe.model_copy(update={"tasks": tasks, "fidelity": fidelity or recipe.fidelity})
+    return recipe.model_copy(update={"fidelity": fidelity or recipe.fidelity})
+
+
+def _with_task(recipe: Recipe, task: str) -> Recipe:
+    """The recipe; a task that it does not name has its own rewards."""
+    return recipe.model_copy(update={"tasks": {task: TaskRecipe(), **recipe.tasks}})

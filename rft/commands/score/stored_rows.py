@@ -5,10 +5,10 @@ from typing import Any
 from msgspec import Struct
 
 from rewards.types import Target
-from rft.errors import DataError, near_name
+from rft.errors import near_name
 from rft.evaluation.predictions import StoredCompletion, stored_completion
 from rft.files import JsonLine
-from rft.tasks import TASKS
+from rft.tasks import TASKS, requested_task
 
 
 class StoredRow(Struct, frozen=True):
@@ -25,9 +25,7 @@ class StoredRows:
 
     def __init__(self, task: str | None) -> None:
         """`task`: of lines that name none; lines that name another are left out. DataError: there is no such task."""
-        if task is not None and task not in TASKS:
-            raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
-        self.task = task
+        self.task = None if task is None else requested_task(task)
         self._latest: tuple[object, Target | None] = (None, None)
         self.problems: list[str] = []
         self.left_out = 0

@@ -41,6 +41,7 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         "text": "When?",
         "target": {"span": [1.5, 3.0]},
         "duration_s": 8.0,
+        "row": None,
         "completion": "<answer>1 to 3</answer>\u00e9",
         "finish_reason": "stop",
         "num_tokens": 3,

@@ -12,9 +12,11 @@ from typing import Any, Literal
 from rft.commands.data.convert.examine import KINDS, Examined, examine
 from rft.commands.data.convert.formats import FORMATS
 from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest
-from rft.errors import NAMED_PROBLEMS, DataError, listed, near_name
+from rft.errors import NAMED_PROBLEMS, DataError, RecipeError, listed, near_name
 from rft.files import GIVE_ANOTHER, write_text
+from rft.own_code import is_own, load_installed, load_own
 from rft.tables import TextTable
+from rft.tasks import TASKS
 
 NAMED_IDS = 3
 """Rows that the summary names per kind of anomaly."""
@@ -116,15 +118,19 @@ class Conversion:
 
 
 def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions()) -> Conversion:
-    """The rows of a published file or folder. DataError: an unknown format, or a source of another shape."""
-    if name not in FORMATS:
-        raise DataError(f"unknown format {name!r}.{near_name(name, FORMATS)}")
-    known: Format = importlib.import_module(f"rft.commands.data.convert.formats.{name}").FORMAT
-    if options.task and known.tasks and options.task not in known.tasks:
-        raise DataError(f"--task {options.task}: rows of {name} can have the task {' or '.join(known.tasks)}.")
+    """The rows of a published file or folder. DataError: an unknown format, or a source of another shape.
+
+    `name`: of a format. It, and the task of `options`, may stand in a file of one's own.
+    """
+    known = format_named(name)
+    chosen = TASKS.load(options.task).name if options.task else ""
+    if chosen and known.tasks and chosen not in known.tasks:
+        raise DataError(f"--task {chosen}: rows of {name} can have the task {' or '.join(known.tasks)}.")
     if options.columns and name != "generic":
         raise DataError(f"--map: the columns of {name} are known; it is for the format generic.")
-    task = options.task or (known.tasks[0] if known.tasks else "")
+    task = chosen or (known.tasks[0] if known.tasks else "")
+    if task and task not in TASKS:
+        raise DataError(f"{name}: its rows are of task {task}, which is not known. Give --task FILE.py:TASK.")
     published = known.read(SourceRequest(source, task, options.split, options.columns))
     examined: list[Examined] = []
     missing: list[Anomaly] = []
@@ -140,6 +146,22 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
         examined.append(row)
         missing += [Anomaly("missing_video", row.row_id, missing_path)] if missing_path else []
     return Conversion(f"{name}: {source}", published, examined, missing, options)
+
+
+def format_named(name: str) -> Format:
+    """The format of one of FORMATS, of FILE.py:NAME or of an installed package. DataError: there is none."""
+    if name in FORMATS:
+        known: Format = importlib.import_module(f"rft.commands.data.convert.formats.{name}").FORMAT
+        return known
+    try:
+        own = load_own(name) if is_own(name) else load_installed("rft.formats", name)
+    except RecipeError as error:
+        raise DataError(str(error)) from error
+    if own is None:
+        raise DataError(f"unknown format {name!r}.{near_name(name, FORMATS)}")
+    if not isinstance(own, Format):
+        raise DataError(f"{name}: is no Format of rft/commands/data/convert/source.py.")
+    return own
 
 
 def write_rows(conversion: Conversion, path: Path) -> None:

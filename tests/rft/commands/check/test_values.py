@@ -14,7 +14,6 @@ from rft.recipe import Recipe
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"algorithm": {"loss_type": "gone.py:mine"}}, "algorithm.loss_type: gone.py:mine: no such file."),
         ({"video": {"min_frames": 8, "max_frames": 4}}, "video.min_frames: 8 is more than video.max_frames, 4."),
         ({"video": {"max_pixels": 784}}, "video.min_pixels: 12544 is more than video.max_pixels, 784."),
         ({"prompts_per_step": 9}, "prompts_per_step: a step takes 9 prompts, but data.train has 8 rows. Lower it."),

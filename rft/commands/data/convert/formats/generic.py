@@ -8,12 +8,12 @@ from typing import Any
 from rewards.targets import TARGETS
 from rewards.targets.choice import LETTERS
 from rewards.targets.values import cell_texts
-from rewards.types import cell_json
+from rewards.types import Target, cell_json
 from rft.commands.data.convert.source import Draft, Format, Published, SourceRequest, read_json
 from rft.errors import DataError, near_name, refuse
 from rft.tasks import TASKS
 
-TARGET_KEYS = {key: kind for kind in TARGETS.values() for keys in kind.json_keys for key in keys}
+TargetKeys = Mapping[str, type[Target]]
 """Key of a target's JSON form -> a kind of target that has it."""
 
 EDGE_KEYS = ("span_start", "span_end")
@@ -31,7 +31,8 @@ def read(request: SourceRequest) -> Published:
     """
     records = _table(request.source) if request.source.suffix.lower() in (".csv", ".tsv") else _json(request.source)
     columns = list(dict.fromkeys(column for _, record in records for column in record))
-    mapping = _mapping(request, columns)
+    target_keys = _target_keys()
+    mapping = _mapping(request, columns, target_keys)
     dataset = request.own_dataset
     drafts, problems = [], []
     for number, (where, record) in enumerate(records):
@@ -39,11 +40,11 @@ def read(request: SourceRequest) -> Published:
         for key, column in mapping.items():
             if record.get(column) not in (None, ""):
                 try:
-                    values[key] = _value(key, record[column])
+                    values[key] = _value(key, record[column], target_keys)
                 except ValueError as error:
                     problems.append(f"{where}: {column}: {error}")
         try:
-            drafts.append(Draft(_with_target(values)))
+            drafts.append(Draft(_with_target(values, target_keys)))
         except ValueError as error:
             problems.append(f"{where}: {error}")
     refuse(problems)
@@ -56,11 +57,17 @@ def read(request: SourceRequest) -> Published:
     return Published(tuple(drafts), facts)
 
 
-def _mapping(request: SourceRequest, columns: list[str]) -> dict[str, str]:
+def _target_keys() -> TargetKeys:
+    """Those of all kinds of target, the kinds of one's own tasks last."""
+    kinds = dict.fromkeys((*TARGETS.values(), *(task.target_type for task in TASKS.values())))
+    return {key: kind for kind in kinds for keys in kind.json_keys for key in keys}
+
+
+def _mapping(request: SourceRequest, columns: list[str], target_keys: TargetKeys) -> dict[str, str]:
     """Row key -> column. DataError: a key that rows do not have, or a column that is not there."""
     names = [request.task] if request.task else list(TASKS)
     row_keys = dict.fromkeys(key for name in names for key in TASKS[name].row_type.model_fields)
-    keys = [*row_keys, *TARGET_KEYS, *EDGE_KEYS]
+    keys = [*row_keys, *target_keys, *EDGE_KEYS]
     requested = request.columns or {}
     problems = []
     for key, column in requested.items():
@@ -78,7 +85,7 @@ def _mapping(request: SourceRequest, columns: list[str]) -> dict[str, str]:
     }
 
 
-def _value(key: str, cell: Any) -> Any:
+def _value(key: str, cell: Any, target_keys: TargetKeys) -> Any:
     """A cell as the row has it. ValueError: it cannot be read as that."""
     if key in NUMBERS:
         if not isinstance(cell, int | float | str):
@@ -88,19 +95,19 @@ def _value(key: str, cell: Any) -> Any:
         return cell
     if key == "target":
         return cell_json(str(cell))
-    if key in TARGET_KEYS:
-        return TARGET_KEYS[key].from_cell(key, str(cell))
+    if key in target_keys:
+        return target_keys[key].from_cell(key, str(cell))
     return cell_texts(cell) if key in LISTS else str(cell)
 
 
-def _with_target(values: dict[str, Any]) -> dict[str, Any]:
+def _with_target(values: dict[str, Any], target_keys: TargetKeys) -> dict[str, Any]:
     """The row, with what belongs to the target gathered in it. ValueError: half a span."""
     edges = [values.pop(key) for key in EDGE_KEYS if key in values]
     if len(edges) == 1:
         raise ValueError(f"one of {' and '.join(EDGE_KEYS)} is missing")
     if edges:
         values["span"] = edges
-    target = {key: values.pop(key) for key in TARGET_KEYS if key in values}
+    target = {key: values.pop(key) for key in target_keys if key in values}
     if "choice" in target:
         target["choice"] = _letter(str(target["choice"]), values.get("options", ()))
     return {**values, "target": values.get("target", target)}
