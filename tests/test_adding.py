@@ -360,7 +360,7 @@ def test_a_task_that_cannot_be_used_is_refused_before_it_is_loaded(folder: Path)
     assert [str(problem) for problem in loaded.problems] == [f"tasks.{names[3]} (line 2): {refused[names[3]]}"]
     assert loaded.recipe is not None
     assert loaded.recipe.tasks == {}
-    with pytest.raises(RecipeError, match="own/place.py:PlaceRow: is no task"):
+    with pytest.raises(RecipeError, match="PlaceRow: is no task"):
         parse_recipe(PLACES.replace("Place:", "PlaceRow:"), "r.yaml", folder=folder)
 
 

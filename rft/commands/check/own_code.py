@@ -124,8 +124,9 @@ def tried_reward(
     each_ms = (time.perf_counter() - start) / NUM_TIMED * 1e3
     kinds = " or ".join(kind.__name__ for kind in accepted_targets(reward))
     sees = ", ".join(("text", "target", *asked_facts(reward)))
-    signature = f"{reward.__name__}{inspect.signature(reward)}"
-    description = f"{signature}; scores {kinds}; sees {sees}; {each_ms:.2g} ms per completion"
+    parameters = [one.replace(annotation=one.empty) for one in inspect.signature(reward).parameters.values()]
+    what = f"{reward.__name__}{inspect.Signature(parameters)}"
+    description = f"{what} scores {kinds}, sees {sees}; {each_ms:.2g} ms per completion"
     return RewardTrial(outcomes["the example answer"], failures, description)
 
 

@@ -16,8 +16,8 @@ from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.errors import RewardError, near_name, refuse
 from rft.evaluation.agreement import Values
 from rft.files import read_jsonl
-from rft.recipe import RewardRecipe, ScoringRecipe
 from rft.own_code import short_name
+from rft.recipe import RewardRecipe, ScoringRecipe
 from rft.runs.rollout_files import completion_files
 from rft.scoring.group import WeightedReward, own_reward
 from rft.scoring.reward_worker import RewardWorker
