@@ -12,7 +12,7 @@ from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score, Target
 from rft.commands.score.score import outcomes_of, score
 from rft.errors import RewardError
-from rft.scoring.group import WeightedReward, own_reward
+from rft.scoring.group import WeightedReward
 
 ROOT = Path(__file__).parents[4]
 ODD = ROOT / "tests" / "rft" / "scoring" / "odd_rewards.py"
@@ -102,7 +102,6 @@ def test_a_reward_out_of_a_file(tmp_path: Path) -> None:
 
 
 def test_all_that_is_wrong_with_the_requested_rewards() -> None:
-    own_file = own_reward(f"{ODD}:odd").__module__
     with pytest.raises(RewardError) as caught:
         score(Path("in.jsonl"), rewards=("iou", "temporal_io=1", "format=much", "gone.py:f=1", f"{ODD}:g=1"))
     assert str(caught.value).splitlines() == [
@@ -111,7 +110,7 @@ def test_all_that_is_wrong_with_the_requested_rewards() -> None:
         "  temporal_io: unknown reward. Did you mean 'temporal_iou'?",
         "  format=much: write NAME=WEIGHT, such as iou=1.",
         "  gone.py:f: no such file.",
-        f"  {ODD}:g: AttributeError: module '{own_file}' has no attribute 'g'.",
+        f"  {ODD}:g: odd_rewards.py has no 'g'.",
     ]
 
 
