@@ -60,9 +60,10 @@ def run_data(run: RunDir) -> dict[str, Any]:
 
 
 def require_run(run: RunDir) -> None:
-    """Raises CheckpointError where the folder holds no run."""
+    """Makes the run's own tasks known. Raises CheckpointError where the folder holds no run."""
     if not any(path.exists() for path in (run.recipe, run.metrics, run.summary, run.rollouts)):
         raise CheckpointError(f"{run.path}: no run here. Give the folder that `rft train` named at its end.")
+    run.load_tasks()
 
 
 def name_clips(run: RunDir, groups: list[dict[str, Any]]) -> None:
