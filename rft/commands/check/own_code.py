@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 from rewards import RewardFn, accepted_targets
 from rewards.facts import asked_facts
@@ -133,16 +134,25 @@ def tried_reward(
 def _outcome(
     worker: RewardWorker, reward: RewardFn, part: RewardRecipe, task: Task, text: str, limit_s: float, times: int = 1
 ) -> Score | str:
-    """The last outcome of a text judged `times` times, as a completion of a task's example.
-
-    The facts that the reward asks for are made up: a group of these texts, a token for every four characters.
-    """
+    """The last outcome of a text judged `times` times, as a completion of a task's example."""
     target = task.target(task.example)
-    prompt = Prompt("example", task.name, "", None, target, row=task.example.model_dump(mode="json", exclude_none=True))
-    num_tokens = 1 + len(text) // 4
-    completion = Completion(text, tuple(range(num_tokens)), (-0.1,) * num_tokens, 0, "stop", 0)
     try:
-        facts = completion_facts(reward, prompt, [completion] * times)
+        facts = example_facts(reward, task, [text] * times)
         return worker.judge(reward, [text] * times, target, part.args, limit_s, facts)[-1]
     except RewardError as error:
         return str(error)
+
+
+def example_facts(reward: RewardFn, task: Task, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """The facts that a reward asks for, of texts about a task's example, which are one group; [] if it asks for none.
+
+    What no policy made is made up: a token for every four characters, each with a log-probability of -0.1.
+    """
+    row = task.example.model_dump(mode="json", exclude_none=True)
+    prompt = Prompt("example", task.name, "", None, task.target(task.example), row=row)
+    lengths = [1 + len(text) // 4 for text in texts]
+    completions = [
+        Completion(text, tuple(range(length)), (-0.1,) * length, 0, "stop", 0)
+        for text, length in zip(texts, lengths, strict=True)
+    ]
+    return completion_facts(reward, prompt, completions)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rft.commands.reward.page import drawn, end_of, number
-from rft.commands.reward.trial import Judged, fits, judge_text, named_reward
+from rft.commands.reward.page import TEXT, drawn, end_of, number
+from rft.commands.reward.trial import Judged, fits, judge_rows, named_reward
 from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.errors import RewardError, refuse, shortened
 from rft.evaluation.agreement import Values, auc, cohens_kappa, spearman
@@ -72,7 +72,7 @@ def agree(name: str, source: Path, task: str | None, threshold: float, seed: int
     if unfit:
         raise RewardError(f"reward {reward.name} cannot score task {', '.join(unfit)}. Choose lines with --task.")
     worker = RewardWorker()
-    outcomes = [judge_text(reward, one.row.stored.completion, one.row.target, worker) for one in labelled]
+    outcomes = judge_rows(reward, [one.row for one in labelled], worker)
     found = compare(reward.name, labelled, outcomes, threshold, seed)
     return json.dumps(to_json(found), indent=1) if as_json else page(found, source)
 
@@ -163,7 +163,7 @@ def page(found: Agreement, source: Path) -> str:
     ]
     parts = [drawn(title, ("measure", "value", "95 % interval", "meaning"), rows, " ".join(caption))]
     if apart:
-        parts.append(drawn("Furthest apart", ("label", "value", "end of the text", "note"), apart))
+        parts.append(drawn("Furthest apart", ("label", "value", TEXT, "note"), apart))
     return "\n\n".join(parts)
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewards.types import Score
-from rft.commands.reward.trial import SAME, Groups, Trial, metric_of
+from rft.algorithm.advantage import has_signal
+from rft.commands.reward.trial import Groups, Trial, metric_of
 from rft.evaluation.agreement import Values, kendall_tau, ranks, spearman
 from rft.tasks import TASKS
 
@@ -99,7 +100,7 @@ def line_of(name: str, values: Values, side: Side, ms: float | None = None) -> L
     for indices in _indices(side.groups, number):
         kept = indices[judged[indices]]
         if len(kept) > 1:
-            spreads.append(np.ptp(values[kept]) > SAME)
+            spreads.append(has_signal(values[kept].tolist()))
             taus.append(kendall_tau(values[kept].round(9), side.yardstick[kept].round(9)))
     both = [tau for tau in taus if tau is not None]
     tokens = side.tokens[:number][judged]

@@ -161,6 +161,6 @@ def test_text(name: str, task: Task, code: Path) -> str:
 
 def recipe_text(name: str, task: str, code: Path, recipe: Path) -> str:
     """The quickstart's recipe with the reward for the task, fewer steps, and the other tasks as they are."""
-    own = f"  {task}:\n    rewards:\n      {code}:{name}: 1.0\n      think_format: 1.0"
+    own = f"  {task}:\n    rewards:\n      {code.name}:{name}: 1.0\n      think_format: 1.0"
     tasks = [own, *(f"  {other}: {{}}" for other in QUICKSTART_TASKS if other != task)]
     return RECIPE.substitute(name=name, task=task, tasks="\n".join(tasks), recipe=recipe)

@@ -25,15 +25,15 @@ from rft.tasks import TASKS
 WIDTH = 100
 BAR = 12
 MOST_BARS = 4
-_SHOWN = 66
-"""Characters of a completion, its end: there the answer is."""
+TEXT = "end of the text"
+"""Title of the column with ends of completions."""
 
 
 def drawn(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """A table under its title, the caption below it; cells wrap where it would be wider than the page."""
+    """A table under its title, the caption below it; where it would be too wide, cells wrap, beside a text the last."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=TEXT in columns[:-1] and column != columns[-1])
     for row in rows:
         table.add_row(*map(Text, row))
     console = Console(width=WIDTH, color_system=None, force_terminal=False)
@@ -47,10 +47,10 @@ def number(value: float | None, form: str = ".3f") -> str:
     return "-" if value is None or value != value else format(value, form)
 
 
-def end_of(text: str) -> str:
-    """The end of a completion, in ASCII, on one line."""
-    line = ascii(" ".join(text[-4 * _SHOWN :].split()))[1:-1]
-    return line if len(line) <= _SHOWN else f"...{line[3 - _SHOWN :]}"
+def end_of(text: str, most: int = 46) -> str:
+    """The end of a completion, where the answer is, in ASCII: one line of at most `most` characters."""
+    line = ascii(" ".join(text[-4 * most :].split()))[1:-1]
+    return line if len(line) <= most else f"...{line[3 - most :]}"
 
 
 def trial_page(task: str, trials: Sequence[Trial], side: Side, num_groups: int, source: str) -> str:
@@ -130,7 +130,7 @@ def _blind_tables(task: str, trials: Sequence[Trial], side: Side) -> list[str]:
 
 def _slowest_table(trial: Trial) -> str:
     rows = [(f"{ms:.2f}", end_of(text)) for ms, text in slowest(trial)]
-    return drawn(f"{trial.name}: slowest completions", ("ms", "end of the text"), rows)
+    return drawn(f"{trial.name}: slowest completions", ("ms", TEXT), rows)
 
 
 def _notable_table(trial: Trial, side: Side, task: str) -> str:
@@ -139,4 +139,4 @@ def _notable_table(trial: Trial, side: Side, task: str) -> str:
         for one in notable(trial, side)
     ]
     other = "run" if "reward" in side.of_run else TASKS[task].main_metric
-    return drawn(f"{trial.name}: completions to look at", ("why", "value", other, "end of the text", "note"), rows)
+    return drawn(f"{trial.name}: completions to look at", ("why", "value", other, TEXT, "note"), rows)

@@ -35,7 +35,7 @@ span = parse_span(answer)
 if span is None:
     return Score(0.0, answer, "no 'start to end' inside <answer>", "unreadable")
 off_s = (abs(span[0] - target.start_s) + abs(span[1] - target.end_s)) / 2
-return Score(max(0.0, 1.0 - off_s / within_s), answer, f"start and end off by {off_s:.2f} s on average")
+return Score(max(0.0, 1.0 - off_s / within_s), answer, f"start and end off by {off_s:.2f} s")
 """,
         parsers="answer_text, parse_span",
         keywords=", *, within_s: float = 4.0",

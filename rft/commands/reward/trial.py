@@ -5,13 +5,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rewards import REWARDS
+from rewards.facts import asked_facts
 from rewards.types import Score, Target
 from rft.commands.check.rewards import misfit_of
 from rft.commands.reward.answers import thought_before
+from rft.commands.score.stored_facts import group_key, stored_facts
 from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.errors import RewardError, near_name, refuse
 from rft.evaluation.agreement import Values
@@ -22,9 +25,6 @@ from rft.runs.rollout_files import completion_files
 from rft.scoring.group import WeightedReward, own_reward
 from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
-
-SAME = 1e-9
-"""Values closer than this differ by rounding only."""
 
 LIMIT_S = ScoringRecipe().reward_timeout_s
 """Seconds of one completion; a run has as many for a whole group."""
@@ -108,7 +108,7 @@ def read_groups(source: Path, task: str | None, rewards: Sequence[WeightedReward
     for line in (line for file in completion_files(source) for line in read_jsonl(file, reader.problems)):
         row = reader.read(line)
         if row is not None and row.stored.finish_reason != "error":
-            groups[row.task].setdefault(_group_of(row), []).append(row)
+            groups[row.task].setdefault(group_key(line) or (str(row.stored.target),), []).append(row)
     if not groups and not reader.problems:
         reader.problems.append(f"{source}: no completions{f' of task {task}' if task else ''}")
     refuse(reader.problems)
@@ -127,11 +127,6 @@ def fits(reward: WeightedReward, task: str) -> bool:
     return not misfit_of(reward.fn, RewardRecipe(args=dict(reward.args)), TASKS[task])
 
 
-def _group_of(row: StoredRow) -> tuple[object, ...]:
-    prompt = row.stored.prompt_id if row.stored.id is None else row.stored.id
-    return (row.line.value.get("step"), row.stored.mode, str(row.stored.target) if prompt is None else prompt)
-
-
 def _spread(groups: Sequence[tuple[StoredRow, ...]], most: int) -> Groups:
     number = min(most, len(groups))
     return tuple(groups[i * len(groups) // number] for i in range(number))
@@ -142,12 +137,12 @@ def try_reward(reward: WeightedReward, task: str, groups: Groups, limit_s: float
     deadline = time.monotonic() + limit_s
     judged: list[Judged] = []
     done, stopped, num_hangs = 0, "", 0
-    judge_text(reward, "", groups[0][0].target, worker)  # the start of the process is no completion's time
+    judge_rows(reward, groups[0][:1], worker)  # the start of the process is no completion's time
     for group in groups:
         if time.monotonic() > deadline:
             stopped = f"{limit_s:g} s were over"
             break
-        of_group = [judge_text(reward, row.stored.completion, row.target, worker) for row in group]
+        of_group = judge_rows(reward, group, worker)
         judged += of_group
         done += 1
         num_hangs += sum(one.seconds > LIMIT_S for one in of_group)
@@ -158,16 +153,34 @@ def try_reward(reward: WeightedReward, task: str, groups: Groups, limit_s: float
     return Trial(reward.name, task, tuple(groups[:done]), tuple(judged), stopped, blind)
 
 
-def judge_text(reward: WeightedReward, text: str, target: Target, worker: RewardWorker) -> Judged:
+def judge_rows(reward: WeightedReward, rows: Sequence[StoredRow], worker: RewardWorker) -> list[Judged]:
+    """Stored completions, those of a prompt all together, with the facts that the reward asks for."""
+    return [
+        Judged(f"{reward.name} {facts}", 0.0)
+        if isinstance(facts, str)
+        else judge_text(reward, row.stored.completion, row.target, worker, facts)
+        for row, facts in zip(rows, stored_facts(reward.fn, rows), strict=True)
+    ]
+
+
+def judge_text(
+    reward: WeightedReward, text: str, target: Target, worker: RewardWorker, facts: Mapping[str, Any] | None = None
+) -> Judged:
     """One completion, alone, so that its time is known and a hang costs no other."""
     began = time.monotonic()
-    (outcome,) = worker.judge(reward.fn, [text], target, reward.args, LIMIT_S)
+    (outcome,) = worker.judge(reward.fn, [text], target, reward.args, LIMIT_S, [facts] if facts else ())
     return Judged(outcome, time.monotonic() - began)
 
 
 def _blind(reward: WeightedReward, task: str, groups: Groups, worker: RewardWorker) -> dict[str, tuple[float, float]]:
-    """Answers written without the clip, and the target itself; one left out is one that could not be judged."""
+    """Answers written without the clip, and the target itself; {} for a reward that asks for what only a policy makes.
+
+    An answer that could not be judged makes the mean NaN.
+    """
+    if set(asked_facts(reward.fn)) - {"row"}:
+        return {}
     first = [group[0] for group in groups]
+    facts = [one if isinstance(one, dict) else {} for one in stored_facts(reward.fn, first)]
     targets = [row.target for row in first]
     answers = {ITSELF: [target.written() for target in targets]}
     answers |= TASKS[task].baselines(targets, [(target, target.duration_s) for target in targets])
@@ -175,7 +188,10 @@ def _blind(reward: WeightedReward, task: str, groups: Groups, worker: RewardWork
     means = {}
     for name, tags in answers.items():
         texts = [thought_before(text) if text else "" for text in tags]
-        values = [judge_text(reward, text, row.target, worker).value for text, row in zip(texts, first, strict=True)]
+        values = [
+            judge_text(reward, text, row.target, worker, of_row).value
+            for text, row, of_row in zip(texts, first, facts, strict=True)
+        ]
         means[name] = (
             float(np.mean(values)),
             float(np.mean([metric_of(task, *pair) for pair in zip(texts, first, strict=True)])),

@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rft.commands.check.own_code import example_facts
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.figures import side_of, to_json
-from rft.commands.reward.page import drawn, end_of, number, trial_page
+from rft.commands.reward.page import TEXT, drawn, end_of, number, trial_page
 from rft.commands.reward.trial import fits, judge_text, named_reward, read_groups, try_reward
 from rft.errors import DataError, RewardError, near_name
 from rft.own_code import is_own
@@ -49,9 +50,14 @@ def try_on_example(names: Sequence[str], task: str, as_json: bool) -> str:
             raise RewardError(f"reward {reward.name} cannot score task {task}; see `rft list rewards`")
     target, worker = TASKS[task].target(TASKS[task].example), RewardWorker()
     metric = TASKS[task].main_metric
+    answers = example_answers(TASKS[task])
+    facts = {one.name: example_facts(one.fn, TASKS[task], [*answers.values()]) for one in rewards}
     lines, figures = [], {}
-    for kind, text in example_answers(TASKS[task]).items():
-        judged = {reward.name: judge_text(reward, text, target, worker) for reward in rewards}
+    for place, (kind, text) in enumerate(answers.items()):
+        judged = {
+            reward.name: judge_text(reward, text, target, worker, *facts[reward.name][place : place + 1])
+            for reward in rewards
+        }
         measured = TASKS[task].measure(text, target)[metric]
         figures[kind] = {
             "text": text,
@@ -67,13 +73,11 @@ def try_on_example(names: Sequence[str], task: str, as_json: bool) -> str:
         }
         values = [number(one.value) for one in judged.values()]
         notes = "; ".join(one.note for one in judged.values())
-        lines.append((kind, *values, number(measured), end_of(text.rpartition("</think>")[2]), ascii(notes)[1:-1]))
+        lines.append((kind, *values, number(measured), end_of(text.rpartition("</think>")[2], 33), ascii(notes)[1:-1]))
     if as_json:
         return json.dumps(figures, indent=1)
     title = f"{task}: answers to its example, whose target is {json.dumps(target.to_json())}"
-    return drawn(
-        title, ("answer", *(reward.name for reward in rewards), metric, "text after the thought", "note"), lines
-    )
+    return drawn(title, ("answer", *(reward.name for reward in rewards), metric, TEXT, "note"), lines)
 
 
 def watch(arguments: Sequence[str], names: Sequence[str]) -> None:

@@ -50,11 +50,11 @@ def test_the_recipe_passes_the_check(
     tmp_path: Path, model_folder: Path, example_rows: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["reward", "new", "mine", "--task", "tracking"]) == 0
+    assert main(["reward", "new", "mine", "--task", "tracking", "--folder", "own"]) == 0
     example_rows(tmp_path / "rows.jsonl", QUICKSTART_TASKS, copies=4)
     # The examples' prompts are longer than the clips'.
     given = [f"model={model_folder}", "data={train: [rows.jsonl]}", "cold_start.data=[rows.jsonl]"]
-    checked = check_file(Path("mine.yaml"), [*given, "rollout.max_model_len=600"])
+    checked = check_file(Path("own/mine.yaml"), [*given, "rollout.max_model_len=600"])
     assert ("task", "tracking, think: mine 1, think_format 1; rows: 4 train, 4 cold_start") in checked.plan
 
 

@@ -18,6 +18,7 @@ from rft.tasks import TASKS
 
 LAST_WORD = """
 import time
+from rewards.facts import CompletionGroup
 from rewards.targets.span import SpanTarget
 from rewards.types import Score
 
@@ -26,6 +27,9 @@ def last_word(completion: str, target: SpanTarget) -> Score:
     if word == "hang":
         time.sleep(60)
     return Score(float(word), word, "the last word")
+
+def seen(completion: str, target: SpanTarget, *, num_tokens: int, group: CompletionGroup) -> Score:
+    return Score(group.index / 10 + num_tokens / 1000, None, f"{group.index} of {len(group.texts)}")
 
 def strict(completion: str, target: SpanTarget, *, most: int) -> Score:
     return Score(0.0, None, "")
@@ -147,6 +151,20 @@ def test_on_an_example() -> None:
         == found["half right"]["mIoU"]
         == pytest.approx(0.6 / 1.4)
     )
+
+
+def test_a_reward_gets_the_facts_it_asks_for(tmp_path: Path, reward: str) -> None:
+    seen = reward.replace("last_word", "seen")
+    lines = [*LINES[:3], {**LINES[3], "num_tokens": None}]
+    tried = figures([seen], write(tmp_path / "in.jsonl", lines))["tried"]["seen"]
+    # 10 tokens at place 0, 20 at 1; 30 at 0; the last line does not say.
+    assert sorted(one["value"] for one in tried["notable"] if one["value"] is not None) == pytest.approx(
+        [0.01, 0.03, 0.12]
+    )
+    assert "seen asks for what the line does not hold: `num_tokens`" in {one["note"] for one in tried["notable"]}
+    assert tried["without_the_clip"] == {}
+    found = json.loads(try_on_example([seen], "temporal_grounding", as_json=True))
+    assert found["half right"]["rewards"]["seen"]["note"] == f"1 of {len(found)}"
 
 
 def test_what_cannot_be_tried(tmp_path: Path, reward: str) -> None:
