@@ -60,7 +60,7 @@ def _train(args: argparse.Namespace) -> int | None:
     checked = check_file(args.recipe, args.overrides, resume=args.resume)
     from rft.launch import train
 
-    return train(checked.recipe, args.recipe.stem, args.resume)
+    return train(checked.recipe, args.recipe.stem, args.resume, args.accept_changed_code)
 
 
 def _eval(args: argparse.Namespace) -> None:
@@ -217,6 +217,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     train = _command(adder, "train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
+    text = "with --resume: continue although the file of a reward, task or loss of your own changed"
+    train.add_argument("--accept-changed-code", action="store_true", help=text)
     _add_eval(_command(adder, "eval", _eval, "Measure a model, stored completions or baselines on rows."))
     _add_score(_command(adder, "score", _score, "Score stored completions, or all of a run's again, without a model."))
     text = (

@@ -24,6 +24,7 @@ from rft.runs.ahead_batch import read_ahead_batch
 from rft.runs.alarm_rules import HeldOutSet
 from rft.runs.alarms import Alarms, alarms_line, held_out_sets, read_alarms
 from rft.runs.checkpoint import TrainState, load_state
+from rft.runs.code_record import changed_code, refuse_changed_code, write_code_record
 from rft.runs.evaluator import Evaluator
 from rft.runs.learning_curves import learning_curves
 from rft.runs.metrics import MetricsWriter, read_metrics
@@ -35,9 +36,15 @@ if TYPE_CHECKING:
     from rft.actors.learner import LearnerActors
 
 
-def train(recipe: Recipe, name: str, resume: bool) -> int:
-    """Run a whole recipe in its run folder; returns the exit status."""
-    run = RunDir.create(recipe.run_dir or Path("runs") / name, resume)
+def train(recipe: Recipe, name: str, resume: bool, accept_changed_code: bool = False) -> int:
+    """Run a whole recipe in its run folder; returns the exit status.
+
+    A run that continues refuses rewards, tasks and losses whose files changed, unless `accept_changed_code`.
+    """
+    path = recipe.run_dir or Path("runs") / name
+    if resume and not accept_changed_code:
+        refuse_changed_code(RunDir(path), recipe)
+    run = RunDir.create(path, resume)
     try:
         with session(recipe, f"rft train {name} -> {run.path}", run) as opened:
             try:
@@ -74,7 +81,10 @@ class TrainingRun:
             view.note(f"changed since the run began: {change}")
         for alarm in read_alarms(run):
             view.alarm(alarm)
+        for file in changed_code(run, recipe) if resume else ():
+            view.note(f"changed since the run began, as accepted: {file}")
         run.write_recipe(recipe)
+        write_code_record(run, recipe)
         run.write_versions()
         with self.clock.phase("setup"):
             view.phase("starting Ray")

@@ -31,7 +31,7 @@ PACKAGES = (
 )
 """What versions.json states, where installed."""
 
-PREPARED = frozenset({".lock", "log.txt", "clips", "recipe.yaml", "versions.json"})
+PREPARED = frozenset({".lock", "log.txt", "clips", "recipe.yaml", "versions.json", "own_code.json"})
 """What a run leaves behind that failed before its first result; a new run may start over them."""
 
 
@@ -42,6 +42,7 @@ class RunDir:
         self.path = path
         self.recipe = path / "recipe.yaml"
         self.versions = path / "versions.json"
+        self.own_code = path / "own_code.json"
         self.metrics = path / "metrics.jsonl"
         self.summary = path / "summary.json"
         self.timeline = path / "timeline.json"
