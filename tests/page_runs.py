@@ -13,7 +13,7 @@ from rft.data.frames import Frames, write_frames
 from rft.data.video import clip_key
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
-from rft.types import Completion, Group, Prompt, Rollout, TrainGroup, Video, VideoSampling
+from rft.types import Completion, Group, Media, Prompt, Rollout, TrainGroup, Video, VideoSampling
 
 ATTACK = "</pre></script><script>alert(1)</script><!--&amp;<img src=x onerror=alert(1)>"
 """What a policy could write to take over a page."""
@@ -65,7 +65,7 @@ def write_step(run: RunDir, step: int) -> None:
     write_rollouts(run.rollouts_file(step), step, groups, learned)
 
 
-def group(name: str, task: str, media: Video, target: Target, answer: str, step: int) -> Group:
+def group(name: str, task: str, media: Media, target: Target, answer: str, step: int) -> Group:
     """Four rollouts of rewards from 0 on; the answer of the last has a fault, and is cut off."""
     rollouts = []
     for i in range(4):

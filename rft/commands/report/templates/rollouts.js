@@ -17,16 +17,19 @@ function rolloutBrowser(run, source) {
   const said = el("p", {class: "soft small"});
   const all = () => [...new Map([...run.rollouts.groups, ...extra.values()].map((group) => [keyOf(group), group])).values()]
     .sort((a, b) => a.step - b.step || a.place - b.place);
-  const matches = (group) => (!state.task || group.task === state.task) && (!state.kind || group.kinds.includes(state.kind))
-    && (state.step === null || group.step === state.step)
+  const atAnyStep = (group) => (!state.task || group.task === state.task) && (!state.kind || group.kinds.includes(state.kind))
     && (!state.fault || group.rollouts.some((rollout) => faultsOf(rollout).includes(state.fault)))
     && rewardsOf(group).some((reward) => (state.low === null || reward >= state.low) && (state.high === null || reward <= state.high));
+
+  const matches = (group) => atAnyStep(group) && (state.step === null || group.step === state.step);
+  const steps = () => (source.step ? run.rollouts.steps : [...new Set(all().filter(atAnyStep).map((group) => group.step))]);
 
   async function set(changes) {
     Object.assign(state, changes);
     if (changes.step && source.step) {
       for (const group of await source.step(changes.step)) if (!extra.has(keyOf(group))) extra.set(keyOf(group), group);
     }
+    if (!steps().includes(state.step)) state.step = null;
     draw();
   }
   function choose(group) { state.chosen = keyOf(group); state.answer = 0; draw(); }
@@ -41,13 +44,14 @@ function rolloutBrowser(run, source) {
     list.scrollTop = at;
     said.textContent = leftOut(run, found.length, Boolean(source.step));
     detail.replaceChildren();
+    detail.hidden = !open;
     if (open) groupView(detail, open, state, source, draw);
   }
   function controlParts() {
     const groups = all(), tasks = [...new Set(groups.map((group) => group.task))].sort();
     const faults = [...new Set(groups.flatMap((group) => allOf(group, faultsOf)))].sort();
     const kinds = KINDS.filter((kind) => groups.some((group) => group.kinds.includes(kind)));
-    const steps = source.step ? run.rollouts.steps : [...new Set(groups.map((group) => group.step))];
+    const along = steps();
     const chip = (key, value, text) => el("button", {class: "chip", "aria-pressed": String(state[key] === value), "data-filter": `${key}:${value}`,
       onclick: () => set({[key]: value})}, text);
     const number = (key, text) => el("input", {type: "number", step: "any", value: state[key] === null ? "" : state[key], "aria-label": text, placeholder: text,
@@ -59,9 +63,9 @@ function rolloutBrowser(run, source) {
         el("div", {class: "chips"}, el("span", {class: "label"}, "Fault"), el("select", {"aria-label": "fault", onchange: (event) => set({fault: event.target.value})},
           ["", ...faults].map((fault) => el("option", {value: fault, selected: state.fault === fault}, fault ? words(fault) : "any or none")))),
         el("div", {class: "chips"}, el("span", {class: "label"}, "Step"), el("div", {style: "flex:1;min-width:8rem"},
-          el("input", {type: "range", min: 0, max: steps.length, value: state.step === null ? 0 : steps.indexOf(state.step) + 1, "aria-label": "step",
-            onchange: (event) => set({step: Number(event.target.value) ? steps[event.target.value - 1] : null}),
-            oninput: (event) => { event.target.closest(".chips").lastChild.textContent = Number(event.target.value) ? `step ${steps[event.target.value - 1]}` : "all steps"; }})),
+          el("input", {type: "range", min: 0, max: along.length, value: state.step === null ? 0 : along.indexOf(state.step) + 1, "aria-label": "step",
+            onchange: (event) => set({step: Number(event.target.value) ? along[event.target.value - 1] : null}),
+            oninput: (event) => { event.target.closest(".chips").lastChild.textContent = Number(event.target.value) ? `step ${along[event.target.value - 1]}` : "all steps"; }})),
           el("span", {class: "number small", style: "min-width:4.5rem"}, state.step === null ? "all steps" : `step ${state.step}`))),
       el("div", null,
         el("figure", null, el("figcaption", null, el("b", null, "Rewards"), state.step === null ? " of all rollouts" : " of all rollouts, in front those of the step"),

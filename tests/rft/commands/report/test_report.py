@@ -2,26 +2,30 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_runs import ATTACK, BOXES, CLIP, CLIP_S, group, write_run
+from page_runs import ATTACK, BOXES, CLIP, CLIP_S, RECIPE, group, write_run
 
 from rewards.targets import target_from_json
+from rewards.targets.boxes import BoxesTarget
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Target
 from rft.commands.report import chosen, clips
 from rft.commands.report.chosen import NUM_BARS, NUM_STRETCHES, GroupFacts, histogram
-from rft.commands.report.groups import answered, faults
+from rft.commands.report.groups import answered, faults, group_form
 from rft.commands.report.learned import all_figures, blind
 from rft.commands.report.page import CHARTS, RUNS
 from rft.commands.report.report import report, run_data
+from rft.data.video import clip_key
 from rft.errors import CheckpointError
 from rft.files import read_records, write_records
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
+from rft.types import Image, Video
 
 
 class Page(HTMLParser):
@@ -247,3 +251,23 @@ def test_figures_show_both_parsers_and_published_figures() -> None:
         assert line in shown["rows"]
     (other,) = all_figures({"eval": {"final": {"vidtab_quality/test": of_set | {"rows": 100}}}})
     assert [row[0] for row in other["rows"]] == ["final, greedy", "final, greedy, strict"]
+
+
+@pytest.mark.parametrize(
+    ("media", "task", "num_boxes"),
+    [
+        (CLIP, "temporal_grounding", 0),
+        (replace(CLIP, sampling=replace(CLIP.sampling, num_frames=2, pick="start_then_even")), "tracking", 2),
+        (replace(CLIP, source_fps=5.0, end_s=9.0), "multiple_choice", 0),
+        (Image(Path("i.png"), 784, 784, content="cc"), "multiple_choice", 0),
+    ],
+)
+def test_a_clip_is_found_under_the_key_that_it_was_decoded_with(
+    run: RunDir, media: Video | Image, task: str, num_boxes: int
+) -> None:
+    run.recipe.write_text(RECIPE.replace("tracking: {}", "tracking: {frames: one_per_box}"))
+    target = BoxesTarget(((0.1, 0.1, 0.2, 0.2),) * num_boxes) if num_boxes else ChoiceTarget("B")
+    write_rollouts(run.rollouts_file(9), 9, [group("p", task, media, target, "", 9)])
+    shown = clips.run_clips(run)
+    assert isinstance(shown, clips.Clips)
+    assert shown.key(group_form(list(read_records(run.rollouts_file(9))))) == clip_key(media)
