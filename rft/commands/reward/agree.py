@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rft.commands.reward.page import TEXT, drawn, end_of, number
-from rft.commands.reward.trial import Judged, fits, judge_rows, named_reward
+from rft.commands.reward.trial import Judged, fits, judge_rows
 from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.errors import RewardError, refuse, shortened
 from rft.evaluation.agreement import Values, auc, cohens_kappa, spearman
 from rft.evaluation.intervals import Estimate, bootstrap_of
 from rft.files import read_jsonl
+from rft.scoring.group import WeightedReward
 from rft.scoring.reward_worker import RewardWorker
 
 NUM_WORST = 10
@@ -62,17 +63,19 @@ class Agreement:
         return np.array([one.label for one in self.labelled])
 
 
-def agree(name: str, source: Path, task: str | None, threshold: float, seed: int, as_json: bool) -> str:
+def agree(
+    reward: WeightedReward, source: Path, task: str | None, threshold: float, seed: int, limit_s: float, as_json: bool
+) -> str:
     """The agreement of a reward with a labelled file, as text or JSON.
 
     Raises DataError with every line that is wrong, RewardError where the reward judges none of them.
     """
-    reward, labelled = named_reward(name), read_labels(source, task)
+    labelled = read_labels(source, task)
     unfit = sorted({one.row.task for one in labelled if not fits(reward, one.row.task)})
     if unfit:
         raise RewardError(f"reward {reward.name} cannot score task {', '.join(unfit)}. Choose lines with --task.")
     worker = RewardWorker()
-    outcomes = judge_rows(reward, [one.row for one in labelled], worker)
+    outcomes = judge_rows(reward, [one.row for one in labelled], limit_s, worker)
     found = compare(reward.name, labelled, outcomes, threshold, seed)
     return json.dumps(to_json(found), indent=1) if as_json else page(found, source)
 

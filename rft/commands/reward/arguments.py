@@ -15,6 +15,7 @@ def add_reward(parser: argparse.ArgumentParser, command: Callable[..., argparse.
     trial.add_argument("--task", help="of rows that name none, others are left out; without --on: whose example")
     trial.add_argument("--groups", metavar="N", type=int, default=256, help="most groups of a task, spread evenly")
     trial.add_argument("--timeout", metavar="S", type=float, default=60.0, help="seconds for a reward on a task")
+    _add_judging(trial)
     trial.add_argument("--json", action="store_true", help="print the figures as JSON")
     trial.add_argument("--watch", action="store_true", help="again at every save of the file, until Ctrl-C")
     new = command(kinds, "new", _new_reward, "Write a reward that works, its test, and a recipe that trains with it.")
@@ -29,24 +30,34 @@ def add_reward(parser: argparse.ArgumentParser, command: Callable[..., argparse.
     agree.add_argument("--task", help="of lines that name none; lines that name another are left out")
     agree.add_argument("--threshold", metavar="T", type=float, default=0.5, help="value from which on it says yes")
     agree.add_argument("--seed", type=int, default=0, help="of the intervals")
+    _add_judging(agree)
     agree.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
-def _try_rewards(args: argparse.Namespace) -> None:
-    from rft.commands.reward.try_rewards import try_on, try_on_example, watch
+def _add_judging(parser: argparse.ArgumentParser) -> None:
+    text = "arguments of the rewards, such as min_iou=0.5"
+    parser.add_argument("--args", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help=text)
+    parser.add_argument("--limit", metavar="S", type=float, default=5.0, help="seconds for a completion")
 
+
+def _try_rewards(args: argparse.Namespace) -> None:
     if args.on is None and args.task is None:
         args.refuse("give completions with --on, or --task for its example")
-    if args.groups < 1 or not args.timeout > 0:
-        args.refuse("--groups is at least 1, --timeout above 0")
+    if args.groups < 1 or min(args.timeout, args.limit) <= 0:
+        args.refuse("--groups is at least 1, --timeout and --limit above 0")
+    from rft.commands.reward.trial import Limits, named_rewards
+    from rft.commands.reward.try_rewards import try_on, try_on_example, watch
+
     if args.watch:
-        options = {"--on": args.on, "--task": args.task, "--groups": args.groups, "--timeout": args.timeout}
-        again = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
-        watch([*args.rewards, *again, *(["--json"] if args.json else [])], args.rewards)
+        keys = ("on", "task", "groups", "timeout", "limit")
+        options = [f"--{key}={getattr(args, key)}" for key in keys if getattr(args, key) is not None]
+        more = [*(["--json"] if args.json else []), *(["--args", *args.args] if args.args else [])]
+        watch([*args.rewards, *options, *more], args.rewards)
     elif args.on is None:
-        print(try_on_example(args.rewards, args.task, args.json))
+        print(try_on_example(named_rewards(args.rewards, args.args), args.task, args.limit, args.json))
     else:
-        print(try_on(args.rewards, args.on, args.task, args.groups, args.timeout, args.json))
+        limits = Limits(args.limit, args.timeout)
+        print(try_on(named_rewards(args.rewards, args.args), args.on, args.task, args.groups, limits, args.json))
 
 
 def _new_reward(args: argparse.Namespace) -> None:
@@ -57,5 +68,7 @@ def _new_reward(args: argparse.Namespace) -> None:
 
 def _agree(args: argparse.Namespace) -> None:
     from rft.commands.reward.agree import agree
+    from rft.commands.reward.trial import named_rewards
 
-    print(agree(args.reward, args.labels, args.task, args.threshold, args.seed, args.json))
+    (reward,) = named_rewards([args.reward], args.args)
+    print(agree(reward, args.labels, args.task, args.threshold, args.seed, args.limit, args.json))

@@ -3,9 +3,10 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,24 +17,32 @@ from rft.commands.check.rewards import misfit_of
 from rft.commands.reward.answers import thought_before
 from rft.commands.score.stored_facts import group_key, stored_facts
 from rft.commands.score.stored_rows import StoredRow, StoredRows
-from rft.errors import RewardError, near_name, refuse
+from rft.errors import RewardError, near_name, problem_text, refuse
 from rft.evaluation.agreement import Values
 from rft.files import read_jsonl
 from rft.own_code import short_name
-from rft.recipe import RewardRecipe, ScoringRecipe
+from rft.recipe import RewardRecipe
+from rft.recipe.strict_yaml import parse_yaml
 from rft.runs.rollout_files import completion_files
 from rft.scoring.group import WeightedReward, own_reward
 from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
-
-LIMIT_S = ScoringRecipe().reward_timeout_s
-"""Seconds of one completion; a run has as many for a whole group."""
 
 MOST_HANGS = 3
 """Completions that may hang before a reward is given up."""
 
 ITSELF = "the target itself"
 """Beside the answers without the clip: what the reward should pay best."""
+
+
+class Limits(NamedTuple):
+    """Seconds that a reward has."""
+
+    each_s: float
+    """For one completion."""
+    all_s: float
+    """For all completions of a task."""
+
 
 Groups = tuple[tuple[StoredRow, ...], ...]
 """The completions of each prompt, in the order of the file."""
@@ -90,8 +99,30 @@ class Trial:
         return np.array([one.value for one in self.judged])
 
 
-def named_reward(name: str) -> WeightedReward:
-    """FILE.py:FUNCTION or a name of the table. Raises RewardError where there is no such reward."""
+def named_rewards(names: Sequence[str], args: Sequence[str] = ()) -> list[WeightedReward]:
+    """FILE.py:FUNCTION or names of the table. `args`: as KEY=VALUE, each for the rewards that take it.
+
+    Raises RewardError where there is no such reward, or none that takes an argument.
+    """
+    rewards = [_named_reward(name) for name in names]
+    given, problems = {}, []
+    for word in args:
+        key, equals, text = word.partition("=")
+        value = parse_yaml(text)
+        if not equals or value.problems:
+            problems.append(f"{word}: write KEY=VALUE, such as min_iou=0.5.")
+        elif not any(key in signature(reward.fn).parameters for reward in rewards):
+            problems.append(f"{key}: no argument of {', '.join(names)}.")
+        given[key] = value.data
+    if problems:
+        raise RewardError(problem_text("--args", problems))
+    return [
+        replace(reward, args={key: given[key] for key in given if key in signature(reward.fn).parameters})
+        for reward in rewards
+    ]
+
+
+def _named_reward(name: str) -> WeightedReward:
     reward = REWARDS.get(name) or own_reward(name)
     if reward is None:
         raise RewardError(f"{name}: unknown reward.{near_name(name, REWARDS)} One of your own: FILE.py:FUNCTION.")
@@ -132,47 +163,54 @@ def _spread(groups: Sequence[tuple[StoredRow, ...]], most: int) -> Groups:
     return tuple(groups[i * len(groups) // number] for i in range(number))
 
 
-def try_reward(reward: WeightedReward, task: str, groups: Groups, limit_s: float, worker: RewardWorker) -> Trial:
-    """Judge the groups in the reward process, for `limit_s` in all; what is left then is not judged."""
-    deadline = time.monotonic() + limit_s
+def try_reward(reward: WeightedReward, task: str, groups: Groups, limits: Limits, worker: RewardWorker) -> Trial:
+    """Judge the groups in the reward process, as long as the limits allow; what is left then is not judged."""
+    deadline = time.monotonic() + limits.all_s
     judged: list[Judged] = []
     done, stopped, num_hangs = 0, "", 0
-    judge_rows(reward, groups[0][:1], worker)  # the start of the process is no completion's time
+    judge_rows(reward, groups[0][:1], limits.each_s, worker)  # the start of the process is no completion's time
     for group in groups:
         if time.monotonic() > deadline:
-            stopped = f"{limit_s:g} s were over"
+            stopped = f"{limits.all_s:g} s were over"
             break
-        of_group = judge_rows(reward, group, worker)
+        of_group = judge_rows(reward, group, limits.each_s, worker)
         judged += of_group
         done += 1
-        num_hangs += sum(one.seconds > LIMIT_S for one in of_group)
+        num_hangs += sum(isinstance(one.outcome, str) and one.seconds > limits.each_s for one in of_group)
         if num_hangs >= MOST_HANGS:
-            stopped = f"{num_hangs} completions took longer than {LIMIT_S:g} s"
+            stopped = f"{num_hangs} completions took longer than {limits.each_s:g} s"
             break
-    blind = {} if stopped else _blind(reward, task, groups[:done], worker)
+    blind = {} if stopped else _blind(reward, task, groups[:done], limits.each_s, worker)
     return Trial(reward.name, task, tuple(groups[:done]), tuple(judged), stopped, blind)
 
 
-def judge_rows(reward: WeightedReward, rows: Sequence[StoredRow], worker: RewardWorker) -> list[Judged]:
+def judge_rows(reward: WeightedReward, rows: Sequence[StoredRow], limit_s: float, worker: RewardWorker) -> list[Judged]:
     """Stored completions, those of a prompt all together, with the facts that the reward asks for."""
     return [
         Judged(f"{reward.name} {facts}", 0.0)
         if isinstance(facts, str)
-        else judge_text(reward, row.stored.completion, row.target, worker, facts)
+        else judge_text(reward, row.stored.completion, row.target, limit_s, worker, facts)
         for row, facts in zip(rows, stored_facts(reward.fn, rows), strict=True)
     ]
 
 
 def judge_text(
-    reward: WeightedReward, text: str, target: Target, worker: RewardWorker, facts: Mapping[str, Any] | None = None
+    reward: WeightedReward,
+    text: str,
+    target: Target,
+    limit_s: float,
+    worker: RewardWorker,
+    facts: Mapping[str, Any] | None = None,
 ) -> Judged:
     """One completion, alone, so that its time is known and a hang costs no other."""
     began = time.monotonic()
-    (outcome,) = worker.judge(reward.fn, [text], target, reward.args, LIMIT_S, [facts] if facts else ())
+    (outcome,) = worker.judge(reward.fn, [text], target, reward.args, limit_s, [facts] if facts else ())
     return Judged(outcome, time.monotonic() - began)
 
 
-def _blind(reward: WeightedReward, task: str, groups: Groups, worker: RewardWorker) -> dict[str, tuple[float, float]]:
+def _blind(
+    reward: WeightedReward, task: str, groups: Groups, limit_s: float, worker: RewardWorker
+) -> dict[str, tuple[float, float]]:
     """Answers written without the clip, and the target itself; {} for a reward that asks for what only a policy makes.
 
     An answer that could not be judged makes the mean NaN.
@@ -189,7 +227,7 @@ def _blind(reward: WeightedReward, task: str, groups: Groups, worker: RewardWork
     for name, tags in answers.items():
         texts = [thought_before(text) if text else "" for text in tags]
         values = [
-            judge_text(reward, text, row.target, worker, of_row).value
+            judge_text(reward, text, row.target, limit_s, worker, of_row).value
             for text, row, of_row in zip(texts, first, facts, strict=True)
         ]
         means[name] = (

@@ -11,9 +11,10 @@ from rft.commands.check.own_code import example_facts
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.figures import side_of, to_json
 from rft.commands.reward.page import TEXT, drawn, end_of, number, trial_page
-from rft.commands.reward.trial import fits, judge_text, named_reward, read_groups, try_reward
+from rft.commands.reward.trial import Limits, fits, judge_text, read_groups, try_reward
 from rft.errors import DataError, RewardError, near_name
 from rft.own_code import is_own
+from rft.scoring.group import WeightedReward
 from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
 
@@ -21,18 +22,19 @@ POLL_S = 0.3
 """Seconds between two looks at the files."""
 
 
-def try_on(names: Sequence[str], source: Path, task: str | None, most: int, limit_s: float, as_json: bool) -> str:
-    """The rewards on stored completions, task by task; `most`: groups of a task, `limit_s`: for each reward and task.
+def try_on(
+    rewards: Sequence[WeightedReward], source: Path, task: str | None, most: int, limits: Limits, as_json: bool
+) -> str:
+    """The rewards on stored completions, task by task; `most`: groups of a task, `limits`: of each reward.
 
     Raises DataError for completions that cannot be read, RewardError for rewards that cannot be used.
     """
-    rewards = [named_reward(name) for name in names]
     stored, worker = read_groups(source, task, rewards, most), RewardWorker()
     figures, pages = {}, []
     for of_task, groups in stored.by_task.items():
         side, number_stored = side_of(of_task, groups), stored.num_groups[of_task]
         fitting = [reward for reward in rewards if fits(reward, of_task)]
-        trials = [try_reward(reward, of_task, groups, limit_s, worker) for reward in fitting]
+        trials = [try_reward(reward, of_task, groups, limits, worker) for reward in fitting]
         if as_json:
             figures[of_task] = to_json(of_task, trials, side, number_stored)
         else:
@@ -40,11 +42,10 @@ def try_on(names: Sequence[str], source: Path, task: str | None, most: int, limi
     return json.dumps(figures, indent=1) if as_json else "\n\n\n".join(pages)
 
 
-def try_on_example(names: Sequence[str], task: str, as_json: bool) -> str:
+def try_on_example(rewards: Sequence[WeightedReward], task: str, limit_s: float, as_json: bool) -> str:
     """The rewards on answers to a task's example: right, half right, wrong, blind, malformed."""
     if task not in TASKS:
         raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
-    rewards = [named_reward(name) for name in names]
     for reward in rewards:
         if not fits(reward, task):
             raise RewardError(f"reward {reward.name} cannot score task {task}; see `rft list rewards`")
@@ -55,7 +56,7 @@ def try_on_example(names: Sequence[str], task: str, as_json: bool) -> str:
     lines, figures = [], {}
     for place, (kind, text) in enumerate(answers.items()):
         judged = {
-            reward.name: judge_text(reward, text, target, worker, *facts[reward.name][place : place + 1])
+            reward.name: judge_text(reward, text, target, limit_s, worker, *facts[reward.name][place : place + 1])
             for reward in rewards
         }
         measured = TASKS[task].measure(text, target)[metric]

@@ -9,7 +9,7 @@ import pytest
 from rewards.types import Score
 from rft.cli import main
 from rft.commands.reward.agree import Agreement, agree, compare, page, read_labels
-from rft.commands.reward.trial import Judged
+from rft.commands.reward.trial import Judged, named_rewards
 from rft.errors import DataError, RewardError
 
 
@@ -77,7 +77,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_bad_labels_are_named(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", 1, 2, None, "good", True)
     with pytest.raises(DataError) as caught:
-        agree("temporal_iou", source, None, 0.5, 0, as_json=False)
+        agree(named_rewards(["temporal_iou"])[0], source, None, 0.5, 0, 5.0, as_json=False)
     assert str(caught.value).splitlines() == [
         f"{source}:2: label: 2 is no number in [0, 1]",
         f"{source}:3: label: None is no number in [0, 1]",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from rft.cli import main
-from rft.commands.reward import trial
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.page import WIDTH
+from rft.commands.reward.trial import Limits, named_rewards
 from rft.commands.reward.try_rewards import try_on, try_on_example
 from rft.errors import DataError, RewardError
 from rft.tasks import TASKS
@@ -64,8 +64,9 @@ def write(path: Path, lines: list[dict[str, Any]]) -> Path:
     return path
 
 
-def figures(names: list[str], source: Path, most: int = 9) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(try_on(names, source, None, most, 60.0, as_json=True))
+def figures(names: list[str], source: Path, most: int = 9, limit_s: float = 5.0) -> dict[str, Any]:
+    limits = Limits(limit_s, 60.0)
+    found: dict[str, Any] = json.loads(try_on(named_rewards(names), source, None, most, limits, as_json=True))
     return found["temporal_grounding"]
 
 
@@ -91,6 +92,11 @@ def test_figures(tmp_path: Path, reward: str) -> None:
     assert tried["without_the_clip"]["whole_video"] == {"value": None, "metric": 0.5}
     assert {one["text"][-3:] for one in tried["notable"]} == {"0.2", "0.4", "> 0"}
     assert (found["groups"], found["groups_stored"], found["completions"]) == (2, 2, 4)
+
+
+def test_a_reward_gets_its_arguments(tmp_path: Path, reward: str) -> None:
+    rewards = named_rewards([reward.replace("last_word", "strict"), "temporal_iou"], ["most=3", "min_iou=0.5"])
+    assert [one.args for one in rewards] == [{"most": 3}, {"min_iou": 0.5}]
 
 
 def test_groups_are_spread_evenly(tmp_path: Path, reward: str) -> None:
@@ -120,10 +126,9 @@ def test_the_page_is_narrow_and_names_faults_and_what_can_be_hacked(
     assert "pays an empty text more than the stored" in said
 
 
-def test_a_reward_that_hangs_is_given_up(tmp_path: Path, reward: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "LIMIT_S", 0.2)
+def test_a_reward_that_hangs_is_given_up(tmp_path: Path, reward: str) -> None:
     lines = [line(str(i), 10, "hang" if i else "0.5", 10, 1) for i in range(6)]
-    tried = figures([reward], write(tmp_path / "in.jsonl", lines))["tried"]["last_word"]
+    tried = figures([reward], write(tmp_path / "in.jsonl", lines), limit_s=0.2)["tried"]["last_word"]
     assert tried["judged"] == 4
     assert tried["stopped"] == "3 completions took longer than 0.2 s"
     assert tried["faults"] == {"not judged": 3}
@@ -143,9 +148,9 @@ def test_the_answers_to_an_example_are_what_they_are_called(task: str) -> None:
 
 
 def test_on_an_example() -> None:
-    page = try_on_example(["temporal_iou", "think_format"], "temporal_grounding", as_json=False)
+    page = try_on_example(named_rewards(["temporal_iou", "think_format"]), "temporal_grounding", 5.0, as_json=False)
     assert 'whose target is {"span": [12.5, 17.25]}' in page
-    found = json.loads(try_on_example(["temporal_iou"], "temporal_grounding", as_json=True))
+    found = json.loads(try_on_example(named_rewards(["temporal_iou"]), "temporal_grounding", 5.0, as_json=True))
     assert (
         found["half right"]["rewards"]["temporal_iou"]["value"]
         == found["half right"]["mIoU"]
@@ -163,7 +168,7 @@ def test_a_reward_gets_the_facts_it_asks_for(tmp_path: Path, reward: str) -> Non
     )
     assert "seen asks for what the line does not hold: `num_tokens`" in {one["note"] for one in tried["notable"]}
     assert tried["without_the_clip"] == {}
-    found = json.loads(try_on_example([seen], "temporal_grounding", as_json=True))
+    found = json.loads(try_on_example(named_rewards([seen]), "temporal_grounding", 5.0, as_json=True))
     assert found["half right"]["rewards"]["seen"]["note"] == f"1 of {len(found)}"
 
 
@@ -175,10 +180,17 @@ def test_what_cannot_be_tried(tmp_path: Path, reward: str) -> None:
         figures([reward.replace("last_word", "strict")], source)
     with pytest.raises(RewardError, match=r"temporal_io: unknown reward\. Did you mean 'temporal_iou'"):
         figures(["temporal_io"], source)
+    with pytest.raises(RewardError) as caught:
+        named_rewards(["temporal_iou"], ["min_iou", "most=1"])
+    assert str(caught.value).splitlines() == [
+        "--args: 2 problems",
+        "  min_iou: write KEY=VALUE, such as min_iou=0.5.",
+        "  most: no argument of temporal_iou.",
+    ]
     with pytest.raises(DataError, match="no completions of task tracking"):
-        try_on([reward], source, "tracking", 9, 60.0, as_json=True)
+        try_on(named_rewards([reward]), source, "tracking", 9, Limits(5.0, 60.0), as_json=True)
     with pytest.raises(RewardError, match="cannot score task tracking"):
-        try_on_example([reward], "tracking", as_json=True)
+        try_on_example(named_rewards([reward]), "tracking", 5.0, as_json=True)
 
 
 def test_a_saved_file_is_tried_again(tmp_path: Path, reward: str) -> None:
