@@ -1,5 +1,6 @@
 """A reward on stored completions, beside what the run gave, the task's metric and the length."""
 
+import random
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ class Limits(NamedTuple):
 
 
 Groups = tuple[tuple[StoredRow, ...], ...]
-"""The completions of each prompt, in the order of the file."""
+"""The completions of each prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,11 @@ def fits(reward: WeightedReward, task: str) -> bool:
 
 
 def _spread(groups: Sequence[tuple[StoredRow, ...]], most: int) -> Groups:
+    """At most `most` of the groups, evenly from first to last; in drawn order, so that the first ones are so too."""
     number = min(most, len(groups))
-    return tuple(groups[i * len(groups) // number] for i in range(number))
+    taken = [groups[i * len(groups) // number] for i in range(number)]
+    random.Random(0).shuffle(taken)
+    return tuple(taken)
 
 
 def try_reward(reward: WeightedReward, task: str, groups: Groups, limits: Limits, worker: RewardWorker) -> Trial:
