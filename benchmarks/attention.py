@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.tiny import add_output_arguments, finish, gpu_name
+from benchmarks.report import add_output_arguments, finish, gpu_name
 from rft.learner.attention import GroupShape, Packing, packed_attention
 from rft.tables import TextTable
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.compared_runs import RunSettings, differences, end_of, train_command, undisturbed
 from benchmarks.fault_injection import FAULTS, PLACES, Try
+from benchmarks.report import store
 from rft.runs.run_dir import RunDir
 from rft.tables import TextTable, plain
 
@@ -48,8 +49,7 @@ def main() -> None:
             stored.write_text(json.dumps(outcome))
             print(json.dumps(outcome), flush=True)
     tried = [json.loads(path.read_text()) for path in sorted(args.folder.glob("*.result.json"))]
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(tried, indent=1) + "\n")
+    store(RESULTS, tried)
     print(plain(table(tried)))
 
 

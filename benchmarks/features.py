@@ -19,7 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, workload, write_data
+from benchmarks.report import finish
+from benchmarks.tiny import WARM_UP, Workload, add_arguments, recipe_keys, workload, write_data
 from rft.actors.rollout import engine_environment
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.feature_store import features_in

@@ -22,17 +22,8 @@ from typing import Any
 import torch
 
 from benchmarks.random_policy import SIZES, write_policy
-from benchmarks.tiny import (
-    WARM_UP,
-    TimedStep,
-    Workload,
-    add_output_arguments,
-    finish,
-    gpu_name,
-    recipe_keys,
-    run_training,
-    write_data,
-)
+from benchmarks.report import add_output_arguments, finish, gpu_name
+from benchmarks.tiny import WARM_UP, TimedStep, Workload, recipe_keys, run_training, write_data
 from rft.commands.check.estimate import Gpu, fits, step_work
 from rft.recipe import Recipe
 from rft.tables import TextTable

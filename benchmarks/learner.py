@@ -2,7 +2,7 @@
 
 Builds a Qwen2.5-VL of the asked size with random weights and runs `Learner.update` both ways on the same made-up
 completions. The copies are the usual way: every completion with the whole prompt, transformers' own causal attention,
-the vision tower once per copy. Prints a table; --json prints one object as the last line.
+the vision tower once per copy. Memory is measured in a process of its own for each way.
 
     python benchmarks/learner.py --prompt-tokens 600 --completion-tokens 64 --group 8 --model-size 1m
     python benchmarks/learner.py --prompt-tokens 3700 --completion-tokens 256 --model-size 7b --gradient-checkpointing \
@@ -14,7 +14,6 @@ import gc
 import json
 import math
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -25,17 +24,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from types import MethodType
+from typing import Any
 
 import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from transformers.utils import logging
 
 from benchmarks.random_policy import SIZES, OneVideo, make_group, write_model
+from benchmarks.report import add_output_arguments, finish
 from rft.commands.check.cost import GroupCost, ModelShape, update_bytes, update_flops
 from rft.learner.batch import token_groups
 from rft.learner.learner import Learner
 from rft.learner.sharding import full
 from rft.recipe import LearnerRecipe, Recipe
+from rft.tables import TextTable
 
 WAYS = ("packed", "copies")
 
@@ -201,12 +203,6 @@ def _status_kib(name: str) -> int:
     return int(found[1])
 
 
-def hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
-
-
 def matrix_gflop_per_second(device: torch.device, dtype: torch.dtype) -> float:
     """What products of large square matrices reach: the best of five rounds."""
     side = 8192 if device.type == "cuda" else 1024
@@ -228,7 +224,7 @@ def _share(group: GroupCost, num_forwards: float) -> GroupCost:
     )
 
 
-def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]:
+def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, Any]:
     device = torch.device(arguments.device)
     num_parameters = write_model(SIZES[arguments.model_size], model_dir, device)
     peaks = {name: peak_mib(arguments, model_dir, name) for name in WAYS}
@@ -246,8 +242,6 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
     flops = {name: flops_of(name, checkpointing=learner.gradient_checkpointing) for name in WAYS}
     return {
         "question": "one learner update: a packed group against one copy of the prompt per completion",
-        "hardware": hardware(device),
-        "torch": torch.__version__,
         "parameters": num_parameters,
         "arguments": {
             name: value
@@ -282,21 +276,16 @@ def measure(arguments: argparse.Namespace, model_dir: Path) -> dict[str, object]
     }
 
 
-def report(result: dict[str, object]) -> None:
-    packed, copies = result["packed"], result["copies"]
-    assert isinstance(packed, dict)
-    assert isinstance(copies, dict)
-    print(f"{result['hardware']}, {result['parameters']:,} parameters, torch {result['torch']}")
-    print(f"{'':30}{'packed':>14}{'copies':>14}")
-    for name in (name for name in packed if name != "seconds_all"):
-        print(f"{name:30}{packed[name]:14.4g}{copies[name]:14.4g}")
-    print(
+def table(result: dict[str, Any]) -> TextTable:
+    packed, copies = (result[way] for way in WAYS)
+    return TextTable(
+        f"One update, {result['parameters']:,} parameters",
+        ("", *WAYS),
+        tuple((name, f"{packed[name]:.4g}", f"{copies[name]:.4g}") for name in packed if name != "seconds_all"),
         f"largest difference: log-probability {result['logprob_difference']:.2g}, gradient (relative) "
-        f"{result['gradient_difference']:.2g}"
-    )
-    print(
+        f"{result['gradient_difference']:.2g}\n"
         f"packed is {result['ratio']:.2f} times as fast; by arithmetic {result['bound']:.2f}, by tokens "
-        f"{result['token_bound']:.2f}"
+        f"{result['token_bound']:.2f}",
     )
 
 
@@ -323,9 +312,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help='other learner keys, such as \'{"optimizer_dtype": "bfloat16"}\'',
     )
     parser.add_argument("--text-only", action="store_true", help="a prompt without a video")
-    parser.add_argument("--results", type=Path, help="folder for the JSON")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--peak-of", choices=("packed", "copies"), help=argparse.SUPPRESS)
+    add_output_arguments(parser)
+    parser.add_argument("--peak-of", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--model-dir", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     arguments.own = list(argv)
@@ -344,17 +332,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arguments, Path(folder))
-    report(result)
-    if arguments.results:
-        name = re.sub(r"[^a-z0-9]+", "-", str(result["hardware"]).lower())
-        size = f"{arguments.model_size}_p{arguments.prompt_tokens}_c{arguments.completion_tokens}"
-        arguments.results.mkdir(parents=True, exist_ok=True)
-        path = arguments.results / f"learner_{size}_{name}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(path)
-    if arguments.json:
-        print(json.dumps(result))
-    return 0
+    of = (arguments.model_size, f"p{arguments.prompt_tokens}", f"c{arguments.completion_tokens}")
+    return finish("learner", result, [table(result)], arguments, *of)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.report import markdown, store
 from rft.evaluation.evaluate import MODES, EvalResult, Mode
 from rft.evaluation.intervals import bootstrap
 from rft.evaluation.predictions import read_result
@@ -109,8 +110,7 @@ def main() -> None:
     }
     finished = {name: runs for name, runs in finished.items() if runs}
     report = {name: summary(name, runs, finished.get(BASE, {})) for name, runs in finished.items()}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    store(RESULTS, report)
     for mode in MODES:
         print(f"\n{mode}: change over the cold start, mean over seeds\n\n{table(report, mode)}")
 
@@ -243,10 +243,7 @@ def changes_over_seeds(pairs: Sequence[tuple[EvalResult, EvalResult]], mode: Mod
 
 def table(report: Mapping[str, Any], mode: Mode) -> str:
     tasks = [task for task in TASKS if any(task in cell["change"][mode] for cell in report.values())]
-    lines = [
-        f"| cell | seeds | seconds | mean | {' | '.join(tasks)} | against base |",
-        f"|---|---|---|---|{'---|' * len(tasks)}---|",
-    ]
+    lines = [["cell", "seeds", "seconds", "mean", *tasks, "against base"]]
     for name, cell in sorted(report.items(), key=lambda item: -item[1]["change"][mode]["mean"]["change"]):
         change = cell["change"][mode]
         parts = [
@@ -254,8 +251,8 @@ def table(report: Mapping[str, Any], mode: Mode) -> str:
         ]
         against = f"{cell['over_base'][mode]['mean']['change']:+.3f}" if cell["over_base"] else ""
         cells = [name, str(len(cell["seeds"])), f"{cell['seconds']:.0f}", f"{change['mean']['change']:+.3f}"]
-        lines.append(f"| {' | '.join([*cells, *parts, against])} |")
-    return "\n".join(lines)
+        lines.append([*cells, *parts, against])
+    return markdown(lines)
 
 
 if __name__ == "__main__":

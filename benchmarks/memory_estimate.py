@@ -3,7 +3,7 @@
 An update of several forward passes runs on torch's fake tensors, which have shapes but no data, in a process group that
 only says how many ranks there are: this measures every tensor of a rank, and needs neither a GPU nor the memory. It
 does not see what lies outside of tensors (CUDA's context, NCCL's buffers, fragmentation). The vision tower is frozen
-and shows nothing, because it looks at values. Prints a table; --json prints one object as the last line.
+and shows nothing, because it looks at values.
 
     python -m benchmarks.memory_estimate --model-size 7b --num-ranks 1 8
 """
@@ -11,7 +11,7 @@ and shows nothing, because it looks at values. Prints a table; --json prints one
 import argparse
 import gc
 import itertools
-import json
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +30,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.random_policy import SIZES, model_config
+from benchmarks.report import add_output_arguments, finish
 from rft.commands.check.cost import GroupCost, ModelShape, state_bytes, update_bytes
 from rft.learner import sharding
 from rft.learner.attention import pack_text_attention
@@ -38,6 +39,7 @@ from rft.learner.packing import PackedBatch, join_groups, pack_group
 from rft.learner.sharding import shard
 from rft.learner.weights import trainable
 from rft.recipe import LearnerRecipe
+from rft.tables import TextTable
 
 CPU = torch.device("cpu")
 
@@ -215,21 +217,23 @@ def cases(sizes: Sequence[str], ranks: Sequence[int]) -> Iterator[Case]:
         yield Case(size, LearnerRecipe.model_validate(keys), num_forwards)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model-size", choices=tuple(SIZES), nargs="+", default=("3b", "7b"))
     parser.add_argument("--num-ranks", type=int, nargs="+", default=(1, 8))
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    add_output_arguments(parser)
     arguments = parser.parse_args()
-    rows = []
-    print("| case | measured, GiB | estimated, GiB | estimated / measured |\n|---|---|---|---|")
-    for case in cases(arguments.model_size, arguments.num_ranks):
-        measured, estimated = peak_bytes(case) / 2**30, estimate_bytes(case) / 2**30
-        print(f"| {case.name} | {measured:.1f} | {estimated:.1f} | {estimated / measured:.2f} |", flush=True)
-        rows.append({"case": case.name, "measured_gib": measured, "estimated_gib": estimated})
-    if arguments.json:
-        print(json.dumps(rows))
+    found = {
+        case.name: {"measured_gib": peak_bytes(case) / 2**30, "estimated_gib": estimate_bytes(case) / 2**30}
+        for case in cases(arguments.model_size, arguments.num_ranks)
+    }
+    rows = tuple(
+        (name, f"{measured:.1f}", f"{estimated:.1f}", f"{estimated / measured:.2f}")
+        for name, (measured, estimated) in ((name, of.values()) for name, of in found.items())
+    )
+    columns = ("case", "measured, GiB", "estimated, GiB", "estimated / measured")
+    return finish("memory_estimate", {"cases": found}, [TextTable("Memory of an update", columns, rows)], arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.tiny import TimedStep, add_arguments, finish, recipe_keys, run_training, workload, write_data
+from benchmarks.report import finish
+from benchmarks.tiny import TimedStep, add_arguments, recipe_keys, run_training, workload, write_data
 from rft.tables import TextTable
 
 ROLLOUT, LEARNER = ("data", "rollout"), ("update",)

@@ -20,7 +20,8 @@ import yaml
 from torch import Tensor
 
 from benchmarks.published_step import PublishedStep, until_end
-from benchmarks.tiny import BETA, Workload, add_output_arguments, finish, recipe_keys, write_data
+from benchmarks.report import add_output_arguments, finish
+from benchmarks.tiny import BETA, Workload, recipe_keys, write_data
 from rft.algorithm.advantage import advantages
 from rft.commands.data.real_clips import write_real_clips
 from rft.data.dataset import read_rows, to_prompt

@@ -13,7 +13,6 @@ benchmarks/results/quickstart_seeds.json.
 import argparse
 import json
 import os
-import platform
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.learning import RECIPE, changes_over_seeds, rft
+from benchmarks.report import markdown, processor, store
 from rft.data.dataset import read_rows
 from rft.evaluation.evaluate import MODES, EvalResult, Mode
 from rft.evaluation.predictions import read_result
@@ -52,8 +52,7 @@ def main() -> None:
                 run(Seed(args.folder, seed), arm)
     seeds = [Seed(args.folder, seed) for seed in args.seeds]
     report = summary([seed for seed in seeds if seed.has_run(GRPO)])
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    store(RESULTS, report)
     for title, text in tables(report):
         print(f"\n{title}\n\n{text}")
 
@@ -238,7 +237,7 @@ def arms_table(report: Mapping[str, Any], sets: Sequence[str]) -> str:
     arms = [arm for arm in (COLD_START, MORE_SUPERVISION, TRUE_TARGETS, GRPO) if arm in report["values"]]
     header = ["task", "answers", "best baseline", *(arm.replace("_", " ") for arm in arms), "GRPO - cold start"]
     header += [f"GRPO - {arm.replace('_', ' ')}" for arm in report["grpo_over"]]
-    lines = [header, ["---"] * len(header)]
+    lines = [header]
     for name in sets:
         for mode in MODES:
             values = [report["values"][arm][mode][name] for arm in arms]
@@ -251,7 +250,6 @@ def arms_table(report: Mapping[str, Any], sets: Sequence[str]) -> str:
 def forgetting_table(report: Mapping[str, Any], sets: Sequence[str]) -> str:
     arms = [arm for arm in (GROUNDING_ONLY, GROUNDING_ONLY_KL) if arm in report["over_cold_start"]]
     lines = [["task", "answers", *(f"KL {KL}" if arm == GROUNDING_ONLY_KL else "without KL" for arm in arms)]]
-    lines.append(["---"] * len(lines[0]))
     for name in sets:
         for mode in MODES:
             changes = [signed(report["over_cold_start"][arm][mode][name]) for arm in arms]
@@ -262,18 +260,6 @@ def forgetting_table(report: Mapping[str, Any], sets: Sequence[str]) -> str:
 def signed(change: Mapping[str, float]) -> str:
     """Mean over seeds, its 95 % interval, and the worst seed's."""
     return f"{change['change']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}], worst {change['worst_seed']:+.3f}"
-
-
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def processor() -> str:
-    """The processor's own name, where Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, workload, write_data
+from benchmarks.report import finish
+from benchmarks.tiny import WARM_UP, Workload, add_arguments, recipe_keys, workload, write_data
 from rft.actors.cluster import cluster
 from rft.actors.rollout import engine_environment, start_pool
 from rft.data.dataset import read_rows, to_prompt

@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.tiny import TASK, Workload, add_output_arguments, finish, recipe_keys, write_data
+from benchmarks.report import add_output_arguments, finish
+from benchmarks.tiny import TASK, Workload, recipe_keys, write_data
 from rft.commands.report.page import charts_page
 from rft.data.dataset import read_rows, to_prompt
 from rft.data.processor import PromptProcessor

@@ -12,7 +12,6 @@ Prints a table that says where the time is missed, and one JSON object as its la
 import argparse
 import json
 import os
-import platform
 import random
 import tempfile
 import time
@@ -20,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import add_output_arguments, finish
 from rewards.targets import target_from_json
 from rewards.types import Fidelity
 from rft.commands.score.score import score
-from rft.tables import TextTable, plain
+from rft.tables import TextTable
 from rft.tasks import TASKS
 
 READINGS: tuple[Fidelity, ...] = ("as_published", "corrected")
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rows", type=int, default=100_000, help="of each task")
     parser.add_argument("--tasks", nargs="+", choices=MEASURED, default=MEASURED)
-    parser.add_argument("--json", action="store_true", help="print the JSON object alone")
+    add_output_arguments(parser)
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -56,17 +56,8 @@ def main() -> None:
     )
     limit = f"at most {LIMIT_S:g}"
     columns = ("task", "reading", "seconds", "completions per second", "seconds per million", limit)
-    if not args.json:
-        print(plain(TextTable(f"{args.rows:,} completions of each task, JSON in and out, one core", columns, lines)))
-    print(json.dumps({"machine": processor(), "rows": args.rows, "limit_s": LIMIT_S, "tasks": found}))
-
-
-def processor() -> str:
-    """The processor's own name, where Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    table = TextTable(f"{args.rows:,} completions of each task, JSON in and out, one core", columns, lines)
+    finish("score", {"rows": args.rows, "limit_s": LIMIT_S, "tasks": found}, [table], args)
 
 
 def measured(task: str, num_rows: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ benchmarks/results/soak.json.
 """
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -29,6 +28,7 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.compared_runs import RunSettings, differences, end_processes_of, train_command, undisturbed
 from benchmarks.fault_injection import FAULTS, strike
+from benchmarks.report import store
 from rft.runs.run_dir import RunDir
 from rft.tables import TextTable, plain
 
@@ -76,8 +76,7 @@ def main() -> None:
     soak = under_faults(command, args.every, random.Random(args.seed))
     unequal = differences(run, expected, args.steps)
     found = {"faults": soak.faults, "resumes": soak.num_resumes, "differs": unequal}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(found | {"samples": [asdict(each) for each in soak.samples]}, indent=1) + "\n")
+    store(RESULTS, found | {"samples": [asdict(each) for each in soak.samples]})
     print(plain(table(soak)))
     print(f"differs from the undisturbed run in: {', '.join(unequal) or 'nothing'}")
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.tiny import WARM_UP, Workload, add_arguments, finish, recipe_keys, run_training, workload, write_data
+from benchmarks.report import finish
+from benchmarks.tiny import WARM_UP, Workload, add_arguments, recipe_keys, run_training, workload, write_data
 from rft.actors.cluster import FOR_TENSORS
 from rft.data.dataset import read_rows, to_prompt
 from rft.recipe import Recipe

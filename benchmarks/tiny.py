@@ -1,24 +1,20 @@
-"""What the benchmarks of whole steps share: drawn clips, the tiny policy, a recipe, a timed run, the printed result."""
+"""What the benchmarks of whole steps share: drawn clips, the tiny policy, a recipe, a timed run."""
 
 import argparse
 import json
-import os
-import platform
-import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.score import processor
+from benchmarks.report import add_output_arguments
 from rft.files import read_lines
 from rft.runs.run_dir import RunDir
 from rft.synthetic.rows import Sizes, write_dataset
-from rft.tables import TextTable, plain
 
 TASK = "temporal_grounding"
 SIDE = 224
@@ -60,11 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
     parser.add_argument("--frames", type=int, default=16, help="per clip; 16 make prompts of about 600 tokens")
     parser.add_argument("--steps", type=int, default=steps, help=f"counted, after {WARM_UP} that warm up")
     add_output_arguments(parser)
-
-
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the JSON object alone")
-    parser.add_argument("--results", type=Path, help="folder that the JSON is written to as well")
 
 
 def workload(arguments: argparse.Namespace, beta: float = BETA) -> Workload:
@@ -133,44 +124,3 @@ def run_training(folder: Path, name: str, keys: Mapping[str, Any]) -> tuple[Time
         TimedStep(after["time"] - before["time"], {k: v for k, v in after.items() if isinstance(v, int | float)})
         for before, after in zip(lines[WARM_UP - 1 :], lines[WARM_UP:], strict=False)
     )
-
-
-def gpu_name() -> str | None:
-    """Of the first one; None where there is none."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-
-
-def machine() -> dict[str, Any]:
-    """What a figure has to be read with."""
-    import torch
-    import transformers
-
-    return {
-        "processor": processor(),
-        "gpu": gpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_1min": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
-def finish(
-    name: str, result: Mapping[str, Any], tables: Sequence[TextTable], arguments: argparse.Namespace, *of: str
-) -> int:
-    """Print the tables, unless the JSON is wanted alone, then the JSON object as the last line; exit status.
-
-    `of`: what sets the file of this result apart from others of that benchmark. On a GPU its name does so too.
-    """
-    text = json.dumps({"benchmark": name, "machine": machine(), **result})
-    if not arguments.json:
-        print("\n".join(plain(table) for table in tables))
-    if arguments.results:
-        arguments.results.mkdir(parents=True, exist_ok=True)
-        parts = [re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in (*of, gpu_name()) if part]
-        (arguments.results / f"{'_'.join([name, *parts])}.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return 0

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from benchmarks.random_policy import SIZES, write_policy
-from benchmarks.tiny import Workload, add_output_arguments, finish, gpu_name, recipe_keys
+from benchmarks.report import add_output_arguments, finish, gpu_name
+from benchmarks.tiny import Workload, recipe_keys
 from rft.actors.cluster import cluster
 from rft.actors.learner import LearnerActors
 from rft.actors.rollout import start_pool

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from benchmarks import faults, soak
 from benchmarks.compared_runs import differences, end_of, end_processes_of
-from benchmarks.fault_injection import FAULTS, PLACES, Place, Try, inject, is_called, strike
+from benchmarks.fault_injection import FAULTS, PLACES, Fault, Place, Try, inject, is_called, strike
 from rft.files import write_records
 from rft.runs.run_dir import RunDir
 
@@ -126,7 +126,15 @@ def test_a_command_is_started_again_after_a_fault_until_it_ends_by_itself(
 ) -> None:
     monkeypatch.setattr(soak, "SAMPLE_EVERY_S", 0.2)
     monkeypatch.setattr(soak, "FAULTS", {"kill run": FAULTS["kill run"]})
-    done = tmp_path / "done"
+    done, struck = tmp_path / "done", []
+
+    def strike_once_it_sleeps(fault: Fault, driver: psutil.Process) -> int:
+        if struck or not done.exists():
+            return 0
+        struck.append(fault)
+        return strike(fault, driver)
+
+    monkeypatch.setattr(soak, "strike", strike_once_it_sleeps)
     script = f"import pathlib, time; p = pathlib.Path({str(done)!r}); p.exists() or (p.touch(), time.sleep(600))"
     found = soak.under_faults([sys.executable, "-c", script], 0.1, random.Random(0))
     assert (found.faults["kill run"], found.num_resumes) == (1, 1)

@@ -19,7 +19,7 @@ def test_benchmarks_have_the_options_they_are_run_with() -> None:
     found = re.findall(r"-m benchmarks\.(\w+) (.*)", text)
     assert {name for name, _ in found} == {"attention", "learner", "weights", "gpu_step"}
     for name, arguments in found:
-        source = "".join((ROOT / "benchmarks" / f"{file}.py").read_text() for file in (name, "tiny"))
+        source = "".join((ROOT / "benchmarks" / f"{file}.py").read_text() for file in (name, "tiny", "report"))
         for option in re.findall(r"--[a-z-]+", arguments):
             assert f'"{option}"' in source, f"benchmarks/{name}.py {option}"
 
