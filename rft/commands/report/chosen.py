@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
+
 from rft.commands.report.groups import Record, faults, group_form
 from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
@@ -16,7 +18,7 @@ from rft.runs.run_dir import RunDir
 NUM_STRETCHES = 24
 """Stretches of steps, equally long, that groups are chosen from."""
 
-MAX_BYTES = 6 << 20
+MAX_BYTES = 5 << 20
 """Most bytes of text that a page holds of its groups."""
 
 NUM_BARS = 24
@@ -118,7 +120,7 @@ def chosen_groups(run: RunDir) -> dict[str, Any]:
     }
     room, kept = MAX_BYTES, []
     for key in kinds:
-        room -= num_bytes(forms[key])
+        room -= len(htmlsafe_json_dumps(forms[key]))
         if room > 0:
             kept.append(forms[key])
     return {
@@ -129,14 +131,6 @@ def chosen_groups(run: RunDir) -> dict[str, Any]:
         "steps": sorted(files),
         "histogram": histogram(facts),
     }
-
-
-def num_bytes(form: dict[str, Any]) -> int:
-    """About how much of a page a group takes."""
-    texts = (
-        len(rollout["text"]) + sum(len(s["note"]) + 120 for s in rollout["scores"]) for rollout in form["rollouts"]
-    )
-    return len(form["prompt"]) + 300 * len(form["rollouts"]) + sum(texts)
 
 
 def histogram(facts: Sequence[GroupFacts]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ FRAME_WIDTH = 192
 """Most pixels of a frame's width."""
 
 JPEG_QUALITY = 72
-MAX_BYTES = 12 << 20
+MAX_BYTES = 11 << 20
 """Most bytes of frames that a page holds."""
 
 

@@ -93,6 +93,11 @@ def test_alarms_are_told(page: Any) -> None:
         "the longest completions",
     ]
     assert "1 alarm" in page.locator("header").inner_text()
+    # Of steps 1 to 3, the alarm at step 2 stands in the middle of each chart.
+    axis, alarm = page.locator("#health svg").first.locator("line").first, page.locator("#health svg .alarmed").first
+    assert alarm.get_attribute("x1") == str(
+        sum(float(axis.get_attribute(key)) for key in ("x1", "x2")) / 2
+    ).removesuffix(".0")
 
 
 def test_nothing_hangs_out_at_the_side(page: Any) -> None:

@@ -17,8 +17,9 @@ function ticks(low, high, number = 4) {
   return found;
 }
 
-// lines: [{name, points: [[step, value or null, low, high]], colour, faint}]; marks: [{name, value}] level lines.
-function lineChart(title, lines, {marks = [], note = ""} = {}) {
+// lines: [{name, points: [[step, value or null, low, high]], colour, faint}]; marks: [{name, value}] level lines;
+// alarms: [{name, step}] upright ones.
+function lineChart(title, lines, {marks = [], alarms = [], note = ""} = {}) {
   const p = PLOT;
   const points = lines.flatMap((line) => line.points).filter((point) => point[1] !== null);
   const caption = el("figcaption", null, el("b", null, title), note ? ` ${note}` : "");
@@ -43,6 +44,10 @@ function lineChart(title, lines, {marks = [], note = ""} = {}) {
     chart.append(
       svg("line", {x1: p.left, x2: p.width - p.right, y1: y(mark.value), y2: y(mark.value), stroke: "var(--faint)", "stroke-dasharray": "4 3"}),
       svg("text", {x: p.width - p.right, y: y(mark.value) - 4, "text-anchor": "end"}, mark.name));
+  }
+  for (const alarm of alarms.filter(({step}) => step >= first && step <= last)) {
+    chart.append(svg("line", {class: "alarmed", x1: x(alarm.step), x2: x(alarm.step), y1: p.top, y2: p.height - p.bottom, stroke: "var(--warn)", "stroke-width": 1.5},
+      svg("title", null, `${words(alarm.name)} at step ${alarm.step}`)));
   }
   lines.forEach((line, i) => drawLine(chart, line, line.colour || colour(i), x, y));
   const drawn = el("figure", {class: "card"}, caption,

@@ -69,7 +69,8 @@ function healthSection(run) {
     !alarms ? el("p", {class: "soft"}, "This run has recorded no alarms; the curves below tell.")
       : !alarms.length ? el("p", {class: "good"}, "No alarm fired.")
         : el("div", {class: "alarms"}, alarms.map((alarm) => el("div", {class: "alarm"}, alarmText(alarm)))),
-    el("div", {class: "charts"}, run.health.map((chart) => lineChart(chart.title, Object.entries(chart.lines).map(([name, points]) => ({name: words(name), points}))))),
+    el("div", {class: "charts"}, run.health.map((chart) => lineChart(chart.title, Object.entries(chart.lines).map(([name, points]) => ({name: words(name), points})),
+      {alarms: alarms || []}))),
     folded(`All ${run.charts.length} charts`, () => {
       const charts = el("div", {class: "charts"});
       const show = (text) => charts.replaceChildren(...run.charts.filter((chart) => chart.title.includes(text)).map((chart) =>

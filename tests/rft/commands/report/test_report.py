@@ -147,6 +147,7 @@ def test_a_long_run_makes_a_page_of_bounded_size(tmp_path: Path, monkeypatch: py
     data = Page(page).data["rollouts"]
     assert (data["num_groups"], data["num_rollouts"], data["num_steps"]) == (180, 720, 60)
     assert 0 < len(data["groups"]) < NUM_STRETCHES
+    assert len(json.dumps(data["groups"])) < 40_000
     # What is shown first goes to the end of the run.
     assert data["groups"][-1]["step"] == 60
     assert sum("images" in clip for clip in Page(page).data["clips"].values()) == 1
