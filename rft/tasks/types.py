@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewards import REWARDS, RewardFn
-from rewards.targets import target_from_json
 from rewards.targets.choice import LETTERS
 from rewards.types import Target
 
@@ -144,13 +143,14 @@ class Task(ABC):
         )
         return f"{self.question(row, target)}\n{how}{self.target_type.answer_form}"
 
-    def read_target(self, data: object, *, duration_s: float | None = None, num_options: int | None = None) -> Target:
+    def read_target(
+        self, data: Mapping[str, object], *, duration_s: float | None = None, num_options: int | None = None
+    ) -> Target:
         """Target from a JSON object. Raises ValueError with every problem and what to do."""
-        forms = self.target_type.json_keys
-        if isinstance(data, Mapping) and data and not any(data.keys() == set(names) for names in forms):
-            has = ", ".join(sorted(map(str, data)))
+        if not self.target_type.fits(data):
+            has = ", ".join(sorted(data)) or "no keys"
             raise ValueError(f"has {has}, but {self.name} needs {self.target_type.json_form}")
-        return target_from_json(data, self.target_type, duration_s=duration_s, num_options=num_options)
+        return self.target_type.read(data, duration_s=duration_s, num_options=num_options)
 
     def target(self, row: Row) -> Target:
         """Target of a row, checked against the row. Raises ValueError with every problem and what to do."""

@@ -80,7 +80,7 @@ def test_what_a_target_says_of_itself() -> None:
 
 def test_facts_of_the_row_are_no_part_of_the_form() -> None:
     data = {"choice": "C", "spans": [[0.0, 1.5]]}
-    target = target_from_json(data, duration_s=9.0, num_options=4)
+    target = GroundedChoiceTarget.read(data, duration_s=9.0, num_options=4)
     assert (target.duration_s, target.num_options) == (9.0, 4)
     assert target == target_from_json(data)
     assert target.to_json() == data

@@ -1,7 +1,5 @@
 """Answers to the example of a task of known quality: right, half right, wrong, blind, and of the wrong form."""
 
-from collections.abc import Mapping
-
 from rewards.targets.choice import LETTERS
 from rewards.types import Target
 from rft.tasks.types import THOUGHT, Task
@@ -43,8 +41,9 @@ def changed(task: Task, target: Target, moved: float) -> Target | None:
 
     `moved`: how far spans and boxes are moved, as part of their length or width; from 1 on, texts and letters change.
     """
+    data = {key: _changed(part, moved) for key, part in target.to_json().items()}
     try:
-        other = task.read_target(_changed(target.to_json(), moved), duration_s=target.duration_s)
+        other = task.read_target(data, duration_s=target.duration_s)
     except ValueError:
         return None
     return None if other == target else other
@@ -52,8 +51,6 @@ def changed(task: Task, target: Target, moved: float) -> Target | None:
 
 def _changed(value: object, moved: float) -> object:
     """A part of a target's JSON form: a list of 2 n numbers is a span or box of n dimensions, least corner first."""
-    if isinstance(value, Mapping):
-        return {key: _changed(part, moved) for key, part in value.items()}
     if isinstance(value, list):
         if all(isinstance(part, int | float) for part in value):
             far = moved * (value[len(value) // 2] - value[0])

@@ -107,7 +107,7 @@ def test_a_published_end_may_lie_a_little_past_the_published_length() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("temporal_grounding", {"target": {}}, "target is empty"),
+        ("temporal_grounding", {"target": {}}, "has no keys, but temporal_grounding needs"),
         ("temporal_grounding", {"target": {"choice": "A"}}, r'has choice, but temporal_grounding needs {"span"'),
         ("temporal_grounding", {"target": {"span": [5, 4]}}, "swap them or drop the row"),
         ("temporal_grounding", {"target": {"span": [25, 33]}}, "ends at 33 s, outside the clip of 30.7 s"),

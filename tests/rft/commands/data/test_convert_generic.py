@@ -97,7 +97,7 @@ def test_a_row_without_what_its_task_needs_is_refused(tmp_path: Path) -> None:
         convert("generic", path, ConvertOptions(task="temporal_grounding"))
     path.write_text("video,query\n,x\n")
     (anomaly,) = convert("generic", path, ConvertOptions(task="temporal_grounding")).refused
-    assert "target is empty" in anomaly.detail
+    assert "has no keys, but temporal_grounding needs" in anomaly.detail
     path.write_text("video,query\na,x,9\n")
     with pytest.raises(DataError, match=r"mine.csv:2: more or fewer cells"):
         convert("generic", path, ConvertOptions(task="temporal_grounding"))
