@@ -11,6 +11,12 @@ from rft.cli import main
 from rft.commands.reward.agree import Agreement, agree, compare, page, read_labels
 from rft.commands.reward.trial import Judged, named_rewards
 from rft.errors import DataError, RewardError
+from rft.evaluation import intervals
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "NUM_RESAMPLES", 100)
 
 
 def write(path: Path, *labels: object, **more: object) -> Path:

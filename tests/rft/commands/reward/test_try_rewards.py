@@ -195,6 +195,7 @@ def test_what_cannot_be_tried(tmp_path: Path, reward: str) -> None:
 
 def test_a_saved_file_is_tried_again(tmp_path: Path, reward: str) -> None:
     file, source = tmp_path / "mine.py", write(tmp_path / "in.jsonl", LINES[:1])
+    file.write_text("def last_word(:")
     command = [sys.executable, "-m", "rft", "reward", "try", reward, "--on", str(source), "--json", "--watch"]
     watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert watcher.stdout is not None
@@ -204,8 +205,6 @@ def test_a_saved_file_is_tried_again(tmp_path: Path, reward: str) -> None:
             assert watcher.stdout is not None
             return any(text in line for line in watcher.stdout)
 
-        assert printed('"mean": 0.2')
-        file.write_text("def last_word(:")
         assert printed("SyntaxError")
         file.write_text(LAST_WORD.replace("float(word)", "1 - float(word)"))
         assert printed('"mean": 0.8')
