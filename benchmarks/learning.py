@@ -225,20 +225,32 @@ def summary(name: str, runs: Mapping[int, Outcome], base: Mapping[int, Outcome])
 def changes_over_seeds(pairs: Sequence[tuple[EvalResult, EvalResult]], mode: Mode) -> dict[str, dict[str, float]]:
     """Set of rows -> mean of after minus before over the rows of all pairs, with its interval and the worst pair's.
 
-    In each set's main metric; "mean": over the sets.
+    In each set's main metric; "mean": over the sets, which count alike.
     """
     found: dict[str, dict[str, float]] = {}
-    for name, rows in pairs[0][1].sets.items():
+    everywhere: list[dict[str, float]] = []
+    sets = pairs[0][1].sets
+    for name, rows in sets.items():
         metric = TASKS[rows.task].main_metric
         of_seeds = [
-            [{"change": last[row][metric] - first[row][metric]} for row in last]
+            [last[row][metric] - first[row][metric] for row in last]
             for before, after in pairs
             for first, last in [(before.rows(name, mode), after.rows(name, mode))]
         ]
-        pooled = bootstrap([row for of_seed in of_seeds for row in of_seed], seed=0)["change"]
-        worst = min(fmean(row["change"] for row in of_seed) for of_seed in of_seeds)
-        found[name] = {"change": pooled.value, "low": pooled.low, "high": pooled.high, "worst_seed": worst}
-    return found | {"mean": {"change": fmean(values["change"] for values in found.values())}}
+        changes = [change for of_seed in of_seeds for change in of_seed]
+        found[name] = mean_change([{"change": change} for change in changes]) | {
+            "worst_seed": min(map(fmean, of_seeds))
+        }
+        # So that the mean over all rows is the mean over the sets.
+        everywhere += [{"change": change / len(changes)} for change in changes]
+    share = len(everywhere) / len(sets)
+    return found | {"mean": mean_change([{"change": row["change"] * share} for row in everywhere])}
+
+
+def mean_change(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """{"change", "low", "high"}."""
+    estimate = bootstrap(rows, seed=0)["change"]
+    return {"change": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
 def table(report: Mapping[str, Any], mode: Mode) -> str:
@@ -246,13 +258,15 @@ def table(report: Mapping[str, Any], mode: Mode) -> str:
     lines = [["cell", "seeds", "seconds", "mean", *tasks, "against base"]]
     for name, cell in sorted(report.items(), key=lambda item: -item[1]["change"][mode]["mean"]["change"]):
         change = cell["change"][mode]
-        parts = [
-            f"{change[task]['change']:+.3f} [{change[task]['low']:+.3f}, {change[task]['high']:+.3f}]" for task in tasks
-        ]
-        against = f"{cell['over_base'][mode]['mean']['change']:+.3f}" if cell["over_base"] else ""
+        parts = [with_interval(change[task]) for task in tasks]
+        against = with_interval(cell["over_base"][mode]["mean"]) if cell["over_base"] else ""
         cells = [name, str(len(cell["seeds"])), f"{cell['seconds']:.0f}", f"{change['mean']['change']:+.3f}"]
         lines.append([*cells, *parts, against])
     return markdown(lines)
+
+
+def with_interval(change: Mapping[str, float]) -> str:
+    return f"{change['change']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
 
 
 if __name__ == "__main__":
