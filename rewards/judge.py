@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from rewards.reply_cache import ReplyCache, Usage
 
 TIMEOUT_S = 30.0
 """Default time limit of one request, in seconds."""
+
+NOT_STARTED = "http://not-started.invalid/v1"
+"""Stands for the address of a judge that the run starts, before it does."""
 
 _MOST_BYTES = 1_000_000
 """Most bytes of a reply; a longer one is an error."""
@@ -57,7 +61,10 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"judge_url {self.url!r} is no http address; write it like http://127.0.0.1:8000/v1")
+            raise ValueError(
+                f"judge_url {self.url!r} is no http address; write it like http://127.0.0.1:8000/v1, or leave it out "
+                "and give the recipe a section judge"
+            )
         if not self.model:
             raise ValueError("judge_model is missing; name the model that the endpoint serves")
         if self.timeout_s <= 0 or self.retries < 0:
@@ -72,7 +79,9 @@ class ChatJudge:
     def __init__(self, endpoint: Endpoint) -> None:
         """Raises JudgeError if the cache file cannot be used."""
         self.endpoint = endpoint
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        # A proxy of the machine does not lead back to it.
+        is_here = urllib.parse.urlsplit(endpoint.url).hostname in ("127.0.0.1", "localhost")
+        self._opener = urllib.request.build_opener(_NoRedirect, *[urllib.request.ProxyHandler({})] * is_here)
         self._lock = threading.Lock()
         self._in_flight: dict[str, threading.Lock] = {}
         try:
@@ -85,6 +94,8 @@ class ChatJudge:
 
         Raises JudgeError after the last retry, and at once if a retry would not help.
         """
+        if self.endpoint.url == NOT_STARTED:
+            raise JudgeError(f"judge {self.endpoint.model} is not started: it runs as long as a run")
         body = {
             "model": self.endpoint.model,
             "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": material}],

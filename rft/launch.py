@@ -30,6 +30,8 @@ from rft.runs.learning_curves import learning_curves
 from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.recorder import RunRecorder
 from rft.runs.run_dir import RunDir
+from rft.scoring.group import score_by_recipe
+from rft.scoring.judge import Judge
 from rft.train import train as train_steps
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class TrainingRun:
         """What alarms compare evaluations with."""
         self.num_restarts = 0
         """Of the learner."""
+        self.judge: Judge | None = None
         earlier: dict[str, float] = run.read_summary().get("seconds", {})
         self.clock = Clock({name: s for name, s in earlier.items() if not name.startswith("grpo/")})
 
@@ -91,6 +94,7 @@ class TrainingRun:
             # The engines start while clips are decoded and the supervised stage runs; the learner's first weights
             # replace theirs.
             pool = self.session.start_pool(recipe.learner.num_ranks)
+            self.judge = self.session.start_judge(run)
             order = self.prompt_order()
             held_out = self.session.usable_rows(recipe.data.eval, "held-out")
             baselines = self.baselines(held_out, order)
@@ -149,6 +153,8 @@ class TrainingRun:
                     first_step=record.num_steps,
                     next_batch=next_batch,
                     variances=state.variances if state else None,
+                    score=self.judge.score if self.judge else score_by_recipe,
+                    score_counters=self.judge.counters if self.judge else dict,
                 )
                 self.run_steps(batches, pool, learner, record)
                 after = self.evaluate_once("final", evaluator)
@@ -230,6 +236,8 @@ class TrainingRun:
         with self.clock.phase("setup"):
             self.session.view.phase("starting engines and learner")
             pool.wait_until_ready()
+            if self.judge:
+                self.judge.url()
             return LearnerActors(self.recipe, model, self.session.clips_dir, self.session.stop)
 
     def restore(self, state: TrainState, learner: "LearnerActors", order: PromptOrder) -> RolloutBatch | None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rft.clock import Clock, PhaseSpan
 from rft.errors import Interrupted
 from rft.recipe import Recipe
 from rft.scoring.frame_order import with_order_bonus
-from rft.scoring.group import score_by_recipe, solved
+from rft.scoring.group import ScoreGroup, score_by_recipe, solved
 from rft.scoring.group_metrics import group_metrics, join_metrics, train_group_metrics
 from rft.scoring.train_groups import running_reward_variances, train_groups, with_ground_truth
 from rft.types import Group, Prompt, Sampler, TrainGroup
@@ -47,6 +47,8 @@ class RolloutBatch:
     """Phase -> how long it took; {} where a checkpoint held the groups."""
     spans: tuple[PhaseSpan, ...] = ()
     """When its phases ran."""
+    counters: Mapping[str, float] = field(default_factory=dict)
+    """Of what scored the groups, such as the requests to a judge."""
     is_ahead: bool = False
     """Sampled while the learner worked on the step before."""
 
@@ -54,7 +56,8 @@ class RolloutBatch:
         """Counts and means of the groups, and seconds by phase: what is sampled ahead takes none of the step's."""
         prefix = "seconds/ahead_" if self.is_ahead else "seconds/"
         seconds = {f"{prefix}{name}": s for name, s in self.seconds.items()}
-        return join_metrics(group_metrics(self.groups), train_group_metrics(self.groups, self.train_groups), seconds)
+        of_groups = train_group_metrics(self.groups, self.train_groups)
+        return join_metrics(group_metrics(self.groups), of_groups, seconds, self.counters)
 
 
 class RolloutBatches:
@@ -75,11 +78,17 @@ class RolloutBatches:
         first_step: int = 0,
         next_batch: RolloutBatch | None = None,
         variances: Mapping[str, float] | None = None,
+        score: ScoreGroup = score_by_recipe,
+        score_counters: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`next_batch`: of the first step, where a checkpoint holds it. `variances`: as the last step left them."""
+        """`next_batch`: of the first step, where a checkpoint holds it. `variances`: as the last step left them.
+
+        `score_counters`: what `score` counted since the last call.
+        """
         self._recipe, self._prompts, self._sampler = recipe, prompts, sampler
         self._prefetch, self._on_progress = prefetch, on_progress
         self._first_step, self._next_batch, self._variances = first_step, next_batch, variances or {}
+        self._score, self._score_counters = score, score_counters
         self._sampling: Future[RolloutBatch] | None = None
         self._background = ThreadPoolExecutor(1, "rollouts")
 
@@ -130,9 +139,8 @@ class RolloutBatches:
             prompts.position = position
             raise
         prompts.drop(solved(groups, recipe.tasks, recipe.data.drop_solved))
-        return RolloutBatch(
-            tuple(groups), learned, position, variances, clock.seconds, tuple(clock.spans), is_ahead=is_ahead
-        )
+        phases, counters = (clock.seconds, tuple(clock.spans)), self._score_counters()
+        return RolloutBatch(tuple(groups), learned, position, variances, *phases, counters, is_ahead)
 
     def _sample_groups(self, prompts: Sequence[Prompt], seed: int, is_ahead: bool) -> list[Group]:
         """One scored group per prompt, in the order of the prompts; scored while others are still sampled."""
@@ -146,11 +154,11 @@ class RolloutBatches:
         groups: dict[int, Group] = {}
         progress("rollout", 0, len(prompts))
         for index, completions in self._sampler.generate(prompts, self._recipe.sampling.sampling(), seed):
-            group = score_by_recipe(prompts[index], completions, self._recipe)
-            groups[index] = with_ground_truth(group, self._recipe)
+            group = self._score(prompts[index], completions, self._recipe)
+            groups[index] = with_ground_truth(group, self._recipe, self._score)
             progress("rollout", len(groups), len(prompts))
         ordered = [groups[index] for index in range(len(prompts))]
-        return with_order_bonus(ordered, self._recipe, self._sampler, seed, progress)
+        return with_order_bonus(ordered, self._recipe, self._sampler, seed, progress, self._score)
 
 
 def rollout_seed(seed: int, step: int, num_before: int) -> int:

@@ -117,15 +117,16 @@ def gpu_options(recipe: Recipe, place: int, num_gpus: int) -> dict[str, Any]:
         return {"num_gpus": 0}
     if not recipe.rollout.share_gpu:
         return {"num_gpus": num_gpus}
-    if place >= num_here:
+    num_shared = num_here - (recipe.judge.gpus if recipe.judge else 0)  # the judge's are its own
+    if place >= num_shared:
         raise ClusterError(
             f"rollout.share_gpu: engine or learning process {place + 1} needs a GPU of its number, and Ray finds "
-            f"{num_here}. Lower rollout.num_workers and learner.num_ranks."
+            f"{num_shared} for them. Lower rollout.num_workers and learner.num_ranks."
         )
     try:
         group = ray.util.get_placement_group(SHARED_GPUS)
     except ValueError:
-        group = ray.util.placement_group([{"GPU": 1}] * num_here, name=SHARED_GPUS)
+        group = ray.util.placement_group([{"GPU": 1}] * num_shared, name=SHARED_GPUS)
     return {"num_gpus": 0.5, "scheduling_strategy": PlacementGroupSchedulingStrategy(group, place)}
 
 

@@ -11,9 +11,11 @@ DEVICES = Path("/dev")
 
 
 def gpus_needed(recipe: Recipe, num_ranks: int) -> int:
-    """GPUs of the recipe's engines and of `num_ranks` learning processes, where they run on any."""
+    """GPUs of the recipe's engines, of `num_ranks` learning processes and of the judge that these learn by."""
     num_engine_gpus = recipe.rollout.num_workers * recipe.rollout.gpus_per_worker
-    return max(num_engine_gpus, num_ranks) if recipe.rollout.share_gpu else num_engine_gpus + num_ranks
+    num_judge_gpus = recipe.judge.gpus if recipe.judge and num_ranks else 0
+    shares = recipe.rollout.share_gpu
+    return num_judge_gpus + (max(num_engine_gpus, num_ranks) if shares else num_engine_gpus + num_ranks)
 
 
 def gpu_problem(recipe: Recipe, num_ranks: int, num_found: int, signs: Sequence[str]) -> str | None:
@@ -22,12 +24,13 @@ def gpu_problem(recipe: Recipe, num_ranks: int, num_found: int, signs: Sequence[
     `signs`: as of `gpu_signs`.
     """
     if num_found == 0:
-        return _none_found(signs) if signs else None
+        return none_found(signs) if signs else None
     needed, rollout = gpus_needed(recipe, num_ranks), recipe.rollout
     if needed <= num_found:
         return None
     parts = f"{rollout.num_workers} engine(s) of {rollout.gpus_per_worker}"
     parts += f" and {num_ranks} learning process(es) of 1" if num_ranks else ""
+    parts += f" and the judge of {recipe.judge.gpus}" if recipe.judge and num_ranks else ""
     shared = f"rollout.share_gpu is {'true' if rollout.share_gpu else 'false'}"
     advice = "Lower rollout.num_workers, rollout.gpus_per_worker or learner.num_ranks"
     if num_ranks and not rollout.share_gpu and rollout.gpus_per_worker == 1:
@@ -35,7 +38,7 @@ def gpu_problem(recipe: Recipe, num_ranks: int, num_found: int, signs: Sequence[
     return f"{needed} GPUs are needed ({parts}; {shared}), and {num_found} are there. {advice}."
 
 
-def _none_found(signs: Sequence[str]) -> str:
+def none_found(signs: Sequence[str]) -> str:
     return (
         f"no GPU is found, though {' and '.join(signs)}: the run would go to the CPU. Look at nvidia-smi and "
         "CUDA_VISIBLE_DEVICES; for a run on the CPU install the group cpu (make env GROUP=cpu) and set "

@@ -211,9 +211,9 @@ def _future(ref: Any) -> Future[Any]:
         if error is None:
             result.set_result(done.result())
         elif isinstance(error, RayTaskError) and isinstance(error.cause, (ObjectLostError, RayActorError)):
-            result.set_exception(LearnerError(f"the learner ended before an engine had its weights: {_cause(error)}"))
+            result.set_exception(LearnerError(f"the learner ended before an engine had its weights: {cause_of(error)}"))
         else:
-            died = WorkerDied(_cause(error))
+            died = WorkerDied(cause_of(error))
             died.__cause__ = error
             result.set_exception(died)
 
@@ -221,7 +221,7 @@ def _future(ref: Any) -> Future[Any]:
     return result
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """What a person needs of Ray's error: the exception in the worker, or how its process ended."""
     cause = getattr(error, "cause", None)
     if isinstance(error, RayTaskError) and cause is not None:

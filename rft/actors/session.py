@@ -15,6 +15,7 @@ from rft.runs.library_logs import quiet_libraries
 from rft.runs.run_dir import RunDir
 from rft.runs.stop import StopSignal
 from rft.runs.views import View, open_view
+from rft.scoring.judge import Judge
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
@@ -49,6 +50,16 @@ class Session:
         pool = start_pool(self.recipe.model, self.recipe, self.clips_dir, self.stop, self.view.note)
         self.closing.callback(pool.close)
         return pool
+
+    def start_judge(self, run: RunDir) -> Judge | None:
+        """Start the recipe's judge in the background, where it has one, once Ray is started."""
+        from rft.actors.judge import start_judge
+
+        if self.recipe.judge is None:
+            return None
+        judge = start_judge(self.recipe.judge, run.judge_cache, run.judge_log, self.stop, self.view.note)
+        self.closing.callback(judge.close)
+        return judge
 
     def usable_rows(
         self, paths: tuple[Path, ...], what: str, task: str | None = None, shard: Shard = WHOLE

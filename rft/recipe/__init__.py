@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from rewards.types import Fidelity
 from rft.own_code import short_name
 from rft.recipe.algorithm import AlgorithmRecipe
+from rft.recipe.judge import JudgeRecipe
 from rft.recipe.section import Section
 from rft.recipe.watch import AlarmName
 from rft.types import Sampling, VideoSampling
@@ -335,6 +336,8 @@ class Recipe(Section):
     """How frames are chosen, sized, decoded and kept."""
     scoring: ScoringRecipe = ScoringRecipe()
     """What happens around the reward functions."""
+    judge: JudgeRecipe | None = None
+    """A language model as judge, served by the run itself, for rewards with `judge: model` and no judge_url."""
     sampling: SamplingRecipe = SamplingRecipe()
     """How completions are drawn."""
     rollout: RolloutRecipe = RolloutRecipe()

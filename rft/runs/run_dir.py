@@ -31,7 +31,9 @@ PACKAGES = (
 )
 """What versions.json states, where installed."""
 
-PREPARED = frozenset({".lock", "log.txt", "clips", "recipe.yaml", "versions.json", "own_code.json"})
+PREPARED = frozenset(
+    {".lock", "log.txt", "judge.log", "judge.sqlite", "clips", "recipe.yaml", "versions.json", "own_code.json"}
+)
 """What a run leaves behind that failed before its first result; a new run may start over them."""
 
 
@@ -47,6 +49,8 @@ class RunDir:
         self.summary = path / "summary.json"
         self.timeline = path / "timeline.json"
         self.log = path / "log.txt"
+        self.judge_log = path / "judge.log"
+        self.judge_cache = path / "judge.sqlite"
         self.report = path / "report.html"
         self.tensorboard = path / "tensorboard"
         self.cold_start = path / "cold_start"

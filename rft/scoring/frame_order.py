@@ -6,7 +6,7 @@ from statistics import fmean
 
 from rewards.types import Score
 from rft.recipe import OrderBonusRecipe, Recipe
-from rft.scoring.group import chosen_rewards, score_by_recipe
+from rft.scoring.group import ScoreGroup, chosen_rewards, score_by_recipe
 from rft.types import Group, Rollout, Sampler, Video
 
 SCORE_NAME = "frame_order"
@@ -19,6 +19,7 @@ def with_order_bonus(
     sampler: Sampler,
     seed: int,
     on_progress: Callable[[str, int, int], None],
+    score: ScoreGroup = score_by_recipe,
 ) -> list[Group]:
     """The groups with the bonus of scoring.order_bonus: each is compared with one sampled here on shuffled frames."""
     bonus, compared = recipe.scoring.order_bonus, list(groups)
@@ -33,7 +34,7 @@ def with_order_bonus(
     sampling = replace(training, num_generations=bonus.num_generations or training.num_generations // 2)
     on_progress("rollout, shuffled", 0, len(prompts))
     for num_done, (index, completions) in enumerate(sampler.generate(prompts, sampling, seed), start=1):
-        shuffled = score_by_recipe(prompts[index], completions, recipe)
+        shuffled = score(prompts[index], completions, recipe)
         compared[indices[index]] = with_bonuses(groups[indices[index]], shuffled, bonus)
         on_progress("rollout, shuffled", num_done, len(prompts))
     return compared

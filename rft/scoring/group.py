@@ -1,6 +1,6 @@
 """Completions of a prompt -> their scores and rewards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,9 @@ from rft.scoring.reward_worker import RewardWorker, shared_worker
 from rft.tasks import TASKS
 from rft.tasks.types import FORMS
 from rft.types import Completion, Group, Prompt, Rollout
+
+ScoreGroup = Callable[[Prompt, Sequence[Completion], Recipe], Group]
+"""Completions of a prompt -> their scores and rewards, as `score_by_recipe`."""
 
 
 @dataclass(frozen=True, slots=True)

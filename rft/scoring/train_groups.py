@@ -8,7 +8,7 @@ from statistics import stdev
 from rft.algorithm.advantage import advantages, advantages_with_ground_truth, has_signal
 from rft.recipe import Recipe
 from rft.recipe.algorithm import AlgorithmRecipe
-from rft.scoring.group import score_by_recipe
+from rft.scoring.group import ScoreGroup, score_by_recipe
 from rft.tasks import TASKS
 from rft.types import Completion, Group, TrainGroup
 
@@ -29,7 +29,7 @@ def train_groups(
     return tuple(group for group in learned if group.has_signal or (keep and group.completions))
 
 
-def with_ground_truth(group: Group, recipe: Recipe) -> Group:
+def with_ground_truth(group: Group, recipe: Recipe, score: ScoreGroup = score_by_recipe) -> Group:
     """The group with its ground truth, written out as one more member, which no engine sampled.
 
     Completions of the policy rarely hit a precise time span; the ground truth among them shows it. Returned unchanged
@@ -41,7 +41,7 @@ def with_ground_truth(group: Group, recipe: Recipe) -> Group:
     prompt = group.prompt
     text = TASKS[prompt.task].target_completion(prompt.target, recipe.tasks[prompt.task].think)
     written = Completion(text, (), (), sampled[0].num_prompt_tokens, "stop", sampled[0].policy_version)
-    (ground_truth,) = score_by_recipe(prompt, [written], recipe).rollouts
+    (ground_truth,) = score(prompt, [written], recipe).rollouts
     return group if ground_truth.problem else replace(group, ground_truth=ground_truth)
 
 

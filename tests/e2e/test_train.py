@@ -155,9 +155,33 @@ def stop_by(number: signal.Signals, command: Sequence[str], folder: RunDir) -> N
     assert "continues with --resume" in printed
 
 
-def test_sigterm_leaves_a_checkpoint_and_no_process(recipe: Path) -> None:
+ASKS = """
+from rewards.judge import ChatJudge, Endpoint
+from rewards.types import Score, Target
+
+
+def long_reply(completion: str, target: Target, *, judge, judge_url="", judge_model="", judge_cache=None) -> Score:
+    endpoint = Endpoint(judge_url, judge_model, timeout_s=100, cache=judge_cache)
+    reply, _ = ChatJudge(endpoint).ask("How long is it?", completion, str)
+    return Score(min(len(reply), 50) / 50, reply)
+"""
+
+
+def test_sigterm_leaves_a_checkpoint_and_no_process_of_a_run_with_a_judge(recipe: Path, data: Path) -> None:
     folder = RunDir(recipe.parent / "terminated")
-    stop_by(signal.SIGTERM, rft("train", recipe, f"run_dir={folder.path}"), folder)
+    (data / "asks.py").write_text(ASKS)
+    keys = yaml.safe_load(recipe.read_text())
+    for task in keys["tasks"].values():
+        task["rewards"][f"{data / 'asks.py'}:long_reply"] = {"args": {"judge": "model"}}
+    keys["scoring"] = {"reward_timeout_s": 300}
+    keys["judge"] = {"model": keys["model"], "max_tokens": 8, "engine": {"dtype": "float32"}}
+    judged = data / "judged.yaml"
+    judged.write_text(yaml.safe_dump(keys))
+    stop_by(signal.SIGTERM, rft("train", judged, f"run_dir={folder.path}"), folder)
+    first = read_metrics(folder)[1]
+    assert first["judge/requests"] + first["judge/cache_hits"] == 16
+    assert (first["judge/failures"], first["judge/restarts"]) == (0, 0)
+    assert 0 < first["judge/completion_tokens"] <= 8 * first["judge/requests"]
 
 
 def test_interrupt_leaves_a_checkpoint_and_no_process_and_resume_continues_the_same_run(

@@ -110,6 +110,12 @@ def test_a_judge_that_sends_byte_by_byte_is_given_up_too() -> None:
             judge_of(chat.url, timeout_s=0.2, retries=0).ask("how", "what", int)
 
 
+def test_a_judge_of_this_machine_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with chat_server(after(0, "")) as chat:
+        assert judge_of(chat.url).ask("how", "what", int)[0] == 7
+
+
 def test_nobody_listens() -> None:
     with chat_server(after(0, "")) as chat:
         url = chat.url

@@ -197,6 +197,11 @@ def _plan(
         ("learner", _learner_line(recipe)),
         *cost_lines(recipe, *tokens, *(gpus or ())),
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
+        *(
+            [("judge", f"{recipe.judge.model}, {recipe.judge.max_concurrent} requests at a time")]
+            if recipe.judge
+            else []
+        ),
         ("parity", _parity_line(recipe)),
         ("evaluation", _eval_line(recipe, sum(data.rows.get("eval", {}).values()))),
         ("run folder", f"{run_dir}, a checkpoint every {_save_interval(recipe)}, seed {recipe.seed}"),

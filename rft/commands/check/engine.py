@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rft.errors import Problem, near_name
-from rft.recipe import RolloutRecipe
+from rft.recipe import Recipe
 
 OWNED_ARGUMENTS = {
     "model": "model",
@@ -41,14 +41,28 @@ OWNED_VARIABLES = {
 """Variable of an engine's process that is decided already -> the key that does it; "": none may."""
 
 
-def engine_problems(rollout: RolloutRecipe) -> Iterator[Problem]:
-    """Names below rollout.engine and rollout.environment that another key decides, or that vLLM does not know."""
+JUDGE_ARGUMENTS = {
+    "model": "judge.model",
+    "served_model_name": "",
+    "max_num_seqs": "judge.max_concurrent",
+    "override_generation_config": "judge.max_tokens",
+    "tensor_parallel_size": "judge.gpus",
+}
+"""As OWNED_ARGUMENTS, of the judge's engine."""
+
+
+def engine_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Names for vLLM's engines and their processes that another key decides, or that vLLM does not know."""
+    rollout = recipe.rollout
     yield from _owned("rollout.engine", rollout.engine, OWNED_ARGUMENTS)
     yield from _owned("rollout.environment", rollout.environment, OWNED_VARIABLES)
     arguments = rollout.engine.keys() - OWNED_ARGUMENTS.keys()
     yield from _unknown("rollout.engine", arguments, engine_arguments)
     variables = {name for name in rollout.environment.keys() - OWNED_VARIABLES.keys() if name.startswith("VLLM_")}
     yield from _unknown("rollout.environment", variables, vllm_variables)
+    if recipe.judge:
+        yield from _owned("judge.engine", recipe.judge.engine, JUDGE_ARGUMENTS)
+        yield from _unknown("judge.engine", recipe.judge.engine.keys() - JUDGE_ARGUMENTS.keys(), engine_arguments)
 
 
 def _owned(section: str, names: Collection[str], owned: Mapping[str, str]) -> Iterator[Problem]:

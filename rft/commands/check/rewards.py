@@ -4,14 +4,17 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 
 from rewards import PUBLISHED, REWARDS, RewardFn, accepted_targets
 from rewards.facts import FACTS, asked_facts
+from rewards.judge import NOT_STARTED
 from rewards.types import Score
 from rft.commands.check.own_code import AWAY, MEMORY_BYTES, tried_reward
 from rft.errors import Problem, RewardError, near_name
 from rft.recipe import Recipe, RewardRecipe
 from rft.scoring.group import chosen_rewards, own_rewards, reward_table
+from rft.scoring.judge import with_judge
 from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
 from rft.tasks.types import Task
@@ -23,6 +26,7 @@ def reward_findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = Non
     Notes: a reward as published refuses an example answer which the corrected one accepts; what a reward from outside
     is, which is tried in a process of its own. `rewards`: the table; default: `reward_table`.
     """
+    recipe = with_judge(recipe, NOT_STARTED, Path(":memory:"))
     for name in recipe.tasks:
         if name not in TASKS:
             yield Problem(f"tasks.{name}", f"unknown task.{near_name(name, TASKS)}")

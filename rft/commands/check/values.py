@@ -2,11 +2,14 @@
 
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 
 from rft.commands.check.engine import engine_problems
 from rft.errors import Problem, near_name
 from rft.recipe import Recipe
+from rft.recipe.model_folder import model_problems
 from rft.scoring.group import chosen_rewards
+from rft.scoring.judge import OWN_ENDPOINT, asking_rewards
 from rft.tasks import TASKS
 
 
@@ -15,7 +18,8 @@ def value_problems(recipe: Recipe) -> list[Problem]:
     return [
         *_of_video_and_data(recipe),
         *_of_training(recipe),
-        *engine_problems(recipe.rollout),
+        *engine_problems(recipe),
+        *_of_judge(recipe),
         *_of_bonuses(recipe),
         *_of_stages(recipe),
     ]
@@ -119,6 +123,17 @@ def _of_bonuses(recipe: Recipe) -> Iterator[Problem]:
             f"{length.tokens_low} is more than tokens_high, {length.tokens_high}, or than "
             f"sampling.max_completion_length, {max_tokens}: the bonus would never be given.",
         )
+
+
+def _of_judge(recipe: Recipe) -> Iterator[Problem]:
+    asking = list(asking_rewards(recipe))
+    if recipe.judge and not Path(recipe.judge.model).is_dir():
+        yield from (Problem("judge.model", problem) for problem in model_problems(recipe.judge.model)[0])
+    if recipe.judge and not asking:
+        yield Problem("judge", "no reward asks it. Give one the argument `judge: model`, without judge_url.")
+    for task, reward, args in asking:
+        for name in sorted(OWN_ENDPOINT & args.keys()):
+            yield Problem(f"tasks.{task}.rewards.{reward}.args.{name}", "the section judge decides it. Leave it out.")
 
 
 def _of_stages(recipe: Recipe) -> Iterator[Problem]:

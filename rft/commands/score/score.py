@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from inspect import iscoroutinefunction
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +29,7 @@ from rft.recipe.load import parse_recipe, read_recipe
 from rft.runs.rollout_files import completion_files
 from rft.runs.run_dir import RunDir
 from rft.scoring.group import WeightedReward, weighted_reward
+from rft.scoring.judge import asking_rewards
 from rft.scoring.reward_worker import num_threads, shared_worker
 from rft.tables import plain
 
@@ -43,7 +45,7 @@ _encode_fast = msgspec.json.Encoder().encode
 CHUNK = 64
 """Rows in memory at one time, and so the most that one reward may judge side by side."""
 
-SCORING_KEYS = ("tasks", "scoring", "sampling", "fidelity")
+SCORING_KEYS = ("tasks", "scoring", "sampling", "fidelity", "judge")
 """Sections of a recipe that decide what a completion earns."""
 
 NO_RECIPE = "{model: none, tasks: {}, data: {train: []}, steps: 1}"
@@ -233,17 +235,29 @@ def score(
     `out`: gets each row with `scores`, `notes`, `answer`, `reward`, `fault` and `problem`; there whole or not at all.
     `task`: of the rows that name none; rows that name another are left out. `rewards`: as NAME=WEIGHT. `fidelity`,
     `think` (whether the format reward asks for a thought) and `rewards` replace what the recipe says; `recipe_path`: in
-    place of the run's recipe, or of the tasks' own rewards.
+    place of the run's recipe, or of the tasks' own rewards. A recipe's judge is started where a reward asks it.
     Raises DataError with every row that cannot be scored, RewardError where a reward cannot judge.
     """
     recipe = _recipe(source, recipe_path, fidelity)
-    scorer = Scorer(recipe, reward_choice(rewards_of(recipe.fidelity), think, rewards), task)
+    choice = reward_choice(rewards_of(recipe.fidelity), think, rewards)
+    with ExitStack() as closing:
+        named, asking = {word.rpartition("=")[0] for word in rewards}, {name for _, name, _ in asking_rewards(recipe)}
+        if asking and (not named or asking & named):
+            from rft.actors.judge import judged
+
+            recipe = closing.enter_context(judged(recipe))
+        scorer = Scorer(recipe, choice, task)
+        _score_files(scorer, source, out)
+    return scorer
+
+
+def _score_files(scorer: Scorer, source: Path, out: Path | None) -> None:
     files = completion_files(source)
     rows = scorer.rows(line for file in files for line in read_jsonl(file, scorer.problems))
     if out is None:
         deque(rows, maxlen=0)
         scorer.finish(source)
-        return scorer
+        return
 
     def write(partial_file: Path) -> None:
         with partial_file.open("w", WRITE_BUFFER, encoding="utf-8") as file:
@@ -252,7 +266,6 @@ def score(
 
     with writing(out, GIVE_ANOTHER):
         replace_file(out, write)
-    return scorer
 
 
 def print_scored(scorer: Scorer, as_json: bool) -> None:

@@ -11,9 +11,10 @@ from rft.actors.gpu_count import driver_gpus, gpu_problem, gpus_needed
 from rft.recipe import Recipe
 
 
-def recipe_of(ranks: int = 1, **rollout: object) -> Recipe:
+def recipe_of(ranks: int = 1, judge_gpus: int = 0, **rollout: object) -> Recipe:
     keys = {"model": "m", "tasks": {}, "data": {"train": []}, "steps": 1, "learner": {"num_ranks": ranks}}
-    return Recipe.model_validate(keys | {"rollout": rollout})
+    judge = {"model": "j", "gpus": judge_gpus} if judge_gpus else None
+    return Recipe.model_validate(keys | {"rollout": rollout, "judge": judge})
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,9 @@ def recipe_of(ranks: int = 1, **rollout: object) -> Recipe:
         (recipe_of(num_workers=2, share_gpu=True), 4, 4),
         (recipe_of(num_workers=4, share_gpu=True), 2, 4),
         (recipe_of(num_workers=2, gpus_per_worker=2), 0, 4),
+        (recipe_of(judge_gpus=2), 1, 4),
+        (recipe_of(judge_gpus=1, num_workers=2, share_gpu=True), 2, 3),
+        (recipe_of(judge_gpus=2, num_workers=2), 0, 2),
     ],
 )
 def test_gpus_needed(recipe: Recipe, num_ranks: int, needed: int) -> None:

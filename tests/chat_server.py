@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +51,10 @@ def chat_server(respond: Respond) -> Iterator[ChatServer]:
     chat = ChatServer(respond)
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+
         def do_POST(self) -> None:
             status, body = chat.answer(self)
             text = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -76,18 +79,12 @@ def chat_server(respond: Respond) -> Iterator[ChatServer]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     chat.url = f"http://127.0.0.1:{server.server_port}/v1"
-    before = os.environ.get("no_proxy")
-    os.environ["no_proxy"] = "127.0.0.1"  # a proxy of the machine does not lead back here
     try:
         yield chat
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-        if before is None:
-            del os.environ["no_proxy"]
-        else:
-            os.environ["no_proxy"] = before
 
 
 def verdicts(stated: Callable[[str, str], bool], delay_s: float = 0.0) -> Respond:
