@@ -96,8 +96,11 @@ def start_judge(
 
 
 @contextmanager
-def judged(recipe: Recipe) -> Iterator[Recipe]:
-    """The recipe whose rewards ask its judge, which runs as long as the block, in a Ray cluster of its own."""
+def judged(recipe: Recipe, cache: Path) -> Iterator[Recipe]:
+    """The recipe whose rewards ask its judge, which runs as long as the block, in a Ray cluster of its own.
+
+    `cache`: of its replies, where there is such a file and the recipe names none.
+    """
     judge = recipe.judge
     if judge is None:
         yield recipe
@@ -108,6 +111,6 @@ def judged(recipe: Recipe) -> Iterator[Recipe]:
             raise ClusterError(none_found(signs))
         if 0 < num_found < judge.gpus:
             raise ClusterError(f"judge.gpus: {judge.gpus} are needed, and {num_found} are there.")
-        cache = judge.cache or Path(folder) / "judge.sqlite"
+        cache = judge.cache or (cache if cache.exists() else Path(folder) / "judge.sqlite")
         with closing(start_judge(judge, cache, Path(folder) / "judge.log")) as running:
             yield with_judge(recipe, running.url(), cache)

@@ -245,7 +245,7 @@ def score(
         if asking and (not named or asking & named):
             from rft.actors.judge import judged
 
-            recipe = closing.enter_context(judged(recipe))
+            recipe = closing.enter_context(judged(recipe, RunDir(source).judge_cache))
         scorer = Scorer(recipe, choice, task)
         _score_files(scorer, source, out)
     return scorer
