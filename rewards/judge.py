@@ -3,6 +3,7 @@
 Raises JudgeError if the judge cannot be reached or its replies cannot be parsed: a missing verdict is never a score.
 """
 
+import base64
 import hashlib
 import http.client
 import json
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
@@ -89,8 +90,10 @@ class ChatJudge:
         except (sqlite3.Error, OSError) as error:
             raise JudgeError(f"judge_cache {endpoint.cache}: {error}") from error
 
-    def ask(self, instruction: str, material: str, read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
-        """(parsed reply, usage). `read` parses the reply, and raises ValueError if it cannot.
+    def ask(
+        self, instruction: str, material: str, read: Callable[[str], Answer], images: Sequence[bytes] = ()
+    ) -> tuple[Answer, Usage]:
+        """(parsed reply, usage). `read` parses the reply, and raises ValueError if it cannot. `images`: JPEG files.
 
         Raises JudgeError after the last retry, and at once if a retry would not help.
         """
@@ -98,7 +101,10 @@ class ChatJudge:
             raise JudgeError(f"judge {self.endpoint.model} is not started: it runs as long as a run")
         body = {
             "model": self.endpoint.model,
-            "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": material}],
+            "messages": [
+                {"role": "system", "content": instruction},
+                {"role": "user", "content": _content(material, images)},
+            ],
             "temperature": 0,
         }
         # Without the address: the same model at another address gives the same verdicts.
@@ -175,6 +181,13 @@ class ChatJudge:
         prices = self.endpoint.prices
         cost = (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
         return text, Usage(1, 0, 0, prompt_tokens, completion_tokens, cost)
+
+
+def _content(material: str, images: Sequence[bytes]) -> str | list[dict[str, object]]:
+    if not images:
+        return material
+    urls = [f"data:image/jpeg;base64,{base64.b64encode(image).decode()}" for image in images]
+    return [*({"type": "image_url", "image_url": {"url": url}} for url in urls), {"type": "text", "text": material}]
 
 
 class _Failed(Exception):

@@ -184,6 +184,22 @@ def test_threads_that_begin_together_ask_for_the_events_of_a_text_once() -> None
         assert len(chat.bodies) == 9
 
 
+def test_a_judge_is_shown_frames() -> None:
+    def frames(number: int) -> list[bytes]:
+        return [b"x"] * number
+
+    with chat_server(lambda number, body: "1: yes\n2: no\n3: no") as chat:
+        args = model_args(chat.url)
+        assert event_recall(tagged("A kid x"), EVENTS, **args, judge_frames=2, frames=frames).value == pytest.approx(
+            1 / 3
+        )
+        with pytest.raises(ValueError, match="judge_frames: there are no frames here"):
+            event_recall(tagged("A kid x"), EVENTS, **args, judge_frames=2)
+    (body,) = chat.bodies
+    assert [part["type"] for part in body["messages"][1]["content"]] == ["image_url", "image_url", "text"]
+    assert "The images are frames of the video" in body["messages"][0]["content"]
+
+
 def test_a_judge_that_is_away_is_no_0() -> None:
     with chat_server(verdicts(lambda caption, event: True)) as chat:
         url = chat.url

@@ -40,6 +40,18 @@ def test_a_question_in_the_words_of_the_api(monkeypatch: pytest.MonkeyPatch) -> 
     assert usage == Usage(1, 0, 0, 100, 10, pytest.approx((100 * 2 + 10 * 5) / 1e6))
 
 
+def test_images_go_with_the_question_and_belong_to_its_key() -> None:
+    with chat_server(lambda number, body: str(number)) as chat:
+        judge = judge_of(chat.url)
+        answers = [judge.ask("how", "what", int, images)[0] for images in ([b"\xff\xd8a"], [b"b"], [b"\xff\xd8a"], [])]
+    assert answers == [0, 1, 0, 2]
+    assert chat.bodies[0]["messages"][1]["content"] == [
+        {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9hh"}},
+        {"type": "text", "text": "what"},
+    ]
+    assert chat.bodies[2]["messages"][1]["content"] == "what"
+
+
 def test_without_a_key_none_is_sent_and_a_missing_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOME_KEY", raising=False)
     with chat_server(after(0, "")) as chat:

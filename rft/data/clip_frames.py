@@ -1,0 +1,40 @@
+"""Some frames of a prompt's clip, for rewards that show them to a judge."""
+
+import io
+from dataclasses import dataclass, replace
+
+from PIL import Image as Picture
+
+from rft.data.video import ClipCache
+from rft.types import Media, Video
+
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFrames:
+    """Called with a number, at least 1: so many frames of the clip as JPEG files, evenly spaced, in order.
+
+    All of them if the clip has fewer; () for a prompt without a clip. They are the frames that the policy gets, as
+    filmed, out of the run's cache. Raises ClipError.
+    """
+
+    media: Media | None
+    clips: ClipCache
+
+    def __call__(self, number: int) -> tuple[bytes, ...]:
+        media = replace(self.media, shuffle_seed=None) if isinstance(self.media, Video) else self.media
+        frames = self.clips.load(media)
+        return () if frames is None else tuple(_jpeg(frames.pixels[i]) for i in evenly(len(frames.pixels), number))
+
+
+def evenly(length: int, number: int) -> list[int]:
+    """`number` places out of 0..length - 1, each in the middle of its share: of 8 places 2 are [2, 6]."""
+    number = min(number, length)
+    return [(2 * i + 1) * length // (2 * number) for i in range(number)]
+
+
+def _jpeg(pixels: object) -> bytes:
+    file = io.BytesIO()
+    Picture.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
