@@ -183,11 +183,12 @@ class ChatJudge:
         return text, Usage(1, 0, 0, prompt_tokens, completion_tokens, cost)
 
 
-def _content(material: str, images: Sequence[bytes]) -> str | list[dict[str, object]]:
+def _content(material: str, images: Sequence[bytes]) -> str | list[dict[str, Any]]:
     if not images:
         return material
     urls = [f"data:image/jpeg;base64,{base64.b64encode(image).decode()}" for image in images]
-    return [*({"type": "image_url", "image_url": {"url": url}} for url in urls), {"type": "text", "text": material}]
+    shown: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [*shown, {"type": "text", "text": material}]
 
 
 class _Failed(Exception):

@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass, replace
 
+import numpy as np
 from PIL import Image as Picture
 
 from rft.data.video import ClipCache
@@ -34,7 +35,7 @@ def evenly(length: int, number: int) -> list[int]:
     return [(2 * i + 1) * length // (2 * number) for i in range(number)]
 
 
-def _jpeg(pixels: object) -> bytes:
+def _jpeg(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Picture.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()

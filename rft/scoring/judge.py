@@ -1,5 +1,6 @@
 """The judge that a run starts itself: which rewards ask it, scoring that outlives its end, and what it cost."""
 
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,8 +113,11 @@ class Judge:
         self._server.close()
 
     def _totals(self) -> dict[str, float]:
-        with closing(ReplyCache(self._cache)) as cache:
-            usage = cache.usage().get(self._recipe.model, Usage())
+        try:
+            with closing(ReplyCache(self._cache)) as cache:
+                usage = cache.usage().get(self._recipe.model, Usage())
+        except (sqlite3.Error, OSError) as error:
+            raise RewardError(f"{self._cache} cannot keep the judge's replies: {error}. Delete it.") from error
         return {"restarts": self._num_restarts, "seconds": self._seconds} | asdict(usage)
 
     def _is_well(self) -> bool:

@@ -174,6 +174,12 @@ def test_a_reply_that_cannot_be_read_is_the_rewards_error(judge_of: Callable[...
     assert len(servers.started) == 1
 
 
+def test_a_file_that_cannot_keep_replies_is_an_error(judge_of: Callable[..., Judge], tmp_path: Path) -> None:
+    (tmp_path / "judge.sqlite").write_text("no database, but long enough to be looked at as one " * 10)
+    with pytest.raises(RewardError, match=r"judge\.sqlite cannot keep the judge's replies"):
+        judge_of(recipe_of(), Servers(never_up))
+
+
 def test_only_rewards_without_an_address_ask_it() -> None:
     rewards = {
         "event_recall": {"args": {"judge": "model"}},
