@@ -171,6 +171,7 @@ def test_sigterm_leaves_a_checkpoint_and_no_process_of_a_run_with_a_judge(recipe
     folder = RunDir(recipe.parent / "terminated")
     (data / "asks.py").write_text(ASKS)
     keys = yaml.safe_load(recipe.read_text())
+    del keys["cold_start"], keys["eval"], keys["data"]["eval"]
     for task in keys["tasks"].values():
         task["rewards"][f"{data / 'asks.py'}:long_reply"] = {"args": {"judge": "model"}}
     keys["scoring"] = {"reward_timeout_s": 300}
