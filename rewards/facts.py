@@ -13,6 +13,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "truncated": "whether it was cut off at max_completion_length",
         "group": "texts of all completions of the prompt, and the place of this one: CompletionGroup",
         "logprobs": "log-probability of each token when it was sampled, a tuple of num_tokens floats",
+        "frames": "a function: frames(4) are up to 4 frames of the clip, evenly spaced, as JPEG files; in a run alone",
     }
 )
 """Name of the keyword argument -> what a reward gets by it."""
@@ -32,3 +33,10 @@ def asked_facts(reward: Callable[..., object]) -> tuple[str, ...]:
     """The facts that a reward asks for, in the order of FACTS; () if its text and target are enough."""
     parameters = inspect.signature(reward).parameters
     return tuple(name for name in FACTS if name in parameters)
+
+
+@functools.cache
+def needed_facts(reward: Callable[..., object]) -> tuple[str, ...]:
+    """Those of `asked_facts` that have no default: without them the reward cannot judge."""
+    parameters = inspect.signature(reward).parameters
+    return tuple(name for name in asked_facts(reward) if parameters[name].default is inspect.Parameter.empty)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rewards import REWARDS, RewardFn, accepted_targets
 from rewards.awaiting import bounded
-from rewards.facts import asked_facts
+from rewards.facts import needed_facts
 from rewards.targets import target_from_json
 from rewards.types import Target
 
@@ -30,7 +30,7 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
         raise ValueError(f"no reward named {reward}; there are {', '.join(REWARDS)}")
     fn = REWARDS[reward] if isinstance(reward, str) else reward
     accepted = accepted_targets(fn)
-    if lacking := asked_facts(fn):
+    if lacking := needed_facts(fn):
         raise ValueError(f"reward {fn.__name__} asks for {', '.join(lacking)}, which TRL does not give to rewards")
     concurrency = inspect.signature(fn).parameters.get("concurrency")
     most = args.get("concurrency", 1 if concurrency is None else concurrency.default)

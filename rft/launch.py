@@ -144,8 +144,10 @@ class TrainingRun:
             )
             with closing(record):
                 record.evaluate_if_due()
+                # Rewards that show frames find them where the clips of the run are.
+                clips = self.recipe.video.model_copy(update={"cache_dir": self.session.clips_dir})
                 batches = RolloutBatches(
-                    self.recipe,
+                    self.recipe.model_copy(update={"video": clips}),
                     order,
                     pool,
                     learner.prefetch,

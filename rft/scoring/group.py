@@ -16,6 +16,9 @@ from rft.tasks import TASKS
 from rft.tasks.types import FORMS
 from rft.types import Completion, Group, Prompt, Rollout
 
+ShowFrames = Callable[[int], Sequence[bytes]]
+"""A number -> so many frames of a clip, as JPEG files."""
+
 ScoreGroup = Callable[[Prompt, Sequence[Completion], Recipe], Group]
 """Completions of a prompt -> their scores and rewards, as `score_by_recipe`."""
 
@@ -86,7 +89,13 @@ def score_by_recipe(prompt: Prompt, completions: Sequence[Completion], recipe: R
     if prompt.task not in recipe.tasks:
         raise RewardError(f"task {prompt.task} is not in the recipe; add it under `tasks`, or drop its rows")
     rewards = task_rewards(recipe.tasks, prompt.task, reward_table(recipe, prompt.task))
-    return score_group(prompt, completions, rewards, recipe.scoring, recipe.sampling.max_completion_length)
+    length, frames = recipe.sampling.max_completion_length, None
+    if recipe.video.cache_dir and any("frames" in asked_facts(reward.fn) for reward in rewards):
+        from rft.data.clip_frames import ClipFrames  # both load the decoders
+        from rft.data.video import ClipCache
+
+        frames = ClipFrames(prompt.media, ClipCache.of(recipe, recipe.video.cache_dir))
+    return score_group(prompt, completions, rewards, recipe.scoring, length, frames=frames)
 
 
 def score_group(
@@ -96,11 +105,13 @@ def score_group(
     scoring: ScoringRecipe,
     max_completion_length: int,
     worker: RewardWorker | None = None,
+    frames: ShowFrames | None = None,
 ) -> Group:
     """The completions with their scores and rewards, in the order given.
 
     Failed completions are not judged. Raises RewardError where a reward raises, hangs or returns no number in [0, 1]
-    and `scoring` says `on_reward_error: stop`; with `drop` such a completion carries the problem instead.
+    and `scoring` says `on_reward_error: stop`; with `drop` such a completion carries the problem instead. `frames`:
+    the fact of this name; None: it is not at hand.
     """
     worker = worker or shared_worker()
     judged = [i for i, completion in enumerate(completions) if completion.finish_reason != "error"]
@@ -108,7 +119,7 @@ def score_group(
     scores: dict[int, dict[str, Score]] = {i: {} for i in judged}
     problems: dict[int, str] = {}
     for reward in rewards:
-        facts = completion_facts(reward.fn, prompt, [completions[i] for i in judged])
+        facts = completion_facts(reward.fn, prompt, [completions[i] for i in judged], frames)
         outcomes = worker.judge(reward.fn, texts, prompt.target, reward.args, scoring.reward_timeout_s, facts)
         for i, outcome in zip(judged, outcomes, strict=True):
             if isinstance(outcome, Score):
@@ -135,7 +146,9 @@ def score_group(
     return Group(prompt, tuple(rollout(i, completion) for i, completion in enumerate(completions)))
 
 
-def completion_facts(reward: RewardFn, prompt: Prompt, completions: Sequence[Completion]) -> list[dict[str, Any]]:
+def completion_facts(
+    reward: RewardFn, prompt: Prompt, completions: Sequence[Completion], frames: ShowFrames | None = None
+) -> list[dict[str, Any]]:
     """The facts that a reward asks for, by name, of each completion of a group; [] if it asks for none."""
     asked = asked_facts(reward)
     if not asked:
@@ -150,8 +163,9 @@ def completion_facts(reward: RewardFn, prompt: Prompt, completions: Sequence[Com
                 "truncated": completion.finish_reason == "length",
                 "group": CompletionGroup(texts, index),
                 "logprobs": completion.logprobs,
+                "frames": frames,
             }.items()
-            if name in asked
+            if name in asked and value is not None
         }
         for index, completion in enumerate(completions)
     ]

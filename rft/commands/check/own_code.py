@@ -143,6 +143,11 @@ def _outcome(
         return str(error)
 
 
+def no_frames(number: int) -> tuple[bytes, ...]:
+    """The frames of a prompt without a clip."""
+    return ()
+
+
 def example_facts(reward: RewardFn, task: Task, texts: Sequence[str]) -> list[dict[str, Any]]:
     """The facts that a reward asks for, of texts about a task's example, which are one group; [] if it asks for none.
 
@@ -155,4 +160,4 @@ def example_facts(reward: RewardFn, task: Task, texts: Sequence[str]) -> list[di
         Completion(text, tuple(range(length)), (-0.1,) * length, 0, "stop", 0)
         for text, length in zip(texts, lengths, strict=True)
     ]
-    return completion_facts(reward, prompt, completions)
+    return completion_facts(reward, prompt, completions, no_frames)

@@ -73,7 +73,7 @@ def _trial_findings(
     for failure, texts in trial.failures.items():
         message = f"{name} {failure}, on {', '.join(texts)}."
         yield f"{key}: {message} The run needs its judge." if failure.startswith(AWAY) else Problem(key, message)
-    unwritten = [fact for fact in asked_facts(reward) if fact != "row"]
+    unwritten = [fact for fact in asked_facts(reward) if fact not in ("row", "frames")]
     # What an answer earns for its tokens or among others says nothing about prompt and reward.
     if isinstance(trial.example, Score) and not unwritten:
         refusal, remedy = _too_low(name, trial.example, part, task, think)

@@ -139,7 +139,8 @@ class Scorer:
             for row, problem in zip(rows, found, strict=True):
                 if isinstance(problem, str):
                     raise RewardError(f"{row.line.where}: reward {name} {problem}")
-            facts[name] = [one for one in found if not isinstance(one, str)]
+            held = [one for one in found if not isinstance(one, str)]
+            facts[name] = held if any(held) else ()
         return facts
 
     def _scored(self, stored: StoredCompletion, tally: Tally, scores: dict[str, Score]) -> dict[str, Any]:

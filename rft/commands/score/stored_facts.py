@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from rewards import RewardFn
-from rewards.facts import CompletionGroup, asked_facts
+from rewards.facts import CompletionGroup, asked_facts, needed_facts
 from rft.commands.score.stored_rows import StoredRow
 from rft.files import JsonLine
 
@@ -15,6 +15,7 @@ NEEDS = {
     "truncated": "`finish_reason`",
     "group": "`prompt_id` or `id`, by which completions of one prompt are known",
     "logprobs": "`logprobs`, a list of numbers",
+    "frames": "frames of the clip, which only a run has",
 }
 """Fact -> what a line must hold for it."""
 
@@ -41,17 +42,18 @@ def whole_groups(lines: Iterator[JsonLine], least: int) -> Iterator[list[JsonLin
 
 
 def stored_facts(reward: RewardFn, rows: Sequence[StoredRow]) -> list[dict[str, Any] | str]:
-    """The facts that a reward asks for, by name, of each completion; a problem where its line does not hold one.
+    """The facts that a reward asks for, by name, of each completion; a problem where its line lacks a needed one.
 
     The completions of a prompt stand together in `rows`, all of them.
     """
-    asked = asked_facts(reward)
+    asked, needed = asked_facts(reward), needed_facts(reward)
     groups = _groups(rows) if "group" in asked else ()
     found: list[dict[str, Any] | str] = []
     for i, row in enumerate(rows):
         facts = {name: groups[i] if name == "group" else _fact(name, row) for name in asked}
-        missing = [NEEDS[name] for name, value in facts.items() if value is None]
-        found.append(f"asks for what the line does not hold: {', '.join(missing)}" if missing else facts)
+        held = {name: value for name, value in facts.items() if value is not None}
+        missing = [NEEDS[name] for name in needed if name not in held]
+        found.append(f"asks for what the line does not hold: {', '.join(missing)}" if missing else held)
     return found
 
 
@@ -63,6 +65,8 @@ def _fact(name: str, row: StoredRow) -> Any | None:
         return value["finish_reason"] == "length" if value.get("finish_reason") else None
     if name == "row":
         return value.get("row") if isinstance(value.get("row"), dict) else None
+    if name == "frames":
+        return None
     logprobs = value.get("logprobs")
     if not isinstance(logprobs, list) or not all(isinstance(one, int | float) for one in logprobs):
         return None

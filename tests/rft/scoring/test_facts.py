@@ -152,7 +152,7 @@ def test_facts_are_no_arguments_of_a_recipe(file: Path) -> None:
     assert misfit_of(fn, RewardRecipe(args={"group": 1}), TASK) == "has no argument group. Known: power."
     assert asked_facts(fn) == ("group",)
     assert asked_facts(load_own(f"{file}:of_length")) == ("num_tokens", "truncated")
-    assert set(FACTS) == {"row", "num_tokens", "truncated", "group", "logprobs"}
+    assert set(FACTS) == {"row", "num_tokens", "truncated", "group", "logprobs", "frames"}
 
 
 def lines(*texts: str, **more: Any) -> list[dict[str, Any]]:

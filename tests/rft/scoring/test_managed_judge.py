@@ -3,24 +3,28 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from chat_server import ChatServer, Respond, chat_server
 
 from rewards.targets.caption import CaptionTarget
+from rft.data.frames import Frames, write_frames
+from rft.data.video import clip_key
 from rft.errors import Interrupted, RewardError
 from rft.recipe import Recipe
 from rft.scoring.judge import Judge, asking_rewards, with_judge
-from rft.types import Completion, Prompt
+from rft.types import Completion, Prompt, Video
 
 PROMPT = Prompt("p1", "caption", "What happens?", None, CaptionTarget("", ("a child runs", "it rains")))
 ANSWERS = ("A kid x.", "A kid y.")
 
 
-def recipe_of(scoring: dict[str, Any] | None = None, **judge: Any) -> Recipe:
-    args = {"judge": "model", "judge_retries": 0, "judge_timeout_s": 5}
+def recipe_of(scoring: dict[str, Any] | None = None, args: dict[str, Any] | None = None, **judge: Any) -> Recipe:
+    args = {"judge": "model", "judge_retries": 0, "judge_timeout_s": 5, **(args or {})}
     return Recipe.model_validate(
         {
             "model": "m",
@@ -178,6 +182,23 @@ def test_a_file_that_cannot_keep_replies_is_an_error(judge_of: Callable[..., Jud
     (tmp_path / "judge.sqlite").write_text("no database, but long enough to be looked at as one " * 10)
     with pytest.raises(RewardError, match=r"judge\.sqlite cannot keep the judge's replies"):
         judge_of(recipe_of(), Servers(never_up))
+
+
+def test_it_is_shown_frames_of_the_clip(judge_of: Callable[..., Judge], tmp_path: Path, model_folder: Path) -> None:
+    servers, recipe = Servers(says("1: yes\n2: no")), recipe_of(args={"judge_frames": 2})
+    shown = {"model": str(model_folder), "video": recipe.video.model_copy(update={"cache_dir": tmp_path})}
+    video = Video(tmp_path / "clip.mp4", recipe.video.sampling(), content="fingerprint")
+    key = clip_key(video)
+    pixels = np.zeros((4, 28, 28, 3), np.uint8)
+    write_frames(Frames(pixels, (0.0, 0.5, 1.0, 1.5), (0, 1, 2, 3), 2.0, 4, 2.0, key), tmp_path / f"{key}.clip")
+    judge = judge_of(recipe, servers)
+    prompt = replace(PROMPT, media=video)
+    group = judge.score(prompt, [completion(ANSWERS[0])], recipe.model_copy(update=shown))
+    assert group.rollouts[0].scores["event_recall"].value == 0.5
+    (body,) = servers.started[0].chat.bodies
+    content = body["messages"][1]["content"]
+    assert [part["type"] for part in content] == ["image_url", "image_url", "text"]
+    assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/")
 
 
 def test_only_rewards_without_an_address_ask_it() -> None:
