@@ -18,6 +18,9 @@ FACTS: Mapping[str, str] = MappingProxyType(
 )
 """Name of the keyword argument -> what a reward gets by it."""
 
+OF_PROMPT = frozenset({"row", "frames"})
+"""Facts that do not depend on the completion."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompletionGroup:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rewards import PUBLISHED, REWARDS, RewardFn, accepted_targets
-from rewards.facts import FACTS, asked_facts
+from rewards.facts import FACTS, OF_PROMPT, asked_facts
 from rewards.judge import NOT_STARTED
 from rewards.types import Score
 from rft.commands.check.own_code import AWAY, MEMORY_BYTES, tried_reward
@@ -73,7 +73,7 @@ def _trial_findings(
     for failure, texts in trial.failures.items():
         message = f"{name} {failure}, on {', '.join(texts)}."
         yield f"{key}: {message} The run needs its judge." if failure.startswith(AWAY) else Problem(key, message)
-    unwritten = [fact for fact in asked_facts(reward) if fact not in ("row", "frames")]
+    unwritten = [fact for fact in asked_facts(reward) if fact not in OF_PROMPT]
     # What an answer earns for its tokens or among others says nothing about prompt and reward.
     if isinstance(trial.example, Score) and not unwritten:
         refusal, remedy = _too_low(name, trial.example, part, task, think)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewards import REWARDS
-from rewards.facts import asked_facts
+from rewards.facts import OF_PROMPT, asked_facts
 from rewards.types import Score, Target
 from rft.commands.check.rewards import misfit_of
 from rft.commands.reward.answers import thought_before
@@ -219,7 +219,7 @@ def _blind(
 
     An answer that could not be judged makes the mean NaN.
     """
-    if set(asked_facts(reward.fn)) - {"row"}:
+    if set(asked_facts(reward.fn)) - OF_PROMPT:
         return {}
     first = [group[0] for group in groups]
     facts = [one if isinstance(one, dict) else {} for one in stored_facts(reward.fn, first)]
