@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rewards.targets.choice import ChoiceTarget
+from rewards.types import Score
 from rft.actors.session import Session
 from rft.data.dataset import PromptOrder, UsableRow
 from rft.errors import Interrupted, LearnerError
@@ -23,6 +24,7 @@ from rft.recipe import Recipe
 from rft.runs.evaluator import Evaluator
 from rft.runs.run_dir import RunDir
 from rft.runs.views import PlainView
+from rft.scoring import group
 from rft.types import Completion, Prompt, Sampling, TrainGroup
 from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
@@ -72,6 +74,18 @@ class Stop:
     def __call__(self) -> bool:
         self.looks -= 1
         return self.looks < 0
+
+    def after_alarm(self, title: str) -> None:
+        raise AssertionError(f"no alarm of this recipe stops a run: {title}")
+
+
+class Judge:
+    """A reward worker without a process: one started for each killed run would take most of the time."""
+
+    def judge(
+        self, fn: Callable[..., Score], completions: Sequence[str], target: object, *rest: object
+    ) -> tuple[Score, ...]:
+        return tuple(fn(completion, target) for completion in completions)
 
 
 class Pool:
@@ -145,6 +159,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """
     deaths: list[int] = []
     monkeypatch.setattr(intervals, "NUM_RESAMPLES", 10)
+    monkeypatch.setattr(group, "shared_worker", Judge)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # it is the process that ends, not the machine
     monkeypatch.setattr(TrainingRun, "start_learner", lambda self, model, pool: Learner(deaths))
     monkeypatch.setattr(TrainingRun, "compare_engine_and_learner", lambda *parts: None)
