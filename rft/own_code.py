@@ -5,6 +5,7 @@ or reward of one's own pickles by name like any other.
 """
 
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -55,7 +56,7 @@ def own_file(name: str) -> Path:
 def load_own(name: str) -> Any:
     """NAME of FILE.py, which is executed once per process. Raises RecipeError if it cannot be loaded."""
     file = own_file(name)
-    if not file.is_file():
+    if _module_name(file) not in sys.modules and not file.is_file():
         raise RecipeError(f"{name}: no such file.")
     try:
         module = importlib.import_module(_module_name(file))
@@ -87,6 +88,12 @@ def comes_from_own_file(value: object) -> bool:
     return getattr(value, "__module__", "").startswith(_PREFIX)
 
 
+def loaded_digest(module: ModuleType | None) -> str:
+    """SHA-256 of the text that a module of `load_own` was made of, in hex; "" for every other module."""
+    loader = getattr(module, "__loader__", None)
+    return loader.digest if isinstance(loader, _AsItStands) else ""
+
+
 def execute_file(module_name: str, file: str) -> ModuleType:
     """Module of a file under this name. Raises ImportError where the file is no Python file."""
     spec = importlib.util.spec_from_file_location(module_name, file)
@@ -107,8 +114,12 @@ def _module_name(file: Path) -> str:
 class _AsItStands(SourceFileLoader):
     """Loader without stored byte code: that of a file saved twice within a second may be of its earlier text."""
 
+    digest = ""
+
     def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        text = self.get_data(self.path)
+        self.digest = hashlib.sha256(text).hexdigest()
+        return self.source_to_code(text, self.path)
 
 
 class _OwnFiles:

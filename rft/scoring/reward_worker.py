@@ -18,7 +18,7 @@ from typing import Any
 from rewards.types import Fault, Score
 from rft.data.child_process import ChildProcess, requests, set_alarm
 from rft.errors import RewardError
-from rft.own_code import execute_file
+from rft.own_code import execute_file, loaded_digest
 
 INSIDE = "RFT_REWARD_PROCESS"
 """Set in the environment of the process that judges."""
@@ -26,8 +26,8 @@ INSIDE = "RFT_REWARD_PROCESS"
 _START_TIMEOUT_S = 60.0
 """Seconds for a new process, and for the import of a reward's file."""
 
-FunctionRef = tuple[str, str, str | None]
-"""Module, name inside it, file."""
+FunctionRef = tuple[str, str, str | None, str]
+"""Module, name inside it, file, and the digest of an own file's text."""
 
 PlainScore = tuple[float, str | None, str, Fault | None]
 """Value, answer, note and fault of a score."""
@@ -104,7 +104,7 @@ def shared_worker() -> RewardWorker:
 
 
 def function_ref(fn: Callable[..., Score]) -> FunctionRef:
-    """(module, name, file) by which another process loads a function. Raises RewardError where it cannot."""
+    """That by which another process loads a function. Raises RewardError where it cannot."""
     module_name, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     module = sys.modules.get(module_name or "")
     file = getattr(module, "__file__", None)
@@ -117,7 +117,7 @@ def function_ref(fn: Callable[..., Score]) -> FunctionRef:
             f"reward {name or fn!r} cannot be found from another process: "
             "write it as a plain function at the top level of a file (no lambda, inner function or partial)"
         )
-    return (module_name, name, str(Path(file).resolve()) if file else None)
+    return (module_name, name, str(Path(file).resolve()) if file else None, loaded_digest(module))
 
 
 def serve(fd: int, parent_pid: int) -> None:
@@ -167,7 +167,7 @@ def _parameters(fn: Callable[..., Score]) -> Mapping[str, inspect.Parameter]:
 
 
 def _load(ref: FunctionRef) -> Callable[..., Score]:
-    module_name, name, file = ref
+    module_name, name, file, digest = ref
     module = None
     if module_name != "__main__":
         with contextlib.suppress(ImportError):
@@ -175,6 +175,8 @@ def _load(ref: FunctionRef) -> Callable[..., Score]:
     if module is None or (file and str(Path(module.__file__ or "").resolve()) != file):
         # A script, or a file that was loaded by its path: the name alone does not lead to it.
         module = execute_file("reward_script" if module_name == "__main__" else module_name, file or "")
+    if loaded_digest(module) != digest:
+        raise ImportError(f"{file} changed since the run loaded it. Put it back, or start the run again")
     fn: Callable[..., Score] = _inside(module, name)
     return fn
 

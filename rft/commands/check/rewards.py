@@ -27,19 +27,23 @@ def reward_findings(recipe: Recipe, rewards: Mapping[str, RewardFn] | None = Non
     is, which is tried in a process of its own. `rewards`: the table; default: `reward_table`.
     """
     recipe = with_judge(recipe, NOT_STARTED, Path(":memory:"))
-    for name in recipe.tasks:
-        if name not in TASKS:
-            yield Problem(f"tasks.{name}", f"unknown task.{near_name(name, TASKS)}")
-            continue
-        try:
-            table = reward_table(recipe, name) if rewards is None else rewards
-        except RewardError as error:
-            yield Problem(f"tasks.{name}.rewards", str(error))
-            continue
-        yield from _findings_of_task(recipe, TASKS[name], table)
+    worker = RewardWorker(MEMORY_BYTES)
+    with closing(worker.child):
+        for name in recipe.tasks:
+            if name not in TASKS:
+                yield Problem(f"tasks.{name}", f"unknown task.{near_name(name, TASKS)}")
+                continue
+            try:
+                table = reward_table(recipe, name) if rewards is None else rewards
+            except RewardError as error:
+                yield Problem(f"tasks.{name}.rewards", str(error))
+                continue
+            yield from _findings_of_task(recipe, TASKS[name], table, worker)
 
 
-def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn]) -> Iterator[Problem | str]:
+def _findings_of_task(
+    recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn], worker: RewardWorker
+) -> Iterator[Problem | str]:
     chosen, think = chosen_rewards(recipe.tasks, task.name), recipe.tasks[task.name].think
     outside = set(own_rewards(recipe.tasks, task.name).values())
     if not any(part.weight for part in chosen.values()):
@@ -51,7 +55,7 @@ def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn
         elif misfit := misfit_of(rewards[name], part, task):
             yield Problem(key, f"{name} {misfit}")
         elif rewards[name] in outside:
-            yield from _trial_findings(key, name, rewards[name], part, recipe, task)
+            yield from _trial_findings(key, name, rewards[name], part, recipe, task, worker)
         else:
             refusal, remedy = _refusal(name, rewards[name], part, task, think)
             is_published = rewards[name] is PUBLISHED.get(name)
@@ -62,14 +66,12 @@ def _findings_of_task(recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn
 
 
 def _trial_findings(
-    key: str, name: str, reward: RewardFn, part: RewardRecipe, recipe: Recipe, task: Task
+    key: str, name: str, reward: RewardFn, part: RewardRecipe, recipe: Recipe, task: Task, worker: RewardWorker
 ) -> Iterator[Problem | str]:
     """Findings on a reward from outside, out of a process that may hang or end."""
     think, limit_s = recipe.tasks[task.name].think, recipe.scoring.reward_timeout_s
     answer = task.target_completion(task.target(task.example), think)
-    worker = RewardWorker(MEMORY_BYTES)
-    with closing(worker.child):
-        trial = tried_reward(reward, part, task, answer, worker, limit_s)
+    trial = tried_reward(reward, part, task, answer, worker, limit_s)
     for failure, texts in trial.failures.items():
         message = f"{name} {failure}, on {', '.join(texts)}."
         yield f"{key}: {message} The run needs its judge." if failure.startswith(AWAY) else Problem(key, message)
