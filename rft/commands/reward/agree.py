@@ -147,7 +147,7 @@ def page(found: Agreement, source: Path) -> str:
     for measure, meaning in MEANING.items():
         if measure in found.figures:
             estimate = found.figures[measure]
-            interval = f"[{estimate.low:.3f}, {estimate.high:.3f}]" if estimate else ""
+            interval = f"[{number(estimate.low)}, {number(estimate.high)}]" if estimate else ""
             rows.append(
                 (
                     measure,

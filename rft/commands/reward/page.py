@@ -44,7 +44,8 @@ def drawn(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], cap
 
 
 def number(value: float | None, form: str = ".3f") -> str:
-    return "-" if value is None or value != value else format(value, form)
+    # Rounded, so that rounding errors get no sign.
+    return "-" if value is None or value != value else format(round(value, 9) + 0.0, form)
 
 
 def end_of(text: str, most: int = 46) -> str:
