@@ -29,6 +29,8 @@ class Line(NamedTuple):
     """Share of the values that are 0."""
     spread: float | None
     """Share of the groups of two or more whose values differ: those that an update learns from."""
+    best: float | None
+    """Mean of the task's main metric over the completions that it values most in their group."""
     agrees: float | None
     """Kendall's tau with the yardstick within a group, mean over the groups in which both differ."""
     metric: float | None
@@ -94,13 +96,14 @@ def line_of(name: str, values: Values, side: Side, ms: float | None = None) -> L
     """`values`: [N], of the first completions of `side`; NaN where there is none."""
     judged = ~np.isnan(values)
     if not judged.any():
-        return Line(name, np.nan, np.nan, None, None, None, None, ms)
+        return Line(name, np.nan, np.nan, None, None, None, None, None, ms)
     known, number = values[judged], len(values)
-    spreads, taus = [], []
+    spreads, bests, taus = [], [], []
     for indices in _indices(side.groups, number):
         kept = indices[judged[indices]]
         if len(kept) > 1:
             spreads.append(has_signal(values[kept].tolist()))
+            bests.append(side.metric[kept][values[kept] >= values[kept].max() - 1e-9].mean())
             taus.append(kendall_tau(values[kept].round(9), side.yardstick[kept].round(9)))
     both = [tau for tau in taus if tau is not None]
     tokens = side.tokens[:number][judged]
@@ -110,6 +113,7 @@ def line_of(name: str, values: Values, side: Side, ms: float | None = None) -> L
         float(known.mean()),
         float((known == 0).mean()),
         float(np.mean(spreads)) if spreads else None,
+        float(np.mean(bests)) if bests else None,
         float(np.mean(both)) if both else None,
         spearman(known, side.metric[:number][judged]),
         spearman(known[long], tokens[long]),

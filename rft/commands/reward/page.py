@@ -74,11 +74,13 @@ def _lines_table(title: str, task: str, trials: Sequence[Trial], side: Side) -> 
     def cells(line: Line) -> tuple[str, ...]:
         shares = (number(line.zero, ".1%"), number(line.spread, ".1%"))
         ms = number(line.ms, ".2f")
-        return (line.name, number(line.mean), *shares, *(number(v, "+.2f") for v in line[4:7]), ms)
+        correlations = (number(value, "+.2f") for value in (line.agrees, line.metric, line.length))
+        return (line.name, number(line.mean), *shares, number(line.best), *correlations, ms)
 
     metric = TASKS[task].main_metric
     caption = [
         "zero: share of values that are 0. spread: share of groups whose values differ; others teach nothing.",
+        f"best: mean {metric} of the completions it values most in their group.",
         f"agrees: Kendall's tau with {side.yardstick_name(task)} within groups. metric, length: Spearman's correlation",
         f"with {metric} and with the number of tokens. ms: milliseconds per completion.",
     ]
@@ -88,7 +90,7 @@ def _lines_table(title: str, task: str, trials: Sequence[Trial], side: Side) -> 
             caption.append(f"{trial.name}: {faults}.")
         if trial.stopped:
             caption.append(f"{trial.name}: stopped after {len(trial.judged)} completions: {trial.stopped}.")
-    columns = ("reward", "mean", "zero", "spread", "agrees", "metric", "length", "ms")
+    columns = ("reward", "mean", "zero", "spread", "best", "agrees", "metric", "length", "ms")
     return drawn(title, columns, map(cells, lines_of(task, trials, side)), " ".join(caption))
 
 

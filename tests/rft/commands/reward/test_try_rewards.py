@@ -79,6 +79,7 @@ def test_figures(tmp_path: Path, reward: str) -> None:
         "mean": pytest.approx(0.15),
         "zero": 0.5,
         "spread": 0.5,
+        "best": pytest.approx((0.5 + (0.0 + 0.2) / 2) / 2),
         "agrees": -1.0,
         "metric": pytest.approx(3.5 / 22.5**0.5),
         "length": pytest.approx(-3.5 / 22.5**0.5),
