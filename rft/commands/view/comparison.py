@@ -1,6 +1,8 @@
 """Several runs side by side: where their recipes differ, and what they answered to the same prompts."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import yaml
@@ -35,7 +37,7 @@ def same_answers(runs: Sequence[RunDir]) -> tuple[list[dict[str, Any]], int]:
     """Greedy answers of all runs to a prompt that each was measured on, and the number of such prompts.
 
     [{"id", "task", "written", "spans", "duration_s", "answers": [{"completion", "value", "spans"} per run]}]; values of
-    the task's main metric. The MAX_ANSWERS prompts on which the values differ most.
+    the task's main metric. The MAX_ANSWERS prompts on which the values differ most, of all tasks in turn.
     """
     results = [latest_result(run) for run in runs]
     if not all(results):
@@ -46,7 +48,11 @@ def same_answers(runs: Sequence[RunDir]) -> tuple[list[dict[str, Any]], int]:
     # The same id may name another row in another run's data.
     pairs = [samples for samples in pairs if len({sample.target.written() for sample in samples}) == 1]
     pairs.sort(key=lambda samples: min(map(value_of, samples)) - max(map(value_of, samples)))
-    return [_row(samples) for samples in pairs[:MAX_ANSWERS]], len(pairs)
+    by_task: dict[str, list[list[Sample]]] = defaultdict(list)
+    for samples in pairs:
+        by_task[samples[0].task].append(samples)
+    in_turn = [samples for turn in zip_longest(*by_task.values()) for samples in turn if samples]
+    return [_row(samples) for samples in in_turn[:MAX_ANSWERS]], len(pairs)
 
 
 def value_of(sample: Sample) -> float:

@@ -11,6 +11,7 @@ import pytest
 from page_runs import CLIP, write_run, write_step
 from page_server import served
 
+from rewards.targets.choice import ChoiceTarget
 from rewards.targets.span import SpanTarget
 from rft.commands.view.comparison import recipe_diff, same_answers
 from rft.commands.view.server import HOST, distinct_names, view
@@ -161,21 +162,32 @@ def test_recipes_are_compared_key_by_key(tmp_path: Path) -> None:
     assert recipe_diff(runs)[-1] == ["video.fps", "1", "1", "-"]
 
 
-def write_answers(run: RunDir, answers: dict[str, str]) -> None:
-    target = SpanTarget(2.0, 6.0, duration_s=8.0)
-    prompts = {name: Prompt(name, "temporal_grounding", "When?", None, target) for name in answers}
-    samples = [judge(prompts[name], "greedy", 0, text, "stop", 3, 1) for name, text in answers.items()]
+def write_answers(run: RunDir, answers: dict[tuple[str, str], str]) -> None:
+    """`answers`: (task, id) -> completion."""
+    targets = {"temporal_grounding": SpanTarget(2.0, 6.0, duration_s=8.0), "multiple_choice": ChoiceTarget("B")}
+    samples = [
+        judge(Prompt(name, task, "?", None, targets[task]), "greedy", 0, text, "stop", 3, 1)
+        for (task, name), text in answers.items()
+    ]
     write_result(run.eval_file("final"), EvalResult(tuple(samples), 0))
 
 
 def test_answers_to_the_same_prompts(tmp_path: Path) -> None:
     runs = [RunDir(tmp_path / "a"), RunDir(tmp_path / "b")]
-    write_answers(runs[0], {"p": "<answer>2 to 6</answer>", "q": "<answer>2 to 6</answer>", "own": "?"})
-    write_answers(runs[1], {"p": "<answer>2 to 6</answer>", "q": "<answer>2 to 4</answer>"})
+    task, other = "temporal_grounding", "multiple_choice"
+    right, half, wrong = "<answer>2 to 6</answer>", "<answer>2 to 4</answer>", "<answer>7 to 8</answer>"
+    same = {(other, "c"): "<answer>B</answer>"}
+    write_answers(runs[0], {(task, "p"): right, (task, "q"): right, (task, "r"): right, (task, "own"): "?"} | same)
+    write_answers(runs[1], {(task, "p"): right, (task, "q"): half, (task, "r"): wrong} | same)
     rows, num_shared = same_answers(runs)
-    assert num_shared == 2
-    # The one that they differ on comes first.
-    assert [(row["id"], [a["value"] for a in row["answers"]]) for row in rows] == [("q", [1.0, 0.5]), ("p", [1.0, 1.0])]
-    assert rows[0]["answers"][1]["spans"] == ((2.0, 4.0),)
-    assert rows[0]["spans"] == [(2.0, 6.0)]
+    assert num_shared == 4
+    # Task by task in turn, those first that the runs differ on most.
+    assert [(row["id"], [answer["value"] for answer in row["answers"]]) for row in rows] == [
+        ("r", [1.0, 0.0]),
+        ("c", [1.0, 1.0]),
+        ("q", [1.0, 0.5]),
+        ("p", [1.0, 1.0]),
+    ]
+    assert rows[2]["answers"][1]["spans"] == ((2.0, 4.0),)
+    assert rows[2]["spans"] == [(2.0, 6.0)]
     assert same_answers([runs[0], RunDir(tmp_path / "none")]) == ([], 0)
