@@ -34,8 +34,9 @@ def latest_result(run: RunDir) -> EvalResult | None:
 
 
 def same_answers(runs: Sequence[RunDir]) -> tuple[list[dict[str, Any]], int]:
-    """Greedy answers of all runs to a prompt that each was measured on, and the number of such prompts.
+    """Greedy answers of all runs to the prompts that each was measured on, and the number of these prompts.
 
+    ([], 0): an id names another row in another run, or a run has no evaluation.
     [{"id", "task", "written", "spans", "duration_s", "answers": [{"completion", "value", "spans"} per run]}]; values of
     the task's main metric. The MAX_ANSWERS prompts on which the values differ most, of all tasks in turn.
     """
@@ -45,8 +46,8 @@ def same_answers(runs: Sequence[RunDir]) -> tuple[list[dict[str, Any]], int]:
     by_run = [{(s.task, s.prompt_id): s for s in result.samples if s.mode == "greedy"} for result in results if result]
     shared = set.intersection(*map(set, by_run))
     pairs = [[samples[key] for samples in by_run] for key in sorted(shared)]
-    # The same id may name another row in another run's data.
-    pairs = [samples for samples in pairs if len({sample.target.written() for sample in samples}) == 1]
+    if any(len({sample.target.written() for sample in samples}) > 1 for samples in pairs):
+        return [], 0  # the same ids name other rows
     pairs.sort(key=lambda samples: min(map(value_of, samples)) - max(map(value_of, samples)))
     by_task: dict[str, list[list[Sample]]] = defaultdict(list)
     for samples in pairs:

@@ -7,7 +7,8 @@ function compareSection(runs, comparison) {
     el("div", {class: "charts"}, comparedCharts(runs)),
     folded(`Recipes: ${count(comparison.recipe.length, "different key")}`, () => table(["key", ...runs.map((run) => run.name)],
       comparison.recipe.map(([key, ...values]) => [el("span", {class: "mono"}, key), ...values.map((value) => el("span", {class: "mono"}, value))]))),
-    folded(`Answers to the same held-out prompts: ${comparison.answers.length} of ${comparison.num_shared}`, () => sameAnswers(runs, comparison.answers)));
+    comparison.num_shared ? folded(`Answers to the same held-out prompts: ${comparison.answers.length} of ${comparison.num_shared}`, () => sameAnswers(runs, comparison.answers))
+      : el("p", {class: "soft"}, "The runs have no held-out prompts in common, or no evaluation yet."));
 }
 
 function comparedFigures(runs) {

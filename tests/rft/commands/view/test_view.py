@@ -18,7 +18,7 @@ from rft.commands.view.server import HOST, distinct_names, view
 from rft.data.video import clip_key
 from rft.errors import CheckpointError, RecipeError
 from rft.evaluation.evaluate import EvalResult, judge
-from rft.evaluation.predictions import write_result
+from rft.evaluation.predictions import read_result, write_result
 from rft.runs.run_dir import RunDir
 from rft.types import Prompt
 
@@ -191,3 +191,13 @@ def test_answers_to_the_same_prompts(tmp_path: Path) -> None:
     assert rows[2]["answers"][1]["spans"] == ((2.0, 4.0),)
     assert rows[2]["spans"] == [(2.0, 6.0)]
     assert same_answers([runs[0], RunDir(tmp_path / "none")]) == ([], 0)
+
+
+def test_rows_of_other_data_are_not_compared(tmp_path: Path) -> None:
+    runs = [RunDir(tmp_path / "a"), RunDir(tmp_path / "b")]
+    write_answers(runs[0], {("multiple_choice", "p"): "<answer>B</answer>", ("multiple_choice", "q"): "?"})
+    target = ChoiceTarget("C")
+    samples = [judge(Prompt("q", "multiple_choice", "?", None, target), "greedy", 0, "?", "stop", 3, 1)]
+    samples += [s for s in read_result(runs[0].eval_file("final")).samples if s.prompt_id == "p"]
+    write_result(runs[1].eval_file("final"), EvalResult(tuple(samples), 0))
+    assert same_answers(runs) == ([], 0)
