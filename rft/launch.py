@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from contextlib import closing
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from rft.runs.learning_curves import learning_curves
 from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.recorder import RunRecorder
 from rft.runs.run_dir import RunDir
+from rft.runs.trackers.background import Trackers
 from rft.scoring.group import score_by_recipe
 from rft.scoring.judge import Judge
 from rft.train import train as train_steps
@@ -50,7 +52,9 @@ def train(recipe: Recipe, name: str, resume: bool, accept_changed_code: bool = F
     try:
         with session(recipe, f"rft train {name} -> {run.path}", run) as opened:
             try:
-                return TrainingRun(opened, run).go(resume)
+                training = TrainingRun(opened, run)
+                opened.closing.callback(training.close_trackers)
+                return training.go(resume)
             except Interrupted:
                 opened.view.note(f"stopped; {run.path} continues with --resume")
                 return ALARMED if opened.stop.by_alarm else INTERRUPTED
@@ -68,6 +72,8 @@ class TrainingRun:
 
     def __init__(self, opened: Session, run: RunDir) -> None:
         self.session, self.recipe, self.run = opened, opened.recipe, run
+        # A copy of the cache may be used from threads, and its reads are not counted as the run's.
+        self.trackers = Trackers(self.recipe, run, copy(opened.clips).find, opened.view.note)
         self.held_out_sets: dict[str, HeldOutSet] = {}
         """What alarms compare evaluations with."""
         self.num_restarts = 0
@@ -140,28 +146,28 @@ class TrainingRun:
                 pool.failed,
                 resumed=state,
                 alarms=self.recalled_alarms(before),
+                trackers=self.trackers,
                 stop=self.session.stop.after_alarm,
             )
-            with closing(record):
-                record.evaluate_if_due()
-                # Rewards that show frames find them where the clips of the run are.
-                clips = self.recipe.video.model_copy(update={"cache_dir": self.session.clips_dir})
-                batches = RolloutBatches(
-                    self.recipe.model_copy(update={"video": clips}),
-                    order,
-                    pool,
-                    learner.prefetch,
-                    record.progress,
-                    first_step=record.num_steps,
-                    next_batch=next_batch,
-                    variances=state.variances if state else None,
-                    score=self.judge.score if self.judge else score_by_recipe,
-                    score_counters=self.judge.counters if self.judge else dict,
-                )
-                self.run_steps(batches, pool, learner, record)
-                after = self.evaluate_once("final", evaluator)
-                if after and self.recipe.steps:
-                    record.watch(after.metrics())
+            record.evaluate_if_due()
+            # Rewards that show frames find them where the clips of the run are.
+            clips = self.recipe.video.model_copy(update={"cache_dir": self.session.clips_dir})
+            batches = RolloutBatches(
+                self.recipe.model_copy(update={"video": clips}),
+                order,
+                pool,
+                learner.prefetch,
+                record.progress,
+                first_step=record.num_steps,
+                next_batch=next_batch,
+                variances=state.variances if state else None,
+                score=self.judge.score if self.judge else score_by_recipe,
+                score_counters=self.judge.counters if self.judge else dict,
+            )
+            self.run_steps(batches, pool, learner, record)
+            after = self.evaluate_once("final", evaluator)
+            if after and self.recipe.steps:
+                record.watch(after.metrics())
             return before, after
 
     def saved_state(self) -> TrainState | None:
@@ -222,7 +228,8 @@ class TrainingRun:
                 self.session.view.phase("starting engines")
                 pool.wait_until_ready()
             self.session.view.phase("cold start", recipe.cold_start.steps)
-            with self.clock.phase("cold_start"), MetricsWriter(self.run) as metrics:
+            with self.clock.phase("cold_start"):
+                metrics = MetricsWriter(self.run, self.trackers)
                 rows = [row.demonstration(recipe) for row in shown]
                 done = 0
                 for step, line in run_cold_start(recipe, rows, self.session.clips_dir, directory, self.session.stop):
@@ -289,6 +296,10 @@ class TrainingRun:
         self.session.view.evaluated(result.metrics())
         return result
 
+    def close_trackers(self) -> None:
+        if missed := self.trackers.close():
+            self.run.set_in_summary("trackers", missed)
+
     def write_seconds(self) -> None:
         self.run.add_to_summary("seconds", {name: round(s, 2) for name, s in self.clock.seconds.items()})
 
@@ -304,6 +315,7 @@ class TrainingRun:
             self.run.add_to_summary("verdict", {"text": comparison.verdict()})
             view.table(comparison.overview())
             view.table(comparison.table())
+            self.trackers.log_table(comparison.overview())
         for chart in learning_curves(self.run):
             view.chart(chart)
         if self.recipe.steps:

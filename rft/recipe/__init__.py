@@ -14,7 +14,7 @@ from rft.own_code import short_name
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.judge import JudgeRecipe
 from rft.recipe.section import Section
-from rft.recipe.watch import AlarmName
+from rft.recipe.watch import AlarmName, TrackerName
 from rft.types import Sampling, VideoSampling
 
 PATCH_PIXELS = 28 * 28
@@ -352,6 +352,8 @@ class Recipe(Section):
     """The comparison of engine and learner before the first step, and the alarm in every step."""
     eval: EvalRecipe = EvalRecipe()
     """When the policy is measured, and on how much."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Libraries that show the run besides its folder; each but tensorboard is an extra to install (docs/runs.md)."""
     on_alarm: Literal["note", "stop"] = "note"
     """Action if an alarm fires (docs/runs.md): a note, or the run stops with a checkpoint and exit status 3."""
     silent_alarms: tuple[AlarmName, ...] = ()

@@ -17,3 +17,6 @@ AlarmName = Literal[
     "format_saturated",
 ]
 """The names of RULES in rft/runs/alarms.py."""
+
+TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
+"""The modules of rft/runs/trackers/ that open a tracker."""

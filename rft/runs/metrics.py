@@ -12,66 +12,27 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
 
 from rft.files import read_lines, writing
 from rft.runs.run_dir import RunDir
-
-if TYPE_CHECKING:
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-Stage = Literal["cold_start", "train"]
-"""What counts the steps of a line: the supervised stage, or GRPO."""
+from rft.runs.trackers.background import Trackers
+from rft.runs.trackers.tracker import Stage
 
 
 class MetricsWriter:
-    """Writes metrics.jsonl and TensorBoard curves. One line per call; a step may have several."""
+    """Writes metrics.jsonl, and hands the same values to the trackers. One line per call; a step may have several."""
 
-    def __init__(self, run_dir: RunDir, resumed_at: int | None = None) -> None:
-        """`resumed_at`: the step of the checkpoint that the run continues from; later points of curves are dropped."""
-        self._path = run_dir.metrics
-        self._tensorboard = run_dir.tensorboard
-        self._resumed_at = resumed_at
-        self._curves: dict[Stage, EventFileWriter] = {}
+    def __init__(self, run_dir: RunDir, trackers: Trackers | None = None) -> None:
+        self._path, self._trackers = run_dir.metrics, trackers
 
     def write(self, step: int, values: Mapping[str, float], stage: Stage = "train") -> None:
         """Values that are no finite number stand as null. Raises CheckpointError where the disk refuses."""
         finite = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         line = json.dumps({"stage": stage, "step": step, "time": round(time.time(), 3), **finite})
-        with writing(self._path):
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-            self._draw(step, values, stage)
-
-    def close(self) -> None:
-        for curves in self._curves.values():
-            curves.close()
-        self._curves = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def _draw(self, step: int, values: Mapping[str, float], stage: Stage) -> None:
-        """Add points to the TensorBoard curves of `stage`."""
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # readers of metrics load none of it
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        if stage not in self._curves:
-            self._curves[stage] = EventFileWriter(str(self._tensorboard / stage))
-            if self._resumed_at is not None and stage == "train":
-                # TensorBoard drops the points from this step on that earlier files of the folder hold.
-                start = SessionLog(status=SessionLog.START)
-                self._curves[stage].add_event(
-                    Event(wall_time=time.time(), step=self._resumed_at + 1, session_log=start)
-                )
-        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._curves[stage].add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
-        self._curves[stage].flush()
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if self._trackers is not None:
+            self._trackers.log_metrics(stage, step, values)
 
 
 def read_metrics(run_dir: RunDir, stage: Stage = "train") -> dict[int, dict[str, float]]:

@@ -19,9 +19,11 @@ from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
 from rft.runs.timeline import TimelineWriter
+from rft.runs.trackers.background import Trackers
 from rft.runs.views import View
 from rft.scoring.group_metrics import join_metrics
 from rft.train import Learner, StepResult
+from rft.types import Group
 
 
 class RunRecorder:
@@ -39,6 +41,7 @@ class RunRecorder:
         *,
         resumed: TrainState | None = None,
         alarms: Alarms | None = None,
+        trackers: Trackers | None = None,
         stop: Callable[[str], None] = lambda alarm: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,7 +60,11 @@ class RunRecorder:
         self._alarmed = False
         """The step before was beyond the bounds of recipe.parity: one note for a stretch of such steps."""
         self._alarms, self._stop = alarms or Alarms(recipe), stop
-        self._metrics = MetricsWriter(run, resumed_at=resumed.step if resumed else None)
+        self._metrics, self._trackers = MetricsWriter(run, trackers), trackers
+        if trackers and resumed:
+            trackers.cut_after(resumed.step)
+        self._groups: Sequence[Group] = ()
+        """Of the last step."""
         self._saved_step = resumed.step if resumed else 0
         self._now, self._saved_at = now, now()
         self.clock = Clock(resumed.totals if resumed else None)
@@ -73,6 +80,7 @@ class RunRecorder:
     def step(self, result: StepResult) -> None:
         self.num_steps = result.step + 1
         self._next_batch, self._variances = result.next_batch, result.batch.variances
+        self._groups = result.batch.groups
         alarm = gap_alarm(result.metrics, self._recipe)
         own = {"logprob_gap_alarm": float(alarm is not None)}
         metrics = join_metrics(result.metrics, self._prompts.counters(), own)
@@ -155,6 +163,8 @@ class RunRecorder:
             )
             saved = save_checkpoint(self._run, self.num_steps, self._write, state, self._recipe.keep_checkpoints)
         self._saved_step, self._saved_at = self.num_steps, self._now()
+        if self._trackers and self._groups:
+            self._trackers.log_rollouts(self.num_steps, self._groups)
         return saved
 
     def _save_is_due(self) -> bool:
@@ -166,9 +176,6 @@ class RunRecorder:
         self._learner.save(directory)
         if self._next_batch is not None:
             write_ahead_batch(directory, self._next_batch)
-
-    def close(self) -> None:
-        self._metrics.close()
 
 
 def phase_seconds(metrics: Mapping[str, float]) -> dict[str, float]:

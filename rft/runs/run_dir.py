@@ -53,6 +53,7 @@ class RunDir:
         self.judge_cache = path / "judge.sqlite"
         self.report = path / "report.html"
         self.tensorboard = path / "tensorboard"
+        self.trackers = path / "trackers"
         self.cold_start = path / "cold_start"
         self.clips = path / "clips"
         self.rollouts = path / "rollouts"

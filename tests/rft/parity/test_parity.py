@@ -3,7 +3,6 @@
 import io
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,11 +231,10 @@ def test_a_stretch_of_steps_beyond_the_bounds_is_noted_once_and_counted(tmp_path
     shown = io.StringIO()
     run, order = RunDir(tmp_path), PromptOrder([prompt("a")], 0, SomeClips(), 0.0)
     record = RunRecorder(recipe(), run, PlainView("run", shown), None, order, lambda rows: None, lambda: ())
-    with closing(record):
-        for number, kl in enumerate((0.0, 0.02, 0.03, 0.0, 0.02)):
-            batch = RolloutBatch((), (), 0, {}, {})
-            metrics = {"logprob_gap_exp": 1.0, "logprob_gap_k3": kl}
-            record.step(StepResult(number, batch, metrics, (), None))
+    for number, kl in enumerate((0.0, 0.02, 0.03, 0.0, 0.02)):
+        batch = RolloutBatch((), (), 0, {}, {})
+        metrics = {"logprob_gap_exp": 1.0, "logprob_gap_k3": kl}
+        record.step(StepResult(number, batch, metrics, (), None))
     assert [line["logprob_gap_alarm"] for line in read_metrics(run).values()] == [0, 1, 1, 0, 1]
     noted = [line.split(":")[1] for line in shown.getvalue().splitlines() if line.startswith("note")]
     assert noted == [" step 2", " step 5"]

@@ -3,7 +3,6 @@
 import io
 import random
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
@@ -201,10 +200,10 @@ def test_an_alarm_is_recorded_shown_and_stops_the_run_where_it_should(
     run, shown, reasons = RunDir(tmp_path), io.StringIO(), list[str]()
     order = PromptOrder([Prompt("a", "multiple_choice", "?", None, ChoiceTarget("A"))], 0, None, 0.0)
     parts = (recipe(on_alarm=on_alarm), run, PlainView("run", shown), Learner(), order, lambda rows: None, lambda: ())
-    with closing(RunRecorder(*parts, stop=reasons.append)) as record:
-        for step in range(30):
-            metrics = {"truncated_share": 0.5 if step else 0.1}
-            record.step(StepResult(step, RolloutBatch((), (), 0, {}, {}), metrics, (), None))
+    record = RunRecorder(*parts, stop=reasons.append)
+    for step in range(30):
+        metrics = {"truncated_share": 0.5 if step else 0.1}
+        record.step(StepResult(step, RolloutBatch((), (), 0, {}, {}), metrics, (), None))
     assert reasons == asked
     (alarm,) = read_alarms(run)
     assert (alarm.name, alarm.step, alarm.value) == ("truncation", 20, pytest.approx((19 * 0.5 + 0.1) / 20))

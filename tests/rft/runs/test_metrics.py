@@ -8,8 +8,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rft.errors import CheckpointError
+from rft.recipe import Recipe
 from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.run_dir import RunDir
+from rft.runs.trackers.background import Trackers
 
 
 def curve(run: RunDir, stage: str, name: str) -> list[tuple[int, float]]:
@@ -20,11 +22,14 @@ def curve(run: RunDir, stage: str, name: str) -> list[tuple[int, float]]:
 
 def test_lines_and_curves_come_back(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    with MetricsWriter(run) as writer:
-        writer.write(1, {"loss": 2.0}, stage="cold_start")
-        writer.write(1, {"reward": 0.5, "loss": math.nan})
-        writer.write(1, {"eval/tracking": 0.25})
-        writer.write(2, {"reward": 0.75})
+    recipe = Recipe.model_validate({"model": "policy", "tasks": {}, "data": {"train": ["rows.jsonl"]}, "steps": 2})
+    trackers = Trackers(recipe, run, lambda media: None, pytest.fail)
+    writer = MetricsWriter(run, trackers)
+    writer.write(1, {"loss": 2.0}, stage="cold_start")
+    writer.write(1, {"reward": 0.5, "loss": math.nan})
+    writer.write(1, {"eval/tracking": 0.25})
+    writer.write(2, {"reward": 0.75})
+    assert trackers.close() == {}
     assert read_metrics(run, "cold_start") == {1: {"loss": 2.0}}
     steps = read_metrics(run)
     assert math.isnan(steps[1].pop("loss"))
@@ -33,16 +38,6 @@ def test_lines_and_curves_come_back(tmp_path: Path) -> None:
     assert all(json.loads(line)["time"] > 0 for line in run.metrics.read_text().splitlines())
     assert curve(run, "train", "reward") == [(1, 0.5), (2, 0.75)]
     assert curve(run, "cold_start", "loss") == [(1, 2.0)]
-
-
-def test_resumed_curves_have_one_point_per_step(tmp_path: Path) -> None:
-    run = RunDir(tmp_path)
-    with MetricsWriter(run) as writer:
-        for step in (1, 2, 3):
-            writer.write(step, {"reward": 0.1 * step})
-    with MetricsWriter(run, resumed_at=1) as writer:
-        writer.write(2, {"reward": 0.9})
-    assert curve(run, "train", "reward") == [(1, 0.1), (2, 0.9)]
 
 
 def test_refusing_disk_is_a_clear_error(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """When a run saves: every so many steps, after so many seconds, and at its end."""
 
 import io
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,9 +43,9 @@ def test_a_checkpoint_is_due_by_steps_by_time_and_at_the_end(
     order = PromptOrder([Prompt("a", "multiple_choice", "?", None, ChoiceTarget("A"))], 0, None, 0.0)
     view = PlainView("run", io.StringIO())
     parts = (recipe, run, view, Learner(), order, lambda rows: None, lambda: ())
-    with closing(RunRecorder(*parts, now=lambda: time[0])) as record:
-        for step in range(recipe.steps):
-            time[0] += seconds
-            record.step(StepResult(step, RolloutBatch((), (), 0, {}, {}), {}, (), None))
-            record.after_step()
+    record = RunRecorder(*parts, now=lambda: time[0])
+    for step in range(recipe.steps):
+        time[0] += seconds
+        record.step(StepResult(step, RolloutBatch((), (), 0, {}, {}), {}, (), None))
+        record.after_step()
     assert [step_of(path) for path in run.complete_checkpoints()] == saved
