@@ -17,6 +17,7 @@ def open_tracker(run: TrackedRun) -> "Swanlab":
         experiment_name=run.name,
         config=dict(run.recipe),
         logdir=str(run.folder),
+        settings=swanlab.Settings(log_proxy_type="none"),  # else it records what the terminal shows
         mode=os.environ.get("SWANLAB_MODE") or ("cloud" if "SWANLAB_API_KEY" in os.environ else "offline"),
     )
     return Swanlab(swanlab)
