@@ -13,10 +13,10 @@ from rewards import REWARDS
 from rewards.types import Score
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.sketches import OTHER, SKETCHES
-from rft.errors import DataError, near_name, refuse
+from rft.errors import refuse
 from rft.files import write_text, writing
-from rft.own_code import load_own
-from rft.tasks import TASKS
+from rft.own_code import comes_from_own_file, load_own
+from rft.tasks import TASKS, requested_task
 from rft.tasks.types import Task
 
 QUICKSTART_TASKS = ("temporal_grounding", "multiple_choice", "grounded_qa", "tracking")
@@ -92,11 +92,12 @@ learner: {learning_rate: 4.0e-4, warmup_steps: 5, min_lr_ratio: 0.1, adam_beta2:
 def write_new(name: str, task_name: str, folder: Path) -> str:
     """Write NAME.py, test_NAME.py and NAME.yaml; returns what to do with them.
 
-    Raises DataError for a name that cannot be used, an unknown task, or a file that is there already.
+    Raises DataError for a name or a task that cannot be used, and for a file that is there already.
     """
-    if task_name not in TASKS:
-        raise DataError(f"--task: unknown task {task_name!r}.{near_name(task_name, TASKS)}")
+    task = TASKS[requested_task(task_name)]
     problems = []
+    if comes_from_own_file(task.target_type):
+        problems.append(f"--task: {task_name} has a kind of target of its own. Begin with the one in docs/rewards.md.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         problems.append(f"{name}: write a name like start_distance.")
     if name in {*REWARDS, *sys.stdlib_module_names, *keyword.kwlist}:
@@ -108,7 +109,6 @@ def write_new(name: str, task_name: str, folder: Path) -> str:
         if path.exists()
     ]
     refuse(problems)
-    task = TASKS[task_name]
     with writing(folder, "give another folder with --folder"):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(code, reward_text(name, task))

@@ -25,6 +25,7 @@ from rft.own_code import short_name
 from rft.recipe import RewardRecipe
 from rft.recipe.strict_yaml import parse_yaml
 from rft.runs.rollout_files import completion_files
+from rft.runs.run_dir import RunDir
 from rft.scoring.group import WeightedReward, own_reward
 from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
@@ -135,6 +136,8 @@ def read_groups(source: Path, task: str | None, rewards: Sequence[WeightedReward
 
     Raises DataError with every line that cannot be read, RewardError for a reward that scores nothing here.
     """
+    if source.is_dir():
+        RunDir(source).load_tasks()
     reader = StoredRows(task)
     groups: dict[str, dict[tuple[object, ...], list[StoredRow]]] = defaultdict(dict)
     for line in (line for file in completion_files(source) for line in read_jsonl(file, reader.problems)):

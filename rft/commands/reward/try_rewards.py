@@ -12,11 +12,11 @@ from rft.commands.reward.answers import example_answers
 from rft.commands.reward.figures import side_of, to_json
 from rft.commands.reward.page import TEXT, drawn, end_of, number, trial_page
 from rft.commands.reward.trial import Limits, fits, judge_text, read_groups, try_reward
-from rft.errors import DataError, RewardError, near_name
+from rft.errors import RewardError
 from rft.own_code import is_own
 from rft.scoring.group import WeightedReward
 from rft.scoring.reward_worker import RewardWorker
-from rft.tasks import TASKS
+from rft.tasks import TASKS, requested_task
 
 POLL_S = 0.3
 """Seconds between two looks at the files."""
@@ -44,8 +44,7 @@ def try_on(
 
 def try_on_example(rewards: Sequence[WeightedReward], task: str, limit_s: float, as_json: bool) -> str:
     """The rewards on answers to a task's example: right, half right, wrong, blind, malformed."""
-    if task not in TASKS:
-        raise DataError(f"--task: unknown task {task!r}.{near_name(task, TASKS)}")
+    task = requested_task(task)
     for reward in rewards:
         if not fits(reward, task):
             raise RewardError(f"reward {reward.name} cannot score task {task}; see `rft list rewards`")

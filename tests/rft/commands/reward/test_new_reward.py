@@ -10,16 +10,11 @@ import pytest
 from rft.cli import main
 from rft.commands.check.check import check_file
 from rft.commands.reward.new import QUICKSTART_TASKS, write_new
-from rft.commands.reward.sketches import SKETCHES
 from rft.errors import DataError
 from rft.recipe.load import load_recipe
 from rft.tasks import TASKS
 
 ROOT = Path(__file__).parents[4]
-
-
-def test_every_kind_of_target_has_a_sketch() -> None:
-    assert {task.target_type for task in TASKS.values()} == set(SKETCHES)
 
 
 def test_the_tests_pass_as_written(tmp_path: Path) -> None:
