@@ -1,7 +1,8 @@
 """Metric names and writers.
 
-Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `shuffled_score/<task>` (of the same reward as
-`scoring.order_bonus`, on shuffled frames), `fault/<task>/<kind>` (completions of the step with
+Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `score_std/<task>/<reward name>` (its spread in a group),
+`same_answer_share/<task>` (of answers to prompts with different targets), `shuffled_score/<task>` (of the same reward
+as `scoring.order_bonus`, on shuffled frames), `fault/<task>/<kind>` (completions of the step with
 that fault, rewards/types.py), `seconds/<phase>`, `eval/<task>` (the task's main metric),
 `eval/<task>/<sampled or greedy>/<metric>` (a data set's name, dots for slashes, where rows name one);
 what the learner, the pool and the scoring report keeps its name.
