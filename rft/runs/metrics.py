@@ -1,6 +1,6 @@
 """Metric names and writers.
 
-Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `score_std/<task>/<reward name>` (its spread in a group),
+Names: `reward`, `reward/<task>`, `score/<task>/<reward name>`, `score_std/<task>/<reward name>` (spread in a group),
 `same_answer_share/<task>` (of answers to prompts with different targets), `shuffled_score/<task>` (of the same reward
 as `scoring.order_bonus`, on shuffled frames), `fault/<task>/<kind>` (completions of the step with
 that fault, rewards/types.py), `seconds/<phase>`, `eval/<task>` (the task's main metric),

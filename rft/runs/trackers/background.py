@@ -1,6 +1,7 @@
 """The trackers of a run, each behind a queue in a thread of its own: none of them can stop a run or hold up a step."""
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +25,7 @@ QUEUE_SIZE = 1000
 """Calls that wait for a tracker; further ones are dropped and counted."""
 
 CLOSE_S = 60.0
-"""Longest time that the end of a run waits for a tracker."""
+"""Longest time that the end of a run waits for each tracker."""
 
 NUM_FRAMES = 8
 """Most frames of a picture, evenly over the clip."""
@@ -72,9 +73,10 @@ class Channel:
 
     def close(self, timeout_s: float) -> None:
         """Wait for what was put, and end the tracker."""
+        until = time.monotonic() + timeout_s
         with suppress(Full):  # then it cannot be done in time either
             self._calls.put(None, timeout=timeout_s)
-        self._thread.join(timeout_s)
+        self._thread.join(max(0.0, until - time.monotonic()))
         if self._thread.is_alive():
             self._tell(f"not done after {timeout_s:g} s; what it still holds is lost")
 
@@ -137,8 +139,7 @@ class Trackers:
 
     def log_rollouts(self, step: int, groups: Sequence[Group]) -> None:
         """The best and the worst rollout of each task."""
-        chosen = best_and_worst(groups)
-        self._put(lambda tracker: tracker.log_rollouts(step, [self._shown(*one) for one in chosen]))
+        self._put(lambda tracker: tracker.log_rollouts(step, [self._shown(*one) for one in best_and_worst(groups)]))
 
     def log_table(self, table: TextTable) -> None:
         self._put(lambda tracker: tracker.log_table(table))
