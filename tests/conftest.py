@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from rft.evaluation import intervals
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 
@@ -29,6 +30,12 @@ def _seeded() -> None:
     random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test looks at the second digit of an interval, and thousands of resamples take seconds."""
+    monkeypatch.setattr(intervals, "NUM_RESAMPLES", 200)
 
 
 @pytest.fixture

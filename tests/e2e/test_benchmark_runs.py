@@ -27,15 +27,15 @@ def run(name: str, *arguments: str | Path) -> dict[str, Any]:
 
 
 def test_step() -> None:
-    found = run("step", *SMALL, "--only", "ours", "published", "trl")
-    assert set(found["ways"]) == {"ours", "published", "trl"}
+    """Without our own way: test_overlap and test_gpu_step run `rft train`, test_benchmarks.py has its arithmetic."""
+    found = run("step", *SMALL, "--only", "published", "trl")
+    assert set(found["ways"]) == {"published", "trl"}
     for way in found["ways"].values():
         assert way["seconds_per_prompt"] > 0
         assert len(way["seconds_per_prompt_all"]) == 1
         assert 1 <= way["completion_tokens"] <= 6
         assert 190 <= way["prompt_tokens"] <= 220
         assert sum(way["phases"].values()) > 0
-    assert set(found["ratios"]) == {"published", "trl"}
 
 
 def test_rollout() -> None:

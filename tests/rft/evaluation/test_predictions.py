@@ -13,7 +13,6 @@ from rewards.targets.span import SpanTarget
 from rft.cli import main
 from rft.data.dataset import read_rows
 from rft.errors import DataError
-from rft.evaluation import intervals
 from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import figures
 from rft.evaluation.evaluate import EvalResult, Mode, judge
@@ -60,10 +59,7 @@ def baselines(result: EvalResult) -> Any:
 
 
 @pytest.mark.parametrize(("ending", "order"), [("jsonl", (0, 1, 2)), ("jsonl.zst", (2, 0, 1))])
-def test_shards_give_the_very_figures_of_one_run(
-    tmp_path: Path, ending: str, order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(intervals, "NUM_RESAMPLES", 100)
+def test_shards_give_the_very_figures_of_one_run(tmp_path: Path, ending: str, order: tuple[int, ...]) -> None:
     result = whole()
     ids = sorted({sample.prompt_id for sample in result.samples})
     paths = [tmp_path / f"part{i}.{ending}" for i in range(3)]
