@@ -16,9 +16,10 @@ from rft.errors import CheckpointError, Interrupted
 from rft.recipe import Recipe
 from rft.rollout_batches import RolloutBatch, RolloutBatches
 from rft.runs.ahead_batch import read_ahead_batch, write_ahead_batch
+from rft.scoring.group import score_by_recipe
 from rft.scoring.train_groups import DECAY
 from rft.train import StepResult, train
-from rft.types import Completion, Prompt, Sampling, TrainGroup, Video, VideoSampling
+from rft.types import Completion, Group, Prompt, Sampling, TrainGroup, Video, VideoSampling
 from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -168,6 +169,26 @@ def test_a_learner_that_reports_what_scoring_counts_is_refused() -> None:
 
     with pytest.raises(ValueError, match="report the metric num_groups"):
         run(recipe(steps=1), Prompts(), Pool(), Counting(), Record())
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_judge_scores_every_text_and_its_counts_are_in_the_metrics_of_the_step(ahead: int) -> None:
+    judged: list[int] = []
+
+    def score(prompt: Prompt, completions: Sequence[Completion], recipe: Recipe) -> Group:
+        judged.append(len(completions))
+        return score_by_recipe(prompt, completions, recipe)
+
+    def counters() -> dict[str, float]:
+        number = float(sum(judged))
+        judged.clear()
+        return {"judge/requests": number}
+
+    settings = recipe(algorithm={"ground_truth": {}}, rollout={"ahead": ahead})
+    record = Record()
+    run(settings, Prompts(), Pool(), Learner(), record, score=score, score_counters=counters)
+    # Two groups of two, each with its ground truth.
+    assert [metrics["judge/requests"] for metrics in record.metrics] == [6.0, 6.0, 6.0]
 
 
 def test_right_answers_get_the_positive_advantage() -> None:
