@@ -18,6 +18,9 @@ from rft.runs.run_dir import RunDir
 NUM_STRETCHES = 24
 """Stretches of steps, equally long, that groups are chosen from."""
 
+NUM_WHOLE = 300
+"""A run of at most so many groups is shown whole."""
+
 MAX_BYTES = 5 << 20
 """Most bytes of text that a page holds of its groups."""
 
@@ -83,7 +86,7 @@ def _facts(path: Path, changed: int) -> tuple[GroupFacts, ...]:
 def chosen(facts: Iterable[GroupFacts]) -> dict[tuple[int, int], list[str]]:
     """(step, place) of each chosen group -> its kinds, in the order of their importance.
 
-    Of each task and stretch of steps, the group that is most of each kind.
+    Of each task and stretch of steps, the group that is most of each kind; the others too, where they are few.
     """
     stretches: dict[tuple[str, int], list[GroupFacts]] = defaultdict(list)
     facts = list(facts)
@@ -98,6 +101,9 @@ def chosen(facts: Iterable[GroupFacts]) -> dict[tuple[int, int], list[str]]:
             most = max(groups, key=lambda group: (group.rank(kind), group.step))
             if kind in ("best", "worst") or most.rank(kind) > 0:
                 kinds.setdefault((most.step, most.place), []).append(kind)
+    if len(facts) <= NUM_WHOLE:
+        for group in facts:
+            kinds.setdefault((group.step, group.place), [])
     return kinds
 
 

@@ -153,7 +153,7 @@ def test_a_long_run_makes_a_page_of_bounded_size(tmp_path: Path, monkeypatch: py
     assert sum("images" in clip for clip in Page(page).data["clips"].values()) == 1
 
 
-def test_which_groups_are_shown() -> None:
+def test_which_groups_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = [
         GroupFacts(1, 0, "a", (1.0, 1.0), 0),
         GroupFacts(1, 1, "a", (0.0, 1.0), 2),
@@ -161,6 +161,8 @@ def test_which_groups_are_shown() -> None:
         GroupFacts(1, 3, "a", (0.5, 0.75), 0),
         GroupFacts(1, 4, "b", (0.5, 0.5), 0),
     ]
+    assert chosen.chosen(facts)[1, 3] == []
+    monkeypatch.setattr(chosen, "NUM_WHOLE", 4)
     assert chosen.chosen(facts) == {
         (1, 1): ["most spread", "fault"],
         (1, 0): ["best"],
