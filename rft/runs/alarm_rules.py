@@ -137,9 +137,9 @@ def reward_without_gain(history: History) -> Iterator[Finding]:
 
 
 def one_answer(history: History) -> Iterator[Finding]:
-    for name in tasks_of(history, "same_answer_share/"):
-        if shares := history.last(name):
-            yield Finding(fmean(shares), name.split("/")[1])
+    for task in history.weights:
+        if shares := history.last(f"same_answer_share/{task}"):
+            yield Finding(fmean(shares), task)
 
 
 def below_baseline(history: History) -> Iterator[Finding]:
@@ -226,10 +226,6 @@ def rise(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]
     squares = [fmean((value - mean) ** 2 for value in part) for part, mean in zip((before, after), means, strict=True)]
     error = sqrt(squares[0] / len(before) + squares[1] / len(after))
     return means[1] - means[0] - 2 * error, means[1] - means[0] + 2 * error
-
-
-def tasks_of(history: History, prefix: str) -> list[str]:
-    return [name for name in history.values if name.startswith(prefix)]
 
 
 RULES: tuple[Rule, ...] = (
