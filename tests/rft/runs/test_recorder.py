@@ -1,6 +1,7 @@
-"""When a run saves: every so many steps, after so many seconds, and at its end."""
+"""When a run saves: every so many steps, after so many seconds, and at its end; what trackers get."""
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from rewards.targets.choice import ChoiceTarget
 from rft.data.dataset import PromptOrder
 from rft.recipe import Recipe
 from rft.rollout_batches import RolloutBatch
+from rft.runs.checkpoint import TrainState, load_state
 from rft.runs.recorder import RunRecorder
 from rft.runs.run_dir import RunDir, step_of
+from rft.runs.trackers.tracker import Stage
 from rft.runs.views import PlainView
 from rft.train import StepResult
-from rft.types import Prompt
+from rft.types import Group, Prompt
 
 
 class Learner:
@@ -49,3 +52,42 @@ def test_a_checkpoint_is_due_by_steps_by_time_and_at_the_end(
         record.step(StepResult(step, RolloutBatch((), (), 0, {}, {}), {}, (), None))
         record.after_step()
     assert [step_of(path) for path in run.complete_checkpoints()] == saved
+
+
+class Shown:
+    """Stands for the trackers of a run."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def log_metrics(self, stage: Stage, step: int, values: Mapping[str, float]) -> None:
+        self.calls.append(f"{stage} {step}: {values['reward']}")
+
+    def cut_after(self, step: int) -> None:
+        self.calls.append(f"cut after {step}")
+
+    def log_rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        self.calls.append(f"{len(groups)} groups of {step}")
+
+
+def test_trackers_get_every_step_and_the_rollouts_of_checkpoints(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(
+        {"model": "policy", "tasks": {}, "data": {"train": ["rows.jsonl"]}, "steps": 3, "save_every": 2}
+    )
+    run, shown = RunDir(tmp_path), Shown()
+    prompt = Prompt("a", "multiple_choice", "?", None, ChoiceTarget("A"))
+    parts = (recipe, run, PlainView("run", io.StringIO()), Learner(), PromptOrder([prompt], 0, None, 0.0))
+
+    def steps(first: int, resumed: TrainState | None) -> None:
+        record = RunRecorder(*parts, lambda rows: None, lambda: (), resumed=resumed, trackers=shown)
+        for step in range(first, 3):
+            batch = RolloutBatch((Group(prompt, ()),), (), 0, {}, {})
+            record.step(StepResult(step, batch, {"reward": 0.5 * step}, (), None))
+            record.after_step()
+
+    steps(0, None)
+    steps(2, load_state(run.checkpoint(2)))
+    assert shown.calls == [
+        *("train 1: 0.0", "train 2: 0.5", "1 groups of 2", "train 3: 1.0", "1 groups of 3"),
+        *("cut after 2", "train 3: 1.0", "1 groups of 3"),
+    ]
