@@ -201,12 +201,16 @@ def test_the_page_follows_a_run_that_goes_on(browser: Any, tmp_path: Path) -> No
     write_run(run, 1)
     with served([run]) as address, opened(browser, address) as page:
         choose(page, "tracking")
-        assert page.locator("#group .frame").count() == len(BOXES.boxes)
+        sync_api.expect(page.locator("#group .frame")).to_have_count(len(BOXES.boxes))
+        page.get_by_label("from").press_sequentially("0.2")
         write_step(run, 2)
         with run.metrics.open("a") as file:
             file.write(json.dumps({"stage": "train", "step": 2, "time": 0.0, "reward/tracking": 0.5}) + "\n")
         sync_api.expect(page.locator("header")).to_contain_text("2 steps", timeout=30_000)
-        # What its reader chose stays chosen, and the new step can be loaded whole.
+        # What its reader is writing stays, what was chosen stays chosen, and the new step can be loaded whole.
+        page.get_by_label("from").press_sequentially("5")
+        assert page.get_by_label("from").input_value() == "0.25"
+        page.get_by_label("from").press("Enter")
         assert page.locator("[data-filter='task:tracking']").get_attribute("aria-pressed") == "true"
         page.get_by_label("step", exact=True).fill("2")
         page.get_by_label("step", exact=True).dispatch_event("change")

@@ -80,7 +80,7 @@ function rolloutBrowser(run, source) {
   return {
     element: el("div", null, controls, said, el("div", {class: "browser"}, list, detail)),
     draw,
-    update(newer) { run = newer; draw(); },
+    update(newer) { run = newer; if (!controls.contains(document.activeElement)) draw(); },
   };
 }
 

@@ -89,7 +89,7 @@ function alarmText(alarm) {
 
 function timeSection(run) {
   const steps = Object.keys(run.timeline.steps).map(Number), total = Object.values(run.seconds).reduce((a, b) => a + b, 0);
-  if (!steps.length && !total) return null;
+  if (!steps.length && !total) return el("section");
   const picture = el("div"), label = el("span", {class: "number small"});
   const show = (i) => { picture.replaceChildren(stepTimeline(run.timeline, steps[i])); label.textContent = `step ${steps[i]}`; };
   if (steps.length) show(steps.length - 1);
@@ -112,11 +112,15 @@ function runSections(run, source) {
   const rollouts = el("section", {id: "rollouts"}, el("h2", null, "What does it do?"), run.rollouts.num_groups ? browser.element : el("p", {class: "soft"}, "No rollouts yet."));
   const parts = (newer) => [header(newer), el("nav", null, [["learned", "Learned"], ["health", "Health"], ["rollouts", "Rollouts"], ["time", "Time"], ["files", "Recipe"]]
     .map(([id, text]) => el("a", {href: `#${id}`}, text))), learnedSection(newer), healthSection(newer), rollouts, timeSection(newer), filesSection(newer)];
-  const element = el("div", null, parts(run));
+  let drawn = parts(run);
+  const element = el("div", null, drawn);
   return {element, update(newer) {
     browser.update(newer);
     const open = new Set([...element.querySelectorAll("details[open] > summary")].map((node) => node.textContent));
-    element.replaceChildren(...parts(newer).filter(Boolean));
+    // One by one: the rollouts stay where they are, and keep the reader's cursor.
+    const next = parts(newer);
+    next.forEach((part, i) => { if (part !== drawn[i]) drawn[i].replaceWith(part); });
+    drawn = next;
     for (const node of element.querySelectorAll("details > summary")) node.parentNode.open = open.has(node.textContent);
   }};
 }
@@ -139,7 +143,14 @@ async function get(path) {
 // The newest state of each run, asked for again and again; the page keeps what its reader has chosen.
 async function live(page, names) {
   const clips = new Map(), seen = names.map(() => ""), runs = names.map(() => null), shown = names.map(() => null);
-  const once = (path) => { if (!clips.has(path)) clips.set(path, get(path)); return clips.get(path); };
+  const once = async (path) => {
+    if (!clips.has(path)) {
+      const answer = await get(path);
+      if (answer.missing) return answer;
+      clips.set(path, answer);
+    }
+    return clips.get(path);
+  };
   const source = (i) => ({frames: (key) => once(`/clip/${i}/${key}`), step: (step) => get(`/step/${i}/${step}`)});
   const status = el("p", {class: "soft small", id: "status"}, "reading the run"), compared = el("div"), place = el("div");
   const tabs = el("div", {class: "chips tabs"});
