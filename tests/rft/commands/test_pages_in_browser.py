@@ -143,7 +143,7 @@ def test_a_clip_that_is_gone_is_said_to_be(page: Any) -> None:
     assert (
         "No frames: its decoded frames are not in the folder of clips" in page.locator("#group .missing").inner_text()
     )
-    assert page.locator("#group img").count() == 0
+    assert page.locator("#group img, #group .axis").count() == 0
 
 
 def test_filters(browser: Any, page_of_run: str) -> None:

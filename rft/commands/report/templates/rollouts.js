@@ -129,7 +129,7 @@ async function drawMedia(into, group, chosen, source, pick) {
   if (clip && clip.missing) into.append(el("div", {class: "missing"}, `No frames: ${clip.missing}.`));
   const shown = clip && !clip.missing ? clip : null;
   if (group.boxes.length) { if (shown) into.append(boxFrames(group, chosen, shown)); }
-  else into.append(timeAxis(group, chosen, shown, pick));
+  else if (shown || group.spans.length) into.append(timeAxis(group, chosen, shown, pick));
 }
 
 // Frames at their times, the target's spans, and a row per completion with the spans of its answer.

@@ -52,8 +52,8 @@ function learnedCard(run, set) {
     rows.length ? table(["", "before", "after", "change", ""], rows, "figures") : null,
     el("div", {class: "pair"},
       set.course.length ? plain(lineChart("Held out", [{name: "greedy", points: set.course, colour: "var(--accent)"}],
-        {note: `${set.metric}, greedy`, marks: set.blind ? [{name: "blind", value: set.blind.estimate[0]}] : []})) : el("div"),
-      points && set.name === set.task ? plain(rewardChart(run, set.task, points, "Training reward")) : el("div")));
+        {note: `${set.metric}, greedy`, marks: set.blind ? [{name: "blind", value: set.blind.estimate[0]}] : []})) : null,
+      points && set.name === set.task ? plain(rewardChart(run, set.task, points, "Training reward")) : null));
 }
 
 const plain = (chart) => { chart.classList.remove("card"); return chart; };
@@ -98,7 +98,7 @@ function timeSection(run) {
       el("input", {type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, style: "flex:1", "aria-label": "step of the timeline", oninput: (event) => show(event.target.value)}), label), picture) : null,
     total ? el("div", {class: "card", style: "margin-top:1rem"}, Object.entries(run.seconds).sort((a, b) => b[1] - a[1]).map(([phase, seconds], i) =>
       el("div", {class: "lane", style: "margin-top:.25rem"}, el("span", null, words(phase)), el("div", {class: "track"},
-        el("div", {class: "span", style: `left:0;width:${seconds / total * 100}%;background:${colour(0)}`}),
+        el("div", {class: "span", style: `left:0;width:${seconds / total * 100}%;background:${colour(0)};opacity:.45`}),
         el("span", {class: "small number", style: "position:absolute;right:.4rem;line-height:.95rem"}, `${seconds.toFixed(1)} s`))))) : null);
 }
 
