@@ -10,7 +10,7 @@ from typing import Any
 from rewards import REWARDS, RewardFn, accepted_targets
 from rewards.awaiting import bounded
 from rewards.facts import needed_facts
-from rewards.targets import target_from_json
+from rewards.targets import TARGETS, target_from_json
 from rewards.types import Target
 
 TrlReward = Callable[..., list[float | None]]
@@ -32,6 +32,7 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
     accepted = accepted_targets(fn)
     if lacking := needed_facts(fn):
         raise ValueError(f"reward {fn.__name__} asks for {', '.join(lacking)}, which TRL does not give to rewards")
+    own_kinds = [kind for kind in accepted if kind not in TARGETS.values() and not inspect.isabstract(kind)]
     concurrency = inspect.signature(fn).parameters.get("concurrency")
     most = args.get("concurrency", 1 if concurrency is None else concurrency.default)
 
@@ -46,7 +47,7 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
             raise ValueError(f"reward {fn.__name__} needs the column 'target'; the data set has {', '.join(columns)}")
         if tasks is not None and task is None:
             raise ValueError(f"reward {fn.__name__} is for tasks {', '.join(tasks)}, but there is no column 'task'")
-        row_targets = [_row_target(row, data) for row, data in enumerate(target)]
+        row_targets = [_row_target(row, data, own_kinds) for row, data in enumerate(target)]
         calls = {
             row: partial(fn, _completion_text(completion), row_target, **args)
             for row, (completion, row_target) in enumerate(zip(completions, row_targets, strict=True))
@@ -63,12 +64,15 @@ def as_trl_reward(reward: str | RewardFn, *, tasks: Collection[str] | None = Non
     return trl_reward
 
 
-def _row_target(row: int, data: object) -> Target:
+def _row_target(row: int, data: object, own_kinds: Sequence[type[Target]]) -> Target:
+    """The target of a row, of one of TARGETS or of a kind of one's own."""
     try:
         data = json.loads(data) if isinstance(data, str) else data
         if isinstance(data, Mapping):
             # Arrow gives every row the keys of all rows, with None for those it does not have.
             data = {key: value for key, value in data.items() if value is not None}
+            if own := next((kind for kind in own_kinds if kind.fits(data)), None):
+                return own.read(data)
         return target_from_json(data)
     except ValueError as error:
         raise ValueError(f"row {row} of the batch: {error}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rewards.trl import as_trl_reward
 from rft import own_code
 from rft.algorithm.loss import LossInputs, grpo, loss_function
 from rft.cli import main
@@ -314,6 +315,12 @@ def test_a_task_with_a_new_kind_of_answer_in_one_file(folder: Path) -> None:
     assert problems(recipe) == []
     assert rewards_of(recipe, task, texts) == [2.0, 0.0]
     assert task.measure(texts[0], task.target(task.example)) == {"accuracy": 1.0, "well_formed": 1.0}
+
+
+def test_trl_takes_a_reward_of_an_own_kind(folder: Path) -> None:
+    reward = as_trl_reward(load_own(f"{folder}/own/counting.py:right_count"))
+    targets = [{"count": 3, "span": None}, {"count": 4, "span": None}, {"count": None, "span": [1, 2]}]
+    assert reward(prompts=["?"] * 3, completions=["<answer>3</answer>"] * 3, target=targets) == [1.0, 0.0, None]
 
 
 def test_any_process_reads_what_is_of_an_own_kind(folder: Path) -> None:
