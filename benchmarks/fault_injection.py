@@ -93,7 +93,7 @@ def run_with_fault() -> None:
 
     place = PLACES[attempt.place]
     inject(getattr(import_module(place.module), place.owner), place, attempt.seed, strike_here)
-    from rft.cli import main
+    from rft.commands.cli import main
 
     sys.exit(main(sys.argv[3:]))
 

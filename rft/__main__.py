@@ -2,6 +2,6 @@
 
 import sys
 
-from rft.cli import main
+from rft.commands.cli import main
 
 sys.exit(main())
