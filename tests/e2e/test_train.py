@@ -163,7 +163,7 @@ from rewards.types import Score, Target
 def long_reply(completion: str, target: Target, *, judge, judge_url="", judge_model="", judge_cache=None) -> Score:
     endpoint = Endpoint(judge_url, judge_model, timeout_s=100, cache=judge_cache)
     reply, _ = ChatJudge(endpoint).ask("How long is it?", completion, str)
-    return Score(min(len(reply), 50) / 50, reply)
+    return Score(min(len(reply), 50) / 50, None, reply)
 """
 
 

@@ -15,7 +15,7 @@ from rewards.types import Score, Target
 
 
 def asks(completion: str, target: Target, *, judge, judge_url="", judge_model="", judge_cache=None) -> Score:
-    return Score(ChatJudge(Endpoint(judge_url, judge_model)).ask("From 0 to 1?", completion, float)[0], None)
+    return Score(ChatJudge(Endpoint(judge_url, judge_model)).ask("From 0 to 1?", completion, float)[0], None, "")
 """
 
 
