@@ -19,12 +19,15 @@ from transformers import AutoModelForImageTextToText
 from rft.runs.metrics import read_metrics
 from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
-from rft.synthetic.questions import DRAWN_TASKS as TASKS
+from rft.synthetic.questions import DRAWN_TASKS
 from rft.synthetic.rows import Sizes, write_dataset
 
 pytestmark = pytest.mark.slow
 
 STEPS = 5
+
+OWN = Path(__file__).with_name("own_half.py")
+TASKS = (*DRAWN_TASKS, "half")
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +35,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     few = Sizes(events=6, journeys=6)
     write_dataset(folder, seed=0, train=few, held_out=Sizes(events=2, journeys=2), num_processes=1)
+    for name in ("train.jsonl", "test.jsonl"):
+        rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        halves = [
+            row | {"id": f"half/{row['id']}", "task": "half", "target": {"half": 1 + (row["target"]["span"][0] > 3)}}
+            for row in rows
+            if row["task"] == "temporal_grounding"
+        ]
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in [*rows, *halves]))
     return folder
 
 
 @pytest.fixture(scope="module")
 def recipe(data: Path) -> Path:
-    """All four tasks; a cold start too short to learn more than that the end token ends."""
+    """The drawn tasks, and one by path; a cold start too short to learn more than that the end token ends."""
     path = data / "small.yaml"
     keys = {
         "model": str(data / "policy"),
-        "tasks": {name: {"rewards": {"think_format": 1.0}} for name in TASKS},
+        "tasks": {name: {"rewards": {"think_format": 1.0}} for name in DRAWN_TASKS}
+        | {f"{OWN}:Half": {"rewards": {"think_format": 1.0, f"{OWN}:all_facts": 0.0}}},
         "data": {"train": [str(data / "train.jsonl")], "eval": [str(data / "test.jsonl")]},
         "video": {"max_frames": 16, "min_pixels": 3136, "max_pixels": 3136},
         "steps": STEPS,
@@ -75,7 +87,14 @@ def finished(recipe: Path) -> tuple[RunDir, str]:
 def test_run_leaves_a_whole_record(finished: tuple[RunDir, str]) -> None:
     folder, printed = finished
     assert sorted(read_metrics(folder)) == list(range(1, STEPS + 1))
-    assert {r["task"] for step in range(1, STEPS + 1) for r in read_rollouts(folder.rollouts_file(step))} <= set(TASKS)
+    rollouts = [rollout for step in range(1, STEPS + 1) for rollout in read_rollouts(folder.rollouts_file(step))]
+    assert {rollout["task"] for rollout in rollouts} <= set(TASKS)
+    halves = [rollout for rollout in rollouts if rollout["task"] == "half"]
+    assert halves
+    for rollout in halves:
+        num_tokens, truncated = rollout["num_tokens"], rollout["finish_reason"] == "length"
+        facts = f"half: 4 texts, {num_tokens} tokens, truncated {truncated}"
+        assert rollout["scores"]["all_facts"]["note"] == facts
     summary: dict[str, Any] = json.loads(folder.summary.read_text())
     for name in ("cold_start", "final"):
         assert set(summary["eval"][name]) == set(TASKS)
