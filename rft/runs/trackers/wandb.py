@@ -20,7 +20,7 @@ def open_tracker(run: TrackedRun) -> "Wandb":
         resume="allow",
         dir=str(run.folder),
         config=dict(run.recipe),
-        mode=os.environ.get("WANDB_MODE") or ("online" if "WANDB_API_KEY" in os.environ else "offline"),
+        mode=None if {"WANDB_MODE", "WANDB_API_KEY"} & os.environ.keys() else "offline",  # None: as these say
         settings=wandb.Settings(console="off", silent=True),
     )
     for stage in ("", "cold_start/"):
