@@ -76,6 +76,6 @@ def test_vllm_is_the_one_that_is_installed_by_us() -> None:
 @pytest.mark.slow  # torch is imported
 def test_this_machine_can_be_looked_at() -> None:
     found = look()
-    assert found.python_header.name == "Python.h"
+    assert found.python_header is None or Path(found.python_header).name == "Python.h"
     assert "torch" in found.packages
     assert found.disk_gib
