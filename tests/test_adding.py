@@ -16,10 +16,10 @@ import torch
 
 from rewards.trl import as_trl_reward
 from rft import own_code
+from rft.__main__ import main
 from rft.algorithm.loss import LossInputs, grpo, loss_function
 from rft.commands.check.own_code import import_problems
 from rft.commands.check.rewards import reward_findings
-from rft.commands.cli import main
 from rft.errors import Problem, RecipeError, RewardError
 from rft.own_code import load_own
 from rft.recipe import Recipe

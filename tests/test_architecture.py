@@ -58,7 +58,7 @@ LIGHT = (
     "rft.tasks",
     "rft.scoring.group",
     "rft.data.dataset",
-    "rft.commands.cli",
+    "rft.__main__",
     "rft.commands.check.check",
     "rft.commands.data.convert.conversion",
     "rft.commands.data.inspect",
@@ -160,7 +160,7 @@ def test_the_types_of_a_step_import_only_rewards() -> None:
 def test_light_modules_load_nothing_heavy() -> None:
     code = f"""
 import importlib, sys
-importlib.import_module("rft.commands.cli")
+importlib.import_module("rft.__main__")
 assert "pydantic" not in sys.modules, "rft --help waits for pydantic"
 for name in {LIGHT!r}:
     importlib.import_module(name)

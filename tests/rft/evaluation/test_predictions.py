@@ -10,7 +10,7 @@ import pytest
 
 from rewards.targets.grounded_choice import GroundedChoiceTarget
 from rewards.targets.span import SpanTarget
-from rft.commands.cli import main
+from rft.__main__ import main
 from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.evaluation.baselines import measure_baselines

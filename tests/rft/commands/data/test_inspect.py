@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rft.commands.cli import main
+from rft.__main__ import main
 from rft.commands.data.contact_sheet import SPAN, WIDTH, choose_rows, draw_row
 from rft.commands.data.inspect import histogram, inspect
 from rft.data.frames import Frames

@@ -10,7 +10,7 @@ import pytest
 
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score
-from rft.commands.cli import main
+from rft.__main__ import main
 from rft.commands.data.selection import SelectOptions, chosen, select, write_selection
 from rft.errors import DataError
 from rft.files import write_records

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from annotation_files import annotations
 
-from rft.commands.cli import main
+from rft.__main__ import main
 
 CHARADES = "Charades/charades_annotation/charades_test.json"
 GOT = "Got/got_val.json"

@@ -1,6 +1,6 @@
 import pytest
 
-from rft.commands.cli import main
+from rft.__main__ import main
 from rft.commands.eval.request import parse_shard
 from rft.errors import RecipeError
 

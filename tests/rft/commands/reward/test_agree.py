@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rewards.types import Score
-from rft.commands.cli import main
+from rft.__main__ import main
 from rft.commands.reward.agree import Agreement, agree, compare, page, read_labels
 from rft.commands.reward.trial import Judged, named_rewards
 from rft.errors import DataError, RewardError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rft.__main__ import main
 from rft.commands.check.check import check_file
-from rft.commands.cli import main
 from rft.commands.reward.new import QUICKSTART_TASKS, write_new
 from rft.errors import DataError
 from rft.recipe.load import load_recipe

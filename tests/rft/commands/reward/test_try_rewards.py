@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rft.commands.cli import main
+from rft.__main__ import main
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.page import WIDTH
 from rft.commands.reward.trial import Limits, named_rewards

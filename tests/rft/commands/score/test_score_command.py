@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from completion_files import SPAN, read, span, write
 
-from rft.commands.cli import main
+from rft.__main__ import main
 
 ROOT = Path(__file__).parents[4]
 

@@ -9,13 +9,13 @@ from typing import get_args
 
 import pytest
 
-import rft.commands.cli
-from rft.commands.cli import main
+import rft.__main__
+from rft.__main__ import main
 from rft.commands.list import losses, rewards, tasks
 from rft.errors import Interrupted, RolloutError
 from rft.recipe.algorithm import AlgorithmRecipe, LossType
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def recipe(
 @pytest.mark.parametrize("command", [["--help"], ["check", "mine.yaml"], ["list", "rewards"]])
 def test_no_heavy_library_is_loaded(recipe: Path, command: list[str]) -> None:
     code = (
-        "import sys\nfrom rft.commands.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    print()\n"
+        "import sys\nfrom rft.__main__ import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    print()\n"
         "print(sorted({'torch', 'ray', 'vllm', 'transformers', 'trl', 'av'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=60)
@@ -95,7 +95,7 @@ def test_how_a_command_ends(
     def failing(args: object) -> None:
         raise error
 
-    monkeypatch.setattr(rft.commands.cli, "_list", failing)
+    monkeypatch.setattr(rft.__main__, "_list", failing)
     assert main(["list"]) == status
     assert capsys.readouterr().err == message
 
@@ -104,13 +104,13 @@ def test_a_broken_invariant_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch)
     def failing(args: object) -> None:
         raise AssertionError("broken")
 
-    monkeypatch.setattr(rft.commands.cli, "_list", failing)
+    monkeypatch.setattr(rft.__main__, "_list", failing)
     with pytest.raises(AssertionError, match="broken"):
         main(["list"])
 
 
 def test_options_may_stand_before_overrides() -> None:
-    _, commands = rft.commands.cli._parsers()
+    _, commands = rft.__main__._parsers()
     args = commands["train"].parse_intermixed_args(["r.yaml", "steps=1", "--resume", "seed=2"])
     assert (args.recipe, args.resume, args.overrides) == (Path("r.yaml"), True, ["steps=1", "seed=2"])
     args = commands["eval"].parse_intermixed_args(["m", "--data", "a", "--data", "b", "video.fps=1", "--task", "t"])
