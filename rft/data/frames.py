@@ -69,6 +69,11 @@ class Frames:
         return replace(self, pixels=self.pixels[order], key=f"{self.key}-shuffled-{seed}")
 
 
+def first_to_last(length: int, most: int) -> list[int]:
+    """At most `most` of `length` places, evenly from the first to the last; `most` is at least 2."""
+    return sorted({round(i * (length - 1) / (most - 1)) for i in range(most)})
+
+
 def write_frames(frames: Frames, path: Path) -> None:
     """Write `frames` to the file `path`."""
     pixels = np.ascontiguousarray(frames.pixels)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rft.errors import CheckpointError
-from rft.files import write_text, writing
+from rft.files import write_text
 from rft.own_code import is_own, own_file
 from rft.recipe import Recipe
 from rft.runs.run_dir import RunDir
@@ -31,7 +31,8 @@ def changed_code(run: RunDir, recipe: Recipe) -> tuple[str, ...]:
     if not run.own_code.exists():
         return ()
     before: dict[str, str] = json.loads(run.own_code.read_text())
-    return tuple(str(file) for file in code_files(recipe) if before.get(str(file), _hash(file)) != _hash(file))
+    known = (file for file in code_files(recipe) if str(file) in before)
+    return tuple(str(file) for file in known if before[str(file)] != _hash(file))
 
 
 def refuse_changed_code(run: RunDir, recipe: Recipe) -> None:
@@ -48,8 +49,7 @@ def write_code_record(run: RunDir, recipe: Recipe) -> None:
     """The hashes of the files as they are; no record for a run without code from outside."""
     hashes = {str(file): _hash(file) for file in code_files(recipe)}
     if hashes or run.own_code.exists():
-        with writing(run.own_code):
-            write_text(run.own_code, json.dumps(hashes, indent=1))
+        write_text(run.own_code, json.dumps(hashes, indent=1))
 
 
 def _hash(file: Path) -> str:

@@ -32,6 +32,11 @@ THOUGHT = "I look at the clip."
 """Text of the think block in a completion that is written from a target."""
 
 
+def thought_before(tags: str, thought: str = THOUGHT) -> str:
+    """A completion: the tags of an answer with a thought before them."""
+    return f"<think>{thought}</think>{tags}"
+
+
 class Row(BaseModel):
     """One line of a data file: a clip, an image or neither, and a target. Tasks add the fields of their question."""
 
@@ -175,7 +180,7 @@ class Task(ABC):
 
     def target_completion(self, target: Target, think: bool, thought: str = THOUGHT) -> str:
         """Completion written from the target; it gets full score from the task's rewards."""
-        return f"<think>{thought}</think>{target.written()}" if think else target.written()
+        return thought_before(target.written(), thought) if think else target.written()
 
     def default_rewards(self, think: bool) -> dict[str, float]:
         """Weight by reward name, the format reward included."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rft.data.dataset import task_sampling
-from rft.data.frames import read_frames
+from rft.data.frames import first_to_last, read_frames
 from rft.errors import RecipeError
 from rft.recipe import Recipe
 from rft.recipe.load import load_recipe
@@ -64,8 +64,7 @@ class Clips:
             return {"missing": "its decoded frames are not in the folder of clips any more"}
         except (OSError, ValueError) as error:
             return {"missing": f"its decoded frames cannot be read: {error}"}
-        last = len(frames.pixels) - 1
-        places = sorted({round(i * last / (MAX_FRAMES - 1)) for i in range(MAX_FRAMES)})
+        places = first_to_last(len(frames.pixels), MAX_FRAMES)
         height, width = frames.pixels.shape[1:3]
         return {
             "times": [round(frames.timestamps_s[i], 3) for i in places],

@@ -11,7 +11,7 @@ from rft.commands.report.learned import all_figures, learned
 from rft.commands.report.page import finite, run_page
 from rft.data.frames import ClipError
 from rft.errors import CheckpointError
-from rft.files import write_text, writing
+from rft.files import write_text
 from rft.runs.metrics import read_metrics
 from rft.runs.run_dir import RunDir
 
@@ -25,8 +25,7 @@ def report(run_dir: RunDir | Path) -> Path:
     data = run_data(run)
     data["clips"] = embedded_clips(run, data["rollouts"]["groups"])
     page = run_page([data])
-    with writing(run.report):
-        write_text(run.report, page)
+    write_text(run.report, page)
     return run.report
 
 

@@ -2,17 +2,12 @@
 
 from rewards.targets.choice import LETTERS
 from rewards.types import Target
-from rft.tasks.types import THOUGHT, Task
+from rft.tasks.types import Task, thought_before
 
 HALF, WRONG = 0.4, 2.0
 """How far a span or box is moved, as part of its length or width. By 0.4: IoU 0.6 / 1.4."""
 
 OTHER_TEXT = "something else"
-
-
-def thought_before(tags: str) -> str:
-    """The tags of an answer with a thought before them."""
-    return f"<think>{THOUGHT}</think>{tags}"
 
 
 def example_answers(task: Task) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rewards.types import Score
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.sketches import OTHER, SKETCHES
 from rft.errors import refuse
-from rft.files import write_text, writing
+from rft.files import write_text
 from rft.own_code import comes_from_own_file, load_own
 from rft.tasks import TASKS, requested_task
 from rft.tasks.types import Task
@@ -109,11 +109,10 @@ def write_new(name: str, task_name: str, folder: Path) -> str:
         if path.exists()
     ]
     refuse(problems)
-    with writing(folder, "give another folder with --folder"):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(code, reward_text(name, task))
-        write_text(test, test_text(name, task, code))
-        write_text(recipe, recipe_text(name, task_name, code, recipe))
+    remedy = "give another folder with --folder"
+    write_text(code, reward_text(name, task), remedy)
+    write_text(test, test_text(name, task, code), remedy)
+    write_text(recipe, recipe_text(name, task_name, code, recipe), remedy)
     return "\n".join(
         [
             f"{code}: the reward. Try it: rft reward try {code}:{name} --task {task_name}",

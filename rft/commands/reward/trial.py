@@ -15,7 +15,6 @@ from rewards import REWARDS
 from rewards.facts import OF_PROMPT, asked_facts
 from rewards.types import Score, Target
 from rft.commands.check.rewards import misfit_of
-from rft.commands.reward.answers import thought_before
 from rft.commands.score.stored_facts import group_key, stored_facts
 from rft.commands.score.stored_rows import StoredRow, StoredRows
 from rft.errors import RewardError, near_name, problem_text, refuse
@@ -29,6 +28,7 @@ from rft.runs.run_dir import RunDir
 from rft.scoring.group import WeightedReward, own_reward
 from rft.scoring.reward_worker import RewardWorker
 from rft.tasks import TASKS
+from rft.tasks.types import thought_before
 
 MOST_HANGS = 3
 """Completions that may hang before a reward is given up."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rft.data.frames import ClipError, Frames
+from rft.data.frames import ClipError, Frames, first_to_last
 from rft.errors import shortened
 from rft.recipe import Recipe
 from rft.recipe.watch import TrackerName
@@ -191,6 +191,4 @@ def rollout_text(prompt: Prompt, rollout: Rollout) -> str:
 
 def side_by_side(pixels: np.ndarray) -> np.ndarray:
     """Up to NUM_FRAMES frames of uint8 [F, H, W, 3], evenly from first to last, as [H, W', 3]."""
-    last = len(pixels) - 1
-    chosen = sorted({round(i * last / (NUM_FRAMES - 1)) for i in range(NUM_FRAMES)})
-    return np.concatenate(list(pixels[chosen]), axis=1)
+    return np.concatenate(list(pixels[first_to_last(len(pixels), NUM_FRAMES)]), axis=1)
