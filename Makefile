@@ -121,6 +121,15 @@ $(READY): pyproject.toml
 	@rm -f .venv/ready-*
 	@touch $@
 
+# Drawn clips and a tiny policy of a task pack (docs/packs.md), such as `make tiny-labels`.
+tiny-%: data/tiny_%/.complete
+	$(BIN)/rft train recipes/tiny_$*.yaml $(ARGS)
+
+.PRECIOUS: data/tiny_%/.complete
+data/tiny_%/.complete: | env
+	$(BIN)/rft data synthetic data/tiny_$* --pack $*
+	@touch $@
+
 data/quickstart/.complete: | env
 	$(BIN)/rft data synthetic data/quickstart
 	@touch $@

@@ -1,19 +1,38 @@
-"""The classes that the files of a package define, so that a new file needs no registration."""
+"""What the files of a package define, so that a new file needs no registration."""
 
 import importlib
 import inspect
 import pkgutil
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 
 def classes_in(package: str, base: type) -> list[Any]:
     """The subclasses of `base` that the files of a package define, in the order of the files' names."""
-    classes: list[Any] = []
-    for module_info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        module = importlib.import_module(f"{package}.{module_info.name}")
-        for _, kind in inspect.getmembers(module, inspect.isclass):
-            if issubclass(kind, base) and kind is not base and kind.__module__ == module.__name__:
-                lacks = getattr(kind, "__abstractmethods__", ())
-                assert not lacks, f"{module.__name__}: {kind.__name__} lacks {', '.join(lacks)}"
-                classes.append(kind)
+    names = [info.name for info in pkgutil.iter_modules(importlib.import_module(package).__path__)]
+    return [kind for name in names for kind in classes_of(importlib.import_module(f"{package}.{name}"), base)]
+
+
+def classes_of(module: ModuleType, base: type) -> list[Any]:
+    """The subclasses of `base` that a module defines, in the order of their names."""
+    classes = [
+        kind
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, base) and kind is not base and kind.__module__ == module.__name__
+    ]
+    for kind in classes:
+        lacks = getattr(kind, "__abstractmethods__", ())
+        assert not lacks, f"{module.__name__}: {kind.__name__} lacks {', '.join(lacks)}"
     return classes
+
+
+def folders_with(package: str, name: str) -> list[str]:
+    """The folders of a package that hold a module of this name, in the order of their names; none is loaded."""
+    folders = [info.name for info in pkgutil.iter_modules(importlib.import_module(package).__path__) if info.ispkg]
+    return [folder for folder in folders if find_spec(f"{package}.{folder}.{name}")]
+
+
+def modules_named(package: str, name: str) -> dict[str, ModuleType]:
+    """Folder of a package -> its module of this name, for those that have one."""
+    return {folder: importlib.import_module(f"{package}.{folder}.{name}") for folder in folders_with(package, name)}

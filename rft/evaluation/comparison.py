@@ -130,7 +130,23 @@ class Comparison:
 def result_tables(result: EvalResult | None, baselines: Baselines) -> tuple[TextTable, ...]:
     """One table per set of rows: baselines, the model under every parser, published figures where comparable."""
     sets = baselines.sets | (result.sets if result else {})
-    return tuple(_set_table(name, rows, result, baselines, TASKS[rows.task].main_metric) for name, rows in sets.items())
+    tables = []
+    for name, rows in sets.items():
+        main = TASKS[rows.task].main_metric
+        tables.append(_set_table(name, rows, result, baselines, main))
+        if result and name in result.sets and (of_subsets := _subset_table(name, result, main)).rows:
+            tables.append(of_subsets)
+    return tuple(tables)
+
+
+def _subset_table(name: str, result: EvalResult, main: str) -> TextTable:
+    """The main metric on each part of a set, with intervals."""
+    parts = {mode: result.subsets(name, mode) for mode in MODES}
+    drawn = tuple(
+        (part, f"{count:,}", *(cell(parts[mode][part][1], True) if part in parts[mode] else "-" for mode in MODES))
+        for part, (count, _) in (parts["greedy"] or parts["sampled"]).items()
+    )
+    return TextTable(f"{name} by part: {main}", ("part", "rows", *MODES), drawn)
 
 
 def _set_table(name: str, rows: RowSet, result: EvalResult | None, baselines: Baselines, main: str) -> TextTable:
@@ -141,7 +157,7 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, baselines: Ba
         lines += [(f"{mode}, {parser}", result.estimates(name, mode, parser)) for mode in MODES for parser in PARSERS]
     published = published_results(rows)
     lines += [(f"{one.model} ({one.source})", one.values) for one in published.comparable]
-    remark = published.obstacle or f"VideoChat-R1, arXiv:2504.06958v5; {published.remark}"
+    remark = published.obstacle or f"{published.paper}; {published.remark}"
     caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {remark}."
     lines = [(who, values) for who, values in lines if values]
     metrics = tuple(dict.fromkeys(metric for _, values in lines for metric in values))

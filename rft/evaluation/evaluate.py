@@ -8,7 +8,7 @@ from typing import Any, Literal
 from rewards import REWARDS, RewardFn
 from rewards.published import PUBLISHED_EVAL
 from rewards.types import Fault, Target, fault_of
-from rft.evaluation.intervals import Estimate, bootstrap, intervals, means
+from rft.evaluation.intervals import Estimate, bootstrap, bootstrap_all, intervals, means
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 from rft.types import FinishReason, Prompt, Sampler, Sampling
@@ -17,7 +17,7 @@ Mode = Literal["greedy", "sampled"]
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
 
 Parser = Literal["lenient", "strict"]
-"""lenient: the rewards of fidelity `corrected`; strict: the evaluation scripts released with VideoChat-R1."""
+"""lenient: the rewards of fidelity `corrected`; strict: released evaluation code, that of VideoChat-R1 or of a pack."""
 PARSERS: tuple[Parser, ...] = ("lenient", "strict")
 
 WELL_FORMED = "well_formed"
@@ -93,8 +93,21 @@ class EvalResult:
         }
 
     def estimates(self, name: str, mode: Mode, parser: Parser = "lenient") -> dict[str, Estimate]:
-        """Metric -> mean over all rows, the failed and malformed ones included; {} where there are none."""
-        return bootstrap(list(self.rows(name, mode, parser).values()), self.seed)
+        """Metric -> value over all rows, the failed and malformed ones included; {} where there are none."""
+        samples = [sample for sample in self.of(name, mode) if parser in sample.parsed]
+        judged = [(sample.target, sample.parsed[parser].values) for sample in samples]
+        corpus = corpus_estimates(TASKS[self.sets[name].task], judged, [s.prompt_id for s in samples], self.seed)
+        return bootstrap(list(self.rows(name, mode, parser).values()), self.seed) | corpus
+
+    def subsets(self, name: str, mode: Mode) -> dict[str, tuple[int, Estimate]]:
+        """Part of the set (see Target.subsets) -> number of its rows, main metric; in the order of their names."""
+        main, rows = TASKS[self.sets[name].task].main_metric, self.rows(name, mode)
+        parts: dict[str, set[str]] = defaultdict(set)
+        for sample in self.of(name, mode):
+            for part in sample.target.subsets():
+                parts[part].add(sample.prompt_id)
+        values = {part: [{main: rows[i][main]} for i in sorted(parts[part])] for part in sorted(parts)}
+        return {part: (len(of_part), bootstrap(of_part, self.seed)[main]) for part, of_part in values.items()}
 
     def counts(self, name: str, mode: Mode) -> dict[str, Any]:
         """Number of completions, of failed, truncated and malformed ones, and {parser: {fault: number of answers}}."""
@@ -124,6 +137,7 @@ class EvalResult:
                 **self._figures(name, "lenient"),
                 "strict": self._figures(name, "strict"),
                 "counts": {mode: self.counts(name, mode) for mode in MODES},
+                **self._subset_figures(name),
             }
             for name, rows in self.sets.items()
         }
@@ -140,6 +154,12 @@ class EvalResult:
                     if metric == TASKS[rows.task].main_metric:
                         metrics[f"eval/{curve}"] = estimate.value
         return metrics
+
+    def _subset_figures(self, name: str) -> dict[str, Any]:
+        """{"subsets": {mode: {part: value}}}; {} where the targets name no parts."""
+        parts = {mode: self.subsets(name, mode) for mode in MODES}
+        figures = {mode: {part: one.value for part, (_, one) in of_mode.items()} for mode, of_mode in parts.items()}
+        return {"subsets": figures} if any(figures.values()) else {}
 
     def _figures(self, name: str, parser: Parser) -> dict[str, Any]:
         estimates = {mode: self.estimates(name, mode, parser) for mode in MODES}
@@ -226,6 +246,19 @@ def parse(task: Task, completion: str, finish_reason: FinishReason, target: Targ
 
 def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
     """The rewards of each parser; "strict" only where released scripts read all that the task rewards."""
-    is_published = all(name in PUBLISHED_EVAL for name, _ in task.rewards)
+    published = {**PUBLISHED_EVAL, **task.published_rewards}
+    is_published = all(name in published for name, _ in task.rewards)
     ours = {**REWARDS, **task.own_rewards}
-    return {"lenient": ours, **({"strict": {**ours, **PUBLISHED_EVAL}} if is_published else {})}
+    return {"lenient": ours, **({"strict": {**ours, **published}} if is_published else {})}
+
+
+def corpus_estimates(
+    task: Task, judged: Sequence[tuple[Target, Mapping[str, float]]], prompt_ids: Sequence[str], seed: int
+) -> dict[str, Estimate]:
+    """The task's corpus metrics of judged completions, `prompt_ids` their rows; whole rows are resampled."""
+    if not judged or not task.corpus_metrics(judged):
+        return {}
+    by_row: dict[str, list[int]] = defaultdict(list)
+    for index, prompt_id in enumerate(prompt_ids):
+        by_row[prompt_id].append(index)
+    return bootstrap_all(lambda drawn: task.corpus_metrics([judged[i] for i in drawn]), list(by_row.values()), seed)

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_RESAMPLES = 2000
+NUM_CORPUS_RESAMPLES = 500
+"""Resamples of statistics that are computed anew, in Python, for each."""
 CONFIDENCE = 0.95
 
 
@@ -63,13 +65,31 @@ def bootstrap_of(
     `statistic`: of the samples with these indices; None where it has no value for them, which leaves a resample out.
     `groups`: indices of the samples of each row. Whole rows are drawn with replacement, as in `bootstrap`.
     """
+
+    def named(indices: NDArray[np.intp]) -> dict[str, float]:
+        value = statistic(indices)
+        return {} if value is None else {"value": value}
+
+    return bootstrap_all(named, groups, seed, NUM_RESAMPLES).get("value")
+
+
+def bootstrap_all(
+    statistics: Callable[[NDArray[np.intp]], Mapping[str, float]],
+    groups: Sequence[Sequence[int]],
+    seed: int,
+    num_resamples: int = NUM_CORPUS_RESAMPLES,
+) -> dict[str, Estimate]:
+    """Name -> statistic of samples with its interval, as `bootstrap_of` for several at once; {} without samples."""
     rows = [np.array(group, dtype=np.intp) for group in groups if len(group)]
-    value = statistic(np.concatenate(rows)) if rows else None
-    if value is None:
-        return None
+    values = statistics(np.concatenate(rows)) if rows else {}
+    if not values:
+        return {}
     draw = np.random.default_rng(seed)
-    drawn = (np.concatenate([rows[i] for i in draw.integers(0, len(rows), len(rows))]) for _ in range(NUM_RESAMPLES))
-    values = [one for indices in drawn if (one := statistic(indices)) is not None]
+    drawn = (np.concatenate([rows[i] for i in draw.integers(0, len(rows), len(rows))]) for _ in range(num_resamples))
+    resampled = [statistics(indices) for indices in drawn]
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values or [value], [tail, 1 - tail])
-    return Estimate(value, float(low), float(high))
+    estimates = {}
+    for name, value in values.items():
+        low, high = np.quantile([one[name] for one in resampled if name in one] or [value], [tail, 1 - tail])
+        estimates[name] = Estimate(value, float(low), float(high))
+    return estimates

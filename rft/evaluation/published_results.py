@@ -1,6 +1,6 @@
-"""Figures that VideoChat-R1 (arXiv:2504.06958, version 5) and others report, to compare with one's own.
+"""Figures that papers report, to compare with one's own.
 
-They stand in published_results.yaml in this folder.
+They stand in published_results.yaml in this folder, and in published.yaml of each pack.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ class PublishedResults:
     """Published results on the data set and task of some rows."""
 
     results: tuple[PublishedResult, ...]
+    paper: str
     remark: str
     """What to know before comparing."""
     obstacle: str | None
@@ -43,7 +44,7 @@ def published_results(rows: RowSet) -> PublishedResults:
     of_set = _sets().get(rows.dataset)
     if of_set is None or of_set["task"] != rows.task:
         return PublishedResults(
-            (), "", "no published figures for these rows" if rows.dataset else "the rows name no data set"
+            (), "", "", "no published figures for these rows" if rows.dataset else "the rows name no data set"
         )
     obstacle = None
     if of_set["rows"] != rows.num_rows:
@@ -53,11 +54,14 @@ def published_results(rows: RowSet) -> PublishedResults:
         percents = zip(of_set["metrics"], one["percent"], strict=True)
         values = {metric: round(percent / 100, 4) for metric, percent in percents if percent is not None}
         results.append(PublishedResult(one["model"], one["source"], values))
-    return PublishedResults(tuple(results), of_set["remark"], obstacle)
+    return PublishedResults(tuple(results), of_set["paper"], of_set["remark"], obstacle)
 
 
 @cache
 def _sets() -> dict[str | None, dict[str, Any]]:
-    """`dataset` of the rows -> its task, rows, remark, metrics and results, as in the file."""
-    sets: dict[str | None, dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+    """`dataset` of the rows -> its paper, task, rows, remark, metrics and results, as in the files."""
+    files = [Path(__file__).with_suffix(".yaml"), *sorted(Path(__file__).parents[1].glob("packs/*/published.yaml"))]
+    sets: dict[str | None, dict[str, Any]] = {}
+    for file in files:
+        sets |= yaml.safe_load(file.read_text("utf-8"))
     return sets

@@ -18,7 +18,7 @@ def code_files(recipe: Recipe) -> tuple[Path, ...]:
     """Files of the rewards, tasks and loss of a recipe that are not of rft itself."""
     used = [
         *(type(TASKS[task]) for task in recipe.tasks),
-        *(reward for task in recipe.tasks for reward in own_rewards(recipe.tasks, task).values()),
+        *(reward for task in recipe.tasks for reward in own_rewards(recipe, task).values()),
     ]
     outside = [one.__module__ for one in used if one.__module__.partition(".")[0] not in ("rft", "rewards")]
     files = [Path(file).resolve() for name in outside if (file := sys.modules[name].__file__)]

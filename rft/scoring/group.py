@@ -44,13 +44,14 @@ def chosen_rewards(tasks: Mapping[str, TaskRecipe], task: str) -> dict[str, Rewa
 
 def reward_table(recipe: Recipe, task: str) -> dict[str, RewardFn]:
     """Name -> reward: those of the recipe's fidelity, and `own_rewards`."""
-    return {**rewards_of(recipe.fidelity), **own_rewards(recipe.tasks, task)}
+    return {**rewards_of(recipe.fidelity), **own_rewards(recipe, task)}
 
 
-def own_rewards(tasks: Mapping[str, TaskRecipe], task: str) -> dict[str, RewardFn]:
-    """Name -> reward: those in the task's own file, and those from outside that the recipe names."""
-    of_task = TASKS[task].own_rewards
-    named = (key for key in tasks[task].rewards or () if key not in REWARDS and key not in of_task)
+def own_rewards(recipe: Recipe, task: str) -> dict[str, RewardFn]:
+    """Name -> reward: those that only this task has, by the recipe's fidelity, and those from outside that it names."""
+    published = TASKS[task].published_rewards if recipe.fidelity == "as_published" else {}
+    of_task = {**TASKS[task].own_rewards, **published}
+    named = (key for key in recipe.tasks[task].rewards or () if key not in REWARDS and key not in of_task)
     from_outside = {short_name(key): reward for key in named if (reward := own_reward(key))}
     return {**of_task, **from_outside}
 

@@ -103,12 +103,17 @@ def draw(scene: Scene, times_s: Sequence[float]) -> Pixels:
 
 def write_clip(scene: Scene, path: Path) -> None:
     """Encodes the scene's frames as an H.264 mp4 file with its frame rate."""
+    write_frames(draw(scene, scene.frame_times), scene.fps, path)
+
+
+def write_frames(frames: Pixels, fps: Fraction, path: Path) -> None:
+    """Encodes frames, uint8 [F, H, W, 3] with even H and W, as an H.264 mp4 file."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=scene.fps, options={"preset": "ultrafast", "crf": "18"})
-        stream.width = stream.height = SIDE
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "18"})
+        stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
-        for pixels in draw(scene, scene.frame_times):
+        for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
 

@@ -18,10 +18,8 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from rft.synthetic.clips import SIDE
 from rft.synthetic.questions import tokenizer_texts
-
-FRAME_PIXELS = 56 * 56
-"""Pixels of a frame in the folder's processor: two by two visual tokens per frame pair."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -40,20 +38,21 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<glue>", "</glue>")
 CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
 
 
-def build_policy(directory: Path, seed: int = 0) -> None:
+def build_policy(directory: Path, seed: int = 0, texts: Iterable[str] | None = None, side: int = SIDE) -> None:
     """Writes the policy to `directory`: about a million random weights, tokenizer, processor, chat template.
 
-    The same seed gives the same weights; the tokenizer does not depend on it. It has the class of the
-    released Qwen2.5-VL models, so that the same code loads both.
+    `texts`: what the tokenizer is trained on, default those of the quickstart. `side`: width and height of a frame in
+    pixels; each 28 by 28 of a frame pair are a visual token. The same seed gives the same weights; the tokenizer does
+    not depend on it. It has the class of the released Qwen2.5-VL models, so that the same code loads both.
     """
-    tokenizer = build_tokenizer(tokenizer_texts())
+    tokenizer = build_tokenizer(tokenizer_texts() if texts is None else texts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(_config(tokenizer))
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True, temperature=1.0
     )
-    size = {"shortest_edge": FRAME_PIXELS, "longest_edge": FRAME_PIXELS}
+    size = {"shortest_edge": side**2, "longest_edge": side**2}
     processor = Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=size),
         video_processor=Qwen2VLVideoProcessor(size=size, cap_pixels_per_frame=False),

@@ -1,11 +1,11 @@
-"""The tasks, one file each. A new file in this folder is found by itself. Runs without torch."""
+"""The tasks: one file each in this folder, or in a pack; each is found by itself. Runs without torch."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewards.discovery import classes_in
+from rewards.discovery import classes_in, classes_of, modules_named
 from rft.errors import DataError, RecipeError, near_name
 from rft.own_code import absolute_name, is_own, load_installed, load_own
 from rft.tasks.types import Task
@@ -15,7 +15,7 @@ PARTS = ("name", "row_type", "target_type", "example", "rewards", "main_metric")
 
 
 class TaskTable(Mapping[str, Task]):
-    """Name -> task: those of this folder, those of installed packages, and one's own once `load` has found them.
+    """Name -> task: those of this folder and of the packs, those of installed packages, and one's own once loaded.
 
     Packages are searched for a name that is not here; listing the table does not search them.
     """
@@ -78,7 +78,9 @@ def _task_of(kind: Any, source: str) -> Task:
     return task
 
 
-TASKS = TaskTable([task_type() for task_type in classes_in(__name__, Task)])
+_PACKED = [kind for module in modules_named("rft.packs", "tasks").values() for kind in classes_of(module, Task)]
+
+TASKS = TaskTable([task_type() for task_type in (*classes_in(__name__, Task), *_PACKED)])
 """Name -> task."""
 
 

@@ -113,7 +113,9 @@ class Task(ABC):
     rewards: ClassVar[tuple[tuple[str, float], ...]]
     """(reward name, weight), without the format rewards."""
     own_rewards: ClassVar[Rewards] = {}
-    """Reward name -> reward that is defined in the task's own file, in addition to REWARDS."""
+    """Reward name -> reward that only this task has, in addition to REWARDS."""
+    published_rewards: ClassVar[Rewards] = {}
+    """Reward name -> the reward as released code computes it, faults included, in addition to PUBLISHED_EVAL."""
     main_metric: ClassVar[str]
     """Name of the metric that represents the task in tables; one of those of `metrics`."""
 
@@ -124,6 +126,13 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, completion: str, target: Any, rewards: Rewards) -> dict[str, float]:
         """Metric name -> value of this completion, in [0, 1]; the rewards do the parsing."""
+
+    def corpus_metrics(self, judged: Sequence[tuple[Any, Mapping[str, float]]]) -> dict[str, float]:
+        """Metric -> value of metrics that are no mean over completions, such as macro recall.
+
+        `judged`: target and `metrics` of each completion. A metric without a value for them is left out.
+        """
+        return {}
 
     def row_problems(self, row: Any, target: Any) -> list[str]:
         """Problems of a row, each with what to do; the limits of its clip are checked elsewhere."""
@@ -189,7 +198,7 @@ class Task(ABC):
     def measure(self, completion: str, target: Target, rewards: Rewards = REWARDS) -> dict[str, float]:
         """Metric values of one completion, in [0, 1]; a task's metrics are their means over completions."""
         well_formed = max(rewards[form](completion, target).value for form in FORMS)
-        table = {**rewards, **self.own_rewards} if self.own_rewards else rewards
+        table = {**self.own_rewards, **rewards} if self.own_rewards else rewards
         return {**self.metrics(completion, target, table), "well_formed": well_formed}
 
 

@@ -45,7 +45,7 @@ def _findings_of_task(
     recipe: Recipe, task: Task, rewards: Mapping[str, RewardFn], worker: RewardWorker
 ) -> Iterator[Problem | str]:
     chosen, think = chosen_rewards(recipe.tasks, task.name), recipe.tasks[task.name].think
-    outside = set(own_rewards(recipe.tasks, task.name).values())
+    outside = set(own_rewards(recipe, task.name).values())
     if not any(part.weight for part in chosen.values()):
         yield Problem(f"tasks.{task.name}.rewards", "no reward has a weight: nothing would be learned.")
     for name, part in chosen.items():

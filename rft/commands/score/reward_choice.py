@@ -33,7 +33,7 @@ class RewardChoice:
 
     def of(self, task: str, recipe: Recipe) -> tuple[WeightedReward, ...]:
         """The rewards of one task. Raises RewardError naming every reward that does not fit."""
-        table = {**self.table, **own_rewards(recipe.tasks, task)}
+        table = {**self.table, **own_rewards(recipe, task)}
         chosen = self._named(task, recipe)
         problems = []
         for name, part in chosen.items():

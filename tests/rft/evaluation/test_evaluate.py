@@ -1,6 +1,6 @@
 """Evaluation over a hand-written pool: who is counted, what the intervals hold, what is paired."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -310,3 +310,41 @@ def test_published_figures_stand_beside_whole_published_splits_only() -> None:
     assert not any("table 7" in row[0] for row in table.rows)
     assert "the paper measured 724 rows, these are 100" in table.caption
     assert figures(part, measure_baselines([], {}, 0))["published"]["vidtab_quality/test"]["comparable"] is False
+
+
+class Shades(TemporalGrounding):
+    """Grounding with a metric over all completions and two parts by the place of the target."""
+
+    name = "shades"
+
+    def corpus_metrics(self, judged: Sequence[tuple[SpanTarget, Mapping[str, float]]]) -> dict[str, float]:
+        found = [target.start_s for target, values in judged if values["R@0.5"]]
+        return {"last_found": max(found) / 10} if found else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(SpanTarget):
+    def subsets(self) -> tuple[str, ...]:
+        return ("early" if self.start_s < 5 else "late", "all")
+
+
+def test_metrics_of_all_completions_and_of_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {**TASKS, "shades": Shades()}
+    for module in ("evaluate", "baselines", "comparison"):
+        monkeypatch.setattr(f"rft.evaluation.{module}.TASKS", known)
+    starts = {"r1": 0, "r2": 2, "r3": 8}
+    prompts = [Prompt(name, "shades", "When?", VIDEO, Placed(start, start + 2)) for name, start in starts.items()]
+    answers = {"r1": span("0 to 2"), "r2": span("2 to 4"), "r3": span("0 to 1")}
+    result = evaluate(Pool(answers), prompts, SAMPLING, 0, seed=3)
+    last = result.estimates("shades", "greedy")["last_found"]
+    assert (last.value, last.low, last.high) == (0.2, 0.0, 0.2)
+    parts = {part: (count, one.value) for part, (count, one) in result.subsets("shades", "greedy").items()}
+    assert parts == {"all": (3, pytest.approx(2 / 3)), "early": (2, 1.0), "late": (1, 0.0)}
+    assert result.to_json()["shades"]["subsets"] == {"greedy": {p: v for p, (_, v) in parts.items()}, "sampled": {}}
+    baselines = measure_baselines(timed(prompts, 10.0, 10.0, 10.0), {}, 0)
+    assert baselines.estimates["shades"]["first_30"]["last_found"].value == 0.0
+    tables = result_tables(result, baselines)
+    assert [table.title for table in tables] == ["shades, 3 rows", "shades by part: mIoU"]
+    assert [row[:2] for row in tables[1].rows] == [("all", "3"), ("early", "2"), ("late", "1")]
+    # A metric of all completions belongs to no row: no paired change has it.
+    assert "last_found" not in Comparison(result, result, baselines).change("shades", "greedy")

@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from rewards.discovery import modules_named
 from rft.commands.data.convert.examine import KINDS, Examined, examine
 from rft.commands.data.convert.formats import FORMATS
 from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest
@@ -149,19 +150,27 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
 
 
 def format_named(name: str) -> Format:
-    """The format of one of FORMATS, of FILE.py:NAME or of an installed package. DataError: there is none."""
+    """The format of one of FORMATS, of a pack, of FILE.py:NAME or of a package. DataError: there is none."""
     if name in FORMATS:
         known: Format = importlib.import_module(f"rft.commands.data.convert.formats.{name}").FORMAT
         return known
+    if name in (packed := pack_formats()):
+        return packed[name]
     try:
         own = load_own(name) if is_own(name) else load_installed("rft.formats", name)
     except RecipeError as error:
         raise DataError(str(error)) from error
     if own is None:
-        raise DataError(f"unknown format {name!r}.{near_name(name, FORMATS)}")
+        raise DataError(f"unknown format {name!r}.{near_name(name, [*FORMATS, *packed])}")
     if not isinstance(own, Format):
         raise DataError(f"{name}: is no Format of rft/commands/data/convert/source.py.")
     return own
+
+
+def pack_formats() -> dict[str, Format]:
+    """Name -> format of the packs."""
+    modules = modules_named("rft.packs", "formats").values()
+    return {name: known for module in modules for name, known in module.FORMATS.items()}
 
 
 def write_rows(conversion: Conversion, path: Path) -> None:
