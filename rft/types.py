@@ -104,6 +104,11 @@ class Prompt:
     row: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Fields of the data row that are set, for rewards that ask for them."""
 
+    @property
+    def video(self) -> str | None:
+        """Path of the video or image in the data row; None: the row has none, or is not known."""
+        return self.row.get("video") or self.row.get("image")
+
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:

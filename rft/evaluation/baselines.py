@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.types import Target
-from rft.evaluation.evaluate import RowSet, Sample, corpus_estimates, row_sets
+from rft.evaluation.evaluate import RowSet, Sample, corpus_estimates, row_sets, unit_of
 from rft.evaluation.intervals import Estimate, bootstrap, intervals, means
 from rft.tasks import TASKS
 from rft.types import Prompt
@@ -57,18 +57,18 @@ def measure_baselines(
     estimates, sets = {}, row_sets(target_rows)
     for name, kind in sets.items():
         rows_of_kind, task = by_kind[kind.task, kind.dataset], TASKS[kind.task]
-        targets, ids = [row.target for row in rows_of_kind], [row.prompt_id for row in rows_of_kind]
+        targets, units = [row.target for row in rows_of_kind], [unit_of(row) for row in rows_of_kind]
         rows = [(target, target.duration_s) for target in targets]
         judged = {
             baseline: [dict(task.measure(text, target)) for text, target in zip(texts, targets, strict=True)]
             for baseline, texts in task.baselines(tuple(train_targets.get(kind.task, ())), rows).items()
         }
         estimates[name] = {
-            baseline: bootstrap(values, seed)
-            | corpus_estimates(task, list(zip(targets, values, strict=True)), ids, seed)
+            baseline: bootstrap(values, seed, units)
+            | corpus_estimates(task, list(zip(targets, values, strict=True)), units, seed)
             for baseline, values in judged.items()
         }
-        estimates[name] |= {baseline: bootstrap(values, seed) for baseline, values in uniform(targets).items()}
+        estimates[name] |= {baseline: bootstrap(values, seed, units) for baseline, values in uniform(targets).items()}
     return Baselines(estimates, sets)
 
 

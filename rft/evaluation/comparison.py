@@ -35,7 +35,8 @@ class Comparison:
             shared = len(before.keys() & after.keys())
             raise ValueError(f"{name}: the two evaluations share {shared} rows of {len(after)}")
         paired = [{metric: after[row][metric] - before[row][metric] for metric in after[row]} for row in after]
-        return bootstrap(paired, self.after.seed)
+        units = self.after.units
+        return bootstrap(paired, self.after.seed, [units[row] for row in after])
 
     def to_json(self) -> dict[str, Any]:
         """{set: {mode: {metric: {"change": value, "low": value, "high": value}}}}."""
@@ -158,7 +159,8 @@ def _set_table(name: str, rows: RowSet, result: EvalResult | None, baselines: Ba
     published = published_results(rows)
     lines += [(f"{one.model} ({one.source})", one.values) for one in published.comparable]
     remark = published.obstacle or f"{published.paper}; {published.remark}"
-    caption = f"In brackets: 95 % bootstrap interval over rows. *: the task's main metric. Published: {remark}."
+    over = "rows" if rows.num_units == rows.num_rows else f"{rows.num_units:,} videos, whose rows are drawn together"
+    caption = f"In brackets: 95 % bootstrap interval over {over}. *: the task's main metric. Published: {remark}."
     lines = [(who, values) for who, values in lines if values]
     metrics = tuple(dict.fromkeys(metric for _, values in lines for metric in values))
     drawn = tuple((who, *(cell(values.get(metric), metric == main) for metric in metrics)) for who, values in lines)

@@ -1,7 +1,7 @@
 """Evaluation: greedy and sampled completions under each task's metrics, with two parsers."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -51,6 +51,8 @@ class Sample:
     policy_version: int
     parsed: dict[Parser, ParsedAnswer]
     """"strict" is missing where no released script reads the task."""
+    video: str | None = None
+    """Path of the row's video or image, as of a Prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,13 @@ class RowSet:
     task: str
     dataset: str | None
     num_rows: int
+    num_units: int
+    """Number of videos, and of rows that name none: what intervals are over."""
+
+
+def unit_of(row: Prompt | Sample) -> tuple[str, str]:
+    """What is drawn as one for intervals: the row's video; the row itself where it names none."""
+    return ("video", row.video) if row.video else ("row", row.prompt_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,11 @@ class EvalResult:
         samples = [s for s in self.samples if (s.task, s.dataset, s.mode) == (rows.task, rows.dataset, mode)]
         return tuple(sorted(samples, key=lambda s: (s.prompt_id, s.number)))
 
+    @property
+    def units(self) -> dict[str, tuple[str, str]]:
+        """Prompt id -> the row's unit."""
+        return {sample.prompt_id: unit_of(sample) for sample in self.samples}
+
     def rows(self, name: str, mode: Mode, parser: Parser = "lenient") -> dict[str, dict[str, float]]:
         """Prompt id -> metric -> mean over the row's samples; {} where the mode or the parser is missing."""
         by_row: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -96,8 +110,9 @@ class EvalResult:
         """Metric -> value over all rows, the failed and malformed ones included; {} where there are none."""
         samples = [sample for sample in self.of(name, mode) if parser in sample.parsed]
         judged = [(sample.target, sample.parsed[parser].values) for sample in samples]
-        corpus = corpus_estimates(TASKS[self.sets[name].task], judged, [s.prompt_id for s in samples], self.seed)
-        return bootstrap(list(self.rows(name, mode, parser).values()), self.seed) | corpus
+        corpus = corpus_estimates(TASKS[self.sets[name].task], judged, [unit_of(s) for s in samples], self.seed)
+        rows, units = self.rows(name, mode, parser), self.units
+        return bootstrap(list(rows.values()), self.seed, [units[row] for row in rows]) | corpus
 
     def subsets(self, name: str, mode: Mode) -> dict[str, tuple[int, Estimate]]:
         """Part of the set (see Target.subsets) -> number of its rows, main metric; in the order of their names."""
@@ -106,8 +121,13 @@ class EvalResult:
         for sample in self.of(name, mode):
             for part in sample.target.subsets():
                 parts[part].add(sample.prompt_id)
-        values = {part: [{main: rows[i][main]} for i in sorted(parts[part])] for part in sorted(parts)}
-        return {part: (len(of_part), bootstrap(of_part, self.seed)[main]) for part, of_part in values.items()}
+        units = self.units
+        estimates = {}
+        for part in sorted(parts):
+            ids = sorted(parts[part])
+            values = [{main: rows[row][main]} for row in ids]
+            estimates[part] = (len(ids), bootstrap(values, self.seed, [units[row] for row in ids])[main])
+        return estimates
 
     def counts(self, name: str, mode: Mode) -> dict[str, Any]:
         """Number of completions, of failed, truncated and malformed ones, and {parser: {fault: number of answers}}."""
@@ -125,7 +145,7 @@ class EvalResult:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """{set: {"task", "dataset", "rows", "greedy": {metric: value}, "sampled", "intervals", "strict", "counts"}}.
+        """{set: {"task", "dataset", "rows", "units", mode: {metric: value}, "intervals", "strict", "counts"}}.
 
         The first figures are the lenient parser's; "strict" holds "greedy", "sampled" and "intervals" of its own.
         """
@@ -134,6 +154,7 @@ class EvalResult:
                 "task": rows.task,
                 "dataset": rows.dataset,
                 "rows": rows.num_rows,
+                "units": rows.num_units,
                 **self._figures(name, "lenient"),
                 "strict": self._figures(name, "strict"),
                 "counts": {mode: self.counts(name, mode) for mode in MODES},
@@ -175,14 +196,17 @@ def row_sets(target_rows: Iterable[Prompt | Sample]) -> dict[str, RowSet]:
     Where rows of one data set have several tasks, the task follows its name in brackets.
     """
     ids: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    units: dict[tuple[str, str | None], set[tuple[str, str]]] = defaultdict(set)
     for row in target_rows:
         ids[row.task, row.dataset].add(row.prompt_id)
+        units[row.task, row.dataset].add(unit_of(row))
     shared = Counter(dataset for _, dataset in ids)
     names = {
         kind: kind[0] if kind[1] is None else kind[1] if shared[kind[1]] == 1 else f"{kind[1]} ({kind[0]})"
         for kind in ids
     }
-    return {names[kind]: RowSet(*kind, len(ids[kind])) for kind in sorted(ids, key=lambda kind: names[kind])}
+    kinds = sorted(ids, key=lambda kind: names[kind])
+    return {names[kind]: RowSet(*kind, len(ids[kind]), len(units[kind])) for kind in kinds}
 
 
 def evaluate(
@@ -231,7 +255,7 @@ def judge(
     """A completion judged with every parser of its task."""
     parsed = parse(TASKS[prompt.task], completion, finish_reason, prompt.target)
     row = (prompt.prompt_id, prompt.task, prompt.dataset, prompt.target)
-    return Sample(*row, mode, number, completion, finish_reason, num_tokens, policy_version, parsed)
+    return Sample(*row, mode, number, completion, finish_reason, num_tokens, policy_version, parsed, prompt.video)
 
 
 def parse(task: Task, completion: str, finish_reason: FinishReason, target: Target) -> dict[Parser, ParsedAnswer]:
@@ -253,12 +277,12 @@ def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
 
 
 def corpus_estimates(
-    task: Task, judged: Sequence[tuple[Target, Mapping[str, float]]], prompt_ids: Sequence[str], seed: int
+    task: Task, judged: Sequence[tuple[Target, Mapping[str, float]]], units: Sequence[Hashable], seed: int
 ) -> dict[str, Estimate]:
-    """The task's corpus metrics of judged completions, `prompt_ids` their rows; whole rows are resampled."""
+    """The task's corpus metrics of judged completions; `units`: that of each, which is drawn as a whole."""
     if not judged or not task.corpus_metrics(judged):
         return {}
-    by_row: dict[str, list[int]] = defaultdict(list)
-    for index, prompt_id in enumerate(prompt_ids):
-        by_row[prompt_id].append(index)
-    return bootstrap_all(lambda drawn: task.corpus_metrics([judged[i] for i in drawn]), list(by_row.values()), seed)
+    by_unit: dict[Hashable, list[int]] = defaultdict(list)
+    for index, unit in enumerate(units):
+        by_unit[unit].append(index)
+    return bootstrap_all(lambda drawn: task.corpus_metrics([judged[i] for i in drawn]), list(by_unit.values()), seed)

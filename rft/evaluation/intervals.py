@@ -1,6 +1,10 @@
-"""Means over rows, and other statistics of them, with bootstrap intervals."""
+"""Means over rows, and other statistics of them, with bootstrap intervals.
 
-from collections.abc import Callable, Mapping, Sequence
+What is drawn with replacement is a unit: all rows of one video. They are not independent of each other, because what
+makes a video hard makes all its rows hard.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +18,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean or other statistic of rows, and the interval that holds 95 % of those of resampled rows."""
+    """A mean or other statistic of rows, and the interval that holds 95 % of those of resampled units."""
 
     value: float
     low: float
@@ -35,10 +39,12 @@ def intervals(estimates: Mapping[str, Estimate]) -> dict[str, list[float]]:
     return {name: [estimate.low, estimate.high] for name, estimate in estimates.items()}
 
 
-def bootstrap(rows: Sequence[Mapping[str, float]], seed: int) -> dict[str, Estimate]:
+def bootstrap(
+    rows: Sequence[Mapping[str, float]], seed: int, units: Sequence[Hashable] | None = None
+) -> dict[str, Estimate]:
     """Name -> mean of that value over `rows` with its interval; all rows carry the same names. {} without rows.
 
-    Whole rows are drawn with replacement, so samples of one row are never treated as independent.
+    `units`: the unit of each row; None: each row is one. A drawn unit brings all its rows into the mean.
     """
     if not rows:
         return {}
@@ -47,10 +53,15 @@ def bootstrap(rows: Sequence[Mapping[str, float]], seed: int) -> dict[str, Estim
         if row.keys() != rows[0].keys():
             raise ValueError(f"rows with different values: {sorted(rows[0])} and {sorted(row)}")
     values = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
-    draw = np.random.default_rng(seed)
-    # How often each row is drawn, times its values, is much faster than gathering the drawn rows.
-    counts = (np.bincount(draw.integers(0, len(rows), len(rows)), minlength=len(rows)) for _ in range(NUM_RESAMPLES))
-    means = np.stack([drawn @ values / len(rows) for drawn in counts])
+    numbers: dict[Hashable, int] = {}
+    unit_of_row = [numbers.setdefault(unit, len(numbers)) for unit in units or range(len(rows))]
+    num_rows = np.bincount(unit_of_row)
+    sums = np.zeros((len(num_rows), len(names)))
+    np.add.at(sums, unit_of_row, values)
+    draw, n = np.random.default_rng(seed), len(num_rows)
+    # How often each unit is drawn, times the sums of its rows, is much faster than gathering the drawn rows.
+    counts = (np.bincount(draw.integers(0, n, n), minlength=n) for _ in range(NUM_RESAMPLES))
+    means = np.stack([drawn @ sums / (drawn @ num_rows) for drawn in counts])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     mean = values.mean(axis=0)
@@ -63,7 +74,7 @@ def bootstrap_of(
     """A statistic of samples with its interval; None where it has no value.
 
     `statistic`: of the samples with these indices; None where it has no value for them, which leaves a resample out.
-    `groups`: indices of the samples of each row. Whole rows are drawn with replacement, as in `bootstrap`.
+    `groups`: indices of the samples of each unit.
     """
 
     def named(indices: NDArray[np.intp]) -> dict[str, float]:

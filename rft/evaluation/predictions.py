@@ -31,6 +31,8 @@ class StoredCompletion(Struct, frozen=True, kw_only=True):
     completion: str
     task: str | None = None
     dataset: str | None = None
+    video: str | None = None
+    """Video or image of the row: rows that share one are drawn together for intervals."""
     target: dict[str, Any] | None = None
     """Ground truth, as in a row; not needed where the row is given."""
     duration_s: Annotated[float, Meta(gt=0, le=float_info.max)] | None = None
@@ -147,7 +149,10 @@ def _judged(prediction: StoredCompletion, prompt_id: str, name: str | None, row:
         target = _target(prediction, row, name)
     except ValueError as error:
         raise ValueError(f"target: {error}") from error
-    prompt = Prompt(prompt_id, name, "", None, target, prediction.dataset or (row.dataset if row else None))
+    dataset, video = prediction.dataset, prediction.video
+    if row is not None:
+        dataset, video = dataset or row.dataset, row.media_path
+    prompt = Prompt(prompt_id, name, "", None, target, dataset, {"video": video} if video else {})
     reason, num_tokens = prediction.finish_reason or "stop", prediction.num_tokens or 0
     how = (prediction.mode, prediction.number)
     return judge(prompt, *how, prediction.completion, reason, num_tokens, prediction.policy_version)
@@ -176,6 +181,7 @@ def _record(sample: Sample, seed: int) -> dict[str, Any]:
     return {
         "id": sample.prompt_id,
         **{key: getattr(sample, key) for key in SHARED_KEYS},
+        "video": sample.video,
         "target": sample.target.to_json(),
         "duration_s": sample.target.duration_s,
         "num_options": sample.target.num_options,
@@ -189,4 +195,5 @@ def _sample(record: Mapping[str, Any]) -> Sample:
     target = task.read_target(record["target"], duration_s=record["duration_s"], num_options=num_options)
     parsed = {parser: ParsedAnswer(**answer) for parser, answer in record["readings"].items()}
     same = {key: record[key] for key in SHARED_KEYS}
-    return Sample(**same, prompt_id=record["id"], target=target, parsed=parsed)
+    # Evaluations that were stored before intervals were over videos hold none.
+    return Sample(**same, prompt_id=record["id"], target=target, parsed=parsed, video=record.get("video"))

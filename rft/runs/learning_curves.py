@@ -59,6 +59,8 @@ class SharedRows:
     """Main metric of the task."""
     rows: dict[int, list[dict[str, float]]]
     """Step -> the values of each row's greedy answer."""
+    units: list[tuple[str, str]]
+    """Unit of each row, drawn as a whole for intervals."""
     seed: int
     """Seed of the bootstrap."""
 
@@ -75,5 +77,7 @@ def shared_rows(run: RunDir, last_step: int) -> dict[str, SharedRows]:
         ids = sorted(set.intersection(*map(set, rows.values())))
         if ids:
             values = {step: [of_step[row] for row in ids] for step, of_step in rows.items()}
-            shared[name] = SharedRows(TASKS[first.sets[name].task].main_metric, values, first.seed)
+            units = first.units
+            metric = TASKS[first.sets[name].task].main_metric
+            shared[name] = SharedRows(metric, values, [units[row] for row in ids], first.seed)
     return shared

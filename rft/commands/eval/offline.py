@@ -44,7 +44,10 @@ def evaluate_baseline(name: str, task: str | None, data: Sequence[Path], as_json
     rows = [row for row in read_rows(data, None, TASKS) if task in (None, row.task)]
     if not rows:
         raise DataError(f"{', '.join(map(str, data))}: no rows of task {task}.")
-    prompts = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
+    prompts = [
+        Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset, {"video": row.media_path})
+        for row in rows
+    ]
     baselines = measure_baselines(prompts, {}, seed=0)
     chosen = baselines if name == ALL else baselines.only(name)
     if not any(chosen.estimates.values()):

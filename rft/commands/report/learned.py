@@ -88,8 +88,9 @@ def held_out_course(run: RunDir, last_step: int) -> dict[str, list[list[float]]]
     """Set of rows -> [step, value, low, high] of its greedy answers at each evaluation."""
     course = {}
     for name, shared in shared_rows(run, last_step).items():
+        metric = shared.metric
         estimates = {
-            step: bootstrap([{shared.metric: values[shared.metric]} for values in rows], shared.seed)[shared.metric]
+            step: bootstrap([{metric: values[metric]} for values in rows], shared.seed, shared.units)[metric]
             for step, rows in shared.rows.items()
         }
         course[name] = [[step, e.value, e.low, e.high] for step, e in estimates.items()]
@@ -112,7 +113,8 @@ def all_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         for result_name, result in evals.items():
             of_set = result.get(name, {})
             lines += evaluation_lines(result_name, of_set)
-            rows_of = RowSet(of_set.get("task", name), of_set.get("dataset"), of_set.get("rows", 0))
+            count = of_set.get("rows", 0)
+            rows_of = RowSet(of_set.get("task", name), of_set.get("dataset"), count, of_set.get("units", count))
             published |= {f"{one.model} ({one.source})": one.values for one in published_results(rows_of).comparable}
         lines += published.items()
         metrics = list(dict.fromkeys(metric for _, values in lines for metric in values))

@@ -14,7 +14,7 @@ from rft.errors import CheckpointError
 from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import Comparison, figures, result_tables
 from rft.evaluation.evaluate import EvalResult, evaluate, parser_tables
-from rft.evaluation.intervals import bootstrap
+from rft.evaluation.intervals import bootstrap, means
 from rft.evaluation.predictions import read_result, write_result
 from rft.tasks import TASKS
 from rft.tasks.temporal_grounding import TemporalGrounding
@@ -191,6 +191,30 @@ def test_change_is_paired_by_row() -> None:
         "0.350",
         "0.450",
         "+0.100 [+0.100, +0.100] *",
+    )
+
+
+def test_intervals_are_over_videos() -> None:
+    """Of two videos one is right in all three rows, the other in none: half of the draws hold one of them twice."""
+    prompts = [replace(grounding(f"g{i}", 0, 10), row={"video": f"{i // 3}.mp4"}) for i in range(6)]
+    wrong, right = (dict.fromkeys((f"g{i}" for i in range(6)), span(text)) for text in ("20 to 30", "0 to 10"))
+    mixed = {name: (right if name < "g3" else wrong)[name] for name in right}
+    before, after = run(wrong, prompts), run(mixed, prompts)
+    baselines = measure_baselines(timed(prompts, *[10.0] * 3, *[1e9] * 3), {}, 0)
+    change = Comparison(before, after, baselines).change("temporal_grounding", "greedy")["mIoU"]
+    for estimate in (
+        after.estimates("temporal_grounding", "greedy")["mIoU"],
+        change,
+        baselines.estimates["temporal_grounding"]["whole_video"]["mIoU"],
+    ):
+        assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.5, 0.0, 1.0), abs=1e-6)
+    assert after.to_json()["temporal_grounding"]["units"] == 2
+    (table,) = result_tables(after, baselines)
+    assert "interval over 2 videos, whose rows are drawn together." in table.caption
+    alone = run(mixed, [replace(prompt, row={}) for prompt in prompts])
+    assert alone.estimates("temporal_grounding", "greedy")["mIoU"].high < 1.0
+    assert means(alone.estimates("temporal_grounding", "greedy")) == means(
+        after.estimates("temporal_grounding", "greedy")
     )
 
 

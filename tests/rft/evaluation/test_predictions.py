@@ -177,6 +177,20 @@ def test_rows_give_the_target_and_what_is_missing_is_reported(
     assert "p.jsonl:2: id: 'x' is no row of --data." in errors
 
 
+def test_rows_that_name_a_video_are_drawn_with_it(tmp_path: Path, rows: Path) -> None:
+    named = [{"id": i, "video": f"{i % 2}.mp4", **SPAN, "target": {"span": [0, 10]}} for i in range(6)]
+    path = lines(tmp_path / "p.jsonl", *named, {"id": 6, **SPAN, "target": {"span": [0, 10]}})
+    result, _ = read_predictions([path], "temporal_grounding")
+    assert result.sets["temporal_grounding"].num_units == 3
+    assert [sample.video for sample in result.samples][-2:] == ["1.mp4", None]
+    write_result(tmp_path / "again.jsonl", result)
+    assert read_predictions([tmp_path / "again.jsonl"], None)[0] == result
+    # The rows of --data know better than the lines.
+    path = lines(tmp_path / "p.jsonl", {"id": "a", "video": "other.mp4", **SPAN})
+    (sample,) = read_predictions([path], None, read_rows([rows], None, TASKS))[0].samples
+    assert sample.video == str(tmp_path / "v.mp4")
+
+
 def test_baselines_alone(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--baseline", "all", "--data", str(rows), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -32,7 +32,7 @@ function alarmPill(run) {
 
 function learnedSection(run) {
   return el("section", {id: "learned"}, el("h2", null, "Did it learn?"),
-    el("p", {class: "soft small"}, "Held-out rows under the task's main metric, with 95 % intervals over rows. ",
+    el("p", {class: "soft small"}, "Held-out rows under the task's main metric, with 95 % intervals. ",
       "Blind: the best answer made without the video. Upper dot: before GRPO, lower dot: after it, dashed: blind."),
     run.learned.length ? el("div", {class: "cards"}, run.learned.map((set) => learnedCard(run, set)))
       : el("div", {class: "charts"}, Object.entries(run.rewards).map(([task, points]) => rewardChart(run, task, points))),
