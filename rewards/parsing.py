@@ -7,6 +7,7 @@ Digits are ASCII; times with an exponent or a thousands comma are not read.
 import functools
 import math
 import re
+from itertools import chain
 
 from rewards.types import Box, Span
 
@@ -40,6 +41,7 @@ _FOUR = rf"[\[(]\s*+{_COORDINATE}\s*+(?:,\s*+{_COORDINATE}\s*+){{3}}[\])]"
 _BOXES = re.compile(rf"[^\[(]*+({_list_of(_FOUR, '++')})[^\])]*+")
 _BLANK_OUT = str.maketrans("[](),", "     ")
 _TIMES = re.compile(_TIME)
+_AROUND_WORDS = " \t\r\n,;:.()[]-|"
 _LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
 _LEADING_LETTER = re.compile(r"[\W_]*+([A-G])\s*+(?:[).:]|[-\u2010-\u2015]\s++(?!(?-i:[A-G])\b))", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"(?:answer|option|choice)(?:\s++is\b)?+[\s:(*\"']++([A-G])(?!\w|\s++\w)", re.IGNORECASE)
@@ -76,6 +78,22 @@ def parse_span(text: str) -> Span | None:
             start, end = _clock_s(match[1]), _clock_s(match[2])
             span = None if match[3] or not math.isfinite(start + end) else (start, end)
     return span
+
+
+@read_once
+def parse_timed_texts(text: str) -> tuple[tuple[Span, str], ...] | None:
+    """Every range of times in a text, in the order written, with the text between it and the next one.
+
+    Ranges as in `parse_span`: "0 - 2.5, a cut. 2.5 - 4 seconds: a fall" gives (0.0, 2.5) "a cut" and (2.5, 4.0)
+    "a fall". None where there is none, a chain like "1 to 2 to 3", or a time that is not finite.
+    """
+    found = list(_RANGE.finditer(text)) if len(text) <= LONGEST_ANSWER else []
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    spans = [(_clock_s(match[1]), _clock_s(match[2])) for match in found]
+    if not found or any(match[3] for match in found) or not all(map(math.isfinite, chain.from_iterable(spans))):
+        return None
+    words = [text[match.end() : end].strip(_AROUND_WORDS) for match, end in zip(found, ends, strict=True)]
+    return tuple(zip(spans, words, strict=True))
 
 
 @read_once

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from built_in import BUILT_IN
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -37,7 +38,7 @@ TARGETS = {
     GroundedChoiceTarget: st.builds(GroundedChoiceTarget, CHOICES, st.lists(SPANS, min_size=1, max_size=6).map(tuple)),
     BoxesTarget: st.lists(BOXES, min_size=2, max_size=9).map(lambda boxes: BoxesTarget(tuple(boxes))),
 }
-CASES = [(task, think) for task in TASKS.values() for think in (True, False)]
+CASES = [(task, think) for task in BUILT_IN.values() for think in (True, False)]
 
 
 def row_of(name: str, **changes: Any) -> Any:

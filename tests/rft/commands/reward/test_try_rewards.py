@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built_in import BUILT_IN
 
 from rft.__main__ import main
 from rft.commands.reward.answers import example_answers
@@ -135,7 +136,7 @@ def test_a_reward_that_hangs_is_given_up(tmp_path: Path, reward: str) -> None:
     assert tried["faults"] == {"not judged": 3}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", BUILT_IN)
 def test_the_answers_to_an_example_are_what_they_are_called(task: str) -> None:
     of_task = TASKS[task]
     target = of_task.target(of_task.example)

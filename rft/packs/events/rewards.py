@@ -1,0 +1,165 @@
+"""Rewards for answers about events, each in [0, 1]; every true event counts for one answered event at most."""
+
+from collections.abc import Sequence
+
+from rewards.geometry import interval_iou
+from rewards.parsing import answer_text, parse_timed_texts
+from rewards.types import Score, Span
+from rft.packs.events.matching import (
+    Event,
+    average_precision,
+    iou_of,
+    iou_times_words,
+    ordered_f1,
+    seconds_f1,
+)
+from rft.packs.events.reading import MOST_EVENTS, answered_saliency, answered_spans, answered_time
+from rft.packs.events.targets import AnyOfTarget, MomentTarget, SaliencyTarget, SpansTarget, TimedCaptionsTarget
+
+GOOD = 3
+"""Least score of a part that counts as highlight in `saliency_ap`: "good" of QVHighlights."""
+
+
+def span_set_f1(completion: str, target: SpansTarget) -> Score:
+    """F1 of answered and true spans under the best matching in order of time, by IoU, in [0, 1].
+
+    Reads the last <answer> as "start - end, start - end". Each true span is matched once, so repeated spans cost.
+    Source: SODA_d, Fujita et al., ECCV 2020.
+    """
+    spans = _spans_of(completion)
+    if isinstance(spans, Score):
+        return spans
+    value = ordered_f1(_events(spans), _events(target.spans), iou_of)
+    return _scored(value, completion, spans, target.duration_s, f"{len(spans)} spans for {len(target.spans)}")
+
+
+def seconds_overlap_f1(completion: str, target: SpansTarget) -> Score:
+    """F1 of the answered and the true seconds, in [0, 1]; seconds that are named twice count once.
+
+    Source: E.T. Bench (arXiv:2409.18111), video summarisation, there in bins of a second.
+    """
+    spans = _spans_of(completion)
+    if isinstance(spans, Score):
+        return spans
+    value = seconds_f1(spans, target.spans)
+    return _scored(value, completion, spans, target.duration_s, f"{len(spans)} spans for {len(target.spans)}")
+
+
+def best_iou(completion: str, target: AnyOfTarget) -> Score:
+    """IoU of the one answered span with the true span that it fits best, in [0, 1].
+
+    Several answered spans earn 0. Source: E.T. Bench (arXiv:2409.18111), temporal event matching.
+    """
+    spans = _spans_of(completion)
+    if isinstance(spans, Score):
+        return spans
+    answer = answer_text(completion)
+    if len(spans) != 1:
+        return Score(0.0, answer, f"{len(spans)} spans, one was asked for", "wrong_count")
+    value = max(interval_iou(spans[0], true) for true in target.spans)
+    return _scored(value, completion, spans, target.duration_s, f"best of {len(target.spans)} true spans")
+
+
+def moment_nearness(completion: str, target: MomentTarget, *, reach: float = 0.25) -> Score:
+    """1 for a time inside a true span, else falling with the distance to 0 at `reach` of the clip, in [0, 1].
+
+    Without the clip's length a time outside earns 0. `reach` 0: 1 or 0, as E.T. Bench counts (arXiv:2409.18111).
+    """
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    time_s = answered_time(answer)
+    if time_s is None:
+        return Score(0.0, answer, "no single time inside <answer>", "unreadable")
+    if target.duration_s is not None and time_s > target.duration_s:
+        return Score(0.0, answer, f"the time is past the clip's end at {target.duration_s:g} s", "out_of_range")
+    distance_s = min(max(start - time_s, time_s - end, 0.0) for start, end in target.spans)
+    if distance_s == 0:
+        return Score(1.0, answer, "inside")
+    reach_s = reach * (target.duration_s or 0.0)
+    return Score(max(0.0, 1 - distance_s / reach_s) if reach_s else 0.0, answer, f"{distance_s:.2f} s away")
+
+
+def event_times(completion: str, target: TimedCaptionsTarget) -> Score:
+    """F1 of answered and true events by IoU alone, matched in order of time, in [0, 1]. Source: SODA_d."""
+    events = _captions_of(completion)
+    if isinstance(events, Score):
+        return events
+    value = ordered_f1(events, target.events, iou_of)
+    note = f"{len(events)} events for {len(target.events)}"
+    return _scored(value, completion, [span for span, _ in events], target.duration_s, note)
+
+
+def event_captions(completion: str, target: TimedCaptionsTarget) -> Score:
+    """F1 of answered and true events by IoU times the F1 of their words, matched in order of time, in [0, 1].
+
+    Source: SODA_c, Fujita et al., ECCV 2020, which takes METEOR where this takes the F1 of words.
+    """
+    events = _captions_of(completion)
+    if isinstance(events, Score):
+        return events
+    value = ordered_f1(events, target.events, iou_times_words)
+    note = f"{len(events)} events for {len(target.events)}"
+    return _scored(value, completion, [span for span, _ in events], target.duration_s, note)
+
+
+def saliency_ap(completion: str, target: SaliencyTarget, *, least: float = GOOD) -> Score:
+    """Average precision of the parts in order of the answered scores, mean over the annotators, in [0, 1].
+
+    Reads the last <answer> as "start: score, start: score"; parts that it does not name have 0. A part is a highlight
+    of an annotator who gave it `least` or more; an annotator without highlights is left out, unless all are.
+    Annotators who disagree keep every answer below 1. Source: QVHighlights, moment_detr's evaluation.
+    """
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    scores = answered_saliency(answer, target.part_s, len(target.saliency))
+    if scores is None:
+        return Score(0.0, answer, "no 'start: score' inside <answer>", "unreadable")
+    highlights = [[score >= least for score in annotator] for annotator in zip(*target.saliency, strict=True)]
+    values = [average_precision(relevant, scores) for relevant in highlights if any(relevant)]
+    if not values:
+        return Score(float(not any(scores)), answer, "no part is a highlight")
+    return Score(sum(values) / len(values), answer, f"AP of {len(values)} annotators")
+
+
+def _spans_of(completion: str) -> tuple[Span, ...] | Score:
+    """The spans of the last <answer>, or the score of a completion without readable ones."""
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    spans = answered_spans(answer)
+    if spans is None:
+        return Score(0.0, answer, "no 'start - end' inside <answer>", "unreadable")
+    return _refusal(answer, spans) or spans
+
+
+def _captions_of(completion: str) -> tuple[Event, ...] | Score:
+    """The events of the last <answer>, or the score of a completion without readable ones."""
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    events = parse_timed_texts(answer)
+    if events is None:
+        return Score(0.0, answer, "no 'start - end, words' inside <answer>", "unreadable")
+    return _refusal(answer, [span for span, _ in events]) or events
+
+
+def _refusal(answer: str, spans: Sequence[Span]) -> Score | None:
+    if len(spans) > MOST_EVENTS:
+        return Score(0.0, answer, f"{len(spans)} events, more than {MOST_EVENTS}", "wrong_count")
+    if any(end < start for start, end in spans):
+        return Score(0.0, answer, "a span ends before it starts", "reversed")
+    return None
+
+
+def _events(spans: Sequence[Span]) -> list[Event]:
+    return [(span, "") for span in spans]
+
+
+def _scored(value: float, completion: str, spans: Sequence[Span], duration_s: float | None, note: str) -> Score:
+    """The score with its note; a span that starts past the clip's end is a fault."""
+    answer = answer_text(completion)
+    if duration_s is not None and any(start > duration_s for start, _ in spans):
+        return Score(value, answer, f"{note}; a span starts past the clip's end at {duration_s:g} s", "out_of_range")
+    return Score(value, answer, note)

@@ -1,0 +1,277 @@
+"""Tasks about events: all spans, one like the shown one, one moment, events with captions, what stands out."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from rewards.parsing import answer_text, parse_timed_texts
+from rewards.types import Span
+from rft.packs.events import published
+from rft.packs.events.matching import average_precision, covered_share, harmonic_mean, mean_f1, word_f1
+from rft.packs.events.reading import MOST_EVENTS, answered_saliency, answered_spans
+from rft.packs.events.rewards import (
+    best_iou,
+    event_captions,
+    event_times,
+    moment_nearness,
+    saliency_ap,
+    seconds_overlap_f1,
+    span_set_f1,
+)
+from rft.packs.events.targets import (
+    AnyOfTarget,
+    MomentTarget,
+    SaliencyTarget,
+    SpansTarget,
+    TimedCaptionsTarget,
+    write_span,
+)
+from rft.tasks.spans import span_baselines
+from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task
+
+DENSE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
+"""IoU thresholds of dense captioning's F1."""
+
+SALIENCY_LEVELS = {"Fair": 2, "Good": 3, "VeryGood": 4}
+"""Name -> least score of a highlight. Source: QVHighlights."""
+
+SPLITS = (1, 2, 3, 5, 8, 10)
+"""Numbers of equal parts of the clip that the blind baselines answer."""
+
+
+class EventRow(Row):
+    query: str = Field(min_length=1)
+    """The event in words."""
+
+
+class EventSpans(Task):
+    name = "event_spans"
+    row_type = EventRow
+    target_type = SpansTarget
+    example = EventRow(
+        id="example",
+        task="event_spans",
+        video="match.mp4",
+        duration_s=30.0,
+        query="a player throws the ball",
+        target={"spans": [[1.5, 3.0], [20.0, 24.5]]},
+    )
+    rewards = (("span_set_f1", 1.0),)
+    own_rewards: ClassVar[Rewards] = {"span_set_f1": span_set_f1, "seconds_overlap_f1": seconds_overlap_f1}
+    published_rewards: ClassVar[Rewards] = {"span_set_f1": published.span_set_f1}
+    main_metric = "span_f1"
+
+    def question(self, row: EventRow, target: SpansTarget) -> str:
+        return (
+            f"When does this happen in the video: {row.query.strip().rstrip('.')}? It may happen several times. "
+            "Give start and end of each time in seconds."
+        )
+
+    def metrics(self, completion: str, target: SpansTarget, rewards: Rewards) -> dict[str, float]:
+        spans = answered_spans(answer_text(completion) or "") or ()
+        return {
+            "span_f1": rewards["span_set_f1"](completion, target).value,
+            "seconds_f1": seconds_overlap_f1(completion, target).value,
+            "any_to_any_F1": mean_f1(spans[:MOST_EVENTS], target.spans, published.THRESHOLDS),
+            "right_count": float(len(spans) == len(target.spans)),
+        }
+
+    def baselines(self, train: Sequence[SpansTarget], rows: HeldOut[SpansTarget]) -> Answers:
+        clips_s = [clip_s for _, clip_s in rows]
+        spans = span_baselines([target.spans for target in train], clips_s)
+        answers = {name: [_answer([span]) for span in of_name] for name, of_name in spans.items()}
+        return answers | {f"{n} equal parts": _split_answers(clips_s, n, every_other=True) for n in (2, 3) if clips_s}
+
+
+class EventMatching(Task):
+    name = "event_matching"
+    row_type = EventRow
+    target_type = AnyOfTarget
+    example = EventRow(
+        id="example",
+        task="event_matching",
+        video="match.mp4",
+        duration_s=30.0,
+        query="what happens from 1.5 to 3.0 seconds",
+        target={"any_of": [[20.0, 24.5]]},
+    )
+    rewards = (("best_iou", 1.0),)
+    own_rewards: ClassVar[Rewards] = {"best_iou": best_iou}
+    published_rewards: ClassVar[Rewards] = {"best_iou": published.best_iou}
+    main_metric = "mIoU"
+
+    def question(self, row: EventRow, target: AnyOfTarget) -> str:
+        return (
+            f"Find another part of the video like this one: {row.query.strip().rstrip('.')}. "
+            "Give its start and end in seconds."
+        )
+
+    def metrics(self, completion: str, target: AnyOfTarget, rewards: Rewards) -> dict[str, float]:
+        iou = rewards["best_iou"](completion, target).value
+        return {"mIoU": iou, **{f"R@{t}": float(iou >= t) for t in published.THRESHOLDS}}
+
+    def baselines(self, train: Sequence[AnyOfTarget], rows: HeldOut[AnyOfTarget]) -> Answers:
+        spans = span_baselines([target.spans for target in train], [clip_s for _, clip_s in rows])
+        return {name: [_answer([span]) for span in of_name] for name, of_name in spans.items()}
+
+
+class EventMoment(Task):
+    name = "event_moment"
+    row_type = EventRow
+    target_type = MomentTarget
+    example = EventRow(
+        id="example",
+        task="event_moment",
+        video="match.mp4",
+        duration_s=30.0,
+        query="the most exciting moment of the match",
+        target={"moments": [[20.0, 24.5]]},
+    )
+    rewards = (("moment_nearness", 1.0),)
+    own_rewards: ClassVar[Rewards] = {"moment_nearness": moment_nearness}
+    published_rewards: ClassVar[Rewards] = {"moment_nearness": published.moment_nearness}
+    main_metric = "hit"
+
+    def question(self, row: EventRow, target: MomentTarget) -> str:
+        return f"Give one time in seconds at which the video shows this: {row.query.strip().rstrip('.')}."
+
+    def metrics(self, completion: str, target: MomentTarget, rewards: Rewards) -> dict[str, float]:
+        nearness = rewards["moment_nearness"](completion, target).value
+        return {"hit": float(nearness == 1.0), "nearness": nearness}
+
+    def baselines(self, train: Sequence[MomentTarget], rows: HeldOut[MomentTarget]) -> Answers:
+        clips_s = [clip_s for _, clip_s in rows if clip_s is not None]
+        if len(clips_s) < len(rows):
+            return {}
+        parts = {"quarter": 0.25, "middle": 0.5, "three_quarters": 0.75}
+        return {name: [f"<answer>{round(s * part, 2)}</answer>" for s in clips_s] for name, part in parts.items()}
+
+
+class DenseRow(Row):
+    query: str | None = Field(None, min_length=1)
+    """The instruction; default: what happens, in the order of time."""
+
+
+class TimedCaptions(Task):
+    name = "timed_captions"
+    row_type = DenseRow
+    target_type = TimedCaptionsTarget
+    example = DenseRow(
+        id="example",
+        task="timed_captions",
+        video="kitchen.mp4",
+        duration_s=30.0,
+        target={
+            "captions": [
+                {"span": [0.0, 13.0], "text": "a man cuts onions"},
+                {"span": [13.0, 29.5], "text": "he fries them in a pan"},
+            ]
+        },
+    )
+    rewards = (("event_times", 1.0), ("event_captions", 1.0))
+    own_rewards: ClassVar[Rewards] = {"event_times": event_times, "event_captions": event_captions}
+    main_metric = "SODA_words"
+
+    def question(self, row: DenseRow, target: TimedCaptionsTarget) -> str:
+        asked = (row.query or "Describe what happens in the video, event by event, in the order of time").strip()
+        return f"{asked.rstrip('.')}. Give start and end in seconds of each event, and what happens."
+
+    def metrics(self, completion: str, target: TimedCaptionsTarget, rewards: Rewards) -> dict[str, float]:
+        events = (parse_timed_texts(answer_text(completion) or "") or ())[:MOST_EVENTS]
+        spans, true = [span for span, _ in events], [span for span, _ in target.events]
+        precision = [covered_share(spans, true, t, strictly=True) for t in DENSE_THRESHOLDS]
+        recall = [covered_share(true, spans, t, strictly=True) for t in DENSE_THRESHOLDS]
+        return {
+            "SODA_words": rewards["event_captions"](completion, target).value,
+            "SODA_d": rewards["event_times"](completion, target).value,
+            "F1_of_video": harmonic_mean(sum(precision) / 4, sum(recall) / 4),
+            **{f"P@{t}": value for t, value in zip(DENSE_THRESHOLDS, precision, strict=True)},
+            **{f"R@{t}": value for t, value in zip(DENSE_THRESHOLDS, recall, strict=True)},
+            "word_F1": word_f1(" ".join(text for _, text in events), " ".join(text for _, text in target.events)),
+        }
+
+    def corpus_metrics(self, judged: Sequence[tuple[TimedCaptionsTarget, Mapping[str, float]]]) -> dict[str, float]:
+        """F1 of mean precision and mean recall at each threshold, mean over the thresholds, as VidChapters counts."""
+        values = [values for _, values in judged]
+        means = {key: sum(v[key] for v in values) / len(values) for key in values[0] if key[:2] in ("P@", "R@")}
+        return {"F1": sum(harmonic_mean(means[f"P@{t}"], means[f"R@{t}"]) for t in DENSE_THRESHOLDS) / 4}
+
+    def baselines(self, train: Sequence[TimedCaptionsTarget], rows: HeldOut[TimedCaptionsTarget]) -> Answers:
+        words = Counter(text for target in train for _, text in target.events).most_common(1)
+        text = f", {words[0][0].rstrip('.')}." if words else ""
+        clips_s = [clip_s for _, clip_s in rows]
+        return {f"{n} equal parts": _split_answers(clips_s, n, text) for n in SPLITS if None not in clips_s}
+
+
+class Saliency(Task):
+    name = "saliency"
+    row_type = EventRow
+    target_type = SaliencyTarget
+    example = EventRow(
+        id="example",
+        task="saliency",
+        video="match.mp4",
+        duration_s=8.0,
+        query="a player scores",
+        target={"part_s": 2.0, "saliency": [[0, 0], [1, 1], [4, 4], [3, 3]]},
+    )
+    rewards = (("saliency_ap", 1.0),)
+    own_rewards: ClassVar[Rewards] = {"saliency_ap": saliency_ap}
+    main_metric = "mAP_Good"
+
+    def question(self, row: EventRow, target: SaliencyTarget) -> str:
+        return (
+            f"Which parts of the video stand out for this: {row.query.strip().rstrip('.')}? "
+            f"Give the start in seconds of each such part of {target.part_s:g} seconds, and its score from 1 to 4."
+        )
+
+    def row_problems(self, row: EventRow, target: SaliencyTarget) -> list[str]:
+        last_s = (len(target.saliency) - 1) * target.part_s
+        past = row.clip_s is not None and last_s >= row.clip_s
+        return [f"saliency: its last part starts at {last_s:g} s, after the clip"] if past else []
+
+    def metrics(self, completion: str, target: SaliencyTarget, rewards: Rewards) -> dict[str, float]:
+        scores = answered_saliency(answer_text(completion) or "", target.part_s, len(target.saliency))
+        values = {"reward": rewards["saliency_ap"](completion, target).value}
+        for level, least in SALIENCY_LEVELS.items():
+            relevant = [[score >= least for score in annotator] for annotator in zip(*target.saliency, strict=True)]
+            ap = [average_precision(of_one, scores) for of_one in relevant] if scores else [0.0]
+            best = max(range(len(scores)), key=scores.__getitem__) if scores else None
+            values[f"mAP_{level}"] = sum(ap) / len(ap)
+            values[f"Hit@1_{level}"] = float(best is not None and any(of_one[best] for of_one in relevant))
+        return values
+
+    def baselines(self, train: Sequence[SaliencyTarget], rows: HeldOut[SaliencyTarget]) -> Answers:
+        shapes: dict[str, Callable[[int, int], float]] = {
+            "all equal": lambda i, n: 1.0,
+            "earlier is better": lambda i, n: float(n - i),
+            "middle is better": lambda i, n: float(n - abs(2 * i - n + 1)),
+        }
+        return {
+            name: [_scored_parts([of(i, len(t.saliency)) for i in range(len(t.saliency))], t.part_s) for t, _ in rows]
+            for name, of in shapes.items()
+        }
+
+
+def _answer(spans: Sequence[Span], text: str = "") -> str:
+    joined = " ".join(f"{write_span(span)}{text}" for span in spans) if text else ", ".join(map(write_span, spans))
+    return f"<answer>{joined}</answer>"
+
+
+def _split_answers(clips_s: Sequence[float | None], n: int, text: str = "", every_other: bool = False) -> list[str]:
+    """The clips cut into equal parts, with the same caption each; `every_other`: 2 n parts, of which every second."""
+    answers = []
+    for clip_s in clips_s:
+        if clip_s is None:
+            return []
+        parts = 2 * n if every_other else n
+        edges = [round(clip_s * i / parts, 2) for i in range(parts + 1)]
+        spans = [(edges[i], edges[i + 1]) for i in range(0, parts, 2 if every_other else 1)]
+        answers.append(_answer(spans, text))
+    return answers
+
+
+def _scored_parts(scores: Sequence[float], part_s: float) -> str:
+    return f"<answer>{', '.join(f'{round(i * part_s, 3)}: {score:g}' for i, score in enumerate(scores))}</answer>"

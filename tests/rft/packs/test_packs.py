@@ -1,0 +1,57 @@
+"""What holds for the tasks of every pack; what is true of one alone is tested beside this file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rewards import REWARDS, accepted_targets
+from rewards.discovery import modules_named
+from rft.commands.data.convert.conversion import pack_formats
+from rft.commands.data.convert.formats import FORMATS
+from rft.commands.list import listing
+from rft.evaluation.evaluate import parser_tables
+from rft.tasks import TASKS
+from rft.tasks.types import Task
+
+PACKED = [task for task in TASKS.values() if type(task).__module__.startswith("rft.packs.")]
+
+
+@pytest.mark.parametrize("task", PACKED, ids=lambda task: task.name)
+@pytest.mark.parametrize("think", [True, False])
+def test_the_parts_of_a_task_fit_together(task: Task, think: bool) -> None:
+    target = task.target(task.example)
+    assert type(target) is task.target_type
+    assert type(target).from_json(json.loads(json.dumps(target.to_json())), []) == target
+    written, table = task.target_completion(target, think), {**REWARDS, **task.own_rewards}
+    for name in task.default_rewards(think):
+        assert issubclass(task.target_type, accepted_targets(table[name]))
+        assert (table[name](written, target).value, table[name]("", target).value) == (1.0, 0.0), name
+    right, empty = task.measure(written, target), task.measure("", target)
+    assert right.keys() == empty.keys()
+    assert (right[task.main_metric], empty[task.main_metric]) == (1.0, 0.0)
+    assert all(0 <= value <= 1 for value in (*right.values(), *empty.values()))
+    prompt = task.prompt_text(task.example, think)
+    assert task.target_type.answer_form in prompt
+    assert prompt.isascii()
+
+
+@pytest.mark.parametrize("task", PACKED, ids=lambda task: task.name)
+def test_baselines_are_well_formed_answers_that_no_parser_gives_full_marks(task: Task) -> None:
+    target = task.target(task.example)
+    answers = task.baselines([target], [(target, target.duration_s)])
+    for baseline, (text,) in answers.items():
+        for parser, rewards in parser_tables(task).items():
+            assert 0 <= task.measure(text, target, rewards)[task.main_metric] <= 1, (baseline, parser)
+
+
+def test_packs_are_listed_with_their_tasks_and_formats() -> None:
+    text = listing()
+    assert all(pack in text for pack in modules_named("rft.packs", "tasks"))
+    assert all(f"  {name} " in text for name in [*(task.name for task in PACKED), *pack_formats()])
+    assert not set(pack_formats()) & set(FORMATS)
+
+
+def test_every_pack_has_its_section_in_the_docs() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "packs.md").read_text(encoding="utf-8")
+    assert [pack for pack in modules_named("rft.packs", "tasks") if f"`rft/packs/{pack}/`" not in text] == []
