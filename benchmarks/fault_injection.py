@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 import runpy
 import signal
 import sys
@@ -24,21 +25,23 @@ class Fault:
     name: str
     number: signal.Signals
     target: str
-    """"driver", "run" (it and all it started), or the beginning of a process's name."""
+    """"driver", "run" (it and all it started), or a pattern that a process's name begins with."""
 
+
+LEARNER = "ray::(LearnerRank|ColdStartRank)"
 
 FAULTS = {
     fault.name: fault
     for fault in (
         Fault("kill run", signal.SIGKILL, "run"),
         Fault("kill driver", signal.SIGKILL, "driver"),
-        Fault("kill learner", signal.SIGKILL, "ray::LearnerRank"),
+        Fault("kill learner", signal.SIGKILL, LEARNER),
         Fault("kill engine", signal.SIGKILL, "ray::RolloutWorker"),
         Fault("kill raylet", signal.SIGKILL, "raylet"),
         Fault("SIGTERM", signal.SIGTERM, "driver"),
         Fault("SIGTERM to all", signal.SIGTERM, "run"),
         Fault("hang engine", signal.SIGSTOP, "ray::RolloutWorker"),
-        Fault("hang learner", signal.SIGSTOP, "ray::LearnerRank"),
+        Fault("hang learner", signal.SIGSTOP, LEARNER),
     )
 }
 
@@ -131,9 +134,9 @@ def strike(fault: Fault, driver: psutil.Process) -> int:
     return len(targets)
 
 
-def is_called(process: psutil.Process, name: str) -> bool:
-    """Whether this is a process of Ray of that name: its own servers are files, actors put theirs in front."""
+def is_called(process: psutil.Process, pattern: str) -> bool:
+    """Whether this is a process of Ray of such a name: its own servers are files, actors put theirs in front."""
     with contextlib.suppress(psutil.Error):
         program, *_ = [*process.cmdline(), ""]
-        return program.startswith(name) or Path(program).name == name
+        return bool(re.match(pattern, program) or re.fullmatch(pattern, Path(program).name))
     return False

@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import closing
 from copy import copy
 from pathlib import Path
@@ -35,6 +36,7 @@ from rft.runs.trackers.background import Trackers
 from rft.scoring.group import score_by_recipe
 from rft.scoring.judge import Judge
 from rft.train import train as train_steps
+from rft.types import Demonstration
 
 if TYPE_CHECKING:
     from rft.actors.learner import LearnerActors
@@ -77,7 +79,7 @@ class TrainingRun:
         self.held_out_sets: dict[str, HeldOutSet] = {}
         """What alarms compare evaluations with."""
         self.num_restarts = 0
-        """Of the learner."""
+        """Of the learner, and of the supervised stage."""
         self.judge: Judge | None = None
         earlier: dict[str, float] = run.read_summary().get("seconds", {})
         self.clock = Clock({name: s for name, s in earlier.items() if not name.startswith("grpo/")})
@@ -124,7 +126,8 @@ class TrainingRun:
             try:
                 return self.learn_from(state, model, pool, order, evaluator)
             except LearnerError as error:
-                state = self.state_after(error, order)
+                self.count_restart(error, "from the last checkpoint")
+                state = self.restored_state(order)
 
     def learn_from(
         self, state: TrainState | None, model: str, pool: WorkerPool, order: PromptOrder, evaluator: Evaluator
@@ -175,12 +178,15 @@ class TrainingRun:
         checkpoint = self.run.latest_checkpoint()
         return load_state(checkpoint) if checkpoint else None
 
-    def state_after(self, error: LearnerError, order: PromptOrder) -> TrainState | None:
-        """The state from which the learner starts again; raises `error` where it may not."""
+    def count_restart(self, error: LearnerError, place: str) -> None:
+        """Tell that learning processes start again at `place`; raises `error` where they may not."""
         if self.num_restarts == self.recipe.learner.max_restarts or self.session.stop():
             raise error
         self.num_restarts += 1
-        self.session.view.note(f"the learner is started again from the last checkpoint: {error}")
+        self.session.view.note(f"the learner is started again {place}: {error}")
+
+    def restored_state(self, order: PromptOrder) -> TrainState | None:
+        """The state from which the learner starts again; record and `order` are set back to it."""
         state = self.saved_state()
         self.run.cut_after(state.step if state else 0)
         order.position, order.bad, order.solved = 0, {}, {}
@@ -216,8 +222,6 @@ class TrainingRun:
 
     def cold_start(self, pool: WorkerPool) -> str:
         """The model that GRPO starts from: the recipe's, or what the supervised stage makes of it, once per run."""
-        from rft.actors.cold_start import run_cold_start
-
         recipe, directory = self.recipe, self.run.cold_start
         if recipe.cold_start is None:
             return recipe.model
@@ -227,16 +231,27 @@ class TrainingRun:
             if recipe.rollout.share_gpu:  # engines measure and take their share of a GPU that nobody else uses
                 self.session.view.phase("starting engines")
                 pool.wait_until_ready()
-            self.session.view.phase("cold start", recipe.cold_start.steps)
-            with self.clock.phase("cold_start"):
-                metrics = MetricsWriter(self.run, self.trackers)
-                rows = [row.demonstration(recipe) for row in shown]
-                done = 0
-                for step, line in run_cold_start(recipe, rows, self.session.clips_dir, directory, self.session.stop):
-                    metrics.write(step, line, stage="cold_start")
-                    self.session.view.advance(step - done)
-                    done = step
+            rows = [row.demonstration(recipe) for row in shown]
+            while not directory.exists():
+                try:
+                    with self.clock.phase("cold_start"):
+                        self.learn_demonstrations(rows, directory)
+                except LearnerError as error:
+                    self.count_restart(error, "with the supervised stage")
         return str(directory)
+
+    def learn_demonstrations(self, rows: Sequence[Demonstration], directory: Path) -> None:
+        """The supervised stage from its first step on; what it leaves stands at `directory` once it is done."""
+        from rft.actors.cold_start import run_cold_start
+
+        assert self.recipe.cold_start is not None
+        self.session.view.phase("cold start", self.recipe.cold_start.steps)
+        self.run.cut_cold_start()
+        metrics, done = MetricsWriter(self.run, self.trackers), 0
+        for step, line in run_cold_start(self.recipe, rows, self.session.clips_dir, directory, self.session.stop):
+            metrics.write(step, line, stage="cold_start")
+            self.session.view.advance(step - done)
+            done = step
 
     def start_learner(self, model: str, pool: WorkerPool) -> "LearnerActors":
         """The learner of `model`, once the engines have started."""

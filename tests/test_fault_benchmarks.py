@@ -117,7 +117,7 @@ def test_a_row_counts_the_tries_of_a_fault() -> None:
         ("kill learner", "0", "update, saving", "2", "1", "1", "0, 2", "12", "raylet"),
         ("kill learner", "1", "saving", "1", "1", "0", "hangs", "12", "nothing"),
     )
-    assert not faults.can_be_tried(Try("kill learner", "cold start", 0, 0))
+    assert not faults.can_be_tried(Try("kill run", "cold start", 1, 0))
     assert faults.can_be_tried(Try("kill run", "cold start", 0, 0))
 
 

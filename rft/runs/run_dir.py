@@ -131,13 +131,17 @@ class RunDir:
             summary.pop("change", None)
             summary.pop("verdict", None)
             write_text(self.summary, json.dumps(summary, indent=1))
+        self._cut_metrics("train", step)
+
+    def cut_cold_start(self) -> None:
+        """Remove the record of a supervised stage that was broken off: it begins anew."""
+        self._cut_metrics("cold_start", 0)
+
+    def _cut_metrics(self, stage: str, step: int) -> None:
+        """Remove the lines of a stage after `step`."""
         if self.metrics.exists():
-            kept = [
-                json.dumps(line)
-                for line in read_lines(self.metrics)
-                if line.get("stage") != "train" or line["step"] <= step
-            ]
-            write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+            lines = [line for line in read_lines(self.metrics) if line.get("stage") != stage or line["step"] <= step]
+            write_text(self.metrics, "".join(f"{json.dumps(line)}\n" for line in lines))
 
     def write_recipe(self, recipe: Recipe) -> None:
         """The recipe with every default filled in."""
