@@ -149,16 +149,19 @@ class RolloutBatches:
             if not is_ahead:  # the update's progress is the one shown
                 self._on_progress(phase, done, total)
 
+        # A request to stop waits for the update, and for what is sampled meanwhile: the resumed run learns from it.
+        may_stop = not is_ahead
         if not is_ahead:  # else the learner is busy with the update
             self._prefetch(prompts)
         groups: dict[int, Group] = {}
         progress("rollout", 0, len(prompts))
-        for index, completions in self._sampler.generate(prompts, self._recipe.sampling.sampling(), seed):
+        sampling = self._recipe.sampling.sampling()
+        for index, completions in self._sampler.generate(prompts, sampling, seed, may_stop=may_stop):
             group = self._score(prompts[index], completions, self._recipe)
             groups[index] = with_ground_truth(group, self._recipe, self._score)
             progress("rollout", len(groups), len(prompts))
         ordered = [groups[index] for index in range(len(prompts))]
-        return with_order_bonus(ordered, self._recipe, self._sampler, seed, progress, self._score)
+        return with_order_bonus(ordered, self._recipe, self._sampler, seed, progress, self._score, may_stop=may_stop)
 
 
 def rollout_seed(seed: int, step: int, num_before: int) -> int:

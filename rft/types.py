@@ -211,7 +211,10 @@ class Sampler(Protocol):
     """What draws completions: rft.rollout.pool.WorkerPool in a run."""
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, *, may_stop: bool = True
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-        """Yield (index into prompts, its completions) as groups finish. Raises Interrupted on a request to stop."""
+        """Yield (index into prompts, its completions) as groups finish.
+
+        Raises Interrupted on a request to stop, where it `may_stop` before the end.
+        """
         ...

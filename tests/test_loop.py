@@ -62,13 +62,15 @@ class Pool:
     interrupt_at_seed: int | None = None
     version: int = 0
     requests: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    may_stop: list[bool] = field(default_factory=list)
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, *, may_stop: bool = True
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         if seed == self.interrupt_at_seed:
             raise Interrupted
         self.requests.append((tuple(p.prompt_id for p in prompts), seed))
+        self.may_stop.append(may_stop)
         for index in reversed(range(len(prompts))):
             letters = "AA" if prompts[index].prompt_id in self.flat else "AB"
             yield (
@@ -307,6 +309,13 @@ class AllClips:
 
     def load(self, video: Video) -> Frames:
         return Frames(np.zeros((2, 28, 28, 3), np.uint8), (0.0, 0.1), (0, 1), 10.0, 2, 0.2, "key")
+
+
+def test_a_request_to_stop_waits_for_what_is_sampled_ahead() -> None:
+    learner, record, pool = Learner(), Record(), Pool()
+    run(recipe(**AHEAD), Prompts(), pool, learner, record, should_stop=lambda: learner.policy_version > 0)
+    assert (len(record.steps), pool.may_stop) == (1, [True, False])
+    assert [group.prompt.prompt_id for group in record.next_batch.groups] == ["p2", "p3"]
 
 
 def test_an_interrupt_of_what_runs_ahead_keeps_the_step_that_was_learned() -> None:

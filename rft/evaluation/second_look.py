@@ -38,11 +38,11 @@ class SecondLook:
         """Completions whose answer comes from the second look."""
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, *, may_stop: bool = True
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """(index, completions) of each prompt in order, once all second looks are done."""
         first_prompts = [replace(p, text=self._texts.get(p.prompt_id, (p.text,))[0]) for p in prompts]
-        firsts = dict(self._sampler.generate(first_prompts, sampling, seed))
+        firsts = dict(self._sampler.generate(first_prompts, sampling, seed, may_stop=may_stop))
         answers = {i: list(group) for i, group in sorted(firsts.items())}
         again = [
             (i, j, prompt)
@@ -51,7 +51,8 @@ class SecondLook:
             if (prompt := self._second_prompt(prompts[i], first, j))
         ]
         once = replace(sampling, num_generations=1)
-        for number, (second,) in self._sampler.generate([prompt for _, _, prompt in again], once, seed + 1):
+        seconds = self._sampler.generate([prompt for _, _, prompt in again], once, seed + 1, may_stop=may_stop)
+        for number, (second,) in seconds:
             if second.finish_reason != "error":
                 i, j, _ = again[number]
                 answers[i][j] = _joined(answers[i][j], second)

@@ -144,14 +144,14 @@ class WorkerPool:
         return self._now() - started
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, *, may_stop: bool = True
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """Yield (index into prompts, its completions) as groups finish.
 
         The same seed gives the same draws, whichever worker serves a prompt. A prompt that cannot be sampled comes
         back as completions with finish_reason "error"; `failed()` says why. Leaving the iterator early drops what is
         in flight. A worker that finishes no group for stall_timeout_s counts as dead. Interrupted: should_stop()
-        became true. RolloutError: more workers died than may be replaced.
+        became true, and it `may_stop`. RolloutError: more workers died than may be replaced.
         """
         if self._generating:
             raise RuntimeError("a pool serves one generate() at a time")
@@ -161,13 +161,13 @@ class WorkerPool:
         limit = max(1, ceil(QUEUE_DEPTH * self._recipe.max_num_seqs / sampling.num_generations))
         try:
             while waiting or any(slot.outstanding for slot in self._slots):
-                if self._should_stop():
+                if self._should_stop() and may_stop:
                     raise Interrupted
                 self._submit(waiting, limit, prompts, sampling, seed)
                 futures = [future for slot in self._slots for future in slot.outstanding]
                 wait(futures, POLL_S, FIRST_COMPLETED)
                 for slot in self._slots:
-                    for index, generated in self._collect(slot, waiting):
+                    for index, generated in self._collect(slot, waiting, may_stop=may_stop):
                         yield index, self._counted(prompts[index], generated)
         finally:
             self._generating = False
@@ -175,7 +175,7 @@ class WorkerPool:
                 if slot.outstanding:
                     slot.outstanding.clear()
                     slot.worker.abort()
-        self._sleep()
+        self._sleep(may_stop=may_stop)
 
     def view_prompts(
         self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
@@ -195,7 +195,7 @@ class WorkerPool:
             if viewed.view is None:
                 raise RolloutError(f"prompt {prompt.prompt_id}: the engine cannot sample it: {viewed.problem}")
             views.append((viewed.view, viewed.completions))
-        self._sleep()
+        self._sleep(may_stop=True)
         return views
 
     def load_weights(self, ref: WeightsRef) -> float:
@@ -257,7 +257,7 @@ class WorkerPool:
             future = slot.worker.generate(prompts[index], sampling, request_seed(seed, index))
             slot.outstanding[future] = index
 
-    def _collect(self, slot: _Slot, waiting: deque[int]) -> list[tuple[int, Generated]]:
+    def _collect(self, slot: _Slot, waiting: deque[int], *, may_stop: bool) -> list[tuple[int, Generated]]:
         """(index, result) of finished requests.
 
         A worker that died or stalled is replaced; its open requests go back to `waiting`.
@@ -277,7 +277,7 @@ class WorkerPool:
         if died is not None:
             unfinished = sorted(slot.outstanding.values())
             slot.outstanding.clear()
-            self._replace(slot, slot.worker, died)
+            self._replace(slot, slot.worker, died, may_stop=may_stop)
             waiting.extendleft(reversed(unfinished))
             self._count("resubmitted", len(unfinished))
         return finished
@@ -297,11 +297,11 @@ class WorkerPool:
             except WorkerDied as error:
                 self._replace(slot, worker, error, may_stop=may_stop)
 
-    def _sleep(self) -> None:
+    def _sleep(self, *, may_stop: bool) -> None:
         """Engines that share GPUs with the learner leave them to it."""
         if self._recipe.sleeps_during_update:
             for slot in self._slots:
-                self._call(slot, lambda worker: worker.sleep())
+                self._call(slot, lambda worker: worker.sleep(), may_stop=may_stop)
 
     def _result(self, future: Future[Any], *, may_stop: bool = True) -> Any:
         asked_at = self._now()

@@ -20,8 +20,13 @@ def with_order_bonus(
     seed: int,
     on_progress: Callable[[str, int, int], None],
     score: ScoreGroup = score_by_recipe,
+    *,
+    may_stop: bool = True,
 ) -> list[Group]:
-    """The groups with the bonus of scoring.order_bonus: each is compared with one sampled here on shuffled frames."""
+    """The groups with the bonus of scoring.order_bonus: each is compared with one sampled here on shuffled frames.
+
+    `may_stop`: before the end, by Interrupted, on a request to stop.
+    """
     bonus, compared = recipe.scoring.order_bonus, list(groups)
     if bonus is None:
         return compared
@@ -33,7 +38,8 @@ def with_order_bonus(
     training = recipe.sampling.sampling()
     sampling = replace(training, num_generations=bonus.num_generations or training.num_generations // 2)
     on_progress("rollout, shuffled", 0, len(prompts))
-    for num_done, (index, completions) in enumerate(sampler.generate(prompts, sampling, seed), start=1):
+    sampled = sampler.generate(prompts, sampling, seed, may_stop=may_stop)
+    for num_done, (index, completions) in enumerate(sampled, start=1):
         shuffled = score(prompts[index], completions, recipe)
         compared[indices[index]] = with_bonuses(groups[indices[index]], shuffled, bonus)
         on_progress("rollout, shuffled", num_done, len(prompts))

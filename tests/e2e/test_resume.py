@@ -97,10 +97,10 @@ class Pool:
         self.stop, self.weights, self.version = stop, 0, 0
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, *, may_stop: bool = True
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for index, asked in enumerate(prompts):
-            if self.stop():
+            if self.stop() and may_stop:
                 raise Interrupted
             drawn = [mixed(self.weights, asked.prompt_id, seed, n) for n in range(sampling.num_generations)]
             yield (
@@ -241,15 +241,18 @@ def test_killed_before_any_change_to_a_file_it_resumes_as_if_it_had_not_been(
     assert moment > 90
 
 
-def test_stopped_at_any_look_it_resumes_as_if_it_had_not_been(train: Callable[..., str], tmp_path: Path) -> None:
-    train(tmp_path / "whole", 0)
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_stopped_at_any_look_it_resumes_as_if_it_had_not_been(
+    ahead: int, train: Callable[..., str], tmp_path: Path
+) -> None:
+    train(tmp_path / "whole", ahead)
     expected, looks = record_of(tmp_path / "whole"), 0
     while True:
         path = tmp_path / str(looks)
         try:
-            train(path, 0, looks=looks)
+            train(path, ahead, looks=looks)
         except Interrupted:
-            train(path, 0)
+            train(path, ahead)
             assert record_of(path) == expected, f"stopped at look {looks}"
             looks += 1
         else:

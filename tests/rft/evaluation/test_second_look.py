@@ -32,7 +32,7 @@ class Scripted:
         self.seeds: list[int] = []
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, *, may_stop: bool = True
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         self.prompts.append(tuple(prompts))
         self.seeds.append(seed)

@@ -306,6 +306,16 @@ def test_stopping_leaves_generate_and_drops_what_is_in_flight() -> None:
     assert len(dict(pool.generate(prompts(3), SAMPLING, seed=0))) == 3
 
 
+def test_what_may_not_stop_is_finished_by_a_replacement_too() -> None:
+    fakes = Fakes(FakeWorker(speed=1, dies_at=3), FakeWorker(speed=1))
+    fakes.stop = lambda: len(fakes.started) > 0
+    pool = WorkerPool(RolloutRecipe(num_workers=1, max_num_seqs=8), fakes.start, fakes.should_stop)
+    with pytest.raises(Interrupted):
+        dict(pool.generate(prompts(1), SAMPLING, seed=0))
+    assert len(dict(pool.generate(prompts(9), SAMPLING, seed=0, may_stop=False))) == 9
+    assert pool.counters()["restarts"] == 1
+
+
 def test_leaving_the_iterator_drops_what_is_in_flight() -> None:
     fakes = Fakes(FakeWorker(speed=1))
     pool = fakes.pool()

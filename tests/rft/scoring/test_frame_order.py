@@ -49,7 +49,7 @@ class Engine:
         self.requests: list[tuple[str, int | None, int]] = []
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, *, may_stop: bool = True
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for index in reversed(range(len(prompts))):
             video = prompts[index].media
