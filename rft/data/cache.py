@@ -1,6 +1,7 @@
 """Caches with a limit in bytes, in memory and in a folder: the least recently used entries are removed first."""
 
 import contextlib
+import fcntl
 import math
 import os
 import tempfile
@@ -14,7 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 ABANDONED_S = 3600.0
-"""Age in seconds from which a .part file counts as left over by a killed process."""
+"""Age in seconds from which a .part file that no process holds counts as left over by a killed one."""
 
 
 class MemoryCache(Generic[Key, Value]):
@@ -56,15 +57,18 @@ class FolderCache:
         """Write the file `path`: `write` fills a temporary file, which is then renamed, so that no reader gets half."""
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        os.close(descriptor)
         part = Path(name)
         try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # its age alone says little: clocks jump
             write(part)
             self._bytes_since_scan += part.stat().st_size
             os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+        finally:
+            os.close(descriptor)
         if self._bytes_since_scan * 20 >= self._max_bytes:  # others write too: scan often enough for all
             self._bytes_since_scan = 0.0
             self._make_room()
@@ -76,7 +80,7 @@ class FolderCache:
                 stat = path.stat()
                 if path.suffix != ".part":
                     files.append((stat.st_mtime_ns, stat.st_size, path))
-                elif stat.st_mtime < time.time() - ABANDONED_S:
+                elif stat.st_mtime < time.time() - ABANDONED_S and not _is_held(path):
                     path.unlink()
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files)[:-1]:
@@ -84,3 +88,15 @@ class FolderCache:
                 return
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _is_held(part: Path) -> bool:
+    """Whether a process is writing it."""
+    with part.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks
+            return False
+    return False

@@ -261,6 +261,17 @@ def test_stopped_at_any_look_it_resumes_as_if_it_had_not_been(
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
+def test_a_clock_that_jumps_changes_nothing(
+    ahead: int, train: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "whole", ahead)
+    draw = random.Random(0)
+    monkeypatch.setattr("time.time", lambda: draw.uniform(0, 4e9))
+    train(tmp_path / "jumps", ahead, [3])
+    assert record_of(tmp_path / "jumps") == record_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
 @pytest.mark.parametrize("dies_at", [1, 3, STEPS])
 def test_a_learner_that_dies_is_started_again_from_the_last_checkpoint(
     ahead: int, dies_at: int, train: Callable[..., str], tmp_path: Path

@@ -1,6 +1,26 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from rft.clock import Clock, PhaseSpan
+
+SOURCE = Path(__file__).parents[2] / "rft"
+
+WALL_CLOCK = {
+    "data/cache.py": "age of files, beside a lock",
+    "runs/metrics.py": "for people",
+    "runs/timeline.py": "for people, once at its start",
+    "runs/trackers/mlflow.py": "for people",
+    "runs/trackers/tensorboard.py": "for people",
+}
+"""What reads the time of day, and what for: no deadline and no duration does, so that none notices a jump."""
+
+
+def test_only_records_read_the_time_of_day() -> None:
+    reads = re.compile(r"\btime\.time(_ns)?\(|\bdatetime\b|from time import")
+    found = {str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if reads.search(p.read_text(encoding="utf-8"))}
+    assert found == WALL_CLOCK.keys()
 
 
 def test_clock_gives_each_second_to_one_phase() -> None:
