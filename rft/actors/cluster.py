@@ -17,6 +17,7 @@ import ray
 from ray._private import ray_constants
 from ray._private import state as ray_state
 from ray._private import worker as ray_worker
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rft.actors.gpu_count import gpu_problem, gpu_signs
@@ -58,6 +59,9 @@ TEMPORARY = "tmp"
 
 SHARED_GPUS = "shared GPUs"
 """Ray's name for them, a bundle each."""
+
+ENDED = (RayActorError, OutOfMemoryError)
+"""What a call to an actor raises whose process ended, by itself or by Ray, which does so where memory runs out."""
 
 LONGEST_END_S = 10.0
 """How long a killed process may take to be gone."""
@@ -309,3 +313,13 @@ def check_servers() -> None:
                 f"Ray's own process {name} ended with exit status {status}, and with it engines and learner. "
                 "Status -9: it was killed, by the system where memory ran out (dmesg tells). Continue with --resume."
             )
+
+
+def cause_of(error: BaseException) -> str:
+    """What a person needs of Ray's error: the exception in the worker, or how its process ended."""
+    cause = getattr(error, "cause", None)
+    if isinstance(error, RayTaskError) and cause is not None:
+        return f"{type(cause).__name__}: {cause}"
+    text = str(error).strip()
+    # Of memory that ran out, Ray tells how much there was, and then much else.
+    return "\n".join(text.splitlines()[:2]) if isinstance(error, OutOfMemoryError) else text

@@ -13,9 +13,9 @@ from typing import Any
 
 import ray
 
-from rft.actors.cluster import ClusterError, check_servers, cluster, end_actor
+from rft.actors.cluster import ClusterError, cause_of, check_servers, cluster, end_actor
 from rft.actors.gpu_count import gpu_signs, none_found
-from rft.actors.rollout import cause_of, engine_environment
+from rft.actors.rollout import engine_environment
 from rft.recipe import Recipe, RolloutRecipe
 from rft.recipe.judge import JudgeRecipe
 from rft.scoring.judge import Judge, with_judge

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayTaskError
 
-from rft.actors.cluster import check_servers, end_actor, gpu_options
+from rft.actors.cluster import ENDED, cause_of, check_servers, end_actor, gpu_options
 from rft.actors.rank_calls import RankCalls
 from rft.errors import LearnerError, RftError
 from rft.recipe import Recipe
@@ -58,7 +58,7 @@ class Ranks:
         self.actors = [remote.options(**gpus[i]).remote(i, recipe, model, clips_dir) for i in range(num_ranks)]
         self.on_gpus: bool = gpus[0]["num_gpus"] > 0
         try:
-            address = ray.get(self.actors[0].address.remote()) if num_ranks > 1 else None
+            address = self.call("address") if num_ranks > 1 else None
             self.built: Any = self.call("build", address)
             """What rank 0's `build` returned."""
         except BaseException:
@@ -78,10 +78,10 @@ class Ranks:
             if isinstance(error.cause, RftError):
                 raise error.cause from None
             raise
-        except RayActorError as error:
+        except ENDED as error:
             check_servers()
             raise LearnerError(
-                f"a learner process ended while it was asked to {method.replace('_', ' ')}: {error}\n"
+                f"a learner process ended while it was asked to {method.replace('_', ' ')}: {cause_of(error)}\n"
                 "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
                 "learner.offload_optimizer, or use more ranks."
             ) from error

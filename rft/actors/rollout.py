@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayTaskError
 
-from rft.actors.cluster import check_servers, end_actor, gpu_options
+from rft.actors.cluster import ENDED, cause_of, check_servers, end_actor, gpu_options
 from rft.actors.cpu import gpu_process_threads
 from rft.data.video import ClipCache
 from rft.errors import LearnerError
@@ -210,7 +210,7 @@ def _future(ref: Any) -> Future[Any]:
         error = done.exception()
         if error is None:
             result.set_result(done.result())
-        elif isinstance(error, RayTaskError) and isinstance(error.cause, (ObjectLostError, RayActorError)):
+        elif isinstance(error, RayTaskError) and isinstance(error.cause, (ObjectLostError, *ENDED)):
             result.set_exception(LearnerError(f"the learner ended before an engine had its weights: {cause_of(error)}"))
         else:
             died = WorkerDied(cause_of(error))
@@ -219,11 +219,3 @@ def _future(ref: Any) -> Future[Any]:
 
     ref.future().add_done_callback(finish)
     return result
-
-
-def cause_of(error: BaseException) -> str:
-    """What a person needs of Ray's error: the exception in the worker, or how its process ended."""
-    cause = getattr(error, "cause", None)
-    if isinstance(error, RayTaskError) and cause is not None:
-        return f"{type(cause).__name__}: {cause}"
-    return str(error).strip()

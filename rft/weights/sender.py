@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -36,8 +37,9 @@ class WeightSender:
     def open_group(self, address: Address, size: int) -> None:
         """Form an NCCL group of `size` with an engine, as its first rank; returns once all have joined."""
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
-        from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+        with kept_compile_threads():
+            from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
+            from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
         keep_default_stream()
         self._groups[address] = WeightTransferTrainerFactory.trainer_init(
@@ -47,6 +49,21 @@ class WeightSender:
     def send(self, address: Address) -> None:
         """Broadcast the weights to the group of `address`; returns once they are sent."""
         self._groups[address].send_weights()
+
+
+@contextmanager
+def kept_compile_threads() -> Iterator[None]:
+    """vLLM, as it is imported, leaves torch's compiler one thread; afterwards it has as many as before."""
+    from torch._inductor import config
+
+    variable, threads = "TORCHINDUCTOR_COMPILE_THREADS", config.compile_threads
+    told = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        config.compile_threads = threads
+        os.environ.pop(variable, None)
+        os.environ.update({} if told is None else {variable: told})
 
 
 def keep_default_stream() -> None:

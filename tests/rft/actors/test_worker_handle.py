@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 
 import pytest
-from ray.exceptions import ActorDiedError, OwnerDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, OwnerDiedError, RayTaskError
 
 from rft.actors.rollout import _future
 from rft.errors import LearnerError
@@ -30,6 +30,7 @@ def in_the_worker(cause: Exception) -> Exception:
     ("error", "told", "text"),
     [
         (ActorDiedError(), WorkerDied, "actor died"),
+        (OutOfMemoryError("the node ran low on memory"), WorkerDied, "low on memory"),
         (in_the_worker(ValueError("no such weight")), WorkerDied, "^ValueError: no such weight$"),
         (
             in_the_worker(OwnerDiedError("00", b"", "")),
@@ -37,6 +38,7 @@ def in_the_worker(cause: Exception) -> Exception:
             "^the learner ended before an engine had its weights",
         ),
         (in_the_worker(ActorDiedError()), LearnerError, "^the learner ended before an engine had its weights"),
+        (in_the_worker(OutOfMemoryError("low")), LearnerError, "^the learner ended before an engine had its weights"),
     ],
 )
 def test_an_engine_that_failed_is_told_from_a_learner_that_did(

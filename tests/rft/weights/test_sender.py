@@ -1,9 +1,11 @@
 """The learner's end of a transfer between GPUs, without one."""
 
+import os
+
 import pytest
 import torch
 
-from rft.weights.sender import keep_default_stream
+from rft.weights.sender import keep_default_stream, kept_compile_threads
 
 
 @pytest.mark.parametrize(("on_gpu", "streams"), [(True, ["default"]), (False, [])])
@@ -16,6 +18,21 @@ def test_vllm_is_told_the_stream_that_the_learner_computes_on(
     monkeypatch.setattr(torch.cuda, "set_stream", told.append)
     keep_default_stream()
     assert told == streams
+
+
+@pytest.mark.parametrize("told", [None, "3"])
+def test_what_vllm_leaves_the_compiler_is_undone(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config
+
+    variable = "TORCHINDUCTOR_COMPILE_THREADS"
+    monkeypatch.setenv(variable, told or "")
+    if told is None:
+        monkeypatch.delenv(variable)
+    with config.patch(compile_threads=7):
+        with kept_compile_threads():
+            os.environ[variable] = "1"
+            config.compile_threads = 1
+        assert (os.environ.get(variable), config.compile_threads) == (told, 7)
 
 
 @pytest.mark.slow  # vLLM is imported
