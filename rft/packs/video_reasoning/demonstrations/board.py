@@ -40,9 +40,11 @@ def board_problem(board: object, is_value: Callable[[object], bool]) -> str | No
 
 def values(board: Board, first_column: int = 1) -> dict[str, int]:
     """Name of each square -> its value, row by row."""
-    return {
-        square_name(i, j, first_column): value for i, row in enumerate(board) for j, value in enumerate(row)
-    }
+    return {square_name(i, j, first_column): value for i, row in enumerate(board) for j, value in enumerate(row)}
+
+
+def is_inside(board: Board, row: int, column: int) -> bool:
+    return 0 <= row < len(board) and 0 <= column < len(board[0])
 
 
 def board_size(board: Board) -> str:

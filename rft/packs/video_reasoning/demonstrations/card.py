@@ -2,7 +2,7 @@
 
 import random
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from rft.packs.video_reasoning.demonstrations.containers import (
     action,
@@ -17,6 +17,7 @@ from rft.packs.video_reasoning.demonstrations.types import (
     IllegalOperation,
     Items,
     Operated,
+    Readers,
     Skill,
 )
 
@@ -42,7 +43,7 @@ _CARDS = Reader(re.compile(_CARD, re.IGNORECASE), _card, _STRAY)
 class Card(Demonstration):
     name = "card"
     has_containers = True
-    readers = {
+    readers: ClassVar[Readers] = {
         "recall order": Reader(
             re.compile(rf"{_CARD}[\s,:;(]*+(?:(?:to|from|in|on|into)\s++)?+(pile\s?+[0-9])\b", re.IGNORECASE),
             lambda m: f"{_card(m)}, {_pile(m[3])}",

@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from rft.packs.video_reasoning.demonstrations.containers import (
     action,
@@ -18,6 +18,7 @@ from rft.packs.video_reasoning.demonstrations.types import (
     IllegalOperation,
     Items,
     Operated,
+    Readers,
     Skill,
 )
 
@@ -34,7 +35,7 @@ def _cup(text: str) -> str:
 class Chip(Demonstration):
     name = "chip"
     has_containers = True
-    readers = {
+    readers: ClassVar[Readers] = {
         "recall order": Reader(
             re.compile(rf"{_CHIP}[\s,:;(]*+(?:(?:to|from|in|into)\s++)?+(cup\s?+[0-9])\b", re.IGNORECASE),
             lambda m: f"{m[1]}, {_cup(m[2])}",

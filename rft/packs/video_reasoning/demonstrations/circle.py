@@ -5,7 +5,7 @@ A state is {"board": rows of 1 (black) and 0 (white), "at": [row, column] of the
 
 import random
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from rft.packs.video_reasoning.demonstrations.board import (
     DIRECTION,
@@ -14,6 +14,7 @@ from rft.packs.video_reasoning.demonstrations.board import (
     TO,
     board_problem,
     board_size,
+    is_inside,
     square_item,
     square_name,
     values,
@@ -25,6 +26,7 @@ from rft.packs.video_reasoning.demonstrations.types import (
     IllegalOperation,
     Items,
     Operated,
+    Readers,
     Skill,
     shortest_path,
 )
@@ -42,7 +44,7 @@ _PIECES = Reader(
 
 class Circle(Demonstration):
     name = "circle"
-    readers = {
+    readers: ClassVar[Readers] = {
         "recall order": _MOVES,
         "recall count": Reader(re.compile(SQUARE, re.IGNORECASE), square_item),
         "infer state": _PIECES,
@@ -55,12 +57,13 @@ class Circle(Demonstration):
         if not isinstance(state, dict) or state.keys() != {"board", "at"}:
             return 'is no {"board": rows, "at": [row, column]}'
         problem = board_problem(state["board"], lambda value: value in (0, 1))
-        if problem is None:
-            at, sides = state["at"], (len(state["board"]), len(state["board"][0]))
-            if not isinstance(at, list) or len(at) != 2 or not all(
-                type(place) is int and 0 <= place < side for place, side in zip(at, sides, strict=True)
-            ):
-                problem = f"at: {at!r:.30} is no [row, column] on the board"
+        at = state["at"]
+        if problem is None and not (
+            isinstance(at, list)
+            and [type(place) for place in at] == [int, int]
+            and is_inside(state["board"], at[0], at[1])
+        ):
+            problem = f"at: {at!r:.30} is no [row, column] on the board"
         return problem
 
     def apply(self, state: Any, operation: str) -> Any:
@@ -68,17 +71,17 @@ class Circle(Demonstration):
             raise IllegalOperation("is no direction")
         board = [list(row) for row in state["board"]]
         row, column = (place + step for place, step in zip(state["at"], DIRECTIONS[operation], strict=True))
-        if not (0 <= row < len(board) and 0 <= column < len(board[0])):
+        if not is_inside(board, row, column):
             raise IllegalOperation("leaves the grid")
         for down, right in ((0, 0), *DIRECTIONS.values()):
-            if 0 <= row + down < len(board) and 0 <= column + right < len(board[0]):
+            if is_inside(board, row + down, column + right):
                 board[row + down][column + right] ^= 1
         return {"board": board, "at": [row, column]}
 
     def recalled(self, video: Operated, skill: Skill, ask: Ask) -> Items:
         if skill == "recall order":
             return Items(video.operations[ask.first - 1 : ask.last], "list")
-        before = (square_name(*state["at"], first_column=0) for state in video.states)
+        before = (square_name(row, column, 0) for row, column in (state["at"] for state in video.states))
         moves = zip(video.operations, before, strict=False)
         return Items(tuple(square for move, square in moves if move == ask.kind), "bag")
 
@@ -103,9 +106,5 @@ class Circle(Demonstration):
 
     def random_operation(self, state: Any, rng: random.Random) -> str:
         (row, column), board = state["at"], state["board"]
-        inside = [
-            name
-            for name, (down, right) in DIRECTIONS.items()
-            if 0 <= row + down < len(board) and 0 <= column + right < len(board[0])
-        ]
-        return rng.choice(inside)
+        steps = DIRECTIONS.items()
+        return rng.choice([name for name, (down, right) in steps if is_inside(board, row + down, column + right)])

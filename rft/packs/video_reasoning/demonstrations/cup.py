@@ -2,13 +2,14 @@
 
 import random
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from rft.packs.video_reasoning.demonstrations.board import (
     SQUARE,
     TO,
     board_problem,
     board_size,
+    is_inside,
     square_item,
     values,
 )
@@ -19,6 +20,7 @@ from rft.packs.video_reasoning.demonstrations.types import (
     IllegalOperation,
     Items,
     Operated,
+    Readers,
     Skill,
 )
 
@@ -41,7 +43,7 @@ _SWAPS = Reader(_SWAP, lambda m: swap(square_item(m), square_item(m, 3)))
 
 class Cup(Demonstration):
     name = "cup"
-    readers = {
+    readers: ClassVar[Readers] = {
         "recall order": _SWAPS,
         "recall count": Reader(
             re.compile(rf"\(\s*+{_CUP}{_WITH}{_CUP}\s*+\)|{_CUP}", re.IGNORECASE),
@@ -105,7 +107,7 @@ class Cup(Demonstration):
 
 def _place(board: Any, name: str) -> tuple[int, int]:
     row, column = "abcdefgh".index(name[0]), int(name[1:]) - 1
-    if not (0 <= row < len(board) and 0 <= column < len(board[0])):
+    if not is_inside(board, row, column):
         raise IllegalOperation(f"there is no cup {name}")
     return row, column
 

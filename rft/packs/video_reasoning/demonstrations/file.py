@@ -7,7 +7,7 @@ that is not there are illegal.
 import random
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from rft.packs.video_reasoning.demonstrations.reading import Reader
 from rft.packs.video_reasoning.demonstrations.types import (
@@ -16,6 +16,7 @@ from rft.packs.video_reasoning.demonstrations.types import (
     IllegalOperation,
     Items,
     Operated,
+    Readers,
     Skill,
 )
 
@@ -49,7 +50,7 @@ _COMMANDS = Reader(_COMMAND, _item, _FILES.pattern)
 class File(Demonstration):
     name = "file"
     has_containers = True
-    readers = {
+    readers: ClassVar[Readers] = {
         "recall order": _COMMANDS,
         "recall count": _FILES,
         "infer state": _FILES,

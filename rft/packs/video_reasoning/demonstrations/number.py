@@ -2,7 +2,7 @@
 
 import random
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from rft.packs.video_reasoning.demonstrations.board import (
     DIRECTION,
@@ -11,6 +11,7 @@ from rft.packs.video_reasoning.demonstrations.board import (
     TO,
     board_problem,
     board_size,
+    is_inside,
     square_item,
     square_name,
     values,
@@ -22,6 +23,7 @@ from rft.packs.video_reasoning.demonstrations.types import (
     IllegalOperation,
     Items,
     Operated,
+    Readers,
     Skill,
     shortest_path,
 )
@@ -34,7 +36,7 @@ _SQUARES = Reader(
 
 class Number(Demonstration):
     name = "number"
-    readers = {
+    readers: ClassVar[Readers] = {
         "recall order": Reader(
             re.compile(rf"{SQUARE}[\s,:;>-]*+(?:(?:moved|moves|to|the)\s++){{0,3}}+{DIRECTION}", re.IGNORECASE),
             lambda m: f"{square_item(m)} {m[3].lower()}",
@@ -49,10 +51,10 @@ class Number(Demonstration):
 
     def state_problem(self, state: object) -> str | None:
         problem = board_problem(state, lambda value: True)
-        if problem is None and isinstance(state, list):
-            if sorted(value for row in state for value in row) != list(range(len(state) * len(state[0]))):
-                problem = "does not hold each of 0, 1, 2, ... once"
-        return problem
+        if problem or not isinstance(state, list):
+            return problem
+        held = sorted(value for row in state for value in row)
+        return None if held == list(range(len(held))) else "does not hold each of 0, 1, 2, ... once"
 
     def apply(self, state: Any, operation: str) -> Any:
         i, j = _blank(state)
@@ -60,7 +62,7 @@ class Number(Demonstration):
             raise IllegalOperation("is no direction")
         down, right = DIRECTIONS[operation]
         row, column = i - down, j - right
-        if not (0 <= row < len(state) and 0 <= column < len(state[0])):
+        if not is_inside(state, row, column):
             raise IllegalOperation("no square can move there")
         board = [list(line) for line in state]
         board[i][j], board[row][column] = board[row][column], 0
@@ -95,12 +97,8 @@ class Number(Demonstration):
 
     def random_operation(self, state: Any, rng: random.Random) -> str:
         i, j = _blank(state)
-        inside = [
-            name
-            for name, (down, right) in DIRECTIONS.items()
-            if 0 <= i - down < len(state) and 0 <= j - right < len(state[0])
-        ]
-        return rng.choice(inside)
+        steps = DIRECTIONS.items()
+        return rng.choice([name for name, (down, right) in steps if is_inside(state, i - down, j - right)])
 
 
 def _blank(board: Any) -> tuple[int, int]:

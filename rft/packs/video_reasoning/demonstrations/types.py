@@ -18,6 +18,9 @@ Skill = Literal["recall order", "recall count", "infer state", "compare state", 
 SKILLS: tuple[Skill, ...] = get_args(Skill)
 LEVELS: Mapping[str, int] = {skill: 1 + place // 2 for place, skill in enumerate(SKILLS)}
 
+Readers = Mapping[Skill, Reader]
+"""Skill -> how an answer to it is read."""
+
 FARTHEST = 8
 """Most operations from the latent state to a goal that is found by search."""
 
@@ -111,8 +114,8 @@ class Demonstration(ABC):
     """The rules of one demonstration. Operations are texts, such as "left" or "add 20 to cup0"."""
 
     name: ClassVar[str]
-    readers: ClassVar[Mapping[Skill, Reader]]
-    """How an answer is read, by skill; "predict operation" reads operations."""
+    readers: ClassVar[Readers]
+    """How answers are read; "predict operation" reads operations."""
     has_containers: ClassVar[bool] = False
     """Whether a question names a path, pile or cup."""
 
