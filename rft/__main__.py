@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rft.commands.data.convert.formats import FORMATS
+from rft.commands.eval.arguments import add_eval, measure
 from rft.commands.reward.arguments import add_reward
 from rft.errors import Interrupted, RftError, refuse
 
@@ -61,39 +62,6 @@ def _train(args: argparse.Namespace) -> int | None:
     from rft.launch import train
 
     return train(checked.recipe, args.recipe.stem, args.resume, args.accept_changed_code)
-
-
-def _eval(args: argparse.Namespace) -> None:
-    if [args.model, args.predictions, args.baseline].count(None) != 2:
-        args.refuse("give one of MODEL_DIR, --predictions and --baseline")
-    if not args.data and not args.predictions:
-        args.refuse("--data: say which rows")
-    from rft.tasks import requested_task
-
-    if args.task is not None:
-        args.task = requested_task(args.task)
-    if args.model is None:
-        _eval_offline(args)
-        return
-    from rft.commands.eval.request import eval_recipe, parse_shard
-
-    shard = parse_shard(args.shard or "0/1")
-    how = (args.recipe, args.video_root, args.num_samples, args.overrides, args.task)
-    recipe = eval_recipe(args.model, args.data, *how)
-    from rft.commands.eval.model import evaluate
-
-    evaluate(recipe, args.task, shard, args.output, args.json)
-
-
-def _eval_offline(args: argparse.Namespace) -> None:
-    from rft.commands.eval.offline import evaluate_baseline, evaluate_predictions
-
-    if any((args.shard, args.output, args.recipe, args.video_root, args.num_samples, args.overrides)):
-        args.refuse("--shard, -o, --recipe, --video-root, --num-samples and keys go with a MODEL_DIR only")
-    if args.predictions:
-        print(evaluate_predictions(args.predictions, args.task, args.data, args.json))
-    else:
-        print(evaluate_baseline(args.baseline, args.task, args.data, args.json))
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -224,7 +192,10 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")
     text = "with --resume: continue although the file of a reward, task or loss of your own changed"
     train.add_argument("--accept-changed-code", action="store_true", help=text)
-    _add_eval(_command(adder, "eval", _eval, "Measure a model, stored completions or baselines on rows."))
+    text = "Measure a model, stored completions or baselines on rows, or say how many rows a difference needs."
+    evaluation = _command(adder, "eval", measure, text)
+    add_eval(evaluation)
+    _add_overrides(evaluation)
     _add_score(_command(adder, "score", _score, "Score stored completions, or all of a run's again, without a model."))
     text = (
         "Try a reward on stored completions, begin a new one, or compare one with labels; see docs/write_a_reward.md."
@@ -272,28 +243,6 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", metavar="R", type=Path, help="whose rewards: default, the run's, or the tasks' own")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every row with its scores")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-
-
-def _add_eval(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(refuse=parser.error)
-    text = "a Hugging Face model folder, or a checkpoint of a run"
-    parser.add_argument("model", metavar="MODEL_DIR", nargs="?", help=text)
-    text = "measure stored completions in place of a model: shards of `rft eval -o`, or lines of docs/evaluation.md"
-    parser.add_argument("--predictions", metavar="FILE", type=Path, nargs="+", action="extend", help=text)
-    text = (
-        "measure a baseline, an answer made without the video, such as whole_video; all: every one that fits the rows"
-    )
-    parser.add_argument("--baseline", metavar="NAME", help=text)
-    text = "JSONL file of rows; may be repeated"
-    parser.add_argument("--data", metavar="FILE", type=Path, action="append", default=[], help=text)
-    parser.add_argument("--task", help="measure the rows of this task only")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every completion with its values")
-    parser.add_argument("--shard", metavar="I/N", help="every N-th row from row I on, for one of N workers")
-    parser.add_argument("--recipe", metavar="R", type=Path, help="how to prompt: default, that of the model's run")
-    parser.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
-    parser.add_argument("--num-samples", metavar="N", type=int, help="completions per row besides the greedy one")
-    _add_overrides(parser)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:

@@ -28,15 +28,8 @@ class Comparison:
 
         Raises ValueError where the two evaluations hold different rows of the set.
         """
-        before, after = self.before.rows(name, mode), self.after.rows(name, mode)
-        if not before or not after:
-            return {}
-        if before.keys() != after.keys():
-            shared = len(before.keys() & after.keys())
-            raise ValueError(f"{name}: the two evaluations share {shared} rows of {len(after)}")
-        paired = [{metric: after[row][metric] - before[row][metric] for metric in after[row]} for row in after]
-        units = self.after.units
-        return bootstrap(paired, self.after.seed, [units[row] for row in after])
+        changes, units = paired_changes(self.before, self.after, name, mode), self.after.units
+        return bootstrap(list(changes.values()), self.after.seed, [units[row] for row in changes])
 
     def to_json(self) -> dict[str, Any]:
         """{set: {mode: {metric: {"change": value, "low": value, "high": value}}}}."""
@@ -126,6 +119,19 @@ class Comparison:
             columns, rows = columns[:-1], [row[:-1] for row in rows]
         caption = "Change: mean over the same rows, with its 95 % bootstrap interval; * where that excludes 0."
         return TextTable("Held-out rows, with intervals", columns, tuple(rows), caption)
+
+
+def paired_changes(before: EvalResult, after: EvalResult, name: str, mode: Mode) -> dict[str, dict[str, float]]:
+    """Prompt id -> metric -> after minus before; {} where the mode is missing.
+
+    Raises ValueError where the two evaluations hold different rows of the set.
+    """
+    first, last = before.rows(name, mode), after.rows(name, mode)
+    if not first or not last:
+        return {}
+    if first.keys() != last.keys():
+        raise ValueError(f"{name}: the two evaluations share {len(first.keys() & last.keys())} rows of {len(last)}")
+    return {row: {metric: last[row][metric] - first[row][metric] for metric in last[row]} for row in last}
 
 
 def result_tables(result: EvalResult | None, baselines: Baselines) -> tuple[TextTable, ...]:

@@ -191,6 +191,37 @@ def test_rows_that_name_a_video_are_drawn_with_it(tmp_path: Path, rows: Path) ->
     assert sample.video == str(tmp_path / "v.mp4")
 
 
+def test_rows_that_a_difference_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Values 1, 0, 1, 0 (variance 1/3) against 0.5 in each row: two policies of that spread, or their differences."""
+    texts = {"half": ["0 to 5"] * 4, "split": ["0 to 10", "20 to 30"] * 2}
+    before, after = (
+        lines(
+            tmp_path / f"{name}.jsonl",
+            *(
+                {"id": i, **SPAN, "completion": f"<answer>{one}</answer>", "task": "temporal_grounding"}
+                for i, one in enumerate(of_rows)
+            ),
+        )
+        for name, of_rows in texts.items()
+    )
+    assert main(["eval", "--power", str(before), str(after), "--points", "10", "--json"]) == 0
+    paired, unpaired = json.loads(capsys.readouterr().out)
+    assert (paired["compared"], paired["num_rows"], unpaired["num_rows"]) == ("paired", 262, 524)
+    assert main(["eval", "--power", str(after)]) == 0
+    out = capsys.readouterr().out
+    assert "greedy  4     4       unpaired  13,082" in out
+    assert "give the answers of two policies" in out
+    lines(before, before.read_text().replace('"id": 3', '"id": 9'))
+    assert main(["eval", "--power", str(before), str(after)]) == 2
+    assert "the two evaluations share 3 rows of 4" in capsys.readouterr().err
+    assert main(["eval", "--power", str(tmp_path)]) == 2
+    assert "holds no evaluation" in capsys.readouterr().err
+    write_result(tmp_path / "eval" / "cold_start.jsonl.zst", read_predictions([after], None)[0])
+    write_result(tmp_path / "eval" / "final.jsonl.zst", read_predictions([after], None)[0])
+    assert main(["eval", "--power", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["num_rows"] == 0  # two policies that answer alike
+
+
 def test_baselines_alone(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--baseline", "all", "--data", str(rows), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
