@@ -45,9 +45,14 @@ def changed(task: Task, target: Target, moved: float) -> Target | None:
 
 
 def _changed(value: object, moved: float) -> object:
-    """A part of a target's JSON form: a list of 2 n numbers is a span or box of n dimensions, least corner first."""
+    """A part of a target's JSON form: a list of 2 n numbers is a span or box of n dimensions, least corner first.
+
+    An odd list of numbers belongs to things in a row: it is turned by one place.
+    """
     if isinstance(value, list):
         if all(isinstance(part, int | float) for part in value):
+            if len(value) % 2:
+                return [*value[-1:], *value[:-1]] if moved >= 1 else value
             far = moved * (value[len(value) // 2] - value[0])
             # Only along the first dimension, so that the overlap is the same for spans and boxes.
             return [round(part + far, 3) if i % (len(value) // 2) == 0 else part for i, part in enumerate(value)]

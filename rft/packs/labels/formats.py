@@ -54,7 +54,9 @@ def read_vidtab(request: SourceRequest) -> Published:
     )
     if split == "test":
         return Published(drafts, facts)
-    held_out = {video for file in source.parent.glob("*.txt") if _split(file.stem) == "test" for video, _ in _lines(file)}
+    held_out = {
+        video for file in source.parent.glob("*.txt") if _split(file.stem) == "test" for video, _ in _lines(file)
+    }
     shared = len(numbers.keys() & held_out)
     warnings = (f"{shared} videos stand in the test list too.",) if shared else ()
     return Published(drafts, (*facts, ("videos of the test list", f"{shared:,}")), warnings)

@@ -1,7 +1,7 @@
 """Task retrieval: rank the captions of a clip, or the clips that a picture shows, by how well they fit."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -40,7 +40,7 @@ class Retrieval(Task):
         target={"relevance": [0, 1, 0]},
     )
     rewards = (("ndcg", 1.0),)
-    own_rewards = {"ndcg": ndcg, "reciprocal_rank": reciprocal_rank, "hit_at_k": hit_at_k}
+    own_rewards: ClassVar[Rewards] = {"ndcg": ndcg, "reciprocal_rank": reciprocal_rank, "hit_at_k": hit_at_k}
     main_metric = "R@1"
 
     def question(self, row: RetrievalRow, target: RankingTarget) -> str:

@@ -1,0 +1,97 @@
+"""Converters of CaReBench and VERIFIED, on small files in their shape."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert
+from rft.errors import DataError
+
+CLIPS = [
+    {"video": "a.mp4", "caption": "A man runs.", "events": ["a man runs"], "objects": ["man"]},
+    {"video": "b.mp4", "caption": ["A dog sleeps.", "A dog lies still."]},
+    {"video": "c.mp4", "caption": "a man runs"},
+    {"video": "d.mp4", "caption": []},
+    *({"video": f"{i}.mp4", "caption": f"Caption {i}."} for i in range(20)),
+]
+MOMENTS = [
+    ("TAQ25", [0.0, 4.0], "a person sits", "A woman sits on a red chair."),
+    ("TAQ25", [5.0, 11.0], "a person eats", "A woman eats an apple."),
+    ("TAQ25", [3.0, 6.0], "a person looks", "A woman looks at a clock."),
+    ("G30NS", [1.0, 2.0], "a person sits", "A man sits on a bed."),
+]
+
+
+def moments_file(folder: Path) -> Path:
+    path = folder / "charades_fig_test.jsonl"
+    lines = [
+        {"video": video, "time": time, "desc_id": number, "duration": 10.0, "cog_desc": coarse, "fig_desc": fine}
+        | {"fig_desc_score": 0.5 - number}
+        for number, (video, time, coarse, fine) in enumerate(MOMENTS)
+    ]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def kinds(conversion: Conversion) -> dict[str, int]:
+    return {kind: len(of_kind) for kind, of_kind in conversion.anomalies.items()}
+
+
+def test_carebench(tmp_path: Path) -> None:
+    path = tmp_path / "carebench.json"
+    path.write_text(json.dumps(CLIPS))
+    conversion = convert("carebench", path, ConvertOptions())
+    facts = dict(conversion.facts)
+    assert (facts["rows in the source"], facts["clips without a caption"]) == ("23", "1")
+    assert (facts["further captions of a clip, not used"], facts["captions that another clip has too"]) == ("1", "2")
+    assert kinds(conversion) == {}
+    places = set()
+    for row in conversion.rows:
+        right = row["target"]["relevance"].index(1)
+        captions = row["captions"]
+        places.add(right)
+        assert len(captions) == len(set(captions)) == 10
+        assert row["target"]["negatives"] == "other clips"
+    assert len(places) > 3
+    first, second = conversion.rows[:2]
+    assert first["captions"][first["target"]["relevance"].index(1)] == "A man runs."
+    assert "a man runs" not in first["captions"]
+    assert "A dog lies still." not in second["captions"]
+    assert conversion.rows == convert("carebench", path, ConvertOptions()).rows
+
+
+def test_verified_as_moments_to_find(tmp_path: Path) -> None:
+    fine, coarse = (convert(name, moments_file(tmp_path), ConvertOptions()) for name in ("verified", "verified_coarse"))
+    assert [row["query"] for row in fine.rows] == [moment[3] for moment in MOMENTS]
+    assert [row["query"] for row in coarse.rows] == [moment[2] for moment in MOMENTS]
+    assert [row["target"] for row in fine.rows] == [row["target"] for row in coarse.rows]
+    assert {row["dataset"] for row in (*fine.rows, *coarse.rows)} == {
+        "verified_charades/test",
+        "verified_coarse_charades/test",
+    }
+    assert kinds(fine) == kinds(coarse) == {"past_end": 1}
+    assert dict(fine.facts)["fine descriptions with a score below 0"] == "3"
+    shared = [dict(conversion.facts)["rows whose text another video has too"] for conversion in (fine, coarse)]
+    assert shared == ["0", "2"]
+
+
+def test_verified_as_descriptions_to_tell_apart(tmp_path: Path) -> None:
+    rows = convert("verified", moments_file(tmp_path), ConvertOptions(task="retrieval")).rows
+    assert [row["target"]["negatives"] for row in rows] == ["time", "time", "other videos", "other videos"]
+    sitting, eating, looking, other = rows
+    # Moments that overlap are no wrong answers: 3 to 6 s lies in neither row.
+    assert set(sitting["captions"]) == set(eating["captions"]) == {MOMENTS[0][3], MOMENTS[1][3]}
+    assert set(looking["captions"]) == {MOMENTS[2][3], MOMENTS[3][3]}
+    assert set(other["captions"]) == {moment[3] for moment in MOMENTS}
+    assert (eating["start_s"], eating["end_s"], eating["duration_s"]) == (5.0, 10.0, 10.0)
+    assert looking["captions"][looking["target"]["relevance"].index(1)] == MOMENTS[2][3]
+
+
+def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text('[{"video": "a.mp4"}, {"video": 3, "caption": "x"}]')
+    with pytest.raises(DataError, match=r"0\.caption.*\n.*1\.video"):
+        convert("carebench", path)
+    with pytest.raises(DataError, match="does not state the split"):
+        convert("verified", moments_file(tmp_path).rename(tmp_path / "other.jsonl"))
