@@ -1,5 +1,6 @@
 """Every shipped recipe loads and fits its tasks; those of real models pass the whole check, in both fidelities."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from rft.recipe.load import load_recipe
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 REAL = [path for path in RECIPES if path.stem.startswith("videochat_r1_")]
+OF_PACKS = [path for path in RECIPES if path.stem.endswith(("_7b", "_8b")) and path not in REAL]
+QWEN3_VL = {
+    "model_type": "qwen3_vl",
+    "architectures": ["Qwen3VLForConditionalGeneration"],
+    "vision_config": {"patch_size": 16, "spatial_merge_size": 2},
+}
+"""What config.json of Qwen3-VL-8B says that the check reads."""
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -58,4 +66,21 @@ def test_a_real_recipe_passes_the_check_with_a_local_model(
     assert (recipe.steps == 0) == path.stem.startswith("videochat_r1_sft_") == (recipe.cold_start is not None)
     if fidelity == "corrected":
         assert [note for note in checked.notes if "safetensors" not in note] == []
+    assert dict(checked.plan)["model"] == str(model_folder)
+
+
+@pytest.mark.parametrize("path", OF_PACKS, ids=lambda path: path.stem)
+def test_a_recipe_of_a_pack_passes_the_check_with_a_local_model(
+    path: Path,
+    model_folder: Path,
+    data_of: Callable[[Recipe], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data_of(load_recipe(path))
+    if path.stem.endswith("_8b"):
+        (model_folder / "config.json").write_text(json.dumps(QWEN3_VL))
+    checked = check_file(path, [f"model={model_folder}"])
+    assert [note for note in checked.notes if "safetensors" not in note] == []
     assert dict(checked.plan)["model"] == str(model_folder)
