@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rewards import REWARDS
 from rewards.types import Score
+from rft.commands.reward.answers import example_answers
 from rft.packs.retrieval.rewards import hit_at_k, ndcg, reciprocal_rank
 from rft.packs.retrieval.targets import RankingTarget, parse_order
 from rft.tasks import TASKS
@@ -168,3 +169,8 @@ def test_subsets_and_baselines() -> None:
         "as_shown": ["<answer>1, 2, 3</answer>", "<answer>1, 2</answer>"],
         "majority": ["<answer>2, 1, 3</answer>", "<answer>2, 1</answer>"],
     }
+
+
+def test_the_wrong_answer_to_the_example_is_wrong() -> None:
+    wrong = example_answers(TASK)["wrong"]
+    assert TASK.measure(wrong, TASK.target(TASK.example))["R@1"] == 0
