@@ -36,8 +36,9 @@ def _judge(
         return Score(0.0, None, "no <answer>", "no_tag")
     order, num_candidates = parse_order(answer), len(target.relevance)
     problem = order_problem(order, num_candidates, missing)
-    if order is None or problem is not None:
-        return Score(0.0, answer, *(problem or ("", None)))
+    if problem is not None:
+        return Score(0.0, answer, *problem)
+    assert order is not None
     rest = [number for number in range(num_candidates, 0, -1) if number not in order]
     value = value_of([target.relevance[number - 1] for number in (*order, *rest)])
     return Score(value, answer, f"{name} {value:.3f}")
