@@ -15,7 +15,8 @@ from rft.packs.events.targets import AnyOfTarget, MomentTarget, SpansTarget
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
 
-_NUMBER = r"[0-9]++\.*+[0-9]*+"
+# A match that begins inside a number would end where one from its first digit ends.
+_NUMBER = r"(?<![0-9])[0-9]++\.*+[0-9]*+"
 _DASHED = re.compile(rf"({_NUMBER})\s*+-\s*+({_NUMBER})")
 _WORDED = re.compile(rf"({_NUMBER}) to ({_NUMBER})")
 _SENTENCE_END = re.compile(r"[!?\n]")

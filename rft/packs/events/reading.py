@@ -8,7 +8,7 @@ from rewards.types import Span
 MOST_EVENTS = 100
 """Most events of an answer; matching takes time by their number times that of the true ones."""
 
-_TIME = r"(?:[0-9]{1,6}+:)?+[0-9]{1,9}+(?:\.[0-9]*+)?+"
+_TIME = r"(?:[0-9]{1,6}+:(?=[0-9]))?+[0-9]{1,9}+(?:\.[0-9]*+)?+"
 _ONE_TIME = re.compile(rf"[^\d.:+-]*+({_TIME})(?:\s*+(?:seconds?+|secs?+|s)\b)?+[^\d:]*+", re.IGNORECASE)
 _SCORED = re.compile(rf"(?<![\w.:-])({_TIME})\s*+(?:s\b\s*+)?+[:=]\s++([0-9]{{1,6}}+(?:\.[0-9]*+)?+)(?![\w:])")
 

@@ -33,7 +33,7 @@ KINDS = {
     "blanks": Kind("blanks around a text", "taken off"),
     "absent_object": Kind("a requested frame does not show the object", "kept"),
     "missing_video": Kind("no such file below the video root", "kept"),
-    "no_annotation": Kind("clip without enough boxes", "left out"),
+    "no_annotation": Kind("nothing annotated that the task can ask for", "left out"),
     "reversed": Kind("span ends before it starts", "", True),
     "zero_length": Kind("span of no length", "", True),
     "blank_text": Kind("a text is empty", "", True),
@@ -73,14 +73,13 @@ def examine(fields: Mapping[str, Any], clip_to_duration: bool) -> Examined:
     target = fields["target"]
     is_clipped = False
     if isinstance(target, dict):
-        key = "span" if "span" in target else "spans"
-        published = [target["span"]] if key == "span" else target.get("spans", [])
+        key, published = _published_spans(target)
         if _are_spans(published):
             anomalies += [Anomaly(kind, row_id, d) for span in published for kind, d in _span_kinds(span, length)]
             ordered = sorted(published)
-            if any(later[0] <= earlier[1] for earlier, later in pairwise(ordered)):
+            if key == "spans" and any(later[0] <= earlier[1] for earlier, later in pairwise(ordered)):
                 anomalies.append(Anomaly("overlapping", row_id, str(ordered)))
-            if clip_to_duration and length is not None and published:
+            if clip_to_duration and length is not None and published and key in ("span", "spans"):
                 clipped = [[max(start, 0.0), min(end, length)] for start, end in published]
                 is_clipped = clipped != [list(span) for span in published]
                 fields = {**fields, "target": {**target, key: clipped[0] if key == "span" else clipped}}
@@ -91,6 +90,15 @@ def examine(fields: Mapping[str, Any], clip_to_duration: bool) -> Examined:
     if isinstance(row, Row):
         return examined
     return replace(examined, anomalies=(*anomalies, Anomaly("refused", row_id, "; ".join(row))))
+
+
+def _published_spans(target: Mapping[str, Any]) -> tuple[str, Any]:
+    """Key of the target that holds spans, and the spans; ("", []) where none does."""
+    key = next((key for key in ("span", "spans", "any_of", "moments", "captions") if key in target), "")
+    value = target.get(key, [])
+    if key == "captions" and isinstance(value, list):
+        value = [event.get("span") if isinstance(event, Mapping) else event for event in value]
+    return key, [value] if key == "span" else value
 
 
 def _span_kinds(span: Any, length: float | None) -> list[tuple[str, str]]:

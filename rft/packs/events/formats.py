@@ -1,0 +1,215 @@
+"""Published annotations of events: QVHighlights, dense captions and chapters, TimeIT, E.T. Bench."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from rewards.parsing import parse_timed_texts
+from rft.commands.data.convert.dense_events import SUFFIXES, VideoEvents
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+
+PART_S = 2.0
+"""Seconds of QVHighlights' clips."""
+
+_Q_SPLITS = {f"highlight_{split}{end}": split for split in ("train", "val", "test") for end in ("_release", "_with_gt")}
+_QUOTED = re.compile(r"['\"](.+)['\"]", re.DOTALL)
+_FIRST_OPTION = re.compile(r"\s*\(A\)")
+
+
+class Highlights(BaseModel):
+    """{"qid", "query", "vid", "duration", "relevant_windows", "relevant_clip_ids", "saliency_scores"}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    qid: int
+    query: str
+    vid: str
+    duration: float = Field(gt=0, allow_inf_nan=False)
+    relevant_windows: tuple[tuple[FiniteFloat, FiniteFloat], ...]
+    relevant_clip_ids: tuple[int, ...]
+    saliency_scores: tuple[tuple[FiniteFloat, ...], ...]
+
+    def saliency(self) -> list[list[float]]:
+        """Scores of all parts of the clip, those of parts outside the relevant ones 0."""
+        scores = dict(zip(self.relevant_clip_ids, self.saliency_scores, strict=True))
+        nothing = (0.0,) * len(self.saliency_scores[0])
+        return [list(scores.get(part, nothing)) for part in range(int(self.duration / PART_S))]
+
+
+def _qvhighlights(request: SourceRequest) -> Published:
+    split = request.split_among(_Q_SPLITS)
+    dataset = f"qvhighlights/{split}"
+    queries = read_json(request.source, tuple[Highlights, ...])
+    drafts = []
+    for query in queries:
+        target: dict[str, Any] = {"spans": [list(window) for window in query.relevant_windows]}
+        if request.task == "saliency":
+            target = {"part_s": PART_S, "saliency": query.saliency()}
+        videos = [f"{query.vid}{suffix}" for suffix in SUFFIXES]
+        row = {"duration_s": query.duration, "query": query.query, "target": target}
+        drafts.append(request.draft(dataset, query.qid, videos, **row))
+    levels = {least: sum(not _reaches(query, least) for query in queries) for least in (3, 4)}
+    facts = (
+        ("queries by number of windows", _counts(str(len(query.relevant_windows)) for query in queries)),
+        ("queries without a part of score 3 or more", f"{levels[3]:,}"),
+        ("queries without a part of score 4", f"{levels[4]:,}"),
+    )
+    return Published(tuple(drafts), facts)
+
+
+def _dense_captions(name: str, splits: Mapping[str, str]) -> Format:
+    """Format of a set of videos with events; one row per video, the events in order of time."""
+
+    def read(request: SourceRequest) -> Published:
+        split = request.split_among(splits)
+        videos = read_json(request.source, dict[str, VideoEvents])
+        drafts = []
+        for video, events in videos.items():
+            captions = sorted(zip(events.timestamps, events.sentences, strict=True), key=lambda event: event[0])
+            drafts.append(
+                request.draft(
+                    f"{name}/{split}",
+                    video,
+                    [f"{video}{suffix}" for suffix in SUFFIXES],
+                    duration_s=events.duration,
+                    target={"captions": [{"span": list(span), "text": text.strip()} for span, text in captions]},
+                )
+            )
+        counts = Counter(len(events.timestamps) for events in videos.values())
+        facts = (
+            ("events", f"{sum(n * count for n, count in counts.items()):,}"),
+            ("most events of a video", f"{max(counts, default=0)}"),
+        )
+        return Published(tuple(drafts), facts)
+
+    return Format(("timed_captions",), read)
+
+
+class Conversation(BaseModel):
+    """{"video": "a.mp4", "QA": [{"q": "...", "a": "..."}]}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    video: str
+    QA: tuple[Mapping[str, str], ...]
+
+
+def _timeit(request: SourceRequest) -> Published:
+    """Grounding as one span, everything else with spans and words as captions; lists of scores are left out."""
+    drafts, anomalies = [], []
+    for number, conversation in enumerate(read_json(request.source, tuple[Conversation, ...])):
+        for place, pair in enumerate(conversation.QA):
+            key = f"{number}/{place}"
+            events = parse_timed_texts(pair["a"])
+            if events is None:
+                row_id = f"{request.own_dataset}/{key}"
+                anomalies.append(Anomaly("no_annotation", row_id, "the answer names no start and end"))
+                continue
+            videos = [conversation.video, conversation.video.rpartition("/")[2]]
+            drafts.append(request.draft(request.own_dataset, key, videos, **_timed_row(pair["q"], events)))
+    facts = (("answers by task", _counts(draft.fields["task"] for draft in drafts)),)
+    return Published(tuple(drafts), facts, (), tuple(anomalies))
+
+
+def _timed_row(question: str, events: Sequence[tuple[tuple[float, float], str]]) -> dict[str, Any]:
+    words = [(list(span), text.removeprefix("seconds").strip(" ,.")) for span, text in events]
+    if len(words) == 1 and not words[0][1]:
+        return {"task": "temporal_grounding", "query": _query(question), "target": {"span": words[0][0]}}
+    captions = [{"span": span, "text": text} for span, text in words]
+    return {"task": "timed_captions", "query": question, "target": {"captions": captions}}
+
+
+class ETSample(BaseModel):
+    """One sample of E.T. Bench: `tgt` in seconds, `p` the place of the right one of the options `o`, `g` captions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    idx: int
+    task: str
+    source: str
+    video: str
+    duration: float = Field(gt=0, allow_inf_nan=False)
+    q: str
+    tgt: Any = None
+    p: int | None = None
+    o: tuple[str, ...] | None = None
+    g: tuple[str, ...] | None = None
+
+
+ET_TASKS = {
+    **dict.fromkeys(("rar", "eca", "rvq"), "multiple_choice"),
+    **dict.fromkeys(("tvg", "epm"), "temporal_grounding"),
+    **dict.fromkeys(("tal", "evs"), "event_spans"),
+    **dict.fromkeys(("dvc", "slc"), "timed_captions"),
+    "vhd": "event_moment",
+    "tem": "event_matching",
+    "gvq": "grounded_qa",
+}
+"""Task of E.T. Bench -> task of its rows."""
+
+
+def _et_bench(request: SourceRequest) -> Published:
+    drafts: list[Draft] = []
+    anomalies = []
+    for sample in read_json(request.source, tuple[ETSample, ...]):
+        key = f"{sample.task}/{sample.source}/{sample.idx}"
+        if sample.task not in ET_TASKS:
+            anomalies.append(Anomaly("no_annotation", f"et_bench/{key}", f"unknown task {sample.task!r}"))
+            continue
+        row = {"task": ET_TASKS[sample.task], "duration_s": sample.duration, **_et_fields(sample)}
+        draft = request.draft("et_bench", key, [sample.video], **row)
+        drafts.append(Draft({**draft.fields, "dataset": f"et_bench/{sample.task}"}, draft.other_places))
+    counts = _counts(draft.fields["dataset"].partition("/")[2] for draft in drafts)
+    return Published(tuple(drafts), (("samples by task", counts),), (), tuple(anomalies))
+
+
+def _et_fields(sample: ETSample) -> dict[str, Any]:
+    """Question and target of a sample, in the fields of its task."""
+    task, spans = ET_TASKS[sample.task], _pairs(sample.tgt)
+    choice = {"choice": "ABCDEFG"[sample.p]} if sample.p is not None and 0 <= sample.p < 7 else {}
+    if task in ("multiple_choice", "grounded_qa"):
+        question = _FIRST_OPTION.split(sample.q)[0]
+        target = choice if task == "multiple_choice" else {**choice, "spans": spans}
+        return {"question": question, "options": list(sample.o or ()), "target": target}
+    if task == "timed_captions":
+        captions = [{"span": span, "text": text} for span, text in zip(spans, sample.g or (), strict=False)]
+        return {"query": sample.q, "target": {"captions": captions}}
+    key = {"event_spans": "spans", "event_moment": "moments", "event_matching": "any_of"}.get(task)
+    return {"query": _query(sample.q), "target": {key: spans} if key else {"span": spans[0] if spans else []}}
+
+
+def _query(prompt: str) -> str:
+    """The quoted event of a prompt, or the whole prompt."""
+    quoted = _QUOTED.search(prompt)
+    return quoted[1] if quoted else prompt
+
+
+def _pairs(times: Any) -> list[list[float]]:
+    """Spans of one pair, of a list of pairs, or of a list of pairs for each annotator."""
+    if not isinstance(times, list) or not times:
+        return []
+    if not isinstance(times[0], list):
+        return [times]
+    return [pair for part in times for pair in _pairs(part)]
+
+
+def _reaches(query: Highlights, least: float) -> bool:
+    return any(score >= least for part in query.saliency_scores for score in part)
+
+
+def _counts(values: Any) -> str:
+    return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
+
+
+FORMATS = {
+    "qvhighlights": Format(("saliency", "event_spans"), _qvhighlights),
+    "youcook2": _dense_captions("youcook2", {"yc2_train": "train", "yc2_val": "val"}),
+    "activitynet_dense": _dense_captions(
+        "activitynet_dense", {"train": "train", "val_1": "val_1", "val_2": "val_2", "val": "val_1"}
+    ),
+    "timeit": Format((), _timeit),
+    "et_bench": Format((), _et_bench),
+}

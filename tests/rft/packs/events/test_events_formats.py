@@ -1,0 +1,109 @@
+"""Published annotations of events: counts of the real files, blind figures on them, and E.T. Bench's forms."""
+
+import json
+from pathlib import Path
+
+import pytest
+from annotation_files import annotations
+
+from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert
+from rft.evaluation.baselines import Baselines, measure_baselines
+from rft.tasks import TASKS
+from rft.types import Prompt
+
+HIGHLIGHTS = "QVHighlights/highlight_val_release.jsonl"
+
+
+def baselines_of(conversion: Conversion) -> Baselines:
+    tasks = [TASKS[fields["task"]] for fields in conversion.rows]
+    rows = [task.row_type.model_validate(fields) for task, fields in zip(tasks, conversion.rows, strict=True)]
+    prompts = [Prompt(row.id, row.task, "", None, TASKS[row.task].target(row), row.dataset) for row in rows]
+    return measure_baselines(prompts, {}, 0)
+
+
+def test_highlights() -> None:
+    converted = convert("qvhighlights", annotations(HIGHLIGHTS))
+    assert (len(converted.rows), converted.anomalies) == (1550, {})
+    assert ("queries without a part of score 4", "35") in converted.facts
+    found = baselines_of(converted).estimates["qvhighlights/val"]
+    percent = {
+        name: [round(100 * found[name][f"{what}_{level}"].value, 1)
+               for level in ("Fair", "Good", "VeryGood") for what in ("mAP", "Hit@1")]
+        for name in ("all equal", "earlier is better")
+    }  # fmt: skip
+    # By the released metric code: moment_detr, standalone_eval, at b7e553a.
+    assert percent["all equal"] == [24.8, 21.1, 19.5, 19.7, 11.0, 15.0]
+    assert percent["earlier is better"] == [44.9, 21.1, 36.6, 19.7, 21.6, 15.0]
+
+
+def test_windows_of_highlights_are_spans() -> None:
+    converted = convert("qvhighlights", annotations(HIGHLIGHTS), ConvertOptions(task="event_spans"))
+    assert len(converted.rows) == 1550
+    assert sum(len(row["target"]["spans"]) > 1 for row in converted.rows) == 530
+
+
+def test_dense_captions() -> None:
+    converted = convert("youcook2", annotations("YouCook2/yc2_val.json"))
+    assert (len(converted.rows), converted.anomalies) == (457, {})
+    assert ("events", "3,492") in converted.facts
+    found = baselines_of(converted).estimates["youcook2/val"]
+    measured = {n: (round(found[f"{n} equal parts"]["F1"].value, 3),
+                    round(found[f"{n} equal parts"]["SODA_d"].value, 3)) for n in (1, 3, 5, 8, 10)}  # fmt: skip
+    # By the released metric code of VidChapters and of SODA.
+    assert measured == {1: (0.004, 0.041), 3: (0.076, 0.161), 5: (0.149, 0.237), 8: (0.218, 0.298), 10: (0.237, 0.309)}
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "kinds"),
+    [
+        ("instruct_tvg_0.5k_hirest", {"temporal_grounding": 459}, {}),
+        # Steps that end where they start.
+        ("instruct_action_0.5k_hirest", {"timed_captions": 448}, {"zero_length": 11}),
+        # Lists of scores have no spans.
+        ("instruct_vhd_50_tvsum", {}, {"no_annotation": 50}),
+        ("instruct_vhd_25_summe", {}, {"no_annotation": 25}),
+    ],
+)
+def test_instructions_of_timeit(name: str, rows: dict[str, int], kinds: dict[str, int]) -> None:
+    converted = convert("timeit", annotations(f"TimeIT/{name}.json"), ConvertOptions(drop_invalid=True))
+    tasks = [row["task"] for row in converted.rows]
+    assert {task: tasks.count(task) for task in tasks} == rows
+    assert {kind: len(of_kind) for kind, of_kind in converted.anomalies.items()} == kinds
+
+
+def sample(task: str, **fields: object) -> dict[str, object]:
+    return {"version": 1.0, "idx": 0, "task": task, "source": "s", "video": f"s/{task}.mp4", "duration": 60.0} | fields
+
+
+SAMPLES = [
+    sample("tvg", q="Find the event 'a man waves' in the video.", tgt=[3.0, 9.0]),
+    sample("tal", q="Find all times of 'throw'.", tgt=[[3.0, 9.0], [20.0, 21.5]]),
+    sample("vhd", q="Find the highlight 'a goal'.", tgt=[[[3.0, 9.0]], [[4.0, 8.0]]]),
+    sample("tem", q="Find an event like the one from 1 to 2 seconds.", src=[1.0, 2.0], tgt=[[3.0, 9.0]]),
+    sample("dvc", q="Describe the steps.", tgt=[[3.0, 9.0], [9.0, 12.0]], g=["cut", "fry"]),
+    sample("rar", q="What is he doing?\n(A) run\n(B) jump", p=1, o=["run", "jump"]),
+    sample("gvq", q="Where is the cup?\n(A) left\n(B) right", p=0, o=["left", "right"], tgt=[3.0, 9.0]),
+    sample("new", q="What?"),
+]
+
+
+def test_samples_of_et_bench_become_rows_of_their_tasks(tmp_path: Path) -> None:
+    path = tmp_path / "etbench.json"
+    path.write_text(json.dumps(SAMPLES))
+    converted = convert("et_bench", path)
+    assert {row["dataset"]: (row["task"], row["target"]) for row in converted.rows} == {
+        "et_bench/tvg": ("temporal_grounding", {"span": [3.0, 9.0]}),
+        "et_bench/tal": ("event_spans", {"spans": [[3.0, 9.0], [20.0, 21.5]]}),
+        "et_bench/vhd": ("event_moment", {"moments": [[3.0, 9.0], [4.0, 8.0]]}),
+        "et_bench/tem": ("event_matching", {"any_of": [[3.0, 9.0]]}),
+        "et_bench/dvc": (
+            "timed_captions",
+            {"captions": [{"span": [3.0, 9.0], "text": "cut"}, {"span": [9.0, 12.0], "text": "fry"}]},
+        ),
+        "et_bench/rar": ("multiple_choice", {"choice": "B"}),
+        "et_bench/gvq": ("grounded_qa", {"choice": "A", "spans": [[3.0, 9.0]]}),
+    }
+    by_task = {row["dataset"]: row for row in converted.rows}
+    assert by_task["et_bench/tvg"]["query"] == "a man waves"
+    assert by_task["et_bench/rar"]["question"] == "What is he doing?"
+    assert {kind: len(of_kind) for kind, of_kind in converted.anomalies.items()} == {"no_annotation": 1}

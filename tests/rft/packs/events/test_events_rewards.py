@@ -1,0 +1,198 @@
+"""Rewards about events on odd and telling answers, by hand-worked numbers."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rft.packs.events import published
+from rft.packs.events.matching import average_precision, iou_of, mean_f1, ordered_f1, seconds_f1, word_f1
+from rft.packs.events.reading import answered_saliency, answered_spans, answered_time
+from rft.packs.events.rewards import (
+    best_iou,
+    event_captions,
+    event_times,
+    moment_nearness,
+    saliency_ap,
+    seconds_overlap_f1,
+    span_set_f1,
+)
+from rft.packs.events.targets import AnyOfTarget, MomentTarget, SaliencyTarget, SpansTarget, TimedCaptionsTarget
+
+TWO = SpansTarget(((0.0, 4.0), (6.0, 8.0)), duration_s=10.0)
+ANY = AnyOfTarget(((0.0, 4.0), (6.0, 8.0)), duration_s=10.0)
+MOMENT = MomentTarget(((6.0, 8.0),), duration_s=20.0)
+STEPS = TimedCaptionsTarget((((0.0, 4.0), "cut the onion"), ((4.0, 8.0), "fry it")), duration_s=8.0)
+SALIENT = SaliencyTarget(2.0, ((0.0, 0.0), (4.0, 3.0), (1.0, 0.0), (4.0, 2.0)))
+
+ALL = [(span_set_f1, TWO), (seconds_overlap_f1, TWO), (best_iou, ANY), (moment_nearness, MOMENT), (event_times, STEPS),
+       (event_captions, STEPS), (saliency_ap, SALIENT), (published.span_set_f1, TWO), (published.best_iou, ANY),
+       (published.moment_nearness, MOMENT)]  # fmt: skip
+
+
+def said(text: str) -> str:
+    return f"<answer>{text}</answer>"
+
+
+@pytest.mark.parametrize(
+    ("text", "f1", "seconds", "released"),
+    [
+        ("0 - 4, 6 - 8", 1.0, 1.0, 1.0),
+        ("6 to 8 seconds; 0 to 4 seconds", 1.0, 1.0, 1.0),
+        ("[(0, 4), (6, 8)]", 1.0, 1.0, 0.0),
+        ("0 - 4", 2 / 3, 0.8, 2 / 3),
+        # Once more each: the released F1 does not see it.
+        ("0 - 4, 0 - 4, 6 - 8, 6 - 8", 2 / 3, 1.0, 1.0),
+        # The whole clip: IoU 0.4 with the first span, which reaches .1 and .3, and 0.2 with the second.
+        ("0 - 10", 2 * 0.4 / 3, 12 / 16, (1.0 + 2 / 3) / 4),
+        ("none", 0.0, 0.0, 0.0),
+        ("0:00 - 0:04", 2 / 3, 0.8, 0.0),
+        ("4 - 0", 0.0, 0.0, 2 / 3),
+        ("0s - 4s", 2 / 3, 0.8, 0.0),
+        ("0 - 1 - 2", 0.0, 0.0, 0.5 / 4 * 4 / 3),
+    ],
+)
+def test_spans_of_an_event(text: str, f1: float, seconds: float, released: float) -> None:
+    assert span_set_f1(said(text), TWO).value == pytest.approx(f1)
+    assert seconds_overlap_f1(said(text), TWO).value == pytest.approx(seconds)
+    assert published.span_set_f1(said(text), TWO).value == pytest.approx(released)
+
+
+@pytest.mark.parametrize(
+    ("text", "iou", "fault"),
+    [
+        ("6 - 8", 1.0, None),
+        ("0 - 2", 0.5, None),
+        ("0 - 4, 6 - 8", 0.0, "wrong_count"),
+        ("12 - 14", 0.0, "out_of_range"),
+        ("soon", 0.0, "unreadable"),
+    ],
+)
+def test_one_of_several_spans(text: str, iou: float, fault: str | None) -> None:
+    score = best_iou(said(text), ANY)
+    assert (score.value, score.fault) == (iou, fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "released"),
+    [
+        ("7", 1.0, 1.0),
+        ("at 6.0 seconds", 1.0, 1.0),
+        ("0:07", 1.0, 0.0),
+        # Two seconds away, of five at which nothing is earned.
+        ("10", 0.6, 0.0),
+        ("13", 0.0, 0.0),
+        ("21", 0.0, 0.0),
+        ("frame 3 at 7", 0.0, 0.0),
+        ("6 - 8", 0.0, 1.0),
+        ("-7", 0.0, 0.0),
+        ("", 0.0, 0.0),
+    ],
+)
+def test_a_moment(text: str, value: float, released: float) -> None:
+    assert moment_nearness(said(text), MOMENT).value == pytest.approx(value)
+    assert published.moment_nearness(said(text), MOMENT).value == released
+
+
+def test_a_moment_without_the_clips_length_is_hit_or_missed() -> None:
+    assert moment_nearness(said("9"), MomentTarget(((6.0, 8.0),))).value == 0.0
+    assert moment_nearness(said("9"), MOMENT, reach=0.0).value == 0.0
+    assert moment_nearness(said("7"), MOMENT, reach=0.0).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "times", "captions"),
+    [
+        ("0 - 4, cut the onion. 4 - 8, fry it.", 1.0, 1.0),
+        ("0 - 4 seconds: cut onion\n4 - 8 seconds: fry it", 1.0, (0.8 + 1.0) / 2),
+        ("0 - 8, cut the onion and fry it.", 2 * 0.5 / 3, 2 * 0.5 * (2 * 3 / 9) / 3),
+        ("0 - 4, fry it. 4 - 8, cut the onion.", 1.0, 0.0),
+        ("0 - 4", 2 / 3, 0.0),
+        ("cut the onion, then fry it", 0.0, 0.0),
+    ],
+)
+def test_events_with_captions(text: str, times: float, captions: float) -> None:
+    assert event_times(said(text), STEPS).value == pytest.approx(times)
+    assert event_captions(said(text), STEPS).value == pytest.approx(captions)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # Highlights: parts 1 and 3 of the first annotator, part 1 of the second.
+        ("2: 4, 6: 3", 1.0),
+        ("2.0: 4, 6.0: 4", (1.0 + 0.5) / 2),
+        # All parts equal: one level of recall.
+        ("0: 1, 2: 1, 4: 1, 6: 1", (0.5 + 0.25) / 2),
+        # The wrong part first: precision 1/2 and 2/3, made non-increasing, for the first annotator.
+        ("4: 4, 2: 3, 6: 2", (2 / 3 + 0.5) / 2),
+        ("99: 4", (0.5 + 0.25) / 2),
+        ("the middle", 0.0),
+    ],
+)
+def test_saliency(text: str, value: float) -> None:
+    assert saliency_ap(said(text), SALIENT).value == pytest.approx(value)
+
+
+def test_average_precision_of_ties() -> None:
+    assert average_precision([True, True, True, False, False], [2, 1, 1, 1, 0]) == pytest.approx(0.875)
+    assert (average_precision([True, True], [0, 0]), average_precision([False, False], [1, 0])) == (1.0, 0.0)
+
+
+def test_matching_keeps_the_order_of_time() -> None:
+    crossed = [((0.0, 2.0), "b"), ((2.0, 4.0), "a")]
+    true = [((0.0, 2.0), "a"), ((2.0, 4.0), "b")]
+    assert ordered_f1(crossed, true, lambda event, other: float(event[1] == other[1])) == 0.5
+    assert ordered_f1(crossed, true, iou_of) == 1.0
+    assert (ordered_f1([], [], iou_of), ordered_f1([], true, iou_of)) == (1.0, 0.0)
+
+
+def test_words_and_seconds() -> None:
+    assert word_f1("cut the onion", "Cut the onion!") == 1.0
+    assert word_f1("cut cut cut", "cut the onion") == pytest.approx(1 / 3)
+    assert word_f1("", "") == 0.0
+    assert seconds_f1([(0, 2), (1, 3)], [(0, 3)]) == 1.0
+    assert mean_f1([(0.0, 4.0)], [(0.0, 4.0)], (0.5,), strictly=True) == 1.0
+    assert mean_f1([(0.0, 2.0)], [(0.0, 4.0)], (0.5,), strictly=True) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("10.2 - 12.8 seconds", [(10.2, 12.8)]),
+        ("5.0s - 9.0s", []),
+        ("between 3 and 9", []),
+        ("00:10 - 00:20", [(0.0, 10.0)]),
+        ("-5 - 9", [(5.0, 9.0)]),
+        ("12.. - 14", []),
+        ("9 to 3", [(3.0, 9.0)]),
+        ("it starts at 3!\nit ends at 9", [(3.0, 9.0)]),
+        ("at 0:00:03 and 0:00:09", [(3.0, 9.0)]),
+    ],
+)
+def test_what_the_released_code_reads(text: str, spans: list[tuple[float, float]]) -> None:
+    assert published.released_spans(text) == spans
+
+
+@given(st.text(max_size=60) | st.text("0123456789.:- ,toands()[]<>=\n", max_size=60), st.booleans())
+def test_no_text_raises_or_leaves_the_range(text: str, in_tags: bool) -> None:
+    for reward, target in ALL:
+        score = reward(said(text) if in_tags else text, target)
+        assert 0.0 <= score.value <= 1.0
+    answered_spans(text), answered_time(text), answered_saliency(text, 2.0, 4)
+
+
+@pytest.mark.parametrize("piece", ["1 - 2, ", "1", "1: 2, ", "- ", "a. ", "1 to ", "[(1, 2), "])
+def test_long_texts_take_no_time(piece: str) -> None:
+    text = said(piece * (1_000_000 // len(piece)))
+    spent_s = time.process_time()
+    for reward, target in ALL:
+        reward(text, target)
+    assert time.process_time() - spent_s < 2
+
+
+def test_no_blind_constant_earns_all() -> None:
+    for text in ("0 - 10", "0 - 4, 6 - 8, " * 40, "0 - 4, cut. " * 40):
+        assert span_set_f1(said(text), TWO).value < 0.5
+        assert event_captions(said(text), STEPS).value < 0.5
