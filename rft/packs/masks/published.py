@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.parsing import LONGEST_ANSWER
-from rewards.types import Box, Score
+from rewards.types import Score
 from rft.packs.masks.raster import Point, inner_points, mask_box
 from rft.packs.masks.rewards import boundary_score
 from rft.packs.masks.targets import GridTarget, KeyframeTarget, MaskBoxesTarget, OutlineTarget
@@ -54,7 +54,7 @@ def seg_zero_points(completion: str, target: KeyframeTarget) -> Score:
     if box is None or true is None or len(names) < 2:
         return Score(0.0, None, "no box or no two points, or nothing to be seen")
     try:
-        points = [(int(answer[name][0] * SIDE), int(answer[name][1] * SIDE)) for name in names]
+        points = [(int(_pixels(answer[name][0])), int(_pixels(answer[name][1]))) for name in names]
         inside = all(box[0] <= x <= box[2] and box[1] <= y <= box[3] for x, y in points)
         distance = _distance(points, [(round(x * SIDE), round(y * SIDE)) for x, y in true])
     except (TypeError, ValueError, OverflowError, IndexError, KeyError):
@@ -89,7 +89,12 @@ def _box(answer: Mapping[str, Any]) -> list[Any] | None:
     box = answer[name] if name is not None else None
     if not isinstance(box, list) or len(box) != 4:
         return None
-    return [value * SIDE if isinstance(value, (int, float)) else None for value in box]
+    return [_pixels(value) if isinstance(value, (int, float)) else None for value in box]
+
+
+def _pixels(share: float) -> float:
+    # Rounded, so that pixels written as shares are the same pixels again.
+    return round(share * SIDE, 6)
 
 
 def _inclusive_iou(box: Sequence[float], true: Sequence[float]) -> float:

@@ -54,7 +54,7 @@ def _first_centre(share: float, count: int) -> int:
 
 
 def mask_box(mask: Mask) -> Box | None:
-    """The smallest box around a mask; None if it is empty."""
+    """The smallest box around a mask, with four decimals; None if it is empty."""
     if not mask.bits:
         return None
     height, width = mask.size
@@ -64,7 +64,8 @@ def mask_box(mask: Mask) -> Box | None:
     for x in range(first // height, last // height + 1):
         rows |= mask.bits >> (width - 1 - x) * height & column
     top, bottom = height - rows.bit_length(), height - ((rows & -rows).bit_length() - 1)
-    return (first // height / width, top / height, (last // height + 1) / width, bottom / height)
+    x0, x1 = first // height / width, (last // height + 1) / width
+    return round(x0, 4), round(top / height, 4), round(x1, 4), round(bottom / height, 4)
 
 
 def mask_rings(mask: Mask, most_points: int) -> tuple[Ring, ...]:
@@ -88,8 +89,8 @@ def mask_rings(mask: Mask, most_points: int) -> tuple[Ring, ...]:
         chosen *= 2
     # Outer borders of the first and last column, centres of the others.
     xs = [chosen[0] / width, *((x + 0.5) / width for x in chosen[1:-1]), (chosen[-1] + 1) / width]
-    upper = [(x, edges[column][0] / height) for x, column in zip(xs, chosen, strict=True)]
-    lower = [(x, edges[column][1] / height) for x, column in zip(xs, chosen, strict=True)]
+    upper = [(round(x, 4), round(edges[column][0] / height, 4)) for x, column in zip(xs, chosen, strict=True)]
+    lower = [(round(x, 4), round(edges[column][1] / height, 4)) for x, column in zip(xs, chosen, strict=True)]
     return ((*upper, *reversed(lower)),)
 
 
@@ -114,7 +115,7 @@ def _deepest(bits: int, mask: Mask) -> tuple[int, int]:
 
 def _point(index: int, mask: Mask) -> Point:
     column, row = divmod(mask.height * mask.width - 1 - index, mask.height)
-    return (column + 0.5) / mask.width, (row + 0.5) / mask.height
+    return round((column + 0.5) / mask.width, 4), round((row + 0.5) / mask.height, 4)
 
 
 def point_in(point: Point, mask: Mask) -> bool:

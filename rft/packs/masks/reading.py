@@ -1,7 +1,6 @@
 """Answer text -> boxes, points, rings and grids. Any text is allowed; what is no such answer is a ValueError."""
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

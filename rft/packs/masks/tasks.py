@@ -132,7 +132,11 @@ class MaskKeyframe(Task):
         id="example", task="mask_keyframe", target={"times": [1.5, 4.0], "masks": [EXAMPLE_MASK, None]}, **EXAMPLE
     )
     rewards = (("keyframe_box", 1.0), ("inner_points", 1.0), ("keyframe_view", 1.0))
-    own_rewards: ClassVar[Rewards] = {"keyframe_box": keyframe_box, "inner_points": inner_points, "keyframe_view": keyframe_view}
+    own_rewards: ClassVar[Rewards] = {
+        "keyframe_box": keyframe_box,
+        "inner_points": inner_points,
+        "keyframe_view": keyframe_view,
+    }
     # Seg-Zero knows one image, so that the moment is ours.
     published_rewards: ClassVar[Rewards] = {
         "keyframe_box": seg_zero_box,
@@ -198,8 +202,9 @@ class MaskGrid(Task):
 
     def baselines(self, train: Sequence[GridTarget], rows: HeldOut[GridTarget]) -> Answers:
         sides = {target.side for target, _ in rows}
-        grids = {"full_frame": lambda side: "1" * side**2, "empty": lambda side: "0" * side**2}
-        answers = {name: {side: fill(side) for side in sides} for name, fill in grids.items()}
+        answers = {
+            name: {side: cell * side**2 for side in sides} for name, cell in (("full_frame", "1"), ("empty", "0"))
+        }
         means = {side: _mean_grid([grid for t in train if t.side == side for grid in t.grids]) for side in sides}
         if all(means.values()):
             answers["mean_mask"] = {side: text for side, text in means.items() if text}
