@@ -90,7 +90,7 @@ def read_mask_dict(request: SourceRequest) -> Published:
         subsets = [TYPES.get(expression.type_id, str(expression.type_id))] if expression.type_id is not None else []
         return of_frames, {"subsets": subsets} if subsets else {}
 
-    return _rows(request, request.source.parent.name, find, lambda video: f"JPEGImages/{video}")
+    return _rows(request, _dataset(request), find, lambda video: f"JPEGImages/{video}")
 
 
 def read_youtube(request: SourceRequest) -> Published:
@@ -165,6 +165,14 @@ def _rows(
         ("frames per second, not published", f"{SOURCE_FPS:g}"),
     )
     return Published(tuple(drafts), facts, (), tuple(anomalies))
+
+
+def _dataset(request: SourceRequest) -> str:
+    """ "revos/valid" of ReVOS/meta_expressions_valid_.json, "mevis/train" of mevis/train/meta_expressions.json."""
+    folder = request.source.absolute().parent
+    split = request.source.stem.removeprefix("meta_expressions").strip("_")
+    name = folder.name if split else folder.parent.name
+    return f"{name.lower()}/{request.split or split or folder.name}"
 
 
 def moments(num_frames: int, most: int) -> list[int]:

@@ -81,11 +81,19 @@ def read_outlines(text: str, count: int) -> tuple[tuple[Ring, ...] | Rle, ...]:
     With one moment (`count`) its rings, or its only ring, may stand alone.
     """
     value = json_value(text)
-    if count == 1 and (value is None or isinstance(value, dict) or (value and _depth(value) < 4)):
-        value = [value if value is None or isinstance(value, dict) or _depth(value) == 3 else [value]]
+    if count == 1:
+        value = _of_one_moment(value)
     if not isinstance(value, list):
         raise ValueError("no list of outlines")
     return tuple(_outline(outline) for outline in value)
+
+
+def _of_one_moment(value: Any) -> Any:
+    """[outline], of an outline that may stand alone: null, [], a run-length code, its rings, or its only ring."""
+    is_whole = isinstance(value, list) and len(value) == 1 and (value[0] in (None, []) or isinstance(value[0], dict))
+    if is_whole or _depth(value) > 3:
+        return value
+    return [[value]] if _depth(value) == 2 else [value]
 
 
 @read_once
@@ -97,7 +105,7 @@ def read_cells(text: str) -> str | None:
 
 def _outline(value: object) -> tuple[Ring, ...] | Rle:
     if isinstance(value, dict):
-        return read_rle(value | {"size": [int(side) for side in _numbers(value.get("size"), 2)]} | _whole(value))
+        return read_rle({key: _whole(part) for key, part in value.items()})
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) > MOST_RINGS:
@@ -105,9 +113,11 @@ def _outline(value: object) -> tuple[Ring, ...] | Rle:
     return tuple(_ring(ring) for ring in value)
 
 
-def _whole(value: dict[str, Any]) -> dict[str, Any]:
-    counts = value.get("counts")
-    return {"counts": [int(count) for count in _numbers(counts, len(counts))]} if isinstance(counts, list) else {}
+def _whole(value: object) -> object:
+    """A list of numbers with whole ones as integers, which they were in the text; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    return [int(one) if isinstance(one, float) and one.is_integer() else one for one in value]
 
 
 def _ring(value: object) -> Ring:
