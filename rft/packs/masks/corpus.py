@@ -23,9 +23,9 @@ def corpus_figures(judged: Sequence[tuple[Track, Mapping[str, float]]]) -> dict[
     for track, values in judged:
         for subset in track.part.subsets:
             parts[subset].append(values["J&F"])
-        if track.part.name:
+        if track.part.object_class:
             for group in ("", *(f"_{subset}" for subset in track.part.subsets)):
-                by_class[group][track.part.name].append((track, values))
+                by_class[group][track.part.object_class].append((track, values))
     for group, classes in by_class.items():
         ious = [iou for of_class in classes.values() for iou in _ratio("", of_class).values()]
         if ious:

@@ -109,7 +109,7 @@ def read_youtube(request: SourceRequest) -> Published:
             raise ValueError("no obj_id: the split is published without masks")
         of_frames = [_png(root / split / "Annotations" / video / f"{clip.frames[i]}.png", number) for i in frames]
         name = classes.get(video, {}).get("objects", {}).get(str(number), {}).get("category")
-        return of_frames, {"name": name} if name else {}
+        return of_frames, {"object_class": name} if name else {}
 
     return _rows(request, f"ref_youtube_vos/{split}", find, lambda video: f"{split}/JPEGImages/{video}")
 

@@ -20,23 +20,27 @@ NO_SIZE = (100, 100)
 MASKS = '{"times": [s, ...], "masks": [{"size": [height, width], "counts": ...} or null, ...]}'
 
 
+PARTS = ((), ("object_class",), ("subsets",), ("object_class", "subsets"))
+"""Optional keys of a JSON form: to which parts of an evaluation the row belongs."""
+
+
 def _keys(*names: str) -> tuple[tuple[str, ...], ...]:
-    """The keys of a JSON form, with and without those that say to which parts of an evaluation the row belongs."""
-    return tuple((*names, *extra) for extra in ((), ("name",), ("subsets",), ("name", "subsets")))
+    """The keys of a JSON form, with and without the optional ones."""
+    return tuple((*names, *extra) for extra in PARTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Where a row belongs in an evaluation."""
 
-    name: str | None = None
+    object_class: str | None = None
     """Class of the object, such as "cat"; over classes goes the mIoU of semantic segmentation."""
     subsets: tuple[str, ...] = ()
     """Such as "unseen" or "reasoning"."""
 
     def to_json(self) -> dict[str, object]:
-        name: dict[str, object] = {"name": self.name} if self.name else {}
-        return name | ({"subsets": list(self.subsets)} if self.subsets else {})
+        data: dict[str, object] = {"object_class": self.object_class} if self.object_class else {}
+        return data | ({"subsets": list(self.subsets)} if self.subsets else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +314,6 @@ def _read_track(data: Mapping[str, object], problems: list[str]) -> Track:
 
 
 def _read_part(data: Mapping[str, object], problems: list[str]) -> Part:
-    name = read_text("name", data["name"], problems) if "name" in data else None
+    name = read_text("object_class", data["object_class"], problems) if "object_class" in data else None
     subsets = read_list("subsets", data.get("subsets", []), 0, problems)
     return Part(name, tuple(read_text(f"subsets[{i}]", subset, problems) for i, subset in enumerate(subsets)))

@@ -228,8 +228,9 @@ class RegionBox(Task):
     example = RegionRow(
         id="example",
         task="region_box",
-        image="garden.jpg",
+        video="garden.mp4",
         phrase="the dog on the left",
+        at_s=1.5,
         target={"box": [0.1, 0.2, 0.3, 0.45]},
     )
     rewards = (("region_iou", 1.0),)

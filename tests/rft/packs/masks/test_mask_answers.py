@@ -146,7 +146,7 @@ PROBLEMS = [
     ({"times": [1.0], "masks": ["x"]}, r"masks\[0\]"),
     ({"times": [1.0, 2.0], "masks": [LEFT, {"size": [2, 2], "counts": [4]}]}, "sizes differ"),
     ({"times": [1.0], "masks": [LEFT], "subsets": [3]}, r"subsets\[0\]"),
-    ({"times": [1.0], "masks": [LEFT], "name": ""}, "name"),
+    ({"times": [1.0], "masks": [LEFT], "object_class": ""}, "object_class"),
 ]
 
 
@@ -263,9 +263,12 @@ def test_figures_over_a_set() -> None:
     task = TASKS["mask_boxes"]
     small = rle_of(box_mask((0, 0, 0.5, 0.5), 4, 4)).to_json()
     rows = [
-        ({**ONE, "name": "cat", "subsets": ["seen", "referring"]}, "[[0, 0, 1, 1]]"),
-        ({"times": [1.0], "masks": [small], "name": "dog", "subsets": ["unseen", "reasoning"]}, "[[0, 0, 0.5, 0.5]]"),
-        ({"times": [1.0], "masks": [None], "name": "dog", "subsets": ["unseen"]}, "[null]"),
+        ({**ONE, "object_class": "cat", "subsets": ["seen", "referring"]}, "[[0, 0, 1, 1]]"),
+        (
+            {"times": [1.0], "masks": [small], "object_class": "dog", "subsets": ["unseen", "reasoning"]},
+            "[[0, 0, 0.5, 0.5]]",
+        ),
+        ({"times": [1.0], "masks": [None], "object_class": "dog", "subsets": ["unseen"]}, "[null]"),
     ]
     judged = []
     for data, answer in rows:

@@ -91,8 +91,8 @@ def test_ref_youtube_vos(tmp_path: Path) -> None:
     conversion = convert("ref_youtube_vos", source, ConvertOptions(task="mask_boxes"))
     assert counts_of(conversion) == {"no_annotation": 1}
     ape, bird = (TASKS["mask_boxes"].read_target(row["target"]) for row in conversion.rows)
-    assert ape.track.part.name == "ape"
-    assert bird.track.part.name is None
+    assert ape.track.part.object_class == "ape"
+    assert bird.track.part.object_class is None
     # Columns first: in the second frame the ape is the left column and the upper right pixel.
     assert [mask.bits for mask in ape.track.masks] == [0b0010, 0b1110, 0b0010]
     assert [mask.bits for mask in bird.track.masks] == [0b0001, 0b0001, 0b1101]
