@@ -77,6 +77,12 @@ def _list(args: argparse.Namespace) -> None:
     print(listing(args.what))
 
 
+def _init(args: argparse.Namespace) -> None:
+    from rft.commands.init import init
+
+    print(init(args.folder))
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from rft.commands.doctor import doctor
 
@@ -203,6 +209,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     add_reward(adder.add_parser("reward", help=text, description=text), _command)
     listing = _command(adder, "list", _list, "Show the tasks, rewards, losses, packs, formats and recipes there are.")
     listing.add_argument("what", nargs="?", choices=("tasks", "rewards", "losses", "packs", "formats", "recipes"))
+    begin = _command(adder, "init", _init, "Write recipes, an example reward and a Makefile into a folder.")
+    begin.add_argument("folder", metavar="FOLDER", type=Path)
     _command(adder, "doctor", _doctor, "Say what this machine has of what a run needs, GPUs included.")
     report = _command(adder, "report", _report, "Sum up a run folder.")
     report.add_argument("run_dir", metavar="RUN_DIR", type=Path)
@@ -223,8 +231,14 @@ def _command(
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", type=Path)
+    parser.add_argument("recipe", metavar="RECIPE", type=_recipe_path)
     _add_overrides(parser)
+
+
+def _recipe_path(text: str) -> Path:
+    from rft.recipe.shipped import recipe_path
+
+    return recipe_path(text)
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:

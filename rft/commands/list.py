@@ -2,16 +2,14 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from rewards import REWARDS, accepted_targets
 from rewards.discovery import modules_named
 from rewards.types import Target
 from rft.commands.data.convert.conversion import format_named, pack_formats
 from rft.commands.data.convert.formats import FORMATS
+from rft.recipe.shipped import shipped_recipes
 from rft.tasks import TASKS
-
-RECIPES = Path("recipes")
 
 
 def listing(what: str | None = None) -> str:
@@ -64,12 +62,12 @@ def formats() -> dict[str, str]:
 
 
 def recipes() -> dict[str, str]:
-    """Recipe path -> first line of its header comment, for the recipes below the current directory."""
+    """Recipe path -> first line of its header comment."""
     lines = {}
-    for path in sorted(RECIPES.glob("*.yaml")):
+    for name, path in shipped_recipes().items():
         with path.open(encoding="utf-8") as file:
-            lines[str(path)] = file.readline().lstrip("# ").strip()
-    return lines or {f"no {RECIPES}/*.yaml": "run this in the project's folder"}
+            lines[name] = file.readline().lstrip("# ").strip()
+    return lines
 
 
 _LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {

@@ -138,12 +138,16 @@ def test_the_recipe_names_what_is_in_the_tables() -> None:
     assert get_args(fields["kl_estimator"].annotation) == tuple(KL_ESTIMATORS)
 
 
-def test_list_outside_the_project_says_where_to_run_it(
+def test_list_outside_the_project_shows_the_packages_recipes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main(["list", "recipes"])
-    assert "run this in the project's folder" in capsys.readouterr().out
+    assert "  recipes/quickstart.yaml " in capsys.readouterr().out
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.yaml").write_text("# What it is for.\nmodel: m\n")
+    main(["list", "recipes"])
+    assert capsys.readouterr().out == "recipes\n  recipes/mine.yaml  What it is for.\n"
 
 
 def test_eval_reports_all_problems(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
