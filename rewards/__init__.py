@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
-from rewards.caption import event_recall
+from rewards.caption import answer_length, distinct_ngrams, event_f1, event_precision, event_recall
 from rewards.choice import choice_accuracy, label_match
 from rewards.format import answer_format, think_format
 from rewards.grounding import at_most_spans, endpoint_iou, generalised_iou, temporal_iou, union_iou
@@ -24,9 +24,13 @@ REWARDS: dict[str, RewardFn] = {
     "choice_accuracy": choice_accuracy,
     "label_match": label_match,
     "event_recall": event_recall,
+    "event_precision": event_precision,
+    "event_f1": event_f1,
     "endpoint_iou": endpoint_iou,
     "generalised_iou": generalised_iou,
     "at_most_spans": at_most_spans,
+    "answer_length": answer_length,
+    "distinct_ngrams": distinct_ngrams,
     "think_format": think_format,
     "answer_format": answer_format,
 }

@@ -1,8 +1,8 @@
-"""What happens in the clip: a text, or its events one by one."""
+"""What happens in the clip: a text, its events one by one, or both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from rewards.targets.label import words_problem
 from rewards.targets.values import cell_texts, read_list, read_text
@@ -13,35 +13,49 @@ from rewards.types import Fault, Target
 class CaptionTarget(Target):
     """What happens in the clip: CaptionTarget("A boy falls.", ()) or CaptionTarget("", ("A boy falls", "He cries"))."""
 
-    json_form = '{"text": "what happens"} or {"events": ["what happens first", ...]}'
-    json_keys = (("text",), ("events",))
+    json_form = '{"text": "what happens"}, {"events": ["what happens first", ...]} or both'
+    json_keys: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("events",), ("text", "events"))
     answer_form = "<answer>caption</answer>"
 
     text: str
-    """Empty where the events are given."""
+    """Empty where the events alone are given."""
     events: tuple[str, ...]
     """Empty where only the text is given."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
-        if "text" in data:
-            return cls(read_text("text", data["text"], problems), ())
-        events = read_list("events", data["events"], 1, problems)
-        return cls("", tuple([read_text(f"events[{i}]", event, problems) for i, event in enumerate(events)]))
+        text = read_text("text", data["text"], problems) if "text" in data else ""
+        events = read_list("events", data["events"], 1, problems) if "events" in data else []
+        return cls(text, tuple([read_text(f"events[{i}]", event, problems) for i, event in enumerate(events)]))
 
     @classmethod
     def from_cell(cls, key: str, cell: str) -> object:
         return cell if key == "text" else cell_texts(cell)
 
     def to_json(self) -> dict[str, object]:
-        return {"events": list(self.events)} if self.events else {"text": self.text}
+        text: dict[str, object] = {"text": self.text} if self.text else {}
+        return {**text, "events": list(self.events)} if self.events else text
+
+    @property
+    def told(self) -> str:
+        """The events as sentences, or the text where there are none."""
+        return as_sentences(self.events) or self.text
+
+    @property
+    def reference(self) -> str:
+        """All that is known of the clip: the text and the events."""
+        return f"{self.text}\n{self.told}" if self.text and self.events else self.told
 
     def written(self) -> str:
-        events = [event if event.endswith((".", "!", "?")) else f"{event}." for event in self.events]
-        return f"<answer>{' '.join(events) or self.text}</answer>"
+        return f"<answer>{self.told}</answer>"
 
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
         return words_problem(answer)
 
     def category(self) -> str | None:
         return f"{len(self.events)} events"
+
+
+def as_sentences(statements: Iterable[str]) -> str:
+    """The statements one after another, each with the mark of a sentence at its end."""
+    return " ".join(one if one.endswith((".", "!", "?")) else f"{one}." for one in statements)

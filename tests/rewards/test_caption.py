@@ -9,8 +9,9 @@ from chat_server import chat_server, verdicts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.caption import event_recall, sentences
+from rewards.caption import event_recall
 from rewards.judge import JudgeError
+from rewards.statements import sentences
 from rewards.targets.caption import CaptionTarget
 from rft.scoring.reward_worker import RewardWorker
 

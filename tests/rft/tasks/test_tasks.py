@@ -269,7 +269,7 @@ def test_label_baselines() -> None:
     rows: list[tuple[Any, float | None]] = [(LabelTarget("low"), None), (LabelTarget("high"), None)]
     train = [LabelTarget("low"), LabelTarget("low"), LabelTarget("high")]
     assert measured(TASKS["quality"], train, rows)["majority"] == [1.0, 0.0]
-    assert measured(TASKS["caption"], [], [(CaptionTarget("A dog", ()), 3.0)]) == {}
+    assert measured(TASKS["caption"], [], [(CaptionTarget("A dog", ()), 3.0)]) == {"majority": [1.0]}
 
 
 def test_grounded_baselines() -> None:
