@@ -12,9 +12,7 @@ Event = tuple[Span, str]
 """(span in seconds, caption)."""
 
 
-def ordered_f1(
-    answered: Sequence[Event], true: Sequence[Event], similarity: Callable[[Event, Event], float]
-) -> float:
+def ordered_f1(answered: Sequence[Event], true: Sequence[Event], similarity: Callable[[Event, Event], float]) -> float:
     """F1 of the best one-to-one matching that keeps the order of the starts, in [0, 1]: 2 S / (answered + true).
 
     S is the sum of the similarities, each in [0, 1], of the matched pairs. Repeats cost, as each counts as answered.

@@ -88,4 +88,3 @@ def _float(number: str) -> float | None:
         return float(number)
     except ValueError:
         return None
-
