@@ -3,6 +3,8 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -53,23 +55,33 @@ class Moment(BaseModel):
         return self.time[1] <= other.time[0] or other.time[1] <= self.time[0]
 
 
-def read_carebench(request: SourceRequest) -> Published:
-    """One draft per clip: its first caption among those of nine other clips."""
-    clips = read_json(request.source, tuple[CaptionedClip, ...])
-    firsts = [clip.captions[0] for clip in clips if clip.captions]
-    drafts = []
-    for clip in clips:
-        if clip.captions:
-            rng = random.Random(f"carebench {clip.video}")
-            wrong = _sample(firsts, clip.captions, MOST_CANDIDATES - 1, rng)
-            ranked = _ranked(clip.captions[0], wrong, "other clips", rng)
-            drafts.append(request.draft(request.own_dataset, clip.video, [clip.video], **ranked))
-    facts = (
-        ("clips without a caption", f"{len(clips) - len(drafts):,}"),
-        ("further captions of a clip, not used", f"{sum(len(clip.captions) - 1 for clip in clips if clip.captions):,}"),
-        ("captions that another clip has too", f"{_num_shared((text, i) for i, text in enumerate(firsts)):,}"),
-    )
-    return Published(tuple(drafts), facts)
+def carebench(ranks_clips: bool) -> Format:
+    """Clips with captions: captions to rank for a clip, or clips to rank for a caption, the right one among ten."""
+
+    def read(request: SourceRequest) -> Published:
+        """One draft per clip, with its first caption. Clips that share a caption are never candidates together."""
+        clips = read_json(request.source, tuple[CaptionedClip, ...])
+        captioned = [(clip.video, clip.captions) for clip in clips if clip.captions]
+        firsts = [captions[0] for _, captions in captioned]
+        videos = {captions[0]: video for video, captions in captioned}
+        drafts = []
+        for video, captions in captioned:
+            rng = random.Random(f"carebench {video}")
+            wrong = _sample(firsts, captions, MOST_CANDIDATES - 1, rng)
+            fields = _ranked(captions[0], wrong, "other clips", rng)
+            if ranks_clips:
+                shown = [video if text == captions[0] else videos[text] for text in fields.pop("captions")]
+                image = f"sheets/{Path(video).with_suffix('.png')}"
+                fields |= {"query": captions[0], "clips": shown, "image": image, "video": None}
+            drafts.append(request.draft(request.own_dataset, video, [video], **fields))
+        facts = (
+            ("clips without a caption", f"{len(clips) - len(drafts):,}"),
+            ("further captions of a clip, not used", f"{sum(len(captions) - 1 for _, captions in captioned):,}"),
+            ("captions that another clip has too", f"{_num_shared((text, i) for i, text in enumerate(firsts)):,}"),
+        )
+        return Published(tuple(drafts), facts)
+
+    return Format(("retrieval",), read)
 
 
 def verified(name: str, text_of: Callable[[Moment], str]) -> Format:
@@ -129,7 +141,7 @@ def _sample(texts: Sequence[str], without: Sequence[str], count: int, rng: rando
     return chosen
 
 
-def _ranked(right: str, wrong: Sequence[str], negatives: str, rng: random.Random) -> dict[str, object]:
+def _ranked(right: str, wrong: Sequence[str], negatives: str, rng: random.Random) -> dict[str, Any]:
     """Fields of a row with one right caption, at a random place."""
     captions = list(wrong)
     captions.insert(rng.randint(0, len(wrong)), right)
@@ -148,7 +160,8 @@ def _num_shared(texts_of: Iterable[tuple[str, object]]) -> int:
 
 
 FORMATS = {
-    "carebench": Format(("retrieval",), read_carebench),
+    "carebench": carebench(ranks_clips=False),
+    "carebench_clips": carebench(ranks_clips=True),
     "verified": verified("verified", lambda moment: moment.fig_desc),
     "verified_coarse": verified("verified_coarse", lambda moment: moment.cog_desc),
 }

@@ -16,6 +16,8 @@ class RetrievalRow(Row):
     """Captions to rank for the row's clip, in the order shown."""
     query: str | None = Field(None, min_length=1)
     """Text to rank clips for; the row's picture or video shows them, numbered from 1."""
+    clips: tuple[str, ...] = ()
+    """Paths of these clips, in order, for sheets.py to draw the picture from; not looked at otherwise."""
 
     @model_validator(mode="after")
     def _has_candidates(self) -> Self:
@@ -56,6 +58,8 @@ class Retrieval(Task):
         problems = []
         if row.captions and len(row.captions) != len(target.relevance):
             problems.append(f"relevance: {len(target.relevance)} numbers for {len(row.captions)} captions")
+        if row.clips and len(row.clips) != len(target.relevance):
+            problems.append(f"relevance: {len(target.relevance)} numbers for {len(row.clips)} clips")
         words = [parse_words(caption) for caption in row.captions]
         if len(set(words)) < len(words):
             problems.append("captions: two are the same but for capitals, blanks or punctuation; their order is chance")

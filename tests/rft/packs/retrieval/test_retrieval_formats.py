@@ -1,12 +1,17 @@
 """Converters of CaReBench and VERIFIED, on small files in their shape."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert
 from rft.errors import DataError
+from rft.packs.retrieval.sheets import CELL, MARGIN, NUM_FRAMES, main, write_sheets
+from rft.synthetic.clips import write_frames
 
 CLIPS = [
     {"video": "a.mp4", "caption": "A man runs.", "events": ["a man runs"], "objects": ["man"]},
@@ -59,6 +64,52 @@ def test_carebench(tmp_path: Path) -> None:
     assert "a man runs" not in first["captions"]
     assert "A dog lies still." not in second["captions"]
     assert conversion.rows == convert("carebench", path, ConvertOptions()).rows
+
+
+def test_clips_for_a_caption(tmp_path: Path) -> None:
+    path = tmp_path / "carebench.json"
+    path.write_text(json.dumps(CLIPS))
+    captions, clips = (convert(name, path, ConvertOptions()).rows for name in ("carebench", "carebench_clips"))
+    assert kinds(convert("carebench_clips", path, ConvertOptions())) == {}
+    for of_captions, of_clips in zip(captions, clips, strict=True):
+        assert of_captions["target"] == of_clips["target"]
+        right = of_clips["target"]["relevance"].index(1)
+        assert of_clips["clips"][right] == of_captions["video"]
+        assert of_clips["query"] == of_captions["captions"][right]
+        assert "video" not in of_clips
+    assert clips[0]["image"] == "sheets/a.png"
+    assert "c.mp4" not in clips[0]["clips"]
+
+
+def test_pictures_of_numbered_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shades = (40, 120, 200)
+    for shade in shades:
+        write_frames(np.full((6, 56, 112, 3), shade, np.uint8), Fraction(2), tmp_path / f"{shade}.mp4")
+    row = {"id": "1", "task": "retrieval", "query": "dark", "clips": [f"{shade}.mp4" for shade in shades]}
+    row |= {"image": "sheets/1.png", "target": {"relevance": [1, 0, 0]}}
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(row))
+    main([str(rows), "--video-root", str(tmp_path)])
+    assert capsys.readouterr().out == "1 pictures\n"
+    with Image.open(tmp_path / "sheets" / "1.png") as picture:
+        pixels = np.asarray(picture.convert("L"), int)
+    width, height = CELL
+    assert pixels.shape == (3 * height, MARGIN + NUM_FRAMES * width)
+    middle = pixels[height // 2 :: height, MARGIN + width // 2 :: width]
+    assert np.abs(middle - np.array(shades)[:, None]).max() < 6
+    # The numbers stand in the margin, and no two lines look alike.
+    lines = [pixels[line * height : (line + 1) * height, :MARGIN] for line in range(3)]
+    assert all(line.min() < 60 for line in lines)
+    assert not np.array_equal(lines[0], lines[1])
+
+
+def test_clips_that_cannot_be_shown_are_named(tmp_path: Path) -> None:
+    row = {"id": "1", "task": "retrieval", "query": "dark", "clips": ["no.mp4", "none.mp4"], "image": "1.png"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"target": {"relevance": [1, 0]}}))
+    with pytest.raises(DataError, match=r"row 1: .*no\.mp4"):
+        write_sheets(tmp_path / "rows.jsonl", tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "rows.jsonl"), "--video-root", str(tmp_path)])
 
 
 def test_verified_as_moments_to_find(tmp_path: Path) -> None:
