@@ -10,16 +10,15 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from rft.data.dataset import read_rows
-from rft.data.frames import ClipError
-from rft.data.video import decode
+from rft.data.decoders import open_source
+from rft.data.frames import ClipError, first_to_last
 from rft.errors import RftError, refuse
 from rft.files import writing
 from rft.packs.retrieval.tasks import RetrievalRow
 from rft.tasks import TASKS
-from rft.types import Video, VideoSampling
 
 NUM_FRAMES = 4
-"""Frames of a clip, evenly from first to last."""
+"""Most frames of a clip, evenly from first to last."""
 
 CELL = (140, 105)
 """Width and height of a frame's place, in pixels: ten clips make 602 x 1,050, which most image budgets allow."""
@@ -29,8 +28,6 @@ MARGIN = 42
 
 FONT = ImageFont.load_default(size=28)
 PAPER, INK = (255, 255, 255), (0, 0, 0)
-# A rate that no clip has: the number of frames alone decides.
-SAMPLING = VideoSampling(1000.0, 2, NUM_FRAMES, 28 * 28, 4 * CELL[0] * CELL[1], 10**9, num_frames=NUM_FRAMES)
 
 
 def write_sheets(rows: Path, video_root: Path) -> int:
@@ -62,7 +59,8 @@ def draw_sheet(clips: Sequence[Path]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for line, clip in enumerate(clips):
         draw.text((4, line * height + height // 3), str(line + 1), fill=INK, font=FONT)
-        for place, pixels in enumerate(decode(Video(clip, SAMPLING)).pixels):
+        source = open_source(clip, None, "pyav")
+        for place, pixels in enumerate(source.read(first_to_last(len(source.timestamps_s), NUM_FRAMES))):
             frame = ImageOps.pad(Image.fromarray(pixels), CELL, color=PAPER)
             sheet.paste(frame, (MARGIN + place * width, line * height))
     return sheet
