@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from rewards.parsing import parse_choice
 from rewards.targets.values import shown
@@ -17,9 +17,9 @@ class ChoiceTarget(Target):
     """The letter of the right option, "A".."G": ChoiceTarget("C")."""
 
     json_form = '{"choice": "C"}'
-    json_keys = (("choice",),)
+    json_keys: ClassVar[tuple[tuple[str, ...], ...]] = (("choice",),)
     answer_form = "<answer>letter</answer>"
-    text_keys = ("choice",)
+    text_keys: ClassVar[tuple[str, ...]] = ("choice",)
 
     choice: str
 

@@ -1,5 +1,6 @@
 """Draws clips of coloured shapes that appear, move and disappear on a textured background; writes H.264 files."""
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -99,6 +100,13 @@ def draw(scene: Scene, times_s: Sequence[float]) -> Pixels:
                 x, y = shape.centre(time_s)
                 frame[_inside(shape.kind, columns - x * SIDE, rows - y * SIDE, radius)] = scene.style.rgb[shape.colour]
     return frames
+
+
+def grey_noise(rng: random.Random, num_frames: int) -> Pixels:
+    """Still grey noise as background, uint8 [num_frames, SIDE, SIDE, 3]."""
+    noise = np.random.default_rng(rng.getrandbits(32)).normal(rng.uniform(70, 110), 12, (SIDE, SIDE, 1))
+    frame = np.clip(np.repeat(noise, 3, axis=2), 0, 255).astype(np.uint8)
+    return np.repeat(frame[None], num_frames, axis=0)
 
 
 def write_clip(scene: Scene, path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rewards.types import Span
 from rft.packs.events.targets import MomentTarget, SpansTarget, TimedCaptionsTarget
-from rft.synthetic.clips import RGB, SIDE, Pixels
+from rft.synthetic.clips import RGB, SIDE, Pixels, grey_noise
 from rft.synthetic.drawn_set import DrawnClip, DrawnSet
 from rft.tasks.types import thought_before
 
@@ -35,7 +35,7 @@ def _appearances(rng: random.Random) -> DrawnClip:
     gaps = sorted(rng.sample(range(free + 1), len(lengths)))
     spans = _half_seconds(gaps, lengths)
     is_other = rng.randrange(len(spans))
-    pixels = _background(rng)
+    pixels = grey_noise(rng, int(DURATION_S * FPS))
     blank = pixels.copy()
     for i, span in enumerate(spans):
         _square(pixels, span, RGB[other if i == is_other else asked], rng)
@@ -50,7 +50,7 @@ def _flash(rng: random.Random) -> DrawnClip:
     """A second of bright frames."""
     start = rng.randint(0, 2 * DURATION_S - 2) / 2
     span = (start, start + 1.0)
-    pixels = _background(rng)
+    pixels = grey_noise(rng, int(DURATION_S * FPS))
     blank = pixels.copy()
     first = int(start * FPS)
     pixels[first : first + FPS.numerator] = np.clip(pixels[first : first + FPS.numerator].astype(int) + 90, 0, 255)
@@ -66,7 +66,7 @@ def _chapters(rng: random.Random) -> DrawnClip:
     edges = [0, *sorted(rng.sample(range(2, DURATION_S - 1, 2), number - 1)), DURATION_S]
     colours = rng.sample(COLOURS, number)
     spans = [(float(edges[i]), float(edges[i + 1])) for i in range(number)]
-    pixels = _background(rng)
+    pixels = grey_noise(rng, int(DURATION_S * FPS))
     blank = pixels.copy()
     for (start, end), colour in zip(spans, colours, strict=True):
         pixels[int(start * FPS) : int(end * FPS), SIDE // 4 : 3 * SIDE // 4] = RGB[colour]
@@ -82,13 +82,6 @@ def _chapters(rng: random.Random) -> DrawnClip:
 
 def _clip(pixels: Pixels, blank: Pixels, row: dict[str, Any], demonstration: str) -> DrawnClip:
     return DrawnClip(pixels, blank, ({**row, "target": row["target"].to_json(), "demonstration": demonstration},))
-
-
-def _background(rng: random.Random) -> Pixels:
-    """Still grey noise, uint8 [F, SIDE, SIDE, 3]."""
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(rng.uniform(70, 110), 12, (SIDE, SIDE, 1))
-    frame = np.clip(np.repeat(noise, 3, axis=2), 0, 255).astype(np.uint8)
-    return np.repeat(frame[None], int(DURATION_S * FPS), axis=0)
 
 
 def _square(pixels: Pixels, span: Span, rgb: tuple[int, int, int], rng: random.Random) -> None:

@@ -1,0 +1,159 @@
+"""Published questions along streams: OVBench, OVO-Bench, StreamingBench's proactive outputs."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+
+LETTERS = "ABCDEFG"
+YES_NO = ("No", "Yes")
+
+LEAST_S = 0.1
+"""End of a question that is asked at 0 s, of the first frame: a clip has to have a length."""
+
+
+class OVQuestion(BaseModel):
+    """{"question", "candidates", "answer", "answer_type", "sub_answer_type", "video", "start", "end", "fps"?}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    question: str
+    candidates: tuple[str, ...]
+    answer: str
+    sub_answer_type: str
+    video: str
+    end: float = Field(ge=0, allow_inf_nan=False)
+    fps: float | None = None
+
+
+def _ovbench(request: SourceRequest) -> Published:
+    """One row per question; the kind is the label with its source, as one label means another question elsewhere."""
+    source = request.split_among({name: name for name in ("ava", "coin", "hirest", "tao")})
+    questions = read_json(request.source, tuple[OVQuestion, ...])
+    drafts, at_start = [], 0
+    for number, one in enumerate(questions):
+        at_start += one.end == 0
+        letter = LETTERS[one.candidates.index(one.answer)] if one.answer in one.candidates else ""
+        drafts.append(
+            request.draft(
+                f"ovbench/{source}",
+                number,
+                [one.video],
+                end_s=max(one.end, LEAST_S),
+                source_fps=one.fps,
+                question=one.question,
+                options=list(one.candidates),
+                target={"choice": letter, "kind": f"{source} {one.sub_answer_type}"},
+            )
+        )
+    facts = (
+        ("questions by number of options", _counts(str(len(one.candidates)) for one in questions)),
+        ("questions by kind", _counts(one.sub_answer_type for one in questions)),
+        (f"asked at 0 s, taken as at {LEAST_S:g} s", f"{at_start:,}"),
+    )
+    return Published(tuple(drafts), facts)
+
+
+class OVOItem(BaseModel):
+    """An item of OVO-Bench: one question at `realtime`, or several times of asking in `test_info`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    task: str
+    video: str
+    question: str = ""
+    options: tuple[str, ...] = ()
+    gt: int | None = None
+    realtime: float | None = None
+    activity: str = ""
+    test_info: tuple[Mapping[str, Any], ...] = ()
+
+
+def _ovo_bench(request: SourceRequest) -> Published:
+    """Questions with options and yes-no questions as choices, repetitions as counts; each time of asking is a row."""
+    drafts: list[Draft] = []
+    anomalies = []
+    items = read_json(request.source, tuple[OVOItem, ...])
+    for item in items:
+        rows = list(_ovo_rows(item))
+        if not rows:
+            anomalies.append(Anomaly("no_annotation", f"ovo_bench/{item.id}", f"task {item.task}"))
+        for place, fields in enumerate(rows):
+            draft = request.draft("ovo_bench", f"{item.id}/{place}", [item.video], **fields)
+            drafts.append(Draft({**draft.fields, "dataset": f"ovo_bench/{item.task}"}, draft.other_places))
+    facts = (("items by task", _counts(item.task for item in items)),)
+    return Published(tuple(drafts), facts, (), tuple(anomalies))
+
+
+def _ovo_rows(item: OVOItem) -> Iterator[dict[str, Any]]:
+    if item.realtime is not None and item.gt is not None:
+        choice = LETTERS[item.gt] if 0 <= item.gt < len(LETTERS) else ""
+        target: dict[str, Any] = {"choice": choice, "kind": item.task}
+        yield {"task": "stream_choice", "end_s": max(item.realtime, LEAST_S), "question": item.question,
+               "options": list(item.options), "target": target}  # fmt: skip
+    for asked in item.test_info:
+        fields = {"end_s": max(float(asked["realtime"]), LEAST_S)}
+        if item.task == "REC":
+            question = f"How often has this happened so far: {item.activity}?"
+            yield fields | {"task": "stream_count", "question": question, "target": {"count": asked["count"]}}
+        elif asked.get("type") in (0, 1):
+            step = f"Is the person now doing this step: {asked['step']}?" if "step" in asked else (
+                f"Can this be answered from what has been seen so far: {item.question}"
+            )
+            target = {"choice": LETTERS[asked["type"]], "kind": item.task}
+            yield fields | {"task": "stream_choice", "question": step, "options": list(YES_NO), "target": target}
+
+
+class ProactiveOutputs(BaseModel):
+    """{"time": "[0:09:40 - 0:10:10]", "questions": [{"question", "ground_truth_time_stamp", ...}], "video_path"}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    time: str
+    questions: tuple[Mapping[str, Any], ...]
+    video_path: str
+
+
+WATCHED_S = 4.0
+"""Seconds past the true time up to which StreamingBench polls."""
+
+
+def _proactive(request: SourceRequest) -> Published:
+    """Two rows per question: one asked while the evidence is not there yet, one at the end of the polling."""
+    drafts, anomalies = [], []
+    for number, sample in enumerate(read_json(request.source, tuple[ProactiveOutputs, ...])):
+        for place, one in enumerate(sample.questions):
+            asked_s, due_s = _clock_s(one["time_stamp"]), _clock_s(one["ground_truth_time_stamp"])
+            row = {"question": one["question"], "start_s": asked_s}
+            video = [sample.video_path.removeprefix("./"), sample.video_path.rpartition("/")[2]]
+            if due_s < asked_s:
+                row_id = f"streamingbench/{number}/{place}"
+                anomalies.append(Anomaly("no_annotation", row_id, "due before it is asked"))
+                continue
+            text = one["ground_truth_output"]
+            ends = {"due": due_s + WATCHED_S} | ({"early": (asked_s + due_s) / 2} if due_s > asked_s else {})
+            for when, end_s in ends.items():
+                target = {"due_s": due_s - asked_s if when == "due" else None, "text": text}
+                key = f"{number}/{place}/{when}"
+                drafts.append(request.draft("streamingbench/proactive", key, video, end_s=end_s, target=target, **row))
+    return Published(tuple(drafts), (), (), tuple(anomalies))
+
+
+def _clock_s(clock: str) -> float:
+    hours, minutes, seconds = clock.split(":")
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+
+
+def _counts(values: Iterator[str]) -> str:
+    return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
+
+
+FORMATS = {
+    "ovbench": Format(("stream_choice",), _ovbench),
+    "ovo_bench": Format((), _ovo_bench),
+    "streamingbench_proactive": Format(("stream_reply",), _proactive),
+}

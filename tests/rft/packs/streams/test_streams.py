@@ -1,0 +1,149 @@
+"""Questions along a stream: readings, the converters' counts, and that nothing after the question is seen."""
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from annotation_files import annotations
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from rft.commands.data.convert.conversion import ConvertOptions, convert
+from rft.data.video import decode
+from rft.packs.streams.drawn import COLOURS, QUESTIONS, draw
+from rft.packs.streams.tasks import (
+    CountTarget,
+    ReplyTarget,
+    StreamChoiceTarget,
+    answered_count,
+    answered_reply,
+    count_match,
+    released_choice,
+    reply_in_time,
+)
+from rft.synthetic.clips import RGB
+from rft.tasks import TASKS
+from rft.types import Video, VideoSampling
+
+DUE = ReplyTarget(8.0, "a goal is shown")
+EARLY = ReplyTarget(None, "a goal is shown")
+
+
+def said(text: str) -> str:
+    return f"<answer>{text}</answer>"
+
+
+@pytest.mark.parametrize(
+    ("text", "due", "early"),
+    [
+        ("8: a goal is shown", 1.0, 0.0),
+        ("at 8.0 s, A goal is shown!", 1.0, 0.0),
+        ("9: a goal is shown", 0.75, 0.0),
+        ("12: a goal is shown", 0.0, 0.0),
+        ("7.9: a goal is shown", 0.0, 0.0),
+        ("8: a goal", 2 * 2 / 6, 0.0),
+        ("wait", 0.0, 1.0),
+        ("Wait.", 0.0, 1.0),
+        ("a goal is shown", 0.0, 0.0),
+        ("8:", 0.0, 0.0),
+    ],
+)
+def test_a_reply_in_time(text: str, due: float, early: float) -> None:
+    assert reply_in_time(said(text), DUE).value == pytest.approx(due)
+    assert reply_in_time(said(text), EARLY).value == early
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("3", 3), ("3 times.", 3), ("it is 3", 3), ("3 or 4", None), ("three", None), ("-3", None)]
+)
+def test_a_count(text: str, count: int | None) -> None:
+    assert answered_count(text) == count
+    assert count_match(said(text), CountTarget(3)).value == float(count == 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [("B. he waved", "B"), ("b", "B"), ("(C)", "C"), ("a person waves, so B", "A"), ("he waved", None), ("ABCD", None)],
+)
+def test_what_the_released_scorer_reads(text: str, letter: str | None) -> None:
+    values = {x: released_choice(said(text), StreamChoiceTarget(x, "now")).value for x in "ABCDE"}
+    assert values == {x: float(x == letter) for x in "ABCDE"}
+
+
+@given(st.text(max_size=50) | st.text("0123456789.: ,wait()abc-\n", max_size=50))
+def test_no_text_raises_or_leaves_the_range(text: str) -> None:
+    answered_count(text), answered_reply(text)
+    for reward, target in (
+        (reply_in_time, DUE), (count_match, CountTarget(3)), (released_choice, StreamChoiceTarget("A", "now"))
+    ):  # fmt: skip
+        assert 0.0 <= reward(said(text), target).value <= 1.0
+
+
+@pytest.mark.parametrize("piece", ["1", "at ", "a ", " ", "-"])
+def test_long_texts_take_no_time(piece: str) -> None:
+    text = said(piece * (1_000_000 // len(piece)))
+    spent_s = time.process_time()
+    reply_in_time(text, DUE), count_match(text, CountTarget(3)), released_choice(text, StreamChoiceTarget("A", "now"))
+    assert time.process_time() - spent_s < 2
+
+
+def test_the_mean_over_kinds_is_not_the_mean_over_rows() -> None:
+    judged = [(StreamChoiceTarget("A", "now"), {"accuracy": 1.0})] * 3
+    judged += [(StreamChoiceTarget("A", "past"), {"accuracy": 0.0})]
+    assert TASKS["stream_choice"].corpus_metrics(judged) == {"mean_over_kinds": 0.5}
+
+
+def test_a_question_without_its_time_is_refused() -> None:
+    task = TASKS["stream_count"]
+    row = task.row_type.model_validate(task.example.model_dump() | {"end_s": None})
+    with pytest.raises(ValueError, match="end_s: missing; it is the time of the question"):
+        task.target(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "at_start"), [("ava", 1396, 0), ("coin", 1948, 0), ("hirest", 1714, 0), ("tao", 1947, 31)]
+)
+def test_ovbench(name: str, rows: int, at_start: int) -> None:
+    converted = convert("ovbench", annotations(f"OVBench/{name}.json"))
+    assert (len(converted.rows), converted.refused) == (rows, [])
+    assert ("asked at 0 s, taken as at 0.1 s", str(at_start)) in converted.facts
+
+
+def test_ovo_bench_and_proactive_outputs() -> None:
+    converted = convert("ovo_bench", annotations("OVOBench/ovo_bench_new.json"), ConvertOptions())
+    tasks = [row["task"] for row in converted.rows]
+    assert {task: tasks.count(task) for task in set(tasks)} == {"stream_choice": 1468 + 629 + 240, "stream_count": 698}
+    proactive = convert("streamingbench_proactive", annotations("StreamingBench/questions_proactive_50.json"))
+    assert len(proactive.rows) == 102
+    assert sum(row["target"]["due_s"] is None for row in proactive.rows) == 51
+
+
+def test_frames_after_the_question_change_nothing(tmp_path: Path) -> None:
+    # At 4 frames per second frame 12 is that of the question's time.
+    noise = np.random.default_rng(0).integers(0, 255, (24, 56, 56, 3), np.uint8)
+    for name in ("seen", "other"):
+        (tmp_path / name).mkdir()
+        for number, frame in enumerate(noise):
+            pixels = frame if number <= 12 or name == "seen" else 255 - frame
+            Image.fromarray(pixels).save(tmp_path / name / f"{number:03d}.png")
+    sampling = VideoSampling(2.0, 4, 16, 3136, 3136, 3136 * 16)
+    seen, other = (decode(Video(tmp_path / name, sampling, end_s=3.0, source_fps=4.0)) for name in ("seen", "other"))
+    assert (seen.pixels == other.pixels).all()
+    whole = [decode(Video(tmp_path / name, sampling, source_fps=4.0)) for name in ("seen", "other")]
+    assert not (whole[0].pixels == whole[1].pixels).all()
+
+
+def test_drawn_questions_have_the_colours_of_the_pixels() -> None:
+    for seed in range(30):
+        clip = draw(random.Random(seed))
+        for row, kind in zip(clip.rows, QUESTIONS, strict=True):
+            frame = {"now": int(row["end_s"] * 4), "first": 0}.get(kind)
+            if frame is not None:
+                colour = COLOURS["ABCD".index(row["target"]["choice"])]
+                assert tuple(clip.pixels[frame, 28, 28]) == RGB[colour]
+        letters = [row["target"]["choice"] for row in clip.rows]
+        assert clip.blank.std(axis=0).max() == 0
+        assert set(letters) <= set("ABCD")
