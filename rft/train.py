@@ -1,15 +1,15 @@
 """The training loop, and the two parts it is handed: a rollout pool and a learner."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from rft.clock import Clock, PhaseSpan
 from rft.rollout_batches import RolloutBatch, RolloutBatches
 from rft.scoring.group_metrics import join_metrics
-from rft.types import Prompt, Sampler, TrainGroup
+from rft.types import Prompt, Sampler, TokenRatio, TrainGroup
 from rft.weights.ref import WeightsRef
 
 
@@ -39,6 +39,12 @@ class Learner(Protocol):
         """One batch of GRPO; returns its metrics."""
         ...
 
+    @property
+    def token_ratios(self) -> Mapping[int, Sequence[TokenRatio]]:
+        """Of the last update: place of a completion among those of all groups -> its tokens that engine and learner
+        give different probabilities."""
+        ...
+
     def publish_weights(self) -> WeightsRef:
         """Put the current weights where the pool can fetch them."""
         ...
@@ -60,6 +66,8 @@ class StepResult:
     """When the learner's side did what."""
     next_batch: RolloutBatch | None
     """Of the next step, where it is sampled already; a checkpoint holds it."""
+    token_ratios: Mapping[int, Sequence[TokenRatio]] = field(default_factory=dict)
+    """As the learner has them."""
 
 
 class Recorder(Protocol):
@@ -98,7 +106,8 @@ def train(
             with clock.phase("weights"):
                 probe_gap = pool.load_weights(learner.publish_weights())
             metrics = join_metrics(learned, {"probe_gap": probe_gap}, batch.metrics(), pool.counters(), clock.metrics())
-            record.step(StepResult(step, batch, metrics, tuple(clock.spans), next_batch))
+            spans = tuple(clock.spans)
+            record.step(StepResult(step, batch, metrics, spans, next_batch, learner.token_ratios))
             if should_stop():
                 return
             record.after_step()

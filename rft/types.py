@@ -153,6 +153,11 @@ class Completion:
             raise ValueError(f"{len(self.token_ids)} tokens but {len(self.logprobs)} log-probabilities")
 
 
+TokenRatio = tuple[int, int, float]
+"""(start, end, ratio): a token, as the characters from start to end of its completion's text, and its probability in
+the learner before an update over that in the engine that drew it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """A scored completion.

@@ -13,10 +13,13 @@ from rft.data.frames import Frames, write_frames
 from rft.data.video import clip_key
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
-from rft.types import Completion, Group, Media, Prompt, Rollout, TrainGroup, Video, VideoSampling
+from rft.types import Completion, Group, Media, Prompt, Rollout, TokenRatio, TrainGroup, Video, VideoSampling
 
 ATTACK = "</pre></script><script>alert(1)</script><!--&amp;<img src=x onerror=alert(1)>"
 """What a policy could write to take over a page."""
+
+LETTER = "\U0001f3ac"
+"""One character, two units of what a page's scripts count in."""
 
 RECIPE = """model: tiny
 tasks: {temporal_grounding: {}, tracking: {}, multiple_choice: {}}
@@ -61,15 +64,29 @@ def write_step(run: RunDir, step: int) -> None:
         group(f"boxes{step}", "tracking", CLIP, BOXES, "<answer>[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]</answer>", step),
         group(f"choice{step}", "multiple_choice", LOST, ChoiceTarget("B"), "<answer>B</answer>", step),
     ]
-    learned = [TrainGroup(groups[0].prompt, (groups[0].rollouts[0].completion,), (-1.5,))]
-    write_rollouts(run.rollouts_file(step), step, groups, learned)
+    completion = groups[0].rollouts[0].completion
+    write_rollouts(
+        run.rollouts_file(step),
+        step,
+        groups,
+        [TrainGroup(groups[0].prompt, (completion,), (-1.5,))],
+        {0: ratios_of(completion.text)},
+    )
+
+
+def ratios_of(text: str) -> list[TokenRatio]:
+    """Tokens behind a letter of two UTF-16 units, one of them over the edge of a tag, one in markup."""
+    start = text.index(LETTER)
+    attack = text.index("alert")
+    answer = text.index("4.0")
+    return [(start, start + 6, 0.5), (attack, attack + 5, 1.03), (answer - 1, answer + 1, 3.0)]
 
 
 def group(name: str, task: str, media: Media, target: Target, answer: str, step: int) -> Group:
     """Four rollouts of rewards from 0 on; the answer of the last has a fault, and is cut off."""
     rollouts = []
     for i in range(4):
-        text = f"<think>text {step}.{i} {ATTACK}</think>{answer}"
+        text = f"<think>{LETTER} text {step}.{i} {ATTACK}</think>{answer}"
         completion = Completion(text, (1, 2), (0.0, 0.0), 5, "length" if i == 3 else "stop", step)
         score = Score(i / 4, answer, f"note {ATTACK}", "unreadable" if i == 3 else None)
         rollouts.append(Rollout(completion, {"own_reward": score}, i / 4 + step / 100))

@@ -19,7 +19,7 @@ from rft.runs.ahead_batch import read_ahead_batch, write_ahead_batch
 from rft.scoring.group import score_by_recipe
 from rft.scoring.train_groups import DECAY
 from rft.train import StepResult, train
-from rft.types import Completion, Group, Prompt, Sampling, TrainGroup, Video, VideoSampling
+from rft.types import Completion, Group, Prompt, Sampling, TokenRatio, TrainGroup, Video, VideoSampling
 from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -110,6 +110,10 @@ class Learner:
             ]
         )
         return {"loss": 0.0}
+
+    @property
+    def token_ratios(self) -> dict[int, tuple[TokenRatio, ...]]:
+        return {0: ((0, 8, 1.0 + self.policy_version),)}
 
     def publish_weights(self) -> WeightsRef:
         return WeightsRef(self.policy_version, StoredWeights({}), Probe((), ()))

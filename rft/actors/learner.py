@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from rft.actors.cpu import gpu_process_threads, learner_threads, lower_priority,
 from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
-from rft.types import Prompt, TrainGroup
+from rft.types import Prompt, TokenRatio, TrainGroup
 from rft.weights.ref import StagedWeights, StoredWeights, WeightsRef, tensor_metadata
 from rft.weights.transfer import gpu_uuid, transfer_backend
 
@@ -78,12 +78,15 @@ class LearnerRank:
         self._is_due.clear()
         self._prefetching = self._prefetch_thread.submit(self._learner.prefetch, prompts, self._is_due.is_set)
 
-    def update(self, groups: Sequence[TrainGroup]) -> tuple[dict[str, float], int]:
+    def update(
+        self, groups: Sequence[TrainGroup]
+    ) -> tuple[dict[str, float], int, dict[int, tuple[TokenRatio, ...]]]:
+        """Metrics, the new policy version, and the token ratios of this rank's groups."""
         self._is_due.set()
         wait([self._prefetching])
         if self._sender is not None and not self._recipe.rollout.ahead:
             self._sender.stage({})  # no engine asks for these weights any more, and the update needs the memory
-        return self._learner.update(groups), self._learner.policy_version
+        return self._learner.update(groups), self._learner.policy_version, self._learner.token_ratios
 
     def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:
         views = self._learner.view_groups(groups)
@@ -152,12 +155,17 @@ class LearnerActors:
         """`should_stop`: whether the user waits for the end; a call that hangs is then given up sooner."""
         self._ranks = Ranks(LearnerRank, recipe, model, clips_dir, should_stop)
         self._policy_version: int = self._ranks.built
+        self._token_ratios: dict[int, tuple[TokenRatio, ...]] = {}
         on_gpus = transfer_backend(recipe.rollout, use_gpu=self._ranks.on_gpus) != "object_store"
         self._gpus: list[str] = ray.get([rank.gpu.remote() for rank in self._ranks.actors]) if on_gpus else []
 
     @property
     def policy_version(self) -> int:
         return self._policy_version
+
+    @property
+    def token_ratios(self) -> Mapping[int, Sequence[TokenRatio]]:
+        return self._token_ratios
 
     def prefetch(self, prompts: Sequence[Prompt]) -> None:
         """Read these prompts next, before anything that is asked later; does not wait for it.
@@ -168,8 +176,10 @@ class LearnerActors:
             self._ranks.actors[0].prefetch.remote(prompts)
 
     def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
+        answers = self._ranks.call_all("update", groups, num_groups=len(groups))
+        self._token_ratios = {place: ratios for *_, of_rank in answers for place, ratios in of_rank.items()}
         metrics: dict[str, float]
-        metrics, self._policy_version = self._ranks.call("update", groups, num_groups=len(groups))
+        metrics, self._policy_version, _ = answers[0]
         return metrics
 
     def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:

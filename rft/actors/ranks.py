@@ -65,15 +65,19 @@ class Ranks:
             self.close()
             raise
 
-    def call(self, method: str, *args: object, num_groups: int = 0) -> Any:
-        """Call `method` on every rank at once, as their collectives require; returns rank 0's result.
+    def call(self, method: str, *args: object) -> Any:
+        """Rank 0's result of `call_all`."""
+        return self.call_all(method, *args)[0]
+
+    def call_all(self, method: str, *args: object, num_groups: int = 0) -> list[Any]:
+        """Call `method` on every rank at once, as their collectives require; returns their results.
 
         `num_groups`: that the ranks share. RftError as a rank raised it. LearnerError: a rank's process ended or hangs.
         ClusterError: so did Ray.
         """
         try:
             futures = [getattr(actor, method).remote(*args).future() for actor in self.actors]
-            return self._calls.answers(method, futures, num_groups / len(self.actors))[0]
+            return self._calls.answers(method, futures, num_groups / len(self.actors))
         except RayTaskError as error:
             if isinstance(error.cause, RftError):
                 raise error.cause from None

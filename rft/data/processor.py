@@ -1,5 +1,6 @@
 """Prompt and Frames -> token ids and model inputs, by the model's processor; the same for learner and engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,7 @@ class PromptProcessor:
         self._writes_times = isinstance(self._processor, Qwen3VLProcessor)
         """Whether the prompt states the time of a frame pair in words, instead of by its position."""
         self.tokenizer: Any = self._processor.tokenizer
+        self._unwritten = frozenset(self.tokenizer.all_special_tokens)
         vocabulary, pad_token_id = self.tokenizer.get_vocab(), self.tokenizer.pad_token_id
         self.eos_token_id: int = self.tokenizer.eos_token_id
         self.pad_token_id: int = self.eos_token_id if pad_token_id is None else pad_token_id
@@ -141,6 +143,11 @@ class PromptProcessor:
         """Token ids of a completion, with the end token."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return (*ids, self.eos_token_id)
+
+    def token_bytes(self, token_ids: Sequence[int]) -> list[int]:
+        """Length of each token's text in UTF-8, 0 for special tokens; of a vocabulary with a letter for each byte."""
+        tokens = self.tokenizer.convert_ids_to_tokens(list(token_ids))
+        return [0 if token in self._unwritten else len(token) for token in tokens]
 
     def save(self, directory: Path) -> None:
         self._processor.save_pretrained(directory)

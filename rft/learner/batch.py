@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -29,6 +29,8 @@ class LearnedCompletion:
     logprobs: tuple[float, ...]
     """[S], of the first S tokens, those that an engine drew: none of a ground truth, nor of padding."""
     advantage: float
+    place: int
+    """Of the completion, among those of all groups of the update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class MicroBatch:
     """[N, T], 0 outside `sampled`."""
     sampled: Tensor
     """[N, T], True at tokens that an engine drew: all but those of ground truths and padding."""
+    places: tuple[int, ...]
+    """[N], of the completions, among those of all groups of the update."""
     reference_visual: VisualInput | None
     """What the reference sees, where its tower is another than the policy's."""
     is_filler: bool
@@ -105,15 +109,15 @@ class MicroBatch:
 def token_groups(groups: Sequence[TrainGroup], processor: "PromptProcessor") -> tuple[TokenGroup, ...]:
     """The groups as tokens, ground truths tokenized. Completions without a token are left out, and groups of none."""
 
-    def completion(group: TrainGroup, index: int) -> LearnedCompletion:
+    def completion(group: TrainGroup, index: int, place: int) -> LearnedCompletion:
         drawn, advantage = group.completions[index], group.advantages[index]
         if group.has_ground_truth and index == len(group.completions) - 1:
-            return LearnedCompletion(tuple(processor.completion_ids(drawn.text)), (), advantage)
-        return LearnedCompletion(drawn.token_ids, drawn.logprobs, advantage)
+            return LearnedCompletion(tuple(processor.completion_ids(drawn.text)), (), advantage, place)
+        return LearnedCompletion(drawn.token_ids, drawn.logprobs, advantage, place)
 
-    learned = []
+    learned, places = [], count()
     for group in groups:
-        completions = [completion(group, index) for index in range(len(group.completions))]
+        completions = [completion(group, index, next(places)) for index in range(len(group.completions))]
         if kept := tuple(one for one in completions if one.token_ids):
             learned.append(TokenGroup(group.prompt, group.completions[0].num_prompt_tokens, kept))
     return tuple(learned)
@@ -212,6 +216,7 @@ def micro_batch(
         advantages=torch.tensor([completion.advantage for completion in completions], dtype=dtype),
         rollout_logprobs=logprobs.new_zeros(mask.shape).masked_scatter(sampled, logprobs),
         sampled=sampled,
+        places=tuple(completion.place for completion in completions),
         reference_visual=reference_visual,
         is_filler=is_filler,
     )

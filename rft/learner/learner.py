@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from rft.learner.policy_and_reference import Loading, Policies
 from rft.learner.prompt_view import view_prompt
 from rft.learner.schedule import learning_rate
 from rft.learner.sharding import num_ranks, sum_over_ranks, this_rank
+from rft.learner.token_ratios import token_ratios
 from rft.learner.update_metrics import Update, update_metrics
 from rft.learner.weights import (
     load_state,
@@ -44,7 +46,7 @@ from rft.learner.weights import (
 )
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
-from rft.types import Prompt, TrainGroup
+from rft.types import Prompt, TokenRatio, TrainGroup
 from rft.weights.ref import Probe
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class Learner:
         self.device = torch.device(device)
         self.dtype = dtype or DTYPES[recipe.learner.dtype]
         self.policy_version = 0
+        self.token_ratios: dict[int, tuple[TokenRatio, ...]] = {}
+        """Of the last update, as of `rft.learner.token_ratios`, of the groups that this rank worked on."""
         loading = Loading(self.device, self.dtype, packed, features_dir)
         banned = processor.banned_token_ids if recipe.learner.ban_vision_tokens else ()
         self._policies = Policies(model_dir, recipe, banned, loading)
@@ -127,6 +131,7 @@ class Learner:
         groups, or with a gradient that is not finite, changes nothing and counts as skipped.
         """
         algorithm = self.recipe.algorithm
+        self.token_ratios = {}
         tokens = token_groups(groups, self.processor)
         if not tokens:
             return {"skipped_updates": 1.0}
@@ -147,6 +152,9 @@ class Learner:
             updates = [self._train(*each, clock) for each in zip(mini_batches, fixed, strict=True)]
             metrics = update_metrics(updates)
             num_skipped += metrics["skipped_updates"]
+        forwards = zip(chain(*mini_batches), chain(*fixed), strict=True)
+        seen = ((batch, one.old) for batch, one in forwards if not batch.is_filler)
+        self.token_ratios = token_ratios(groups, seen, self.processor.token_bytes)
         metrics |= {"skipped_updates": num_skipped, "num_groups_trained": float(len(tokens))}
         encoded = float(self._policies.num_encoded_videos - num_encoded)
         metrics |= sum_over_ranks({"num_encoded_videos": encoded}, self.device)

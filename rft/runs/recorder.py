@@ -87,7 +87,8 @@ class RunRecorder:
         self.clock.add(phase_seconds(metrics))
         with self.clock.phase("record"):
             path = self._run.rollouts_file(self.num_steps)
-            write_rollouts(path, self.num_steps, result.batch.groups, result.batch.train_groups)
+            batch = result.batch
+            write_rollouts(path, self.num_steps, batch.groups, batch.train_groups, result.token_ratios)
             self._timeline.write(self.num_steps, "rollout", result.batch.spans)
             self._timeline.write(self.num_steps, "learner", result.spans)
             self._metrics.write(self.num_steps, metrics)

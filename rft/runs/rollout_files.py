@@ -1,29 +1,42 @@
 """Rollouts on disk: one JSON line each, zstd compressed, with everything that decided the reward."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rft.errors import DataError
 from rft.files import read_records, write_records
 from rft.runs.run_dir import RunDir
-from rft.types import Group, Image, TrainGroup, Video
+from rft.types import Group, Image, TokenRatio, TrainGroup, Video
+
+NOT_LEARNED: Mapping[str, Any] = {"advantage": None, "token_ratios": None}
+"""Of a completion that the learner did not see."""
 
 
-def write_rollouts(path: Path, step: int, groups: Sequence[Group], learned: Sequence[TrainGroup] = ()) -> None:
-    """One line per rollout of `groups`; `learned`: what the learner was given of them, for the advantages."""
+def write_rollouts(
+    path: Path,
+    step: int,
+    groups: Sequence[Group],
+    learned: Sequence[TrainGroup] = (),
+    token_ratios: Mapping[int, Sequence[TokenRatio]] = MappingProxyType({}),
+) -> None:
+    """One line per rollout of `groups`; `learned`: what the learner was given of them, for the advantages.
+
+    `token_ratios`: place of a completion among those of all train groups -> ratios of its tokens.
+    """
+    pairs = [pair for group in learned for pair in zip(group.completions, group.advantages, strict=True)]
     # A train group carries the rollouts' own completions, so identity tells apart equal texts of one group.
-    advantages = {
-        id(completion): advantage
-        for group in learned
-        for completion, advantage in zip(group.completions, group.advantages, strict=True)
+    of_learner = {
+        id(completion): {"advantage": advantage, "token_ratios": token_ratios.get(place)}
+        for place, (completion, advantage) in enumerate(pairs)
     }
-    write_records(path, (line for group in groups for line in rollout_lines(step, group, advantages)))
+    write_records(path, (line for group in groups for line in rollout_lines(step, group, of_learner)))
 
 
-def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iterator[dict[str, Any]]:
-    """Plain values of each rollout; the advantage is null where the learner did not see the completion."""
+def rollout_lines(step: int, group: Group, of_learner: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Plain values of each rollout. `of_learner`: id of a completion -> what is there in place of NOT_LEARNED."""
     prompt = group.prompt
     video = prompt.media if isinstance(prompt.media, Video) else None
     asked = {
@@ -51,7 +64,7 @@ def rollout_lines(step: int, group: Group, advantages: dict[int, float]) -> Iter
             "scores": {name: asdict(score) for name, score in rollout.scores.items()},
             "reward": rollout.reward,
             "problem": rollout.problem,
-            "advantage": advantages.get(id(completion)),
+            **of_learner.get(id(completion), NOT_LEARNED),
         }
 
 

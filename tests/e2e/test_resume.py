@@ -4,7 +4,7 @@ import io
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +25,7 @@ from rft.runs.evaluator import Evaluator
 from rft.runs.run_dir import RunDir
 from rft.runs.views import PlainView
 from rft.scoring import group
-from rft.types import Completion, Prompt, Sampling, TrainGroup
+from rft.types import Completion, Prompt, Sampling, TokenRatio, TrainGroup
 from rft.weights.ref import Probe, StoredWeights, WeightsRef
 
 STEPS = 5
@@ -125,6 +125,8 @@ class Pool:
 
 class Learner:
     """Its weights follow from all that it was ever given, in order. Dies at the updates in `deaths`."""
+
+    token_ratios: Mapping[int, Sequence[TokenRatio]] = {}
 
     def __init__(self, deaths: list[int]) -> None:
         self.policy_version = self.weights = 0

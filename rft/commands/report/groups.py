@@ -49,6 +49,7 @@ def rollout_form(record: Record, target: Target | None) -> dict[str, Any]:
         "text": record["completion"],
         "reward": record["reward"],
         "advantage": record["advantage"],
+        "token_ratios": record.get("token_ratios"),
         "num_tokens": record["num_tokens"],
         "finish_reason": record["finish_reason"],
         "policy_version": record["policy_version"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_runs import ATTACK, BOXES, CLIP_S, write_run, write_step
+from page_runs import ATTACK, BOXES, CLIP_S, LETTER, write_run, write_step
 from page_server import served
 
 from rft.commands.report.page import charts_page
@@ -20,6 +20,9 @@ from rft.runs.run_dir import RunDir
 from rft.tables import LineChart
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make env")
+SHADE = "node => getComputedStyle(node).backgroundColor.match(/[0-9.]+/g).map(Number)"
+"""Red, green, blue and opacity behind an element."""
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = [
@@ -184,6 +187,20 @@ def test_what_a_policy_wrote_is_shown_as_text(browser: Any, page_of_run: str) ->
             summary.click()
         assert page.locator("pre").first.inner_text().startswith("model: tiny")
         assert page.locator("#health figure").count() > 3
+
+
+def test_tokens_are_shaded_by_their_ratio(page: Any) -> None:
+    choose(page, "temporal_grounding")
+    tokens = page.locator("#group .text .token")
+    assert tokens.all_inner_texts() == [f"{LETTER} text", "alert", ">", "4"]
+    assert [token.get_attribute("title").split()[0] for token in tokens.all()] == ["0.5", "1.03", "3", "3"]
+    shades = [token.evaluate(SHADE) for token in tokens.all()]
+    assert [red > blue for red, _, blue, _ in shades] == [True, False, False, False]
+    assert shades[1][3] < shades[0][3] == shades[2][3]  # 1.03 is fainter than 0.5 and 3
+    assert "Tokens of which the learner" in page.locator("#group").inner_text()
+    choose(page, "tracking")
+    assert tokens.count() == 0
+    assert "single tokens are not compared" in page.locator("#group").inner_text()
 
 
 def test_a_page_of_charts_alone(browser: Any, tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ class FakeProcessor:
     def completion_ids(self, text: str) -> tuple[int, ...]:
         return (*(6 + ord(letter) % 30 for letter in text[:20]), END)
 
+    def token_bytes(self, token_ids: Sequence[int]) -> list[int]:
+        return [token_id != END for token_id in token_ids]
+
     def save(self, directory: Path) -> None:
         (directory / "processor.txt").write_text("saved")
 

@@ -26,7 +26,8 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         Rollout(left_out, {}, 0.0),
     )
     path = tmp_path / "rollouts" / "step_000003.jsonl.zst"
-    write_rollouts(path, 3, [Group(PROMPT, rollouts)], [TrainGroup(PROMPT, (learned,), (1.25,))])
+    train_groups = [TrainGroup(PROMPT, (completion(),), (0.5,)), TrainGroup(PROMPT, (learned,), (1.25,))]
+    write_rollouts(path, 3, [Group(PROMPT, rollouts)], train_groups, {1: ((0, 8, 1.25),)})
     first, second = read_rollouts(path)
     assert first == {
         "step": 3,
@@ -50,8 +51,9 @@ def test_everything_that_decided_the_reward_is_kept(tmp_path: Path) -> None:
         "reward": 0.75,
         "problem": "",
         "advantage": 1.25,
+        "token_ratios": [[0, 8, 1.25]],
     }
-    assert second["advantage"] is None
+    assert (second["advantage"], second["token_ratios"]) == (None, None)
     assert second["scores"] == {}
 
 

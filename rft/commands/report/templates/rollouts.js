@@ -113,8 +113,16 @@ function groupView(into, group, state, source, redraw) {
     el("div", {class: "small"}, el("span", {class: "key", style: "background:var(--true)"}), "target ", el("span", {class: "mono"}, group.written || JSON.stringify(group.target))),
     pictures,
     el("div", {class: "answers"}, group.rollouts.map((rollout, i) => answerCard(rollout, rollout === chosen, () => pick(i)))),
-    el("p", {class: "soft small"}, mediaLine(group), " The ratio of policy to engine probability is recorded per step (mismatch above), not per token."));
+    ratioLine(group),
+    el("p", {class: "soft small"}, mediaLine(group)));
   drawMedia(pictures, group, chosen, source, pick);
+}
+
+function ratioLine(group) {
+  const known = group.rollouts.filter((rollout) => rollout.token_ratios), key = (sort, text) => [el("i", {class: `token ${sort}`, style: "--much:50%"}, text), " "];
+  if (!known.length) return el("p", {class: "soft small"}, "Not learned from: single tokens are not compared.");
+  return el("p", {class: "soft small"}, "Tokens of which the learner, before its update, and the engine that wrote them differ by 2 % or more: ",
+    known.some((rollout) => rollout.token_ratios.length) ? [key("likelier", "likelier"), "or ", key("rarer", "less likely"), "in the learner; the stronger, the further apart."] : "none.");
 }
 
 function mediaLine(group) {
@@ -204,7 +212,7 @@ function answerCard(rollout, isChosen, onclick) {
         : el("span", {class: advantage > 0 ? "pill good" : advantage < 0 ? "pill bad" : "pill", title: "advantage"}, signed(advantage, 2)),
       el("span", {class: "soft small"}, count(rollout.num_tokens, "token")),
       [...new Set(faultsOf(rollout))].map((fault) => el("span", {class: "pill warn"}, words(fault)))),
-    el("div", {class: "text"}, textParts(rollout.text)),
+    el("div", {class: "text"}, textParts(rollout.text, rollout.token_ratios || [])),
     rollout.problem && el("div", {class: "small bad"}, rollout.problem),
     rollout.scores.map((score) => el("div", {class: "score"}, el("span", {title: score.name}, words(score.name)),
       el("div", {class: "bar"}, el("i", {style: `width:${score.value * 100}%`})), el("span", {class: "number"}, figure(score.value)),
@@ -212,13 +220,29 @@ function answerCard(rollout, isChosen, onclick) {
     !rollout.scores.length && el("div", {class: "soft small"}, "not scored"));
 }
 
-// Tags faint, the thought fainter than the answer.
-function textParts(text) {
-  let inside = "";
+// Tags faint, the thought fainter than the answer. ratios: [start, end, ratio] of tokens, in characters as Python counts.
+function textParts(text, ratios) {
+  let inside = "", end = 0;
   return text.split(/(<\/?[a-z_]+>)/i).map((part) => {
-    const tag = part.match(/^<(\/?)([a-z_]+)>$/i);
-    if (!tag) return el("span", {class: inside === "think" ? "thought" : inside ? "said" : ""}, part);
-    inside = tag[1] ? "" : tag[2];
-    return el("span", {class: "thought"}, part);
+    const tag = part.match(/^<(\/?)([a-z_]+)>$/i), letters = [...part], start = end;
+    const sort = tag || inside === "think" ? "thought" : inside ? "said" : "";
+    end += letters.length;
+    if (tag) inside = tag[1] ? "" : tag[2];
+    return el("span", {class: sort}, shaded(letters, start, ratios));
   });
+}
+
+// The letters from place `first` on, with the tokens that learner and engine find of different probability.
+function shaded(letters, first, ratios) {
+  const cut = (from, to) => letters.slice(from - first, to - first).join(""), parts = [];
+  let at = first;
+  for (const [start, end, ratio] of ratios) {
+    const [from, to] = [Math.max(start, at), Math.min(end, first + letters.length)];
+    if (from >= to) continue;
+    const much = 12 + 43 * Math.min(1, Math.abs(Math.log2(ratio)));
+    parts.push(cut(at, from), el("i", {class: ratio > 1 ? "token likelier" : "token rarer", style: `--much:${much.toFixed(0)}%`,
+      title: `${ratio} times as likely in the learner as in the engine`}, cut(from, to)));
+    at = to;
+  }
+  return [...parts, cut(at, first + letters.length)];
 }

@@ -1,0 +1,55 @@
+"""How much likelier the learner finds tokens than the engine that drew them, in places of the completions' texts."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rft.learner.batch import MicroBatch
+from rft.types import Completion, TokenRatio, TrainGroup
+
+LEAST = 0.02
+"""Log-ratios closer to 0 are not told."""
+
+LARGEST = 7.0
+"""Log-ratios further from 0 are told as this: a thousand times likelier."""
+
+MOST = 64
+"""Tokens of a completion that are told: those of the largest ratios, either way."""
+
+TokenBytes = Callable[[Sequence[int]], list[int]]
+"""Token ids -> length of each one's text in UTF-8, 0 for tokens that are left out of it."""
+
+
+def token_ratios(
+    groups: Sequence[TrainGroup], forwards: Iterable[tuple[MicroBatch, Tensor]], token_bytes: TokenBytes
+) -> dict[int, tuple[TokenRatio, ...]]:
+    """Place of a completion among those of all `groups` -> its tokens whose probabilities differ, in their order.
+
+    `forwards`: with the old policy's log-probabilities, [N, T].
+    """
+    completions = [completion for group in groups for completion in group.completions]
+    found = {}
+    for batch, old_logprobs in forwards:
+        logs = torch.where(batch.sampled, old_logprobs.cpu() - batch.rollout_logprobs, 0.0).numpy()
+        for place, of_completion in zip(batch.places, logs, strict=True):
+            found[place] = tuple(_ratios(completions[place], of_completion, token_bytes))
+    return found
+
+
+def _ratios(completion: Completion, logs: np.ndarray, token_bytes: TokenBytes) -> Iterator[TokenRatio]:
+    """`logs`: of at least its tokens. None where its text is not that of its tokens, as with damaged characters."""
+    sizes = np.abs(logs)
+    largest = np.argsort(-sizes, kind="stable")[:MOST]
+    told = sorted(largest[sizes[largest] >= LEAST].tolist())
+    ends = list(accumulate(token_bytes(completion.token_ids), initial=0)) if told else []
+    text = completion.text.encode()
+    if not ends or ends[-1] != len(text):
+        return
+    for i in told:
+        # A character of several tokens belongs to the last of them.
+        start, end = (len(text[:at].decode(errors="ignore")) for at in ends[i : i + 2])
+        if start < end:
+            yield start, end, float(f"{np.exp(np.clip(logs[i], -LARGEST, LARGEST)):.3g}")
