@@ -1,14 +1,14 @@
 """Compares engine and learner on a few real prompts before the first step, and reports the result."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from rft.data.dataset import Clips
 from rft.data.frames import ClipError
 from rft.errors import ParityError
-from rft.parity.compare import ParityReport, PromptView, Views, compare, measured, within
+from rft.parity.compare import ParityReport, PromptView, Views, compare
 from rft.recipe import Recipe
 from rft.types import Completion, Prompt, Sampling, TrainGroup, Video
 
@@ -105,17 +105,3 @@ def report_or_raise(report: ParityReport, recipe: Recipe, note: Callable[[str], 
     if recipe.parity.on_mismatch == "stop":
         raise ParityError(f"{text}\nNo step was run. Mend the cause; parity.on_mismatch=warn runs all the same.")
     note(f"{text}\nThe run goes on, as parity.on_mismatch says.")
-
-
-def gap_alarm(metrics: Mapping[str, float], recipe: Recipe) -> str | None:
-    """Warning for a step whose rollouts have log-probabilities too different in the learner; None: no warning."""
-    ratio, kl = metrics.get("logprob_gap_exp"), metrics.get("logprob_gap_k3")
-    if ratio is None or kl is None or within(ratio, kl, recipe.parity):
-        return None
-    cause = "compare the two with `rft check --deep`"
-    if recipe.sampling.top_p < 1 or recipe.sampling.top_k:
-        cause = "sampling.top_p and top_k cut what the learner does not"
-    elif recipe.rollout.ahead:
-        cause = "rollout.ahead draws them from the policy of a step before"
-    gap = measured(ratio, kl, recipe.parity)
-    return f"engine and learner give the rollouts different log-probabilities: {gap}; {cause}"

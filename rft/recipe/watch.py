@@ -11,7 +11,7 @@ AlarmName = Literal[
     "length_drift",
     "truncation",
     "kl_growth",
-    "mismatch_growth",
+    "mismatch",
     "one_reward",
     "grad_norm_spikes",
     "format_saturated",

@@ -7,6 +7,7 @@ from math import isfinite, sqrt
 from statistics import fmean, median
 from typing import Literal
 
+from rft.recipe import ParityRecipe
 from rft.recipe.watch import AlarmName
 from rft.tasks.types import FORMS
 
@@ -27,6 +28,10 @@ NEARLY_EARNED = 0.9
 
 SPIKE = 5.0
 """A gradient norm so many times the median of the last ones is a spike."""
+
+GROWTH = 5.0
+"""A log-probability gap may be so many times that of the first steps: it depends on data types and kernels, which do
+not change in a run."""
 
 ROUNDING_GAP = 1e-3
 """Log-probability gaps below this are rounding; growth is counted from here."""
@@ -51,6 +56,8 @@ class History:
     """Name of a set in `eval/<name>` -> what it is compared with."""
     num_steps: int
     """Steps of the whole run."""
+    bounds: ParityRecipe | None = None
+    """Of the gap of engine and learner; None: it is not bounded, only its growth."""
     values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Metric -> its finite values, in order of the steps that report it."""
     evaluations: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
@@ -178,9 +185,17 @@ def kl_growth(history: History) -> Iterator[Finding]:
         yield Finding(median(kl))
 
 
-def mismatch_growth(history: History) -> Iterator[Finding]:
+def mismatch(history: History) -> Iterator[Finding]:
+    """The gap of engine and learner over its bounds and over GROWTH times the first ones, whichever is larger."""
+    values = []
+    if (bounds := history.bounds) and (ratios := history.last("logprob_gap_exp")):
+        values += [(median(ratios) - 1) / (bounds.max_ratio - 1)]
+    if bounds and (kl := history.last("logprob_gap_k3")):
+        values += [median(kl) / bounds.max_kl]
     if moved := history.moved("logprob_gap"):
-        yield Finding(moved[1] / max(moved[0], ROUNDING_GAP))
+        values += [moved[1] / max(moved[0], ROUNDING_GAP) / GROWTH]
+    if values:
+        yield Finding(max(values))
 
 
 def one_reward(history: History) -> Iterator[Finding]:
@@ -296,12 +311,13 @@ RULES: tuple[Rule, ...] = (
         look_at="grad_norm and the learning rate; a larger algorithm.beta",
     ),
     Rule(
-        "mismatch_growth",
-        mismatch_growth,
-        threshold=5.0,
+        "mismatch",
+        mismatch,
+        threshold=1.0,
         fires="from",
-        reason="the gap depends on data types and kernels, which do not change in a run; growth comes from the weights",
-        look_at="`rft check --deep` on the last checkpoint, and probe_gap: do new weights reach the engines?",
+        reason="the bounds are those of the comparison before the first step; growth comes from the weights",
+        look_at="`rft check --deep` on the last checkpoint; probe_gap: do new weights reach the engines? A cut by top_p "
+        "or top_k, which the learner does not know",
     ),
     Rule(
         "one_reward",

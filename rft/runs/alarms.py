@@ -56,7 +56,9 @@ class Alarms:
             task: {name: part.weight for name, part in chosen_rewards(recipe.tasks, task).items() if part.weight > 0}
             for task in recipe.tasks
         }
-        self._history = History(weights, held_out or {}, recipe.steps)
+        # What is sampled ahead comes from the policy of a step before: its gap is no fault.
+        bounds = None if recipe.rollout.ahead else recipe.parity
+        self._history = History(weights, held_out or {}, recipe.steps, bounds)
 
     def recall(self, steps: Mapping[int, Mapping[str, float]]) -> None:
         """Take in what was recorded before; fires nothing."""

@@ -8,7 +8,6 @@ from rft.clock import Clock
 from rft.data.dataset import PromptOrder
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import write_result
-from rft.parity.check import gap_alarm
 from rft.recipe import Recipe
 from rft.rollout.pool import FailedPrompt
 from rft.rollout_batches import RolloutBatch
@@ -57,8 +56,6 @@ class RunRecorder:
         self._next_batch: RolloutBatch | None = None
         self._variances: Mapping[str, float] = resumed.variances if resumed else {}
         self._timeline = TimelineWriter(run.timeline)
-        self._alarmed = False
-        """The step before was beyond the bounds of recipe.parity: one note for a stretch of such steps."""
         self._alarms, self._stop = alarms or Alarms(recipe), stop
         self._metrics, self._trackers = MetricsWriter(run, trackers), trackers
         if trackers and resumed:
@@ -81,9 +78,7 @@ class RunRecorder:
         self.num_steps = result.step + 1
         self._next_batch, self._variances = result.next_batch, result.batch.variances
         self._groups = result.batch.groups
-        alarm = gap_alarm(result.metrics, self._recipe)
-        own = {"logprob_gap_alarm": float(alarm is not None)}
-        metrics = join_metrics(result.metrics, self._prompts.counters(), own)
+        metrics = join_metrics(result.metrics, self._prompts.counters())
         self.clock.add(phase_seconds(metrics))
         with self.clock.phase("record"):
             path = self._run.rollouts_file(self.num_steps)
@@ -95,9 +90,6 @@ class RunRecorder:
             self._view.step(self.num_steps, self._recipe.steps, metrics)
             self._name_losses()
             self.watch(metrics)
-            if alarm and not self._alarmed:
-                self._view.note(f"step {self.num_steps}: {alarm}")
-            self._alarmed = alarm is not None
 
     def _mark(self) -> None:
         """Put what the recorder itself did since the last call on the timeline."""

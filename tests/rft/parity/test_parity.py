@@ -1,6 +1,5 @@
 """Two views of a prompt: what counts as a difference, what it is called, and what a run does about it."""
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,18 +9,11 @@ import pytest
 
 from rewards.targets.choice import ChoiceTarget
 from rewards.targets.span import SpanTarget
-from rft.data.dataset import PromptOrder
 from rft.data.frames import ClipError
 from rft.errors import ParityError
-from rft.parity.check import compare_engine_and_learner, gap_alarm, pick_prompts, report_or_raise, sampling
+from rft.parity.check import compare_engine_and_learner, pick_prompts, report_or_raise, sampling
 from rft.parity.compare import ParityReport, PromptView, compare, first_difference
 from rft.recipe import ParityRecipe, Recipe
-from rft.rollout_batches import RolloutBatch
-from rft.runs.metrics import read_metrics
-from rft.runs.recorder import RunRecorder
-from rft.runs.run_dir import RunDir
-from rft.runs.views import PlainView
-from rft.train import StepResult
 from rft.types import Completion, Image, Prompt, Sampling, TrainGroup, Video, VideoSampling
 
 BOUNDS = ParityRecipe()
@@ -209,32 +201,6 @@ def test_prompts_are_picked_of_each_kind_and_damaged_clips_reported() -> None:
     assert reported == [f"row {gone} is not compared: {gone}.mp4: damaged"]
 
 
-def test_a_step_beyond_the_bounds_is_reported() -> None:
-    fine = {"logprob_gap_exp": 1.01, "logprob_gap_k3": 0.001}
-    assert gap_alarm(fine, recipe()) is None
-    assert gap_alarm({}, recipe()) is None
-    assert "rft check --deep" in str(gap_alarm(fine | {"logprob_gap_k3": 0.02}, recipe()))
-    cut = gap_alarm({"logprob_gap_exp": math.nan, "logprob_gap_k3": 0.0}, recipe(sampling={"top_k": 50}))
-    assert "top_k" in str(cut)
-    assert gap_alarm(fine, recipe(parity={"max_ratio": 1.005})) is not None
-    ahead = gap_alarm({"logprob_gap_exp": 1.2, "logprob_gap_k3": 0.0}, recipe(rollout={"ahead": 1}))
-    assert "1.2 (parity.max_ratio 1.05)" in str(ahead)
-    assert "rollout.ahead" in str(ahead)
-
-
 def test_nothing_compared_is_no_agreement() -> None:
     with pytest.raises(ParityError, match="no clip or image"):
         report_or_raise(ParityReport(()), recipe(), lambda text: None)
-
-
-def test_a_stretch_of_steps_beyond_the_bounds_is_noted_once_and_counted(tmp_path: Path) -> None:
-    shown = io.StringIO()
-    run, order = RunDir(tmp_path), PromptOrder([prompt("a")], 0, SomeClips(), 0.0)
-    record = RunRecorder(recipe(), run, PlainView("run", shown), None, order, lambda rows: None, lambda: ())
-    for number, kl in enumerate((0.0, 0.02, 0.03, 0.0, 0.02)):
-        batch = RolloutBatch((), (), 0, {}, {})
-        metrics = {"logprob_gap_exp": 1.0, "logprob_gap_k3": kl}
-        record.step(StepResult(number, batch, metrics, (), None))
-    assert [line["logprob_gap_alarm"] for line in read_metrics(run).values()] == [0, 1, 1, 0, 1]
-    noted = [line.split(":")[1] for line in shown.getvalue().splitlines() if line.startswith("note")]
-    assert noted == [" step 2", " step 5"]

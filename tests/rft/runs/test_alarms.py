@@ -55,6 +55,8 @@ def healthy(seed: int) -> list[tuple[int, Metrics]]:
             "truncated_share": around(0.005, 0.01),
             "kl": around(0.2 * learned, 0.05) + (2.0 if draw.random() < 0.01 else 0.0),
             "logprob_gap": around(0.01, 0.001),
+            "logprob_gap_exp": 1 + around(0.01, 0.001),
+            "logprob_gap_k3": around(0.001, 0.0003),
             "grad_norm": around(0.4, 0.12, 0.1) + (3.0 if draw.random() < 0.01 else 0.0),
             "skipped_updates": 0.0,
             "num_groups": 16.0,
@@ -118,7 +120,7 @@ FAULTS: dict[AlarmName, tuple[Callable[[float, Metrics], Metrics], str | None, s
     "length_drift": (lambda at, m: {"completion_tokens": m.get("completion_tokens", 0) * (1 + 2 * at)}, None, None),
     "truncation": (lambda at, m: {"truncated_share": 0.5 * at}, None, None),
     "kl_growth": (lambda at, m: {"kl": 3 * at}, None, None),
-    "mismatch_growth": (lambda at, m: {"logprob_gap": m.get("logprob_gap", 0) * (1 + 9 * at)}, None, None),
+    "mismatch": (lambda at, m: {"logprob_gap": m.get("logprob_gap", 0) * (1 + 9 * at)}, None, None),
     "one_reward": (
         lambda at, m: {
             "score/temporal_grounding/temporal_iou": 0.0,
@@ -152,6 +154,17 @@ def test_an_alarm_fires_on_its_fault(name: AlarmName) -> None:
     assert rule.holds(alarm.value)
     assert alarm.threshold == rule.threshold
     assert name not in [alarm.name for alarm in fired(planted(0, change), silent_alarms=[name])]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "times"), [("logprob_gap_exp", 1.1, 2.0), ("logprob_gap_k3", 0.045, 3.0), ("logprob_gap", 0.0, 0)]
+)
+def test_a_mismatch_beyond_its_bounds_is_one(name: str, value: float, times: float) -> None:
+    run = planted(0, lambda at, m: {name: value})
+    assert [(alarm.name, alarm.step, alarm.value) for alarm in fired(run)] == (
+        [("mismatch", 20, pytest.approx(times))] if times else []
+    )
+    assert fired(run, rollout={"ahead": 1}) == []  # sampled by a policy of a step before
 
 
 def test_the_table_of_rules_is_complete() -> None:
