@@ -316,8 +316,8 @@ RULES: tuple[Rule, ...] = (
         threshold=1.0,
         fires="from",
         reason="the bounds are those of the comparison before the first step; growth comes from the weights",
-        look_at="`rft check --deep` on the last checkpoint; probe_gap: do new weights reach the engines? A cut by top_p "
-        "or top_k, which the learner does not know",
+        look_at="`rft check --deep` on the last checkpoint; probe_gap: do new weights reach the engines? A cut by "
+        "top_p or top_k, which the learner does not know",
     ),
     Rule(
         "one_reward",
