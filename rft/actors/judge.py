@@ -97,14 +97,20 @@ def start_judge(
 
 @contextmanager
 def judged(recipe: Recipe, cache: Path) -> Iterator[Recipe]:
-    """The recipe whose rewards ask its judge, which runs as long as the block, in a Ray cluster of its own.
-
-    `cache`: of its replies, where there is such a file and the recipe names none.
-    """
-    judge = recipe.judge
-    if judge is None:
+    """The recipe whose rewards ask its judge, which runs as long as the block. `cache`: as of `served`."""
+    if recipe.judge is None:
         yield recipe
         return
+    with served(recipe.judge, cache) as (url, cache):
+        yield with_judge(recipe, url, cache)
+
+
+@contextmanager
+def served(judge: JudgeRecipe, cache: Path) -> Iterator[tuple[str, Path]]:
+    """Address of the judge, which runs as long as the block in a Ray cluster of its own, and the file of its replies.
+
+    `cache`: that file, where it is there and the recipe names none.
+    """
     with TemporaryDirectory(prefix="rft-") as folder, cluster():
         num_found = int(ray.cluster_resources().get("GPU", 0))
         if num_found == 0 and (signs := gpu_signs()):
@@ -113,4 +119,4 @@ def judged(recipe: Recipe, cache: Path) -> Iterator[Recipe]:
             raise ClusterError(f"judge.gpus: {judge.gpus} are needed, and {num_found} are there.")
         cache = judge.cache or (cache if cache.exists() else Path(folder) / "judge.sqlite")
         with closing(start_judge(judge, cache, Path(folder) / "judge.log")) as running:
-            yield with_judge(recipe, running.url(), cache)
+            yield running.url(), cache

@@ -154,19 +154,18 @@ def asking_rewards(recipe: Recipe) -> Iterator[tuple[str, str, Mapping[str, Any]
     """(task, name, arguments) of the rewards that ask the recipe's judge: `judge: model` without an address."""
     for task, settings in recipe.tasks.items() if recipe.judge else ():
         for name, part in (settings.rewards or {}).items():
-            if _asks(part.args):
+            if asks(part.args):
                 yield task, name, part.args
 
 
 def with_judge(recipe: Recipe, url: str, cache: Path) -> Recipe:
     """The recipe whose rewards that ask its judge do so at `url`, and keep replies in the file `cache`."""
-    judge = recipe.judge
-    if judge is None:
+    if recipe.judge is None:
         return recipe
-    endpoint = {"judge_url": url, "judge_model": judge.model, "judge_cache": str(cache)}
+    arguments = endpoint(recipe.judge, url, cache)
 
     def addressed(part: RewardRecipe) -> RewardRecipe:
-        return part.model_copy(update={"args": part.args | endpoint}) if _asks(part.args) else part
+        return part.model_copy(update={"args": part.args | arguments}) if asks(part.args) else part
 
     tasks = {
         name: task.model_copy(
@@ -177,5 +176,11 @@ def with_judge(recipe: Recipe, url: str, cache: Path) -> Recipe:
     return recipe.model_copy(update={"tasks": tasks})
 
 
-def _asks(args: Mapping[str, Any]) -> bool:
+def endpoint(judge: JudgeRecipe, url: str, cache: Path) -> dict[str, str]:
+    """Arguments of a reward that asks the judge at `url`, and keeps replies in the file `cache`."""
+    return {"judge_url": url, "judge_model": judge.model, "judge_cache": str(cache)}
+
+
+def asks(args: Mapping[str, Any]) -> bool:
+    """Whether a reward with these arguments asks a judge without saying where it is."""
     return args.get("judge") == "model" and not args.get("judge_url")

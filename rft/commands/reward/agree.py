@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rft.commands.reward.judge import with_judge_of
 from rft.commands.reward.page import TEXT, drawn, end_of, number
 from rft.commands.reward.trial import Judged, fits, judge_rows
 from rft.commands.score.stored_rows import StoredRow, StoredRows
@@ -64,18 +65,26 @@ class Agreement:
 
 
 def agree(
-    reward: WeightedReward, source: Path, task: str | None, threshold: float, seed: int, limit_s: float, as_json: bool
+    reward: WeightedReward,
+    source: Path,
+    task: str | None,
+    threshold: float,
+    seed: int,
+    limit_s: float,
+    as_json: bool,
+    recipe: Path | None = None,
 ) -> str:
     """The agreement of a reward with a labelled file, as text or JSON.
 
-    Raises DataError with every line that is wrong, RewardError where the reward judges none of them.
+    `recipe`: whose judge it asks, as of `with_judge_of`. Raises DataError with every line that is wrong, RewardError
+    where the reward judges none of them.
     """
     labelled = read_labels(source, task)
     unfit = sorted({one.row.task for one in labelled if not fits(reward, one.row.task)})
     if unfit:
         raise RewardError(f"reward {reward.name} cannot score task {', '.join(unfit)}. Choose lines with --task.")
-    worker = RewardWorker()
-    outcomes = judge_rows(reward, [one.row for one in labelled], limit_s, worker)
+    with with_judge_of(recipe, source, [reward]) as (asking,):
+        outcomes = judge_rows(asking, [one.row for one in labelled], limit_s, RewardWorker())
     found = compare(reward.name, labelled, outcomes, threshold, seed)
     return json.dumps(to_json(found), indent=1) if as_json else page(found, source)
 

@@ -38,6 +38,8 @@ def _add_judging(parser: argparse.ArgumentParser) -> None:
     text = "arguments of the rewards, such as min_iou=0.5"
     parser.add_argument("--args", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help=text)
     parser.add_argument("--limit", metavar="S", type=float, default=5.0, help="seconds for a completion")
+    text = "whose judge is started for a reward with --args judge=model; default: that of the run folder"
+    parser.add_argument("--recipe", metavar="R", type=Path, help=text)
 
 
 def _try_rewards(args: argparse.Namespace) -> None:
@@ -49,15 +51,17 @@ def _try_rewards(args: argparse.Namespace) -> None:
     from rft.commands.reward.try_rewards import try_on, try_on_example, watch
 
     if args.watch:
-        keys = ("on", "task", "groups", "timeout", "limit")
+        keys = ("on", "task", "groups", "timeout", "limit", "recipe")
         options = [f"--{key}={getattr(args, key)}" for key in keys if getattr(args, key) is not None]
         more = [*(["--json"] if args.json else []), *(["--args", *args.args] if args.args else [])]
         watch([*args.rewards, *options, *more], args.rewards)
     elif args.on is None:
-        print(try_on_example(named_rewards(args.rewards, args.args), args.task, args.limit, args.json))
+        rewards = named_rewards(args.rewards, args.args)
+        print(try_on_example(rewards, args.task, args.limit, args.json, args.recipe))
     else:
         limits = Limits(args.limit, args.timeout)
-        print(try_on(named_rewards(args.rewards, args.args), args.on, args.task, args.groups, limits, args.json))
+        rewards = named_rewards(args.rewards, args.args)
+        print(try_on(rewards, args.on, args.task, args.groups, limits, args.json, args.recipe))
 
 
 def _new_reward(args: argparse.Namespace) -> None:
@@ -71,4 +75,5 @@ def _agree(args: argparse.Namespace) -> None:
     from rft.commands.reward.trial import named_rewards
 
     (reward,) = named_rewards([args.reward], args.args)
-    print(agree(reward, args.labels, args.task, args.threshold, args.seed, args.limit, args.json))
+    how = (args.task, args.threshold, args.seed, args.limit, args.json, args.recipe)
+    print(agree(reward, args.labels, *how))

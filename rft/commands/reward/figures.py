@@ -135,7 +135,7 @@ def lines_of(task: str, trials: Sequence[Trial], side: Side) -> list[Line]:
     """The tried rewards, the run's reward and scores, the metric."""
     tried = [line_of(t.name, t.values, side, 1000 * float(np.mean([one.seconds for one in t.judged]))) for t in trials]
     of_run = [line_of(f"run: {name}", values, side) for name, values in side.of_run.items()]
-    return [*tried, *of_run, line_of(TASKS[task].main_metric, side.metric, side)]
+    return [*tried, *of_run, line_of(f"metric: {TASKS[task].main_metric}", side.metric, side)]
 
 
 def histogram(values: Values) -> list[int]:

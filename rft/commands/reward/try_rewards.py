@@ -10,8 +10,9 @@ from pathlib import Path
 from rft.commands.check.own_code import example_facts
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.figures import side_of, to_json
+from rft.commands.reward.judge import with_judge_of
 from rft.commands.reward.page import TEXT, drawn, end_of, number, trial_page
-from rft.commands.reward.trial import Limits, fits, judge_text, read_groups, try_reward
+from rft.commands.reward.trial import Limits, Stored, fits, judge_text, read_groups, try_reward
 from rft.errors import RewardError
 from rft.own_code import is_own
 from rft.scoring.group import WeightedReward
@@ -23,14 +24,26 @@ POLL_S = 0.3
 
 
 def try_on(
-    rewards: Sequence[WeightedReward], source: Path, task: str | None, most: int, limits: Limits, as_json: bool
+    rewards: Sequence[WeightedReward],
+    source: Path,
+    task: str | None,
+    most: int,
+    limits: Limits,
+    as_json: bool,
+    recipe: Path | None = None,
 ) -> str:
     """The rewards on stored completions, task by task; `most`: groups of a task, `limits`: of each reward.
 
-    Raises DataError for completions that cannot be read, RewardError for rewards that cannot be used.
+    `recipe`: whose judge they ask, as of `with_judge_of`. Raises DataError for completions that cannot be read,
+    RewardError for rewards that cannot be used.
     """
-    stored, worker = read_groups(source, task, rewards, most), RewardWorker()
-    figures, pages = {}, []
+    stored = read_groups(source, task, rewards, most)
+    with with_judge_of(recipe, source, rewards) as asking:
+        return _tried(asking, stored, source, limits, as_json)
+
+
+def _tried(rewards: Sequence[WeightedReward], stored: Stored, source: Path, limits: Limits, as_json: bool) -> str:
+    worker, figures, pages = RewardWorker(), {}, []
     for of_task, groups in stored.by_task.items():
         side, number_stored = side_of(of_task, groups), stored.num_groups[of_task]
         fitting = [reward for reward in rewards if fits(reward, of_task)]
@@ -42,12 +55,19 @@ def try_on(
     return json.dumps(figures, indent=1) if as_json else "\n\n\n".join(pages)
 
 
-def try_on_example(rewards: Sequence[WeightedReward], task: str, limit_s: float, as_json: bool) -> str:
-    """The rewards on answers to a task's example: right, half right, wrong, blind, malformed."""
+def try_on_example(
+    rewards: Sequence[WeightedReward], task: str, limit_s: float, as_json: bool, recipe: Path | None = None
+) -> str:
+    """The rewards on answers to a task's example: right, half right, wrong, blind, malformed. `recipe`: as above."""
     task = requested_task(task)
     for reward in rewards:
         if not fits(reward, task):
             raise RewardError(f"reward {reward.name} cannot score task {task}; see `rft list rewards`")
+    with with_judge_of(recipe, Path(), rewards) as asking:
+        return _tried_on_example(asking, task, limit_s, as_json)
+
+
+def _tried_on_example(rewards: Sequence[WeightedReward], task: str, limit_s: float, as_json: bool) -> str:
     target, worker = TASKS[task].target(TASKS[task].example), RewardWorker()
     metric = TASKS[task].main_metric
     answers = example_answers(TASKS[task])
@@ -86,6 +106,8 @@ def watch(arguments: Sequence[str], names: Sequence[str]) -> None:
     Each round is a process of its own, so that it has the code as saved, the files' own imports included; one that
     still runs at the next save is ended.
     """
+    if "judge=model" in arguments and not any(word.startswith("judge_url=") for word in arguments):
+        raise RewardError("--watch: a judge would start again at every save. Serve it, and give --args judge_url=...")
     files = [Path(name.rpartition(":")[0]).expanduser() for name in names if is_own(name)]
     if not files:
         raise RewardError("--watch: give a reward in a file of your own, as FILE.py:FUNCTION")

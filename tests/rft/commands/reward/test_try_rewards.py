@@ -87,7 +87,7 @@ def test_figures(tmp_path: Path, reward: str) -> None:
         "ms": mine["ms"],
     }
     assert found["rewards"]["temporal_iou"]["mean"] == found["rewards"]["run: temporal_iou"]["mean"] == 0.425
-    assert [*found["rewards"]][-3:] == ["run: reward", "run: temporal_iou", "mIoU"]
+    assert [*found["rewards"]][-3:] == ["run: reward", "run: temporal_iou", "metric: mIoU"]
     tried = found["tried"]["last_word"]
     assert tried["histogram"] == [2, 0, 1, 0, 1, 0, 0, 0, 0, 0]
     # Its own answers end in no number: the reward raises.
