@@ -12,7 +12,8 @@ class JudgeRecipe(Section):
     model: str
     """Hugging Face model folder or hub name of the judge."""
     gpus: int = Field(1, ge=1)
-    """GPUs of its server, beside those of engines and learner; on a machine without GPUs it is on the CPU."""
+    """GPUs of its server, which share the model, beside those of engines and learner; on a machine without GPUs it is
+    on the CPU."""
     max_concurrent: int = Field(16, ge=1)
     """Requests that it works on at the same time; others wait."""
     max_tokens: int = Field(1024, ge=1)

@@ -33,6 +33,8 @@ def server_args(judge: JudgeRecipe, use_gpu: bool) -> dict[str, Any]:
     }
     if use_gpu:
         args["tensor_parallel_size"] = judge.gpus
+        if judge.gpus > 1:  # in a Ray actor vLLM may else take Ray, which has no GPUs left for it
+            args["distributed_executor_backend"] = "mp"
     else:
         args |= {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES}
     return args | judge.engine

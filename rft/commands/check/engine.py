@@ -47,6 +47,8 @@ JUDGE_ARGUMENTS = {
     "max_num_seqs": "judge.max_concurrent",
     "override_generation_config": "judge.max_tokens",
     "tensor_parallel_size": "judge.gpus",
+    "pipeline_parallel_size": "judge.gpus",
+    "data_parallel_size": "judge.gpus",
 }
 """As OWNED_ARGUMENTS, of the judge's engine."""
 

@@ -260,24 +260,24 @@ def test_only_this_machine_can_connect(root: Path) -> None:
 
 @pytest.mark.slow
 def test_an_engine_and_a_learning_process_share_a_gpu() -> None:
-    """Of two each, on two GPUs beside that of a judge. Ray only counts them, so none has to be there."""
+    """Of two each, on two GPUs beside the two of a judge. Ray only counts them, so none has to be there."""
 
     class Process:
         def gpus(self) -> list[int]:
             return list(ray.get_gpu_ids())
 
     keys = {"model": "m", "tasks": {}, "data": {"train": []}, "steps": 1, "learner": {"num_ranks": 2}}
-    shared = {"rollout": {"num_workers": 2, "share_gpu": True}, "judge": {"model": "j"}}
+    shared = {"rollout": {"num_workers": 2, "share_gpu": True}, "judge": {"model": "j", "gpus": 2}}
     recipe = Recipe.model_validate(keys | shared)
     remote = ray.remote(num_cpus=0)(Process)
-    with cluster(init=partial(ray.init, num_gpus=3)):
+    with cluster(init=partial(ray.init, num_gpus=4)):
         options = [gpu_options(recipe, place, num_gpus=1) for _ in ("engines", "ranks") for place in (0, 1)]
         processes = [remote.options(**of).remote() for of in options]
         gpus = ray.get([process.gpus.remote() for process in processes])
-        (of_judge,) = ray.get(remote.options(num_gpus=1).remote().gpus.remote())
+        of_judge = ray.get(remote.options(num_gpus=2).remote().gpus.remote())
         with pytest.raises(ClusterError, match="learning process 3 needs a GPU of its number, and Ray finds 2"):
             gpu_options(recipe, 2, num_gpus=1)
         apart = gpu_options(Recipe.model_validate(keys), 1, num_gpus=2)
     assert gpus[:2] == gpus[2:]
-    assert sorted([*gpus[0], *gpus[1], of_judge]) == [0, 1, 2]
+    assert sorted([*gpus[0], *gpus[1], *of_judge]) == [0, 1, 2, 3]
     assert apart == {"num_gpus": 2}

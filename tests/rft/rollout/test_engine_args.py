@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from rft.actors.rollout import engine_environment
-from rft.commands.check.engine import OWNED_ARGUMENTS, OWNED_VARIABLES
+from rft.commands.check.engine import JUDGE_ARGUMENTS, OWNED_ARGUMENTS, OWNED_VARIABLES
 from rft.recipe import Recipe
+from rft.recipe.judge import JudgeRecipe
 
 SWITCHES = {
     "block_size",
@@ -53,3 +54,16 @@ def test_threads_of_an_engine(use_gpu: bool, given: int | None, threads: str) ->
     """Ray would leave it one."""
     rollout = recipe_of(threads_per_worker=given).rollout
     assert engine_environment(rollout, use_gpu, offline=True, threads=3)["OMP_NUM_THREADS"] == threads
+
+
+@pytest.mark.slow  # vLLM is imported
+def test_the_judges_server_spreads_over_its_gpus() -> None:
+    from rft.rollout.judge_server import server_args
+
+    args = server_args(JudgeRecipe(model="j", gpus=2, engine={"max_model_len": 99}), use_gpu=True)
+    assert args.keys() - SWITCHES - {"disable_uvicorn_access_log", "max_model_len"} == JUDGE_ARGUMENTS.keys() - {
+        "pipeline_parallel_size",
+        "data_parallel_size",
+    }
+    assert (args["tensor_parallel_size"], args["distributed_executor_backend"]) == (2, "mp")
+    assert "tensor_parallel_size" not in server_args(JudgeRecipe(model="j", gpus=2), use_gpu=False)

@@ -43,6 +43,7 @@ def test_a_judge_that_the_run_starts_is_named_in_the_plan(
         (judged(judge_model="m"), {}, "tasks.caption.rewards.event_recall.args.judge_model: the section judge decides"),
         (judged(), {"model": "no/such/folder"}, "judge.model: "),
         (judged(), {"engine": {"max_num_seqs": 3}}, "judge.engine.max_num_seqs: is not for a recipe to set here."),
+        (judged(), {"engine": {"data_parallel_size": 2}}, "judge.engine.data_parallel_size: is not for a recipe"),
     ],
 )
 def test_what_is_wrong_with_a_judge(
