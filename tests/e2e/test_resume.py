@@ -21,8 +21,10 @@ from rft.evaluation import intervals
 from rft.files import read_lines, read_records
 from rft.launch import TrainingRun
 from rft.recipe import Recipe
+from rft.runs import alarm_rules
+from rft.runs.alarms import read_alarms
 from rft.runs.evaluator import Evaluator
-from rft.runs.run_dir import RunDir
+from rft.runs.run_dir import RunDir, step_of
 from rft.runs.views import PlainView
 from rft.scoring import group
 from rft.types import Completion, Prompt, Sampling, TokenRatio, TrainGroup
@@ -68,7 +70,7 @@ class Clips:
 
 
 class Stop:
-    """Asked for once it has been looked at so many times."""
+    """Asked for once it has been looked at so many times, or by an alarm."""
 
     def __init__(self, looks: int) -> None:
         self.looks = looks
@@ -78,7 +80,7 @@ class Stop:
         return self.looks < 0
 
     def after_alarm(self, title: str) -> None:
-        raise AssertionError(f"no alarm of this recipe stops a run: {title}")
+        self.looks = 0
 
 
 class Judge:
@@ -141,7 +143,7 @@ class Learner:
             raise LearnerError("killed")
         learned = [(g.prompt.prompt_id, g.advantages, [c.token_ids for c in g.completions]) for g in groups]
         self.weights = mixed(self.weights, learned)
-        return {"loss": self.weights / 2**48}
+        return {"loss": self.weights / 2**48, "kl": 2.0}
 
     def publish_weights(self) -> WeightsRef:
         return WeightsRef(self.policy_version, StoredWeights(self.weights), Probe((), ()))
@@ -168,10 +170,17 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     monkeypatch.setattr(TrainingRun, "start_learner", lambda self, model, pool: Learner(deaths))
     monkeypatch.setattr(TrainingRun, "compare_engine_and_learner", lambda *parts: None)
 
-    def run_to_the_end(path: Path, ahead: int, dies_at: Sequence[int] = (), looks: int = 10**9, **learner: Any) -> str:
+    def run_to_the_end(
+        path: Path,
+        ahead: int,
+        dies_at: Sequence[int] = (),
+        looks: int = 10**9,
+        on_alarm: str = "note",
+        **learner: Any,
+    ) -> str:
         deaths[:] = dies_at
         told = io.StringIO()
-        asked = recipe(ahead)
+        asked = recipe(ahead).model_copy(update={"on_alarm": on_alarm})
         asked = asked.model_copy(update={"learner": asked.learner.model_copy(update=learner)})
         run = RunDir.create(path, resume=True)
         with ExitStack() as closing:
@@ -260,6 +269,23 @@ def test_stopped_at_any_look_it_resumes_as_if_it_had_not_been(
         else:
             break
     assert looks > 15
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_stopped_by_an_alarm_it_resumes_to_its_end(
+    ahead: int, train: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarm_rules, "WINDOW", 2)
+    train(tmp_path / "whole", ahead)
+    path = tmp_path / "stopped"
+    with pytest.raises(Interrupted):
+        train(path, ahead, on_alarm="stop")
+    (alarm,) = read_alarms(RunDir(path))
+    assert (alarm.name, alarm.step) == ("kl_growth", 2)
+    assert step_of(RunDir(path).complete_checkpoints()[-1]) == 2
+    train(path, ahead, on_alarm="stop")  # the alarm is known
+    assert record_of(path) == record_of(tmp_path / "whole")
+    assert read_alarms(RunDir(path)) == read_alarms(RunDir(tmp_path / "whole")) == (alarm,)
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
