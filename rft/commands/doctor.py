@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 
 from packaging.requirements import Requirement
 
@@ -181,10 +183,10 @@ def parse_gpus(lines: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
 
 
 def _torch_cuda() -> str | None:
-    import torch
-
-    found: str | None = torch.version.cuda
-    return found
+    """As the installed torch states it; importing torch would take most of the command's time."""
+    found = find_spec("torch")
+    folders = found.submodule_search_locations if found else None
+    return run_path(str(Path(folders[0]) / "version.py"))["cuda"] if folders else None
 
 
 def _installed(name: str) -> str | None:

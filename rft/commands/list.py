@@ -1,7 +1,9 @@
 """Names for recipes and commands, one line each: tasks, rewards, losses, packs, data formats, recipes."""
 
+import ast
 import importlib
 from collections.abc import Callable, Mapping
+from importlib.resources import files
 
 from rewards import REWARDS, accepted_targets
 from rewards.discovery import modules_named
@@ -39,10 +41,14 @@ def rewards() -> dict[str, str]:
 
 
 def losses() -> dict[str, str]:
-    """Loss name -> first line of its docstring."""
-    from rft.algorithm.loss import LOSSES  # loads torch
-
-    return {name: first_line(loss) for name, loss in LOSSES.items()}
+    """Loss name -> first line of its docstring, read from the source: importing it loads torch."""
+    body = ast.parse(files("rft.algorithm").joinpath("loss.py").read_text("utf-8")).body
+    says = {node.name: ast.get_docstring(node) or "" for node in body if isinstance(node, ast.FunctionDef)}
+    tables = {ast.unparse(node.target): node.value for node in body if isinstance(node, ast.AnnAssign)}
+    table = tables["LOSSES"]
+    assert isinstance(table, ast.Dict)
+    pairs = zip(map(ast.literal_eval, filter(None, table.keys)), map(ast.unparse, table.values), strict=True)
+    return {name: says[loss].partition("\n")[0] for name, loss in pairs}
 
 
 def packs() -> dict[str, str]:

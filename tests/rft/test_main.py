@@ -11,7 +11,7 @@ import pytest
 
 import rft.__main__
 from rft.__main__ import main
-from rft.commands.list import losses, rewards, tasks
+from rft.commands.list import first_line, losses, rewards, tasks
 from rft.errors import Interrupted, RolloutError
 from rft.recipe.algorithm import AlgorithmRecipe, LossType
 
@@ -134,6 +134,7 @@ def test_the_recipe_names_what_is_in_the_tables() -> None:
 
     fields = AlgorithmRecipe.model_fields
     assert get_args(LossType) == tuple(LOSSES)
+    assert losses() == {name: first_line(loss) for name, loss in LOSSES.items()}
     assert get_args(fields["advantage"].annotation) == tuple(ADVANTAGES)
     assert get_args(fields["kl_estimator"].annotation) == tuple(KL_ESTIMATORS)
 
