@@ -43,13 +43,14 @@ def _ratios(completion: Completion, logs: np.ndarray, token_bytes: TokenBytes) -
     """`logs`: of at least its tokens. None where its text is not that of its tokens, as with damaged characters."""
     sizes = np.abs(logs)
     largest = np.argsort(-sizes, kind="stable")[:MOST]
-    told = sorted(largest[sizes[largest] >= LEAST].tolist())
-    ends = list(accumulate(token_bytes(completion.token_ids), initial=0)) if told else []
+    told = np.sort(largest[sizes[largest] >= LEAST])
+    ends = list(accumulate(token_bytes(completion.token_ids), initial=0)) if len(told) else []
     text = completion.text.encode()
     if not ends or ends[-1] != len(text):
         return
-    for i in told:
-        # A character of several tokens belongs to the last of them.
-        start, end = (len(text[:at].decode(errors="ignore")) for at in ends[i : i + 2])
-        if start < end:
-            yield start, end, float(f"{np.exp(np.clip(logs[i], -LARGEST, LARGEST)):.3g}")
+    if not completion.text.isascii():  # a character of several tokens belongs to the last of them
+        ends = [len(text[:end].decode(errors="ignore")) for end in ends]
+    ratios = np.exp(np.clip(logs[told], -LARGEST, LARGEST)).tolist()
+    for i, ratio in zip(told.tolist(), ratios, strict=True):
+        if ends[i] < ends[i + 1]:
+            yield ends[i], ends[i + 1], float(f"{ratio:.3g}")
