@@ -155,7 +155,7 @@ class Completion:
 
 TokenRatio = tuple[int, int, float]
 """(start, end, ratio): a token, as the characters from start to end of its completion's text, and its probability in
-the learner before an update over that in the engine that drew it."""
+the learner, at the last pass of a step over it, over that in the engine that drew it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +94,8 @@ class Learner:
         self.policy_version = 0
         self.token_ratios: dict[int, tuple[TokenRatio, ...]] = {}
         """Of the last update, as of `rft.learner.token_ratios`, of the groups that this rank worked on."""
+        self._log_ratios: dict[tuple[int, ...], Tensor] = {}
+        """Places of a forward's completions -> [N, T], of policy over engine; from the last pass over them."""
         loading = Loading(self.device, self.dtype, packed, features_dir)
         banned = processor.banned_token_ids if recipe.learner.ban_vision_tokens else ()
         self._policies = Policies(model_dir, recipe, banned, loading)
@@ -131,7 +132,7 @@ class Learner:
         groups, or with a gradient that is not finite, changes nothing and counts as skipped.
         """
         algorithm = self.recipe.algorithm
-        self.token_ratios = {}
+        self.token_ratios, self._log_ratios = {}, {}
         tokens = token_groups(groups, self.processor)
         if not tokens:
             return {"skipped_updates": 1.0}
@@ -152,9 +153,7 @@ class Learner:
             updates = [self._train(*each, clock) for each in zip(mini_batches, fixed, strict=True)]
             metrics = update_metrics(updates)
             num_skipped += metrics["skipped_updates"]
-        forwards = zip(chain(*mini_batches), chain(*fixed), strict=True)
-        seen = ((batch, one.old) for batch, one in forwards if not batch.is_filler)
-        self.token_ratios = token_ratios(groups, seen, self.processor.token_bytes)
+        self.token_ratios = token_ratios(groups, self._log_ratios, self.processor.token_bytes)
         metrics |= {"skipped_updates": num_skipped, "num_groups_trained": float(len(tokens))}
         encoded = float(self._policies.num_encoded_videos - num_encoded)
         metrics |= sum_over_ranks({"num_encoded_videos": encoded}, self.device)
@@ -305,6 +304,9 @@ class Learner:
         algorithm = self.recipe.algorithm
         scored = self._policy(batch.packed)
         policy_logprobs = batch.unpack(scored.logprobs)
+        if not batch.is_filler:
+            ratios = torch.where(batch.sampled, policy_logprobs.detach() - batch.rollout_logprobs, 0.0)
+            self._log_ratios[batch.places] = ratios
         if number == len(fixed):
             fixed.append(self._fixed(batch, policy_logprobs.detach()))
         output = loss_function(algorithm.loss_type)(

@@ -1,13 +1,11 @@
 """How much likelier the learner finds tokens than the engine that drew them, in places of the completions' texts."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from rft.learner.batch import MicroBatch
 from rft.types import Completion, TokenRatio, TrainGroup
 
 LEAST = 0.02
@@ -24,19 +22,18 @@ TokenBytes = Callable[[Sequence[int]], list[int]]
 
 
 def token_ratios(
-    groups: Sequence[TrainGroup], forwards: Iterable[tuple[MicroBatch, Tensor]], token_bytes: TokenBytes
+    groups: Sequence[TrainGroup], log_ratios: Mapping[tuple[int, ...], Tensor], token_bytes: TokenBytes
 ) -> dict[int, tuple[TokenRatio, ...]]:
     """Place of a completion among those of all `groups` -> its tokens whose probabilities differ, in their order.
 
-    `forwards`: with the old policy's log-probabilities, [N, T].
+    `log_ratios`: places of N completions -> [N, T], 0 where no engine drew a token.
     """
     completions = [completion for group in groups for completion in group.completions]
-    found = {}
-    for batch, old_logprobs in forwards:
-        logs = torch.where(batch.sampled, old_logprobs.cpu() - batch.rollout_logprobs, 0.0).numpy()
-        for place, of_completion in zip(batch.places, logs, strict=True):
-            found[place] = tuple(_ratios(completions[place], of_completion, token_bytes))
-    return found
+    return {
+        place: tuple(_ratios(completions[place], of_completion, token_bytes))
+        for places, logs in log_ratios.items()
+        for place, of_completion in zip(places, logs.cpu().numpy(), strict=True)
+    }
 
 
 def _ratios(completion: Completion, logs: np.ndarray, token_bytes: TokenBytes) -> Iterator[TokenRatio]:

@@ -39,7 +39,7 @@ def test_a_ratio_is_the_learners_probability_over_the_engines(make_learner: Make
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"algorithm": {"num_mini_batches": 2}}, {"learner": {"max_tokens_per_forward": 1}}],
+    [{}, {"algorithm": {"num_mini_batches": 2}, **FROZEN}, {"learner": {"max_tokens_per_forward": 1}}],
 )
 def test_every_completion_has_its_own(make_learner: MakeLearner, settings: dict[str, dict[str, object]]) -> None:
     ones = [drawn("a", (10, END), (-9.0, -1.0)), drawn("abc", (13, 14, 15), (-1.0, -9.0, -9.0))]
@@ -53,6 +53,17 @@ def test_every_completion_has_its_own(make_learner: MakeLearner, settings: dict[
     together = make_learner(**settings)
     together.update([group_of(*ones), other])
     assert together.token_ratios == found
+
+
+def test_of_several_passes_the_last_counts(make_learner: MakeLearner) -> None:
+    group = group_of(drawn("abc", (10, 11, 12), (-1.0,) * 3), drawn("abd", (10, 11, 13), (-1.0,) * 3))
+    group = replace(group, advantages=(1.0, -1.0))
+    once, twice = make_learner(), make_learner(algorithm={"num_iterations": 2, "epsilon": None})
+    once.update([group])
+    first = once.token_ratios
+    once.update([group])
+    twice.update([group])
+    assert twice.token_ratios == once.token_ratios != first
 
 
 def test_what_is_not_its_tokens_text_has_no_ratio(make_learner: MakeLearner) -> None:

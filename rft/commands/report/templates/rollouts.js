@@ -121,7 +121,7 @@ function groupView(into, group, state, source, redraw) {
 function ratioLine(group) {
   const known = group.rollouts.filter((rollout) => rollout.token_ratios), key = (sort, text) => [el("i", {class: `token ${sort}`, style: "--much:50%"}, text), " "];
   if (!known.length) return el("p", {class: "soft small"}, "Not learned from: single tokens are not compared.");
-  return el("p", {class: "soft small"}, "Tokens of which the learner, before its update, and the engine that wrote them differ by 2 % or more: ",
+  return el("p", {class: "soft small"}, "Tokens of which the learner, at its last pass over them, and the engine that wrote them differ by 2 % or more: ",
     known.some((rollout) => rollout.token_ratios.length) ? [key("likelier", "likelier"), "or ", key("rarer", "less likely"), "in the learner; the stronger, the further apart."] : "none.");
 }
 
