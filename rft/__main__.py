@@ -97,6 +97,13 @@ def _report(args: argparse.Namespace) -> None:
     print(report(args.run_dir))
 
 
+def _push(args: argparse.Namespace) -> None:
+    from rft.commands.push.push import push, upload_to_hub
+    from rft.runs.run_dir import RunDir
+
+    print(push(RunDir(args.run_dir), args.name, args.base_model, args.dry_run, upload_to_hub))
+
+
 def _view(args: argparse.Namespace) -> None:
     from rft.commands.view.server import view
 
@@ -217,6 +224,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     view = _command(adder, "view", _view, "Show runs in the browser while they train, side by side where several.")
     view.add_argument("run_dirs", metavar="RUN_DIR", type=Path, nargs="+")
     view.add_argument("--port", type=int, default=8642, help="on 127.0.0.1; 0: any free one; default 8642")
+    pushed = _command(adder, "push", _push, "Put the policy of a run, with a card, on the Hugging Face hub.")
+    pushed.add_argument("run_dir", metavar="RUN_DIR", type=Path)
+    pushed.add_argument("name", metavar="OWNER/MODEL", help="private where it is new")
+    text = "hub name for the card; default: the recipe's model, where it is one"
+    pushed.add_argument("--base-model", metavar="OWNER/MODEL", help=text)
+    text = "write what would be pushed into this folder, and push nothing"
+    pushed.add_argument("--dry-run", metavar="DIR", type=Path, help=text)
     text = "Write a data set, convert a published one to rows, or look at rows."
     _add_data(adder.add_parser("data", help=text, description=text))
     return parser, adder.choices

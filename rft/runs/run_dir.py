@@ -31,6 +31,9 @@ PACKAGES = (
 )
 """What versions.json states, where installed."""
 
+NOT_INSTALLED = "not installed"
+"""In the place of a version."""
+
 PREPARED = frozenset(
     {".lock", "log.txt", "judge.log", "judge.sqlite", "clips", "recipe.yaml", "versions.json", "own_code.json"}
 )
@@ -225,5 +228,5 @@ def package_versions() -> dict[str, str]:
         try:
             installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            installed[name] = "not installed"
+            installed[name] = NOT_INSTALLED
     return installed
