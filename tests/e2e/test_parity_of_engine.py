@@ -1,8 +1,6 @@
-"""A real engine against learners that see or compute something else; and the commands that compare the two."""
+"""A real engine against learners that see or compute something else."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,7 +10,6 @@ from pathlib import Path
 import pytest
 import ray
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -28,10 +25,8 @@ from rft.parity.check import compare_engine_and_learner
 from rft.parity.compare import ParityReport, PromptView
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
-from rft.runs.run_dir import RunDir
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
-from rft.synthetic.rows import Sizes, write_dataset
 from rft.types import Prompt, TrainGroup, Video, VideoSampling
 from rft.weights.ref import StoredWeights, WeightsRef
 
@@ -39,7 +34,6 @@ pytestmark = pytest.mark.slow
 
 SAMPLING = VideoSampling(4.0, min_frames=4, max_frames=32, min_pixels=84 * 84, max_pixels=84 * 84, total_pixels=10**6)
 FOLDER = "folder of frames"
-TASKS = ("temporal_grounding", "tracking", "multiple_choice", "grounded_qa")
 
 
 def peaked_policy(folder: Path, seed: int) -> Path:
@@ -197,32 +191,3 @@ def test_stale_weights(sides: Sides) -> None:
     tensors, probe = trained.state_dict_for_rollout()
     sides.pool.load_weights(WeightsRef(1, StoredWeights(ray.put(tensors)), probe))
     assert sides.measure(trained).problems() == ()
-
-
-def test_a_run_whose_learner_leaves_the_time_step_out_does_not_start(tmp_path: Path) -> None:
-    few = Sizes(events=1, journeys=1)
-    write_dataset(tmp_path, seed=0, train=few, held_out=few, num_processes=1)
-    keys = {
-        "model": str(tmp_path / "policy"),
-        "tasks": {name: {} for name in TASKS},
-        "data": {"train": [str(tmp_path / "train.jsonl")]},
-        "video": {"max_frames": 8, "min_pixels": 3136, "max_pixels": 3136},
-        "steps": 1,
-        "prompts_per_step": 2,
-        "sampling": {"max_completion_length": 24},
-        "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25},
-        "learner": {"dtype": "float32", "seconds_per_grid": "one"},
-        "parity": {"prompts_per_task": 1},
-        "run_dir": str(tmp_path / "run"),
-    }
-    path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(keys))
-    command = [sys.executable, "-m", "rft", "train", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if "seconds per grid" in line]
-    assert len(lines) == len(TASKS), done.stderr
-    assert "Likely cause: the learner is not told the time step" in lines[0]
-    run = RunDir(tmp_path / "run")
-    assert not run.metrics.exists()
-    assert "seconds per grid" in run.read_summary()["parity"]["tracking"]["video file"]["difference"]

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score
 from rft.actors.session import Session
 from rft.data.dataset import PromptOrder, UsableRow
-from rft.errors import Interrupted, LearnerError
+from rft.errors import Interrupted, LearnerError, ParityError
 from rft.evaluation import intervals
 from rft.files import read_lines, read_records
 from rft.launch import TrainingRun
+from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.runs import alarm_rules
 from rft.runs.alarms import read_alarms
@@ -67,6 +69,10 @@ class Clips:
     def load(self, media: None) -> None: ...
 
     def find(self, media: None) -> None: ...
+
+
+TEXT = PromptView(0, "Which?", (5, 6), None, None, None, ((0, 1),) * 3, ())
+"""The engine's view of a prompt."""
 
 
 class Stop:
@@ -124,6 +130,9 @@ class Pool:
     def failed(self) -> tuple[()]:
         return ()
 
+    def view_prompts(self, prompts: Sequence[Prompt], *rest: object) -> list[tuple[PromptView, tuple[()]]]:
+        return [(TEXT, ()) for _ in prompts]
+
 
 class Learner:
     """Its weights follow from all that it was ever given, in order. Dies at the updates in `deaths`."""
@@ -154,7 +163,14 @@ class Learner:
     def load(self, directory: Path) -> None:
         self.policy_version, self.weights = map(int, (directory / "policy").read_text().split())
 
+    def view_groups(self, groups: Sequence[TrainGroup]) -> list[PromptView]:
+        """Another text than the engine's."""
+        return [replace(TEXT, text="What?", token_ids=(7, 6)) for _ in groups]
+
     def close(self) -> None: ...
+
+
+compare_engine_and_learner = TrainingRun.compare_engine_and_learner
 
 
 @pytest.fixture
@@ -315,3 +331,14 @@ def test_a_learner_that_dies_too_often_ends_the_run(train: Callable[..., str], t
         train(tmp_path / "twice", 0, [2, 3])
     with pytest.raises(LearnerError, match="killed"):
         train(tmp_path / "never", 0, [2], max_restarts=0)
+
+
+def test_a_run_whose_learner_sees_something_else_does_not_start(
+    train: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(TrainingRun, "compare_engine_and_learner", compare_engine_and_learner)
+    with pytest.raises(ParityError, match=r"multiple_choice, text alone: prompt p\d: prompt text"):
+        train(tmp_path / "run", 0)
+    run = RunDir(tmp_path / "run")
+    assert not run.metrics.exists()
+    assert "prompt text" in run.read_summary()["parity"]["multiple_choice"]["text alone"]["difference"]
