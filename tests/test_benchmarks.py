@@ -1,5 +1,6 @@
 """The arithmetic of the benchmarks; that they run is shown in tests/e2e/test_benchmark_runs.py."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.published_step import until_end
 from benchmarks.random_policy import write_shape
 from benchmarks.tiny import TimedStep, Workload
 from rft.learner.attention import GroupShape
+from rft.recipe import Recipe
 
 WORK = Workload(prompts=4, group=2, completion_tokens=3, frames=4, steps=2)
 
@@ -32,6 +34,26 @@ def test_overlap_compares_the_step_with_the_longer_of_the_two_by_themselves() ->
     assert found["ratio_within"] == pytest.approx(2.2 / 2.1)
     assert found["in_turns"] == pytest.approx(1.75)
     assert found["balance"] == 2.0
+
+
+def test_overlap_trains_in_turns_on_one_core_and_ahead_on_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """tests/e2e/test_train.py and test_images_and_text.py: real runs of both kinds time these phases."""
+    asked: list[tuple[int, int]] = []
+
+    def run(folder: Path, name: str, keys: Mapping[str, Any]) -> list[TimedStep]:
+        recipe = Recipe.model_validate(keys)
+        assert (recipe.steps, recipe.rollout.threads_per_worker) == (3, 1)
+        asked.append((recipe.rollout.ahead, len(os.sched_getaffinity(0))))
+        return steps(2.0, **dict.fromkeys(("data", "rollout", "ahead_data", "ahead_rollout", "update"), 0.5))
+
+    monkeypatch.setattr(overlap, "run_training", run)
+    monkeypatch.setattr(overlap, "write_data", lambda folder, num_clips: None)
+    assert overlap.main(["--prompts", "2", "--steps", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert asked == [(0, 1), (1, 2)]
+    assert (found["benchmark"], found["ratio"], found["ratio_within"]) == ("overlap", 2.0, 2.0)
 
 
 def test_bound_cores_are_given_back() -> None:
@@ -97,10 +119,13 @@ def test_plots_show_every_axis() -> None:
 ATTENTION = ["--device", "cpu", "--prompt-tokens", "30", "--completion-tokens", "5", "--group", "3", "--repeats", "1"]
 
 
-def test_ways_of_attention_agree() -> None:
-    found = attention.compare(attention.parse(ATTENTION))
-    assert set(found) == {"ours", "copies", "dense"}
-    for way in found.values():
+def test_ways_of_attention_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    assert attention.main([*ATTENTION, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["benchmark"] == "attention"
+    assert set(found["ways"]) == {"ours", "copies", "dense"}
+    for way in found["ways"].values():
+        assert way["forward_and_backward_s"] > 0
         assert way["difference"] is not None
         assert way["difference"] < 1e-5
 

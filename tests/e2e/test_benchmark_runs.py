@@ -1,4 +1,7 @@
-"""Each benchmark of whole steps runs as a person runs it, as small as it gets, and ends with one JSON object."""
+"""Each benchmark of whole steps runs as a person runs it, as small as it gets, and ends with one JSON object.
+
+Those of overlap and attention are in tests/test_benchmarks.py: one runs `rft train` twice, the other no engine.
+"""
 
 import json
 import subprocess
@@ -27,7 +30,7 @@ def run(name: str, *arguments: str | Path) -> dict[str, Any]:
 
 
 def test_step() -> None:
-    """Without our own way: test_overlap and test_gpu_step run `rft train`, test_benchmarks.py has its arithmetic."""
+    """Without our own way: test_gpu_step runs `rft train`, tests/test_benchmarks.py has the arithmetic."""
     found = run("step", *SMALL, "--only", "published", "trl")
     assert set(found["ways"]) == {"published", "trl"}
     for way in found["ways"].values():
@@ -74,12 +77,6 @@ def test_weights() -> None:
     assert all(of["seconds"] > 0 for of in found["trained"].values())
 
 
-def test_attention() -> None:
-    found = run("attention", "--device", "cpu", "--prompt-tokens", "40", "--completion-tokens", "6", "--repeats", "1")
-    assert set(found["ways"]) == {"ours", "copies", "dense"}
-    assert all(way["forward_and_backward_s"] > 0 for way in found["ways"].values())
-
-
 def test_gpu_step() -> None:
     small = ("--prompts", "2", "--group", "2", "--completion-tokens", "6", "--steps", "1")
     found = run("gpu_step", *small, "--model-size", "1m", "--prompt-tokens", "200")
@@ -88,14 +85,6 @@ def test_gpu_step() -> None:
     assert found["step"]["completion_tokens"] == 6
     assert found["step"]["seconds_per_prompt"] > 0
     assert found["step"]["logprob_gap"] < 1e-3
-
-
-def test_overlap() -> None:
-    found = run("overlap", *SMALL)
-    assert found["ratio"] == pytest.approx(found["step"] / max(found["alone"].values()))
-    assert found["ratio_within"] > 0
-    assert found["side_by_side"]["rollout"] > 0
-    assert found["side_by_side"]["learner"] > 0
 
 
 def test_scaling(tmp_path: Path) -> None:
