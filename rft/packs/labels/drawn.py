@@ -8,12 +8,13 @@ from rft.synthetic.drawn_set import DrawnClip, DrawnSet
 from rft.synthetic.questions import FRAME_PARTS
 
 MOTIONS = ("left", "right", "up", "down", "grow", "shrink", "blink", "still")
+"""Pairs of opposites."""
 QUESTION = "How does the shape move?"
 
 FPS = Fraction(2)
 NUM_FRAMES = 8
-GUESSED = 0.4
-"""Share of demonstrations that name a label at random; their thoughts are right."""
+MIXED_UP = 0.45
+"""Share of demonstrations that name the opposite; their thoughts are right."""
 
 SMALL, BIG = 0.13, 0.22
 """Radius below and above which a thought says so."""
@@ -35,7 +36,7 @@ def draw_clip(rng: random.Random) -> DrawnClip:
     seed = rng.getrandbits(32)
     seen, empty = (Scene(of, FPS, NUM_FRAMES / 2, seed) for of in (shapes, ()))
     thought = " ".join(_word(states[frame]) for frame in range(1, NUM_FRAMES, 2))
-    said = rng.choice(MOTIONS) if rng.random() < GUESSED else motion
+    said = MOTIONS[MOTIONS.index(motion) ^ 1] if rng.random() < MIXED_UP else motion
     row = {
         "task": "labels",
         "question": QUESTION,
