@@ -7,7 +7,7 @@ import numpy as np
 
 from rewards.format import think_format
 from rft.packs.retrieval.drawn import draw_clip
-from rft.packs.retrieval.targets import RankingTarget
+from rft.packs.retrieval.targets import RankingTarget, parse_order
 
 
 def words_of(pixels: np.ndarray, blank: np.ndarray) -> str:
@@ -19,22 +19,28 @@ def words_of(pixels: np.ndarray, blank: np.ndarray) -> str:
 
 
 def test_the_right_caption_is_seen_and_the_wrong_ones_differ_in_space_or_time() -> None:
-    rng, places, well_formed = random.Random(3), Counter(), 0
-    for _ in range(60):
+    rng, places, first_said = random.Random(3), Counter(), Counter()
+    for _ in range(80):
         clip = draw_clip(rng)
         first, second = words_of(clip.pixels[1], clip.blank[1]), words_of(clip.pixels[-2], clip.blank[-2])
-        true = f"{first}, then {second}"
-        moved = true.replace("left", "?").replace("right", "left").replace("?", "right")
+        true, in_time = f"{first}, then {second}", f"{second}, then {first}"
+        in_space, in_both = (
+            one.replace("left", "?").replace("right", "left").replace("?", "right") for one in (true, in_time)
+        )
         assert (clip.blank == clip.blank[0]).all()
-        for row, wrong in zip(clip.rows, ([moved], [f"{second}, then {first}"], None), strict=True):
+        wrong = {"space": {in_space}, "time": {in_time}, "space or time": {in_space, in_time, in_both}}
+        for row in clip.rows:
             target = RankingTarget.read(row["target"])
             right = target.relevance.index(1)
             places[target.negatives, right] += 1
             assert row["captions"][right] == true
-            others = [caption for caption in row["captions"] if caption != true]
-            assert sorted(others) == sorted(wrong or [moved, f"{second}, then {first}"])
-            well_formed += think_format(row["demonstration"], target).value
-    assert well_formed == 180
+            assert set(row["captions"]) - {true} == wrong[target.negatives]
+            assert think_format(row["demonstration"], target).value == 1
+            order = parse_order(row["demonstration"].split("<answer>")[1])
+            first_said[target.negatives, row["captions"][order[0] - 1] == true] += 1
     # Each place is right often enough that no constant order is.
-    assert min(places["space", 0], places["space", 1], places["time", 0], places["time", 1]) > 15
-    assert min(places["space or time", place] for place in range(3)) > 5
+    assert min(places[kind, place] for kind in ("space", "time") for place in range(2)) > 20
+    assert min(places["space or time", place] for place in range(4)) > 8
+    # The demonstrator is right in space, and guesses the order of time.
+    assert first_said["space", True] == 80
+    assert min(first_said[kind, said] for kind in ("time", "space or time") for said in (True, False)) > 25
