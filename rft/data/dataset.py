@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from rewards.targets.values import shown
 from rft.data.frames import ClipError, Frames, StorageError, path_problem
+from rft.data.row_files import read_row_file
 from rft.errors import DataError, listed, near_name, refuse, shortened
-from rft.files import TOO_DEEP, read_jsonl
+from rft.files import TOO_DEEP
 from rft.recipe import Recipe
 from rft.tasks import TASKS
 from rft.tasks.types import Row, Task
@@ -45,8 +46,8 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     rows: dict[str, Row] = {}
     read_at: dict[str, str] = {}
     for path in paths:
-        for line in read_jsonl(path, problems):
-            row = read_row(line.value, video_root or path.parent, tasks)
+        for line in read_row_file(path, problems):
+            row = read_row(line.value, video_root or Path(line.file).parent, tasks)
             if isinstance(row, Row) and row.id in rows:
                 taken = f"id {shortened(repr(row.id))} is taken by {read_at[row.id]}"
                 row = [f"{taken}. Ids name rows across all files."]

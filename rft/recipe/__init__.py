@@ -23,11 +23,11 @@ PATCH_PIXELS = 28 * 28
 
 class DataRecipe(Section):
     train: tuple[Path, ...]
-    """JSONL files of training rows."""
+    """Files of training rows: JSONL, parquet, a folder of them, or hf://OWNER/NAME/SPLIT (docs/data.md)."""
     eval: tuple[Path, ...] = ()
-    """JSONL files of held-out rows."""
+    """Files of held-out rows."""
     video_root: Path | None = None
-    """Folder that relative paths of videos and images start from; default: the folder of the JSONL file."""
+    """Folder that relative paths of videos and images start from; default: the folder of the file of rows."""
     max_bad_share: float = Field(0.01, ge=0, le=1)
     """Share of rows whose video or image may fail to decode before the run stops."""
     drop_solved: float | None = Field(None, gt=0, le=1)
@@ -264,7 +264,7 @@ class LearnerRecipe(Section):
 
 class ColdStartRecipe(Section):
     data: tuple[Path, ...]
-    """JSONL files of rows; the completion is the row's `demonstration`, or its target written as a completion."""
+    """Files of rows; the completion is the row's `demonstration`, or its target written as a completion."""
     steps: int = Field(ge=1)
     """Supervised updates."""
     loss_on: Literal["completion", "all"] = "completion"

@@ -1,4 +1,4 @@
-"""Are the rows of a recipe there, readable and enough? Reads the JSONL files; opens no video or image."""
+"""Are the rows of a recipe there, readable and enough? Reads the files of rows; opens no video or image."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rft.data.dataset import bad_rows, read_rows, video_sampling
+from rft.data.row_files import row_file_problem
 from rft.errors import DataError, Problem, RecipeError, problem_text
 from rft.recipe import Recipe
 from rft.scoring.group import chosen_rewards
@@ -44,8 +45,8 @@ def check_data(recipe: Recipe) -> DataCheck:
     if recipe.cold_start:
         named["cold_start"] = ("cold_start.data", recipe.cold_start.data)
     for split, (key, files) in named.items():
-        missing = [path for path in files if not path.is_file()]
-        findings += [Problem(key, f"{path} not found in {Path.cwd()}.") for path in missing]
+        missing = [problem for path in files if (problem := row_file_problem(path))]
+        findings += [Problem(key, problem) for problem in missing]
         if not known or missing or not files:
             continue
         try:

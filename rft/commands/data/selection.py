@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from rft.data.dataset import read_rows
+from rft.data.row_files import read_row_file
 from rft.errors import refuse
 from rft.evaluation.predictions import stored_completion
 from rft.files import GIVE_ANOTHER, read_jsonl, write_text
@@ -124,5 +125,5 @@ def _place(row_id: str, mean: float, options: SelectOptions) -> float:
 
 def write_selection(selection: Selection, rows_file: Path, output: Path) -> None:
     """The lines of the kept rows as they stand in their file, in its order."""
-    lines = zip(selection.rows, read_jsonl(rows_file, []), strict=True)
+    lines = zip(selection.rows, read_row_file(rows_file, []), strict=True)
     write_text(output, "".join(f"{line.text}\n" for row, line in lines if row.id in selection.kept), GIVE_ANOTHER)
