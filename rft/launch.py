@@ -189,6 +189,8 @@ class TrainingRun:
         """The state from which the learner starts again; record and `order` are set back to it."""
         state = self.saved_state()
         self.run.cut_after(state.step if state else 0)
+        if state is None:  # else the recorder does, as in any run that continues
+            self.trackers.cut_after(0)
         order.position, order.bad, order.solved = 0, {}, {}
         return state
 

@@ -88,6 +88,9 @@ class RunDir:
             if resume:
                 latest = run.latest_checkpoint()
                 run.cut_after(step_of(latest) if latest else 0)
+                if latest is None:
+                    # Later on, TensorBoard itself drops points that a resumed run writes again.
+                    shutil.rmtree(run.tensorboard / "train", ignore_errors=True)
         return run
 
     def release(self) -> None:
@@ -121,9 +124,6 @@ class RunDir:
             for path in folder.glob("step_*"):
                 if step_of(path) > step:
                     path.unlink()
-        if step == 0:
-            # Later on, TensorBoard itself drops points that a resumed run writes again.
-            shutil.rmtree(self.tensorboard / "train", ignore_errors=True)
         self.eval_file("final").unlink(missing_ok=True)
         summary = self.read_summary()
         if "alarms" in summary:

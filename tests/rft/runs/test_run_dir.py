@@ -138,6 +138,8 @@ def test_resume_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
     record(run, 1)
     for stage in ("train", "cold_start"):
         (run.tensorboard / stage).mkdir(parents=True)
+    run.cut_after(0)
+    assert len(list(run.tensorboard.iterdir())) == 2, "a tracker of this run may write there"
     run.release()
     assert read_metrics(RunDir.create(tmp_path, resume=True)) == {}
     assert [p.name for p in run.tensorboard.iterdir()] == ["cold_start"]
