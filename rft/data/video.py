@@ -274,6 +274,9 @@ class ClipCache:
         if media.content not in (None, content_of(media)):
             raise ClipError(f"{media.path}: changed since its prompt was taken")
         reader_args = _reader_args(media, self._decoder)
+        # It loads torch, for which the decoder's limit of time is not meant.
+        import rft.data.sampling  # noqa: F401
+
         with decode_process.remote_source(self._child, self._timeout_s, media.path, *reader_args) as source:
             frames = _clip_frames(media, source, self._factor, key)
         self.decodes += 1

@@ -19,6 +19,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
 from rewards.targets.span import SpanTarget
+from rft.data import decode_process
 from rft.data.child_process import ChildProcess
 from rft.data.dataset import PromptOrder
 from rft.data.decode_process import remote_source
@@ -52,6 +53,18 @@ def test_a_clip_is_decoded_once_for_all_processes(write_clip: WriteClip, cache: 
 def test_a_file_whose_storage_does_not_answer_is_told_from_a_damaged_one() -> None:
     with pytest.raises(StorageError, match="/proc/self/mem: cannot be read: Input/output error"):
         content_of(Image(Path("/proc/self/mem"), 784, 784))
+
+
+def test_what_chooses_frames_is_loaded_before_the_decoders_time_runs(
+    write_clip: WriteClip, cache: ClipCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*asked: object) -> Iterator[None]:
+        raise ClipError(f"loaded: {'rft.data.sampling' in sys.modules}")
+
+    monkeypatch.delitem(sys.modules, "rft.data.sampling", raising=False)
+    monkeypatch.setattr(decode_process, "remote_source", opened)
+    with pytest.raises(ClipError, match="loaded: True"):
+        cache.load(video(write_clip()))
 
 
 def test_finding_a_clip_decodes_nothing(write_clip: WriteClip, cache: ClipCache) -> None:
