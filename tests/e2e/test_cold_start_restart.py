@@ -63,6 +63,26 @@ class Ranks:
     def close(self) -> None: ...
 
 
+def test_engines_that_share_gpus_have_taken_their_share_before_the_stage_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(cold_start, "Ranks", lambda *parts: events.append("stage") or Ranks())
+    monkeypatch.setattr(Session, "usable_rows", lambda session, *what: (Row("r"),))
+    recipe = RECIPE.model_copy(update={"rollout": RECIPE.rollout.model_copy(update={"share_gpu": True})})
+    with ExitStack() as closing:
+        training = training_in(tmp_path, recipe, io.StringIO(), closing)
+        training.cold_start(SimpleNamespace(wait_until_ready=lambda: events.append("engines")))
+    assert events == ["engines", "stage"]
+
+
+def training_in(path: Path, recipe: Recipe, told: io.StringIO, closing: ExitStack) -> TrainingRun:
+    run = RunDir.create(path, resume=True)
+    closing.callback(run.release)
+    clips = SimpleNamespace(find=lambda media: None)
+    return TrainingRun(Session(recipe, PlainView("run", told), lambda: False, clips, path / "clips", closing), run)
+
+
 @pytest.fixture
 def learn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Runs the supervised stage in a run folder; returns what a person is told."""
@@ -72,12 +92,9 @@ def learn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def in_folder(path: Path, deaths: Sequence[int] = ()) -> str:
         monkeypatch.setattr(Ranks, "deaths", tuple(deaths))
         monkeypatch.setattr(Ranks, "num_calls", 0)
-        told, run = io.StringIO(), RunDir.create(path, resume=True)
+        told = io.StringIO()
         with ExitStack() as closing:
-            closing.callback(run.release)
-            clips = SimpleNamespace(find=lambda media: None)
-            session = Session(RECIPE, PlainView("run", told), lambda: False, clips, path / "clips", closing)
-            TrainingRun(session, run).cold_start(pool=None)
+            training_in(path, RECIPE, told, closing).cold_start(pool=None)
         return told.getvalue()
 
     return in_folder
