@@ -27,7 +27,7 @@ from statistics import median
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.compared_runs import RunSettings, differences, end_processes_of, train_command, undisturbed
-from benchmarks.fault_injection import FAULTS, strike
+from benchmarks.fault_injection import FAULTS, Fault, strike
 from benchmarks.report import store
 from rft.runs.run_dir import RunDir
 from rft.tables import TextTable, plain
@@ -85,7 +85,7 @@ def under_faults(command: Sequence[str], every_s: float, draw: random.Random) ->
     """Run `command` with a fault every `every_s` seconds, again whenever it ends by one, until it ends by itself."""
     samples: list[Sample] = []
     faults: Counter[str] = Counter()
-    num_starts, began = 0, time.monotonic()
+    num_starts, began, coming = 0, time.monotonic(), in_turn(draw)
     next_fault_s = every_s
     with tempfile.TemporaryDirectory(prefix="f-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         status: int | None = None
@@ -103,11 +103,17 @@ def under_faults(command: Sequence[str], every_s: float, draw: random.Random) ->
                 at_s = time.monotonic() - began
                 samples.append(sample(psutil.Process(process.pid), Path(folder), at_s))
                 if at_s >= next_fault_s:
-                    fault = draw.choice(list(FAULTS.values()))
+                    fault = next(coming)
                     faults[fault.name] += strike(fault, psutil.Process(process.pid)) > 0
                     next_fault_s = at_s + every_s
             end_processes_of(Path(folder))
     return Soak(tuple(samples), faults, num_starts - 1)
+
+
+def in_turn(draw: random.Random) -> Iterator[Fault]:
+    """Without end: every fault once, then all of them again in another order."""
+    while True:
+        yield from draw.sample(list(FAULTS.values()), len(FAULTS))
 
 
 def wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:

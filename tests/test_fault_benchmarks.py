@@ -144,6 +144,13 @@ def test_a_command_is_started_again_after_a_fault_until_it_ends_by_itself(
         soak.under_faults([sys.executable, "-c", "raise SystemExit(3)"], 600, random.Random(0))
 
 
+def test_no_fault_comes_again_before_all_others_came() -> None:
+    coming = soak.in_turn(random.Random(0))
+    rounds = [[next(coming).name for _ in FAULTS] for _ in range(3)]
+    assert [sorted(names) for names in rounds] == [sorted(FAULTS)] * 3
+    assert rounds[0] != rounds[1]
+
+
 def test_quarters_of_a_soak_show_what_grows() -> None:
     samples = tuple(soak.Sample(float(i), 1, 100.0 * i, 5, 0.0, 2) for i in range(8))
     shown = soak.table(soak.Soak(samples, Counter({"kill run": 3}), 2))
