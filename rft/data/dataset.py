@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from rewards.targets.values import shown
 from rft.data.frames import ClipError, Frames, StorageError, path_problem
 from rft.data.row_files import read_row_file
+from rft.data.shards import media_exists
 from rft.errors import DataError, listed, near_name, refuse, shortened
 from rft.files import TOO_DEEP
 from rft.recipe import Recipe
@@ -104,7 +105,7 @@ def _resolved(row: Row, task: Task, root: Path) -> Row:
 def missing_files(rows: Sequence[Row]) -> str | None:
     """Message with the number of missing videos and images and the first of them; None if all exist."""
     files = dict.fromkeys(row.media_path for row in rows if row.media_path is not None)
-    missing = [file for file in files if not Path(file).exists()]
+    missing = [file for file in files if not media_exists(Path(file))]
     if not missing:
         return None
     named = listed([f"  {file}" for file in missing], NAMED_FILES)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rft.data.frames import ClipError, ReaderName
+from rft.data.shards import find_member, media_exists, open_member
 from rft.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -42,11 +43,12 @@ def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> Fra
     """The frames of `path`: a video file, or a folder of images with its `source_fps`; with pillow, an image."""
     if path.is_dir() and reader != "pillow":
         return _folder(path, source_fps)
-    if not path.exists():
+    if not media_exists(path):
         raise ClipError(f"{path}: {'image' if reader == 'pillow' else 'video'} not found")
-    if not path.is_file():
+    member = find_member(path)
+    if member is None and not path.is_file():
         raise ClipError(f"{path}: {'not a file' if reader == 'pillow' else 'neither a file nor a folder'}")
-    if path.stat().st_size == 0:
+    if (path.stat().st_size if member is None else member.size) == 0:
         raise ClipError(f"{path}: empty file")
     if reader == "pillow":
         return FrameSource((0.0,), 0.0, partial(_read_image, path))
@@ -158,17 +160,23 @@ class VideoFile:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Container and video stream of a file; an error of FFmpeg inside becomes a ClipError."""
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise ClipError(f"{path}: not a readable video: {_cause(error)}") from error
-    with container:
+    with contextlib.ExitStack() as closing:
+        try:
+            container = closing.enter_context(av.open(_readable(path, closing)))
+        except (av.error.FFmpegError, OSError) as error:
+            raise ClipError(f"{path}: not a readable video: {_cause(error)}") from error
         if not container.streams.video:
             raise ClipError(f"{path}: holds no video stream")
         try:
             yield container, container.streams.video[0]
         except av.error.FFmpegError as error:
             raise ClipError(f"{path}: damaged: {_cause(error)}") from error
+
+
+def _readable(path: Path, closing: contextlib.ExitStack) -> str | BinaryIO:
+    """What decoders open: the name of a file, or a member of a shard as a file, which `closing` closes."""
+    member = find_member(path)
+    return str(path) if member is None else closing.enter_context(open_member(member))
 
 
 def _cause(error: Exception) -> str:
@@ -179,14 +187,15 @@ def _read_torchcodec(path: Path, num_frames: int, indices: Sequence[int]) -> Ite
     """Pixels by torchcodec. `num_frames`: those of the file's packets, whose times come from PyAV."""
     video_decoder = load_torchcodec()
     try:
-        decoder = video_decoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1)
-        if len(decoder) != num_frames:
-            raise ClipError(
-                f"{path}: torchcodec counts {len(decoder)} frames, the file's packets {num_frames}; "
-                "use video.decoder=pyav"
-            )
-        for index in indices:
-            yield decoder.get_frame_at(index).data.numpy()
+        with contextlib.ExitStack() as closing:
+            decoder = video_decoder(_readable(path, closing), dimension_order="NHWC", num_ffmpeg_threads=1)
+            if len(decoder) != num_frames:
+                raise ClipError(
+                    f"{path}: torchcodec counts {len(decoder)} frames, the file's packets {num_frames}; "
+                    "use video.decoder=pyav"
+                )
+            for index in indices:
+                yield decoder.get_frame_at(index).data.numpy()
     except (RuntimeError, ValueError, IndexError) as error:
         raise ClipError(f"{path}: damaged: {str(error).splitlines()[0]}") from error
 
@@ -237,7 +246,8 @@ def _read_images(files: Sequence[Path], indices: Sequence[int]) -> Iterator[np.n
 def _read_image(path: Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
     """One image for every index, rotated by its EXIF tags, on white if it is transparent."""
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
+        with contextlib.ExitStack() as closing:
+            image = closing.enter_context(Image.open(_readable(path, closing), formats=IMAGE_FORMATS))
             if image.mode.startswith(("I", "F")):
                 raise ClipError(f"{path}: more than 8 bits per channel. Save it with 8.")
             turned = ImageOps.exif_transpose(image)

@@ -29,6 +29,7 @@ from rft.data.frames import (
     read_frames,
     write_frames,
 )
+from rft.data.shards import find_member, open_member
 from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.recipe.model_folder import size_factor
@@ -169,9 +170,13 @@ def content_of(media: Media) -> str:
 
 
 def _file_content(path: Path) -> str:
-    size, changed = path.stat().st_size, path.stat().st_mtime_ns
+    member = find_member(path)
+    if member is None:
+        size, changed = path.stat().st_size, path.stat().st_mtime_ns
+    else:
+        size, changed = member.size, member.changed_ns
     digest = hashlib.blake2b(f"{size}".encode(), digest_size=16)
-    with path.open("rb") as file:
+    with path.open("rb") if member is None else open_member(member) as file:
         if size <= WHOLE_HASH_BYTES:
             digest.update(file.read())
         else:

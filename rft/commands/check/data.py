@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rft.data.dataset import bad_rows, read_rows, video_sampling
 from rft.data.row_files import row_file_problem
+from rft.data.shards import media_exists, split_name
 from rft.errors import DataError, Problem, RecipeError, problem_text
 from rft.recipe import Recipe
 from rft.scoring.group import chosen_rewards
@@ -86,6 +87,8 @@ def _of_media(key: str, rows: Sequence[Row], max_bad_share: float) -> Iterator[P
 
 def _state(path: Path, may_be_folder: bool) -> str:
     """What is wrong with a video or image by its directory entry; empty where nothing is."""
+    if split_name(path):
+        return "" if media_exists(path) else "not found"
     if path.is_dir():
         return "a folder" if not may_be_folder else "" if any(path.iterdir()) else "empty folder"
     if not path.is_file():
