@@ -42,6 +42,11 @@ class VideoSampling:
     num_frames: int | None = None
     """Exactly so many frames in place of fps, min_frames and max_frames; of an odd number the last is shown twice."""
     pick: FramePick = "even"
+    drop_still: float = 0.0
+    """A frame that differs by less from the last one shown is left out: mean difference of small greys, 0 to 255; 0:
+    none is."""
+    times_s: tuple[float, ...] = ()
+    """Frames nearest to these times, in seconds from the clip's start, in place of any rule; (): the rule."""
 
     def frame_pixels(self, num_frames: int, factor: int) -> float:
         """Most pixels of each of `num_frames` frames whose sides are multiples of `factor`; qwen-vl-utils' rule."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import attention, gpu_step, overlap, rollout, scaling, step
+from benchmarks import attention, gpu_step, input_policies, overlap, rollout, scaling, step
 from benchmarks.published_step import until_end
 from benchmarks.random_policy import write_shape
 from benchmarks.tiny import TimedStep, Workload
@@ -227,3 +227,15 @@ def test_a_step_is_told_per_prompt() -> None:
     assert found["phases"] == {"update": 0.5}
     assert found["prompt_tokens"] == (800 - 64) / 4 + 1
     assert found["completion_tokens"] == 8
+
+
+def test_still_frames_cost_tokens_and_show_nothing(tmp_path: Path) -> None:
+    clips = input_policies.draw_clips(tmp_path, 2, seed=1)
+    every, dropped, given = (
+        input_policies.measured(clips, input_policies.POLICIES[name])
+        for name in ("fps 2", "fps 2, drop_still 0.5", "frame_times_s, 2 in the event")
+    )
+    assert (every.shown, dropped.shown, given.shown_twice) == (1, 1, 1)
+    assert every.event_tokens == every.drift_tokens == 4 * 80 / 2
+    assert given.event_tokens < dropped.event_tokens < dropped.drift_tokens < every.drift_tokens
+    assert every.longest_gap_s < 1 < dropped.longest_gap_s

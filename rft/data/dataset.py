@@ -152,7 +152,15 @@ def to_prompt(row: Row, recipe: Recipe) -> Prompt:
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
     """Rule for the frames of a row's clip under `recipe`."""
     is_sampled = recipe.tasks[row.task].frames == "sampled"
-    return task_sampling(row.task, 0 if is_sampled else len(TASKS[row.task].target(row).frame_boxes()), recipe)
+    num_boxes = 0 if is_sampled else len(TASKS[row.task].target(row).frame_boxes())
+    return sampling_at(task_sampling(row.task, num_boxes, recipe), row.frame_times_s)
+
+
+def sampling_at(sampling: VideoSampling, times_s: Sequence[float] | None) -> VideoSampling:
+    """The sampling with frames at given times, in seconds from the clip's start; None: unchanged."""
+    if not times_s:
+        return sampling
+    return replace(sampling, num_frames=len(times_s), pick="even", times_s=tuple(times_s))
 
 
 def task_sampling(task: str, num_boxes: int, recipe: Recipe) -> VideoSampling:

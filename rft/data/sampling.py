@@ -14,6 +14,9 @@ from rft.types import Image, VideoSampling
 # It warns of every clip with fewer frames than requested; Frames states their number.
 logging.getLogger(qwen.__name__).setLevel(logging.ERROR)
 
+SMALL = 16
+"""Width and height of the greys by which still frames are known."""
+
 MAX_DRIFT = 0.5
 """Largest distance of a frame from its evenly spaced time, in frame intervals, for a constant frame rate."""
 
@@ -35,13 +38,13 @@ def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSamp
     total = len(timestamps_s)
     if sampling.pick == "published_tracking":
         last = PUBLISHED_TRACKING_FRAMES - 1
-        return _paired([int(i * (total - 1) / last) for i in range(PUBLISHED_TRACKING_FRAMES)])
+        return paired([int(i * (total - 1) / last) for i in range(PUBLISHED_TRACKING_FRAMES)])
     if sampling.num_frames is not None:
         if sampling.num_frames > total:
             raise ValueError(f"{total} frames, but {sampling.num_frames} are needed")
         if sampling.pick == "start_then_even":
-            return _paired([0, *_even_indices(1, total - 1, sampling.num_frames - 1)])
-        return _paired(_even_indices(0, total - 1, sampling.num_frames))
+            return paired([0, *_even_indices(1, total - 1, sampling.num_frames - 1)])
+        return paired(_even_indices(0, total - 1, sampling.num_frames))
     rule = {"fps": sampling.fps, "min_frames": sampling.min_frames, "max_frames": sampling.max_frames}
     count = qwen.smart_nframes(rule, total_frames=total, video_fps=fps)
     times = np.asarray(timestamps_s)
@@ -52,12 +55,25 @@ def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSamp
     return [int(i) for i in np.searchsorted(middles, np.linspace(times[0], times[-1], count))]
 
 
+def nearest_frames(timestamps_s: Sequence[float], times_s: Sequence[float]) -> list[int]:
+    """Indices of the frames nearest to the times, in order, each once; an even number, as in `choose_frames`."""
+    times = np.asarray(timestamps_s)
+    return paired(sorted({int(np.abs(times - time_s).argmin()) for time_s in times_s}))
+
+
+def small_grey(frame: np.ndarray) -> np.ndarray:
+    """`frame` uint8 [H, W, 3] as int16 [SMALL, SMALL] grey, each value the mean of its part of the frame."""
+    grey = PIL.Image.fromarray(frame).convert("L").resize((SMALL, SMALL), PIL.Image.Resampling.BOX)
+    return np.asarray(grey).astype(np.int16)
+
+
 def _even_indices(first: int, last: int, count: int) -> list[int]:
     indices: list[int] = torch.linspace(first, last, count).round().long().tolist()
     return indices
 
 
-def _paired(indices: list[int]) -> list[int]:
+def paired(indices: list[int]) -> list[int]:
+    """The indices, the last one twice if their number is odd."""
     return indices + indices[-1:] * (len(indices) % 2)
 
 

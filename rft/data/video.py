@@ -87,18 +87,25 @@ def _image_frames(image: Image, source: FrameSource, factor: int, key: str) -> F
 
 def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
     # Imported here because it loads torch, which is not needed to read rows.
-    from rft.data.sampling import PUBLISHED_TRACKING_FPS, choose_frames, frame_size, resize, resize_to_patches
+    from rft.data.sampling import PUBLISHED_TRACKING_FPS, frame_size, paired, resize, resize_to_patches, small_grey
 
     inside, times_s, fps = _clip_times(video, source)
     is_published = video.sampling.pick == "published_tracking"
-    chosen = [inside[i] for i in choose_frames(times_s, fps, video.sampling)]
+    chosen = [inside[i] for i in _chosen(video, times_s, fps)]
     distinct = sorted(set(chosen))
     pixels: dict[int, np.ndarray] = {}
-    size = None
+    size = shown = None
     for index, read in zip(distinct, source.read(distinct), strict=True):
+        if video.sampling.drop_still and video.sampling.num_frames is None:
+            grey = small_grey(read)
+            if shown is not None and np.abs(grey - shown).mean() < video.sampling.drop_still:
+                continue
+            shown = grey
         frame = resize_to_patches(read, video.sampling.min_pixels, factor) if is_published else read
         size = size or frame_size(frame.shape[0], frame.shape[1], len(chosen), video.sampling, factor)
         pixels[index] = resize(frame, size)
+    if len(pixels) < len(distinct):
+        chosen = paired([i for i in chosen if i in pixels])
     return Frames(
         pixels=np.stack([pixels[i] for i in chosen]),
         timestamps_s=tuple(source.timestamps_s[i] - (video.start_s or 0.0) for i in chosen),
@@ -108,6 +115,15 @@ def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> F
         duration_s=len(inside) / fps,
         key=key,
     )
+
+
+def _chosen(video: Video, times_s: Sequence[float], fps: float) -> list[int]:
+    """Indices into `times_s` of the frames that the sampling asks for, before still ones are left out."""
+    from rft.data.sampling import choose_frames, nearest_frames
+
+    if video.sampling.times_s:
+        return nearest_frames(times_s, [(video.start_s or 0.0) + time_s for time_s in video.sampling.times_s])
+    return choose_frames(times_s, fps, video.sampling)
 
 
 def _clip_times(video: Video, source: FrameSource) -> tuple[list[int], list[float], float]:

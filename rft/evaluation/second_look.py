@@ -70,7 +70,7 @@ class SecondLook:
         if not windows:
             return None
         assert isinstance(prompt.media, Video)
-        sampling = replace(prompt.media.sampling, fps=self._fps)
+        sampling = replace(prompt.media.sampling, fps=self._fps, num_frames=None, times_s=())
         if self._look.total_pixels is not None:
             sampling = replace(sampling, total_pixels=self._look.total_pixels)
         return replace(

@@ -48,6 +48,9 @@ class VideoRecipe(Section):
     """Most pixels of a frame or image."""
     total_pixels: int = Field(3584 * PATCH_PIXELS, gt=0)
     """Pixel budget of a clip, divided over its frame pairs."""
+    drop_still: float = Field(0.0, ge=0, le=255)
+    """Leaves out a sampled frame whose mean difference in grey from the last one shown is below this, of 255; 0: none.
+    The others keep their size."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
     """Library that reads video files; torchcodec needs FFmpeg on the system."""
     decode_ahead: int | None = Field(None, ge=0)
@@ -62,7 +65,13 @@ class VideoRecipe(Section):
 
     def sampling(self) -> VideoSampling:
         return VideoSampling(
-            self.fps, self.min_frames, self.max_frames, self.min_pixels, self.max_pixels, self.total_pixels
+            self.fps,
+            self.min_frames,
+            self.max_frames,
+            self.min_pixels,
+            self.max_pixels,
+            self.total_pixels,
+            drop_still=self.drop_still,
         )
 
 

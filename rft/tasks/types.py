@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,7 +14,7 @@ LATE_END_S = 1.55
 """Seconds by which a target span may end after its clip: published ends exceed published lengths, by up to 1.5 s in
 Charades-STA. More means times in another unit or of another clip."""
 
-OF_CLIPS = ("start_s", "end_s", "source_fps", "duration_s")
+OF_CLIPS = ("start_s", "end_s", "source_fps", "duration_s", "frame_times_s")
 """Fields of a row that need a video."""
 
 T = TypeVar("T")
@@ -57,6 +57,9 @@ class Row(BaseModel):
     """Frames per second of a folder of frames; a file states its own."""
     duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Length of the whole file, if known: times in the target are checked against it."""
+    frame_times_s: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = Field(None, min_length=1)
+    """The frames nearest to these times are shown, in seconds from the clip's start; default: those of the recipe's
+    rule."""
     target: dict[str, Any]
     """The ground truth: {"span": ..}, {"choice": ..}, {"boxes": ..} and so on, see rewards/targets/."""
     dataset: str | None = None
@@ -180,6 +183,8 @@ class Task(ABC):
                 for name, (_, end) in spans.items()
                 if end > clip_s + LATE_END_S
             ]
+        late = [time_s for time_s in row.frame_times_s or () if clip_s is not None and time_s > clip_s + LATE_END_S]
+        problems += [f"frame_times_s: {time_s:g} s is outside the clip of {clip_s:g} s" for time_s in late[:1]]
         problems += self.row_problems(row, target)
         if row.video is None and (spans or target.frame_boxes()):
             problems.append(f"{', '.join(row.target)}: lies in the time of a video, but the row has none")

@@ -10,6 +10,7 @@ from rft.data.row_files import row_file_problem
 from rft.data.shards import media_exists, split_name
 from rft.errors import DataError, Problem, RecipeError, problem_text
 from rft.recipe import Recipe
+from rft.recipe.model_folder import model_type
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
 from rft.tasks.multiple_choice import MultipleChoiceRow
@@ -56,7 +57,7 @@ def check_data(recipe: Recipe) -> DataCheck:
             blocks.append(str(error))
             continue
         findings += _of_media(key, splits[split], recipe.data.max_bad_share)
-    findings += [*_of_row_counts(recipe, splits), *_of_kinds(recipe, splits)]
+    findings += [*_of_row_counts(recipe, splits), *_of_kinds(recipe, splits), *_of_times(recipe, splits)]
     # The engine reads no rows of the supervised stage.
     rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
     return DataCheck(
@@ -112,6 +113,24 @@ def _of_kinds(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> list[Probl
         why = "show nothing: sharded ranks wait for each other in the vision tower. Set learner.freeze_vision."
         refused.append(("learner.num_ranks", rows, why))
     return [Problem(key, f"{len(rows):,} rows, such as {rows[0].id}, {why}") for key, rows, why in refused if rows]
+
+
+def _of_times(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> Iterator[Problem | str]:
+    """Targets in time, where frames are unevenly spaced and the model counts them instead of reading their times."""
+    kind, drops = model_type(recipe.model), recipe.video.drop_still > 0
+    if kind == "qwen3_vl":
+        return
+    uneven = [row for rows in splits.values() for row in rows if row.video and (drops or row.frame_times_s)]
+    targets = ((row, TASKS[row.task].target(row)) for row in uneven)
+    rows = [row for row, target in targets if target.time_spans() or target.frame_boxes()]
+    if rows:
+        key = "video.drop_still" if drops else "frame_times_s"
+        problem = (
+            f"{len(rows):,} rows, such as {rows[0].id}, have a target in time, and their frames are not evenly spaced. "
+            "Qwen2-VL and Qwen2.5-VL take every frame pair for one step in time; only Qwen3-VL is told the times. "
+            "Train that, or show these rows evenly spaced frames."
+        )
+        yield Problem(key, problem) if kind else f"{key}: {problem}"
 
 
 def _of_row_counts(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> Iterator[Problem | str]:

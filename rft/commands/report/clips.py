@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rft.data.dataset import task_sampling
+from rft.data.dataset import sampling_at, task_sampling
 from rft.data.frames import first_to_last, read_frames
 from rft.errors import RecipeError
 from rft.recipe import Recipe
@@ -48,6 +48,7 @@ class Clips:
         if media["is_image"]:
             return clip_key(Image(path, video.min_pixels, video.max_pixels, content), video.decoder, self.factor)
         sampling = task_sampling(group["task"], len(group["boxes"]), self.recipe)
+        sampling = sampling_at(sampling, media["frame_times_s"])
         clip = Video(path, sampling, media["start_s"], media["end_s"], media["source_fps"], content=content)
         return clip_key(clip, video.decoder, self.factor)
 

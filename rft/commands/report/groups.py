@@ -40,7 +40,8 @@ def media_form(record: Record) -> dict[str, Any] | None:
     if path is None:
         return None
     cut = {key: record.get(key) for key in ("start_s", "end_s", "source_fps", "content")}
-    return {"path": path, "is_image": record["video"] is None, **cut}
+    times_s = (record.get("row") or {}).get("frame_times_s")
+    return {"path": path, "is_image": record["video"] is None, "frame_times_s": times_s, **cut}
 
 
 def rollout_form(record: Record, target: Target | None) -> dict[str, Any]:

@@ -99,3 +99,33 @@ def test_tokens_follow_the_patches_of_the_model_and_the_times_in_its_prompt(mode
     assert visual_tokens(sampling, 10.0, 32, tells_times=True) == pairs * (64 + 12)
     assert image_tokens(64 * 1024, 32) == 64
     assert image_tokens(500) == 1
+
+
+SPANNED = {
+    "task": "temporal_grounding",
+    "video": "a.mp4",
+    "duration_s": 9.0,
+    "query": "he sits",
+    "target": {"span": [1.0, 2.0]},
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "drop_still", "key"),
+    [
+        (SPANNED, 1.0, "video.drop_still"),
+        (SPANNED | {"frame_times_s": [1.0, 2.0]}, 0.0, "frame_times_s"),
+        (SPANNED, 0.0, None),
+        (VIDEO | {"frame_times_s": [1.0, 2.0]}, 1.0, None),
+    ],
+)
+def test_targets_in_time_need_even_frames_or_a_model_that_reads_times(
+    checked: Checker, model_folder: Path, row: dict[str, Any], drop_still: float, key: str | None
+) -> None:
+    changes = {"tasks": {row["task"]: {}}, "video": {"drop_still": drop_still}}
+    problems = problems_of(checked(row, **changes))
+    assert [problem.split(":")[0] for problem in problems] == ([key] if key else [])
+    assert all("8 rows, such as row 0, have a target in time" in problem for problem in problems)
+    config = json.loads((model_folder / "config.json").read_text()) | {"model_type": "qwen3_vl"}
+    (model_folder / "config.json").write_text(json.dumps(config))
+    assert problems_of(checked(row, **changes)) == []
