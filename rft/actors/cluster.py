@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import ray
+from ray._private import node as ray_node
 from ray._private import ray_constants
 from ray._private import state as ray_state
 from ray._private import worker as ray_worker
@@ -84,6 +85,8 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
     ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray tells of dead workers on standard output, in the middle of the live view; the pool tells of them too.
     ray_worker.print_to_stdstream = _log_message
+    # Of its servers, these add machines to a cluster and print what processes write: neither is wanted here.
+    ray_node.Node.start_monitor = ray_node.Node.start_log_monitor = lambda node: None
     root = temp_root or Path(tempfile.gettempdir())
     _sweep(root)
     with _own_folder(root) as folder:

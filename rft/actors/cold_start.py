@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from rft.actors.cpu import gpu_process_threads, set_cpu_threads
+from rft.actors.imports import large_imports
 from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.errors import Interrupted
 from rft.files import PARTIAL_PREFIX
@@ -34,11 +35,12 @@ class ColdStartRank:
 
     def build(self, address: tuple[str, int] | None) -> None:
         """Load the policy, sharded over the ranks where there are several."""
-        from rft.data.feature_store import features_in
-        from rft.data.processor import PromptProcessor
-        from rft.data.video import ClipCache
-        from rft.learner.cold_start import SupervisedLearner
-        from rft.learner.sharding import init_distributed, own_device
+        with large_imports():
+            from rft.data.feature_store import features_in
+            from rft.data.processor import PromptProcessor
+            from rft.data.video import ClipCache
+            from rft.learner.cold_start import SupervisedLearner
+            from rft.learner.sharding import init_distributed, own_device
 
         recipe, device = self._recipe, own_device()
         assert recipe.cold_start is not None

@@ -2,6 +2,7 @@
 
 import os
 
+from rft.actors.imports import large_imports
 from rft.recipe import Recipe
 
 MOST_THREADS = 8
@@ -43,6 +44,7 @@ def lower_priority() -> None:
 
 def set_cpu_threads(num_threads: int, num_beside_gpu: int = 1) -> None:
     """Ray gives a process one thread; it gets `num_threads`, or `num_beside_gpu` on a machine with GPUs."""
-    import torch
+    with large_imports():
+        import torch
 
     torch.set_num_threads(num_beside_gpu if torch.cuda.is_available() else num_threads)

@@ -15,6 +15,7 @@ import ray
 
 from rft.actors.cluster import ClusterError, cause_of, check_servers, cluster, end_actor
 from rft.actors.gpu_count import gpu_signs, none_found
+from rft.actors.imports import large_imports
 from rft.actors.rollout import engine_environment
 from rft.recipe import Recipe, RolloutRecipe
 from rft.recipe.judge import JudgeRecipe
@@ -48,7 +49,8 @@ class JudgeActor:
         # A fork would hold the guard's input open.
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
         # Only here: it imports torch and vLLM, which read the environment as they are imported.
-        from rft.rollout.judge_server import serve
+        with large_imports():
+            from rft.rollout.judge_server import serve
 
         serve(judge, self._socket, use_gpu)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from rft.actors.cpu import gpu_process_threads, learner_threads, lower_priority, set_cpu_threads
+from rft.actors.imports import large_imports
 from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
@@ -45,14 +46,15 @@ class LearnerRank:
 
     def build(self, address: tuple[str, int] | None) -> int:
         """Load the policy, sharded over the ranks where there are several; returns the policy version."""
-        import torch
+        with large_imports():
+            import torch
 
-        from rft.data.feature_store import features_in
-        from rft.data.processor import PromptProcessor
-        from rft.data.video import ClipCache
-        from rft.learner.learner import Learner
-        from rft.learner.sharding import init_distributed, own_device
-        from rft.weights.sender import WeightSender
+            from rft.data.feature_store import features_in
+            from rft.data.processor import PromptProcessor
+            from rft.data.video import ClipCache
+            from rft.learner.learner import Learner
+            from rft.learner.sharding import init_distributed, own_device
+            from rft.weights.sender import WeightSender
 
         self._device = device = own_device()
         backend = transfer_backend(self._recipe.rollout, device.type == "cuda")

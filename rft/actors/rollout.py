@@ -13,6 +13,7 @@ from ray.exceptions import ObjectLostError, RayTaskError
 
 from rft.actors.cluster import ENDED, cause_of, check_servers, end_actor, gpu_options
 from rft.actors.cpu import gpu_process_threads
+from rft.actors.imports import large_imports
 from rft.data.video import ClipCache
 from rft.errors import LearnerError
 from rft.recipe import Recipe, RolloutRecipe
@@ -49,8 +50,9 @@ class RolloutWorker:
         threads = gpu_process_threads(recipe, cores) if use_gpu else cores
         os.environ.update(engine_environment(recipe.rollout, use_gpu, Path(model).is_dir(), threads))
         # Only here: it imports torch and vLLM, which read the environment as they are imported.
-        from rft.data.feature_store import features_in
-        from rft.rollout.engine import Engine, EngineFailed
+        with large_imports():
+            from rft.data.feature_store import features_in
+            from rft.rollout.engine import Engine, EngineFailed
 
         features_dir = features_in(clips_dir) if recipe.learner.freezes_tower else None
         self._engine = Engine(model, recipe, use_gpu, features_dir)
