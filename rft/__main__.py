@@ -173,7 +173,7 @@ def _select(args: argparse.Namespace) -> None:
         "--width is not above 0": not args.width > 0,
     }
     refuse([problem for problem, is_wrong in wrong.items() if is_wrong])
-    options = SelectOptions(args.differ, args.num, args.around, args.width, args.seed)
+    options = SelectOptions(args.differ, args.num, args.around, args.width, args.seed, args.blind)
     selection = select(args.rows, args.rollouts, options)
     print(plain(selection.table()), flush=True)
     write_selection(selection, args.rows, args.output)
@@ -354,6 +354,14 @@ def _add_select(select: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="the rows unchanged; in the folder of ROWS.jsonl where videos are relative to it",
+    )
+    select.add_argument(
+        "--blind",
+        metavar="MOST",
+        type=float,
+        nargs="?",
+        const=0.5,
+        help="drop rows whose mean answer about blank clips (rft eval eval.views=[blank]) is above it; default 0.5",
     )
     select.add_argument(
         "--differ", metavar="D", type=float, default=0.0, help="least difference of a row's best and worst answer"

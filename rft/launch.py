@@ -18,6 +18,7 @@ from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import read_result, write_result
+from rft.evaluation.views import measured, reliance_table
 from rft.parity.check import compare_engine_and_learner, pick_prompts, report_or_raise
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
@@ -310,7 +311,7 @@ class TrainingRun:
                 write_result(path, evaluator(None))
         result = read_result(path)
         self.run.add_to_summary("eval", {name: result.to_json()})
-        self.session.view.evaluated(result.metrics())
+        self.session.view.evaluated(measured(result))
         return result
 
     def close_trackers(self) -> None:
@@ -332,6 +333,8 @@ class TrainingRun:
             self.run.add_to_summary("verdict", {"text": comparison.verdict()})
             view.table(comparison.overview())
             view.table(comparison.table())
+            if relied := reliance_table(after):
+                view.table(relied)
             self.trackers.log_table(comparison.overview())
         for chart in learning_curves(self.run):
             view.chart(chart)

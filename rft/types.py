@@ -18,6 +18,9 @@ FRAMES_PER_GRID = 2
 MAX_FRAME_TOKENS = 768
 """Most visual tokens of a frame of a clip; qwen-vl-utils' limit."""
 
+View = Literal["blank", "reversed", "mirrored"]
+"""Frames of one grey, in reverse order, or with left and right exchanged."""
+
 FramePick = Literal["even", "start_then_even", "published_tracking"]
 """Which frames of a clip: evenly from first to last; the first, then evenly over the rest; or as VideoChat-R1's
 released code shows tracking clips: 7 evenly, the last one twice, stated as 2 frames per second."""
@@ -73,6 +76,8 @@ class Video:
     """Parts of the clip that frames are taken from, in seconds from its start, disjoint and in order; (): all of it."""
     shuffle_seed: int | None = None
     """Shows the frames in an order drawn with it, at the times of the true order; None: as filmed."""
+    view: View | None = None
+    """Shows the frames otherwise, at the times of the true order; None: as filmed."""
     content: str | None = None
     """Fingerprint of the file when the prompt was taken, such as "9f3a..."; None: each reader hashes the file."""
 

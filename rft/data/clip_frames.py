@@ -24,7 +24,7 @@ class ClipFrames:
     clips: ClipCache
 
     def __call__(self, number: int) -> tuple[bytes, ...]:
-        media = replace(self.media, shuffle_seed=None) if isinstance(self.media, Video) else self.media
+        media = replace(self.media, shuffle_seed=None, view=None) if isinstance(self.media, Video) else self.media
         frames = self.clips.load(media)
         return () if frames is None else tuple(_jpeg(frames.pixels[i]) for i in evenly(len(frames.pixels), number))
 

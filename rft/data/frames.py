@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rft.errors import DataError
+from rft.types import View
 
 DecoderName = Literal["pyav", "torchcodec"]
 START = struct.Struct("<QI")
@@ -44,6 +45,10 @@ def path_problem(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "neither a file nor a folder"
 
 
+GREY = 128
+"""Value of every channel of a blank frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """The chosen frames of a clip at their final size, with real timing; or an image, as one frame at 0 s."""
@@ -67,6 +72,15 @@ class Frames:
         order = list(range(len(self.pixels)))
         random.Random(seed).shuffle(order)
         return replace(self, pixels=self.pixels[order], key=f"{self.key}-shuffled-{seed}")
+
+    def seen(self, view: View) -> "Frames":
+        """Frames with the pixels of a view; times and indices stay in order."""
+        pixels = {
+            "blank": lambda: np.full_like(self.pixels, GREY),
+            "reversed": lambda: self.pixels[::-1],
+            "mirrored": lambda: self.pixels[:, :, ::-1],
+        }[view]()
+        return replace(self, pixels=np.ascontiguousarray(pixels), key=f"{self.key}-{view}")
 
 
 def first_to_last(length: int, most: int) -> list[int]:

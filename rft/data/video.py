@@ -55,7 +55,7 @@ TIME_TOLERANCE_S = 1e-3
 def decode(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
     """Frames of `media`, with sides that are multiples of `factor`, decoded in this process. Raises ClipError."""
     key = clip_key(media, decoder, factor)
-    return _shuffled(_clip_frames(media, open_source(media.path, *_reader_args(media, decoder)), factor, key), media)
+    return _as_shown(_clip_frames(media, open_source(media.path, *_reader_args(media, decoder)), factor, key), media)
 
 
 def _reader_args(media: Media, decoder: DecoderName) -> tuple[float | None, ReaderName]:
@@ -63,9 +63,12 @@ def _reader_args(media: Media, decoder: DecoderName) -> tuple[float | None, Read
     return (media.source_fps, decoder) if isinstance(media, Video) else (None, "pillow")
 
 
-def _shuffled(frames: Frames, media: Media) -> Frames:
-    seed = media.shuffle_seed if isinstance(media, Video) else None
-    return frames if seed is None else frames.shuffled(seed)
+def _as_shown(frames: Frames, media: Media) -> Frames:
+    """The decoded frames in the order and the view that the media ask for."""
+    if not isinstance(media, Video):
+        return frames
+    frames = frames if media.shuffle_seed is None else frames.shuffled(media.shuffle_seed)
+    return frames if media.view is None else frames.seen(media.view)
 
 
 def _clip_frames(media: Media, source: FrameSource, factor: int, key: str) -> Frames:
@@ -154,7 +157,7 @@ def _between(indices: Iterable[int], times: Sequence[float], start_s: float, end
 
 
 def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> str:
-    """Hash of content and sampling of a clip, without the order of frames: a shuffled clip is not decoded again.
+    """Hash of content and sampling of a clip, without order and view of its frames: no order is decoded again.
 
     Uses `media.content` if it is set, else hashes the file. Raises ClipError if there is no such file or folder.
     """
@@ -268,12 +271,12 @@ class ClipCache:
         if frames is None:
             with self._lock(key):
                 frames = self._find(path) or self._decode(media, path, key)
-        return _shuffled(frames, media)
+        return _as_shown(frames, media)
 
     def find(self, media: Media) -> Frames | None:
         """Frames of `media` if they are in the folder, else None. Raises ClipError if there is no such file."""
         frames = self._find(self._directory / f"{clip_key(media, self._decoder, self._factor)}.clip")
-        return frames and _shuffled(frames, media)
+        return frames and _as_shown(frames, media)
 
     def counters(self) -> dict[str, float]:
         return {"clips/decodes": self.decodes, "clips/hits": self.hits, "clips/damaged": self.damaged}

@@ -9,6 +9,7 @@ from rft.evaluation.baselines import Baselines
 from rft.evaluation.evaluate import MODES, PARSERS, EvalResult, Mode, RowSet
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.evaluation.published_results import published_results
+from rft.evaluation.views import split_view
 from rft.tables import TextTable
 from rft.tasks import TASKS
 
@@ -56,13 +57,17 @@ class Comparison:
         return TextTable("Held-out rows", columns, tuple(rows), self.verdict())
 
     def _main_metrics(self) -> dict[str, str]:
-        """Set of rows -> main metric of its task."""
-        return {name: TASKS[of_set.task].main_metric for name, of_set in self.after.sets.items()}
+        """Set of rows -> main metric of its task; without those whose clips are seen otherwise."""
+        return {name: TASKS[of_set.task].main_metric for name, of_set in self._filmed_sets.items()}
+
+    @property
+    def _filmed_sets(self) -> dict[str, RowSet]:
+        return {name: of_set for name, of_set in self.after.sets.items() if split_view(of_set.dataset or "")[1] is None}
 
     @property
     def _unit(self) -> str:
         """Word for a set of rows: task, unless rows name their data set."""
-        return "task" if all(of_set.dataset is None for of_set in self.after.sets.values()) else "set"
+        return "task" if all(of_set.dataset is None for of_set in self._filmed_sets.values()) else "set"
 
     def _course(self, name: str, mode: Mode, metric: str) -> str:
         """The figure before and after, as "0.590 -> 0.665 *"; "-" where the mode is missing."""

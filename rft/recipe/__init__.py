@@ -14,7 +14,7 @@ from rft.own_code import short_name
 from rft.recipe.algorithm import AlgorithmRecipe
 from rft.recipe.judge import JudgeRecipe
 from rft.recipe.section import Section
-from rft.recipe.watch import AlarmName, TrackerName
+from rft.recipe.watch import AlarmName, TrackerName, ViewName
 from rft.types import Sampling, VideoSampling
 
 PATCH_PIXELS = 28 * 28
@@ -322,6 +322,10 @@ class EvalRecipe(Section):
     second_look: SecondLookRecipe | None = None
     """Second look at questions with options: the first answer names the spans that show it, the second one sees only
     those; null: off."""
+    views: tuple[ViewName, ...] = ()
+    """The held-out rows are also asked about their clips seen otherwise: blank (grey frames), shuffled, reversed,
+    mirrored (both only where the task knows how the answer changes), swapped (another row's clip); how much the answers
+    rely on what is seen stands in the closing table and as `eval/<set>/reliance/<view>`."""
 
 
 class Recipe(Section):

@@ -15,8 +15,12 @@ AlarmName = Literal[
     "one_reward",
     "grad_norm_spikes",
     "format_saturated",
+    "looks_away",
 ]
 """The names of RULES in rft/runs/alarms.py."""
+
+ViewName = Literal["blank", "shuffled", "reversed", "mirrored", "swapped"]
+"""Other ways to see the clips of held-out rows."""
 
 TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow", "swanlab"]
 """The modules of rft/runs/trackers/ that open a tracker."""

@@ -33,6 +33,9 @@ GROWTH = 5.0
 """A log-probability gap may be so many times that of the first steps: it depends on data types and kernels, which do
 not change in a run."""
 
+LEAST_GAIN = 0.05
+"""Least gain of a held-out metric since the first evaluation of which it is asked where it comes from."""
+
 ROUNDING_GAP = 1e-3
 """Log-probability gaps below this are rounding; growth is counted from here."""
 
@@ -235,6 +238,17 @@ def format_saturated(history: History) -> Iterator[Finding]:
             yield Finding(max(rise(values[:size], values[-size:])[1] for values in answers), task)
 
 
+def looks_away(history: History) -> Iterator[Finding]:
+    """Share of a task's gain since its first evaluation that is there without the picture too (eval.views: [blank])."""
+    for task, names in history.sets_of_tasks().items():
+        for name in names:
+            shared = f" ({task})" if name.endswith(f" ({task})") else ""
+            blank = history.evaluations.get(f"{name.removesuffix(shared)} (blank){shared}", [])
+            gains = [values[-1][1] - values[0][1] for values in (history.evaluations[name], blank) if len(values) > 1]
+            if len(gains) == 2 and gains[0] >= LEAST_GAIN:
+                yield Finding(gains[1] / gains[0], task)
+
+
 def rise(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
     """Bounds of the rise of the mean: two standard errors around the difference."""
     means = fmean(before), fmean(after)
@@ -342,5 +356,14 @@ RULES: tuple[Rule, ...] = (
         fires="down to",
         reason="not even the upper bound of what was learned since the first steps; healthy runs stay above 0.06",
         look_at="weights of the rewards, and spread of the answers' scores in groups: is there anything to learn from?",
+    ),
+    Rule(
+        "looks_away",
+        looks_away,
+        threshold=0.7,
+        fires="from",
+        reason="most of what was learned is answered as well about grey frames",
+        look_at="rows answered rightly on blank clips (rft data select --blind): what in the question gives them away?",
+        on_evaluation=True,
     ),
 )

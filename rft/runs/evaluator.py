@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rft.data.dataset import UsableRow
 from rft.evaluation.evaluate import EvalResult, evaluate
 from rft.evaluation.second_look import SecondLook
+from rft.evaluation.views import in_view
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.runs.views import View
@@ -24,10 +25,16 @@ class Evaluator:
         rows = self.held_out[:max_rows]
         num_samples, look = self.recipe.eval.num_samples, self.recipe.eval.second_look
         second_look = look and SecondLook(self.pool, {row.prompt.prompt_id: row.row for row in rows}, self.recipe, look)
-        self.view.phase("evaluation", len(rows) * (2 if num_samples else 1))
+        prompts = [row.prompt for row in rows]
+        for name in self.recipe.eval.views:
+            shown = in_view(prompts[: len(rows)], name, self.recipe.seed)
+            if len(shown) < len(rows):
+                self.view.note(f"{len(rows) - len(shown)} of {len(rows)} rows have no known answer where {name}")
+            prompts += shown
+        self.view.phase("evaluation", len(prompts) * (2 if num_samples else 1))
         result = evaluate(
             second_look or self.pool,
-            [row.prompt for row in rows],
+            prompts,
             self.recipe.sampling.sampling(),
             num_samples,
             seed=self.recipe.seed,

@@ -8,6 +8,7 @@ from rft.clock import Clock
 from rft.data.dataset import PromptOrder
 from rft.evaluation.evaluate import EvalResult
 from rft.evaluation.predictions import write_result
+from rft.evaluation.views import measured
 from rft.recipe import Recipe
 from rft.rollout.pool import FailedPrompt
 from rft.rollout_batches import RolloutBatch
@@ -121,7 +122,7 @@ class RunRecorder:
         with self.clock.phase("eval"):
             result = self._evaluate(self._recipe.eval.max_rows)
         write_result(self._run.eval_file(step), result)
-        metrics = result.metrics()
+        metrics = measured(result)
         self._metrics.write(step, metrics)
         self._view.evaluated(metrics)
         self.watch(metrics)

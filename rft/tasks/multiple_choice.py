@@ -1,11 +1,18 @@
 """Task multiple_choice: choose the right option; the answer is its letter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from pydantic import Field
 
+from rewards.parsing import parse_words
 from rewards.targets.choice import LETTERS, ChoiceTarget
 from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, majority, option_lines, option_problems
+from rft.types import View
+
+SIDES = {"left": "right", "right": "left"}
+"""Words that change places in a mirror."""
 
 
 class MultipleChoiceRow(Row):
@@ -41,6 +48,14 @@ class MultipleChoice(Task):
 
     def metrics(self, completion: str, target: ChoiceTarget, rewards: Rewards) -> dict[str, float]:
         return {"accuracy": rewards["choice_accuracy"](completion, target).value}
+
+    def target_in_view(self, target: ChoiceTarget, row: Mapping[str, Any], view: View) -> ChoiceTarget | None:
+        """In the mirror the option with left and right exchanged; not known where the question names a side."""
+        options = [parse_words(option) for option in row.get("options", ())]
+        if view != "mirrored" or not options or SIDES.keys() & set(parse_words(row["question"])):
+            return None
+        right = tuple(SIDES.get(word, word) for word in options[LETTERS.index(target.choice)])
+        return replace(target, choice=LETTERS[options.index(right)]) if right in options else None
 
     def baselines(self, train: Sequence[ChoiceTarget], rows: HeldOut[ChoiceTarget]) -> Answers:
         letter = majority([target.choice for target in train or [target for target, _ in rows]])

@@ -1,12 +1,15 @@
 """Task temporal_grounding: find an event given as a sentence; the answer is its time span."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from pydantic import Field
 
 from rewards.targets.span import SpanTarget
 from rft.tasks.spans import span_baselines
 from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task
+from rft.types import View
 
 
 class TemporalGroundingRow(Row):
@@ -38,6 +41,14 @@ class TemporalGrounding(Task):
     def metrics(self, completion: str, target: SpanTarget, rewards: Rewards) -> dict[str, float]:
         iou = rewards["temporal_iou"](completion, target).value
         return {"mIoU": iou, **{f"R@{threshold}": float(iou >= threshold) for threshold in (0.3, 0.5, 0.7)}}
+
+    def target_in_view(self, target: SpanTarget, row: Mapping[str, Any], view: View) -> SpanTarget | None:
+        if view == "mirrored":
+            return target
+        if target.duration_s is None:
+            return None
+        start_s, end_s = (max(0.0, target.duration_s - time_s) for time_s in (target.end_s, target.start_s))
+        return replace(target, start_s=start_s, end_s=end_s)
 
     def baselines(self, train: Sequence[SpanTarget], rows: HeldOut[SpanTarget]) -> Answers:
         targets = [((target.start_s, target.end_s),) for target in train]

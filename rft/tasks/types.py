@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rewards import REWARDS, RewardFn
 from rewards.targets.choice import LETTERS
 from rewards.types import Target
+from rft.types import View
 
 LATE_END_S = 1.55
 """Seconds by which a target span may end after its clip: published ends exceed published lengths, by up to 1.5 s in
@@ -140,6 +141,13 @@ class Task(ABC):
     def row_problems(self, row: Any, target: Any) -> list[str]:
         """Problems of a row, each with what to do; the limits of its clip are checked elsewhere."""
         return []
+
+    def target_in_view(self, target: Any, row: Mapping[str, Any], view: View) -> Target | None:
+        """Target of the row where its clip is mirrored or runs backwards; None: not known.
+
+        `row`: its fields, as in the file.
+        """
+        return None
 
     def baselines(self, train: Sequence[Any], rows: HeldOut[Any]) -> Answers:
         """Completions for the held-out rows, written without their clips. `train`: training targets.

@@ -8,7 +8,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -16,6 +16,7 @@ from rft.data.dataset import read_rows
 from rft.data.row_files import read_row_file
 from rft.errors import refuse
 from rft.evaluation.predictions import stored_completion
+from rft.evaluation.views import split_view
 from rft.files import GIVE_ANOTHER, read_jsonl, write_text
 from rft.runs.rollout_files import completion_files
 from rft.runs.run_dir import RunDir
@@ -37,6 +38,8 @@ class SelectOptions:
     width: float = 0.2
     """Standard deviation of the Gaussian around it."""
     seed: int = 0
+    most_blind: float | None = None
+    """Rows whose answers about a blank clip reach a higher mean are dropped; None: none are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class Selection:
     """Completions that the engine did not finish: they say nothing about the row."""
     num_other: int
     """Completions of rows that are not among these."""
+    blind: Mapping[str, float] = field(default_factory=dict)
+    """Row id -> mean value of its answers about a blank clip, of `rft eval eval.views=[blank]`."""
+    most_blind: float | None = None
 
     def table(self) -> TextTable:
         lines = []
@@ -65,7 +71,17 @@ class Selection:
             lines.append((f"{task} ({TASKS[task].main_metric})", *(f"{count:,}" for count in counts), *means))
         columns = ("task (metric)", "rows", "no answer", "all answers alike", "kept", "mean", "mean of kept")
         caption = f"{self.num_failed:,} failed completions and {self.num_other:,} of other rows left out."
-        return TextTable("Rows by their answers", columns, tuple(lines), caption)
+        return TextTable("Rows by their answers", columns, tuple(lines), f"{self._blind_share()}{caption}")
+
+    def _blind_share(self) -> str:
+        """A sentence on the rows that are answered about a blank clip; "" where none was asked."""
+        if self.most_blind is None:
+            return ""
+        tasks = {row.id: row.task for row in self.rows}
+        asked = Counter(tasks[row] for row in self.blind)
+        found = Counter(tasks[row] for row, value in self.blind.items() if value > self.most_blind)
+        shares = [f"{task} {found[task]:,} of {asked[task]:,} ({found[task] / asked[task]:.0%})" for task in asked]
+        return f"Answered without the picture, and dropped: {', '.join(shares) or 'no row was asked so'}. "
 
 
 def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> Selection:
@@ -78,6 +94,7 @@ def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> 
     rows = read_rows([rows_file], None, TASKS)
     by_id = {row.id: row for row in rows}
     values: dict[str, list[float]] = defaultdict(list)
+    blind: dict[str, list[float]] = defaultdict(list)
     counts: Counter[str] = Counter()
     problems: list[str] = []
     for source in answers:
@@ -85,19 +102,25 @@ def select(rows_file: Path, answers: Sequence[Path], options: SelectOptions) -> 
             stored = stored_completion(line, problems)
             if stored is None:
                 continue
-            row = by_id.get(str(stored.prompt_id if stored.id is None else stored.id))
-            if row is None:
+            name, view = split_view(str(stored.prompt_id if stored.id is None else stored.id))
+            row = by_id.get(name)
+            if row is None or view not in (None, "blank"):
                 counts["other"] += 1
             elif stored.finish_reason == "error":
                 counts["failed"] += 1
             else:
                 task = TASKS[row.task]
-                values[row.id].append(task.measure(stored.completion, task.target(row))[task.main_metric])
+                of_row = blind if view else values
+                of_row[row.id].append(task.measure(stored.completion, task.target(row))[task.main_metric])
     if not values and not problems:
         problems.append(f"{', '.join(map(str, answers))}: no answer to a row of {rows_file}")
     refuse(problems)
+    means = {row_id: fmean(of_row) for row_id, of_row in blind.items()}
+    most = options.most_blind
     by_row = {row_id: tuple(of_row) for row_id, of_row in values.items()}
-    return Selection(rows, by_row, frozenset(chosen(by_row, options)), counts["failed"], counts["other"])
+    able = {row_id: of_row for row_id, of_row in by_row.items() if most is None or means.get(row_id, 0.0) <= most}
+    kept = frozenset(chosen(able, options))
+    return Selection(rows, by_row, kept, counts["failed"], counts["other"], means, most)
 
 
 def chosen(values: Mapping[str, Sequence[float]], options: SelectOptions) -> list[str]:

@@ -9,6 +9,7 @@ from rft.data.dataset import Shard
 from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import figures, result_tables
 from rft.evaluation.predictions import write_result
+from rft.evaluation.views import reliance_table
 from rft.recipe import Recipe
 from rft.runs.evaluator import Evaluator
 
@@ -27,5 +28,6 @@ def evaluate(recipe: Recipe, task: str | None, shard: Shard, output: Path | None
         if as_json:
             print(json.dumps(figures(result, baselines)))
         else:
-            for table in result_tables(result, baselines):
+            relied = reliance_table(result)
+            for table in (*result_tables(result, baselines), *((relied,) if relied else ())):
                 opened.view.table(table)

@@ -10,7 +10,7 @@ from string import Template
 from textwrap import indent
 
 from rewards import REWARDS
-from rewards.types import Score
+from rewards.types import Score, Target
 from rft.commands.reward.answers import example_answers
 from rft.commands.reward.sketches import OTHER, SKETCHES
 from rft.errors import refuse
@@ -154,7 +154,7 @@ def test_text(name: str, task: Task, code: Path) -> str:
         rows.append(f"        ({json.dumps(text)}, {round(score.value, 3)}),  # {kind}")
     of_kind = task.target_type
     return TEST.substitute(
-        name=name, module=of_kind.__module__, target=of_kind.__name__, value=repr(target), rows="\n".join(rows)
+        name=name, module=of_kind.__module__, target=of_kind.__name__, value=_written(target), rows="\n".join(rows)
     )
 
 
@@ -163,3 +163,10 @@ def recipe_text(name: str, task: str, code: Path, recipe: Path) -> str:
     own = f"  {task}:\n    rewards:\n      {code.name}:{name}: 1.0\n      think_format: 1.0"
     tasks = [own, *(f"  {other}: {{}}" for other in QUICKSTART_TASKS if other != task)]
     return RECIPE.substitute(name=name, task=task, tasks="\n".join(tasks), recipe=recipe)
+
+
+def _written(target: Target) -> str:
+    """Python that makes the target: of its JSON form, whatever values it has inside."""
+    facts = {"duration_s": target.duration_s, "num_options": target.num_options}
+    known = "".join(f", {name}={value!r}" for name, value in facts.items() if value is not None)
+    return f"{type(target).__name__}.read({target.to_json()!r}{known})"

@@ -83,6 +83,7 @@ def evaluation(draw: random.Random, learned: float) -> Metrics:
     return {
         "eval/multiple_choice": draw.gauss(0.5 + 0.2 * learned, 0.02),
         "eval/charades_sta.test": draw.gauss(0.5 + 0.15 * learned, 0.02),
+        "eval/multiple_choice (blank)": draw.gauss(0.3, 0.02),
         "eval/drawn otherwise": draw.gauss(0.25, 0.02),  # never trained for
         "eval/multiple_choice/greedy/accuracy": 0.1,
     }
@@ -142,6 +143,7 @@ FAULTS: dict[AlarmName, tuple[Callable[[float, Metrics], Metrics], str | None, s
         "multiple_choice",
         None,
     ),
+    "looks_away": (lambda at, m: {"eval/multiple_choice (blank)": 0.3 + 0.25 * at}, "multiple_choice", None),
 }
 
 

@@ -121,3 +121,22 @@ def test_the_command_prints_what_it_kept(rows: Path, run: Path, capsys: pytest.C
     printed = capsys.readouterr().err
     assert "--around needs --num" in printed
     assert "--width is not above 0" in printed
+
+
+def test_rows_that_are_answered_without_the_picture_are_dropped(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [("right", "A"), ("right (blank)", "A"), ("mixed", "A"), ("mixed (blank)", "B"), ("wrong", "B"),
+               ("wrong (shuffled)", "A")]  # fmt: skip
+    stored = tmp_path / "answers.jsonl"
+    stored.write_text(
+        "".join(f"{json.dumps({'id': name, 'completion': f'<answer>{letter}</answer>'})}\n" for name, letter in answers)
+    )
+    command = ["data", "select", str(rows), "--rollouts", str(stored), "-o", str(tmp_path / "kept.jsonl")]
+    assert main([*command, "--blind"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert "Answered without the picture, and dropped: multiple_choice 1 of 2 (50%)." in page
+    kept = [json.loads(text)["id"] for text in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    assert kept == ["mixed", "wrong"]
+    assert main(command) == 0
+    assert len((tmp_path / "kept.jsonl").read_text().splitlines()) == 3
