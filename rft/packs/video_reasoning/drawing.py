@@ -17,7 +17,8 @@ from rft.packs.video_reasoning.demonstrations.cup import cup_places
 from rft.packs.video_reasoning.demonstrations.types import Operated
 from rft.synthetic.clips import Pixels
 
-BACKGROUND = (205, 200, 185)
+BACKGROUND = (190, 190, 180)
+"""Colour in the middle of the frame."""
 BLACK, WHITE, RED, BLUE, GREY = (20, 20, 20), (250, 250, 250), (225, 40, 40), (60, 95, 220), (140, 140, 135)
 COIN = (240, 205, 60)
 CHIP_COLOURS = {5: RED, 10: BLUE, 20: (35, 170, 75), 50: (240, 200, 50), 100: (150, 75, 190)}
@@ -44,7 +45,7 @@ class Canvas:
     def ring(self, x: float, y: float, width: float) -> None:
         """A red ring around a centre."""
         corners = [(self.side * (v - width / 2)) for v in (x, y)] + [self.side * (v + width / 2) - 1 for v in (x, y)]
-        self.image.ellipse(corners, outline=RED, width=max(2, round(self.side * width / 6)))
+        self.image.ellipse(corners, outline=RED, width=max(2, round(self.side * width / 4)))
 
     def line(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """A thin red line."""
@@ -104,12 +105,22 @@ def draw_video(name: str, video: Operated, look: Look) -> tuple[Pixels, Pixels]:
     return np.stack([*steps, *shown]), np.stack([*still, *shown])
 
 
+def background(side: int) -> Pixels:
+    """uint8 [side, side, 3], redder at the right and bluer below: each patch shows where in the frame it lies."""
+    places = (np.arange(side) + 0.5) / side - 0.5
+    light = np.broadcast_to(np.array(BACKGROUND, float), (side, side, 3)).copy()
+    light[..., 0] += 90 * places[None, :]
+    light[..., 2] += 90 * places[:, None]
+    pixels: Pixels = light.astype(np.uint8)
+    return pixels
+
+
 def _paint_step(painter: Painter, before: Any, operation: str, share: float, canvas: Canvas) -> None:
     painter.step(canvas, before, operation, share)
 
 
 def _frame(side: int, paint: Callable[[Canvas], None]) -> Pixels:
-    image = Image.new("RGB", (side, side), BACKGROUND)
+    image = Image.fromarray(background(side))
     paint(Canvas(ImageDraw.Draw(image), side))
     return np.asarray(image, np.uint8)
 

@@ -15,18 +15,18 @@ from rft.packs.video_reasoning.targets import ReasoningTarget
 from rft.synthetic.clips import SIDE
 from rft.synthetic.drawn_set import DrawnClip, DrawnSet
 
-OPERATIONS = (1, 3)
-"""Fewest and most operations of a clip."""
+SHARES = {1: 0.5, 2: 0.3, 3: 0.2}
+"""Number of operations -> share of the clips: one operation teaches to look, more of them to keep track."""
 
 GUESSED = 0.3
 """Share of demonstrations in which one part of the answer is wrong."""
 
-LOOK = Look(SIDE)
+WITH_STATE, WITHOUT_STATE = Look(SIDE), Look(SIDE, shown_frames=0)
 VALUES = ("5", "20", "100")
 """Chips of the clips: red, green and violet."""
 
-Story = tuple[ReasoningTarget, str, str, tuple[str, ...]]
-"""(target, question, thought, parts that an answer may have)."""
+Story = tuple[ReasoningTarget, Look, str, str, tuple[str, ...]]
+"""(target, look, question, thought, parts that an answer may have). The thought says what is seen, without errors."""
 
 
 def ring(rng: random.Random, count: int) -> Story:
@@ -38,7 +38,8 @@ def ring(rng: random.Random, count: int) -> Story:
         operations.append(rules.random_operation(states[-1], rng))
         states.append(rules.apply(states[-1], operations[-1]))
     target = ReasoningTarget("circle", "recall order", "start", state, tuple(operations), Ask(first=1, last=count))
-    return target, "Which moves does the ring make, in order?", "moves", tuple(DIRECTIONS)
+    question = "Which moves does the ring make, in order?"
+    return target, WITHOUT_STATE, question, " ".join(operations), tuple(DIRECTIONS)
 
 
 def coin(rng: random.Random, count: int) -> Story:
@@ -50,7 +51,7 @@ def coin(rng: random.Random, count: int) -> Story:
     states = simulated(DEMONSTRATIONS["cup"], board, operations)
     thought = " ".join(str(1 + state[0].index(1)) for state in states)
     target = ReasoningTarget("cup", "infer state", "start", board, operations, Ask())
-    return target, "Which cup hides the coin at the end?", thought, cups
+    return target, WITH_STATE, "Which cup hides the coin at the end?", thought, cups
 
 
 def chips(rng: random.Random, count: int) -> Story:
@@ -65,7 +66,7 @@ def chips(rng: random.Random, count: int) -> Story:
     thought = " ".join(" ".join(operation.split()[:2]) for operation in operations)
     ask = Ask(kind="add", container="cup0")
     target = ReasoningTarget("chip", "recall count", "start", start, tuple(operations), ask)
-    return target, "Which chips are added to the cup?", thought, VALUES
+    return target, WITHOUT_STATE, "Which chips are added to the cup?", thought, VALUES
 
 
 STORIES = (ring, coin, chips)
@@ -73,10 +74,9 @@ STORIES = (ring, coin, chips)
 
 def draw(rng: random.Random) -> DrawnClip:
     """A clip of one of the stories, its operations blanked, and its question."""
-    count = rng.randint(*OPERATIONS)
-    target, question, thought, parts = rng.choice(STORIES)(rng, count)
-    video = target.video
-    pixels, blank = draw_video(target.demonstration, video, LOOK)
+    (count,) = rng.choices(list(SHARES), list(SHARES.values()))
+    target, look, question, thought, parts = rng.choice(STORIES)(rng, count)
+    pixels, blank = draw_video(target.demonstration, target.video, look)
     right = target.right
     loose = Items(_loose(right.items, parts, rng), right.order)
     row: dict[str, Any] = {
@@ -97,4 +97,4 @@ def _loose(items: Sequence[str], parts: Sequence[str], rng: random.Random) -> tu
     return tuple(said)
 
 
-DRAWN = DrawnSet(draw, Fraction(2), num_train=1800)
+DRAWN = DrawnSet(draw, Fraction(2), num_train=3000)
