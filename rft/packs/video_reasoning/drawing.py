@@ -48,9 +48,9 @@ class Canvas:
         self.image.ellipse(corners, outline=RED, width=max(2, round(self.side * width / 4)))
 
     def line(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """A thin red line."""
+        """A red line."""
         points = [(self.side * x, self.side * y) for x, y in (start, end)]
-        self.image.line(points, fill=RED, width=max(1, self.side // 100))
+        self.image.line(points, fill=RED, width=max(3, self.side // 60))
 
     def text(self, x: float, y: float, height: float, text: str, fill: Any = BLACK, *, anchor: str = "mm") -> None:
         """A line of text around a centre, left out where it would be too small to read."""
@@ -99,7 +99,7 @@ def draw_video(name: str, video: Operated, look: Look) -> tuple[Pixels, Pixels]:
         for before, operation in zip(video.states, video.operations, strict=False)
         for share in np.linspace(0, 1, look.step_frames)
     ]
-    still = [_frame(look.side, lambda canvas: None)] * len(steps)
+    still = [background(look.side)] * len(steps)
     if video.visible == "start":
         return np.stack([*shown, *steps]), np.stack([*shown, *still])
     return np.stack([*steps, *shown]), np.stack([*still, *shown])
@@ -201,7 +201,7 @@ def _cups(canvas: Canvas, board: Any, moved: Moved, lift: float) -> None:
     _labels(canvas, board, 1)
     for i, j, x, y in places:
         if lift and board[i][j]:
-            canvas.box(x, y + 0.2 * size, 0.4 * size, 0.4 * size, COIN, round=True)
+            canvas.box(x, y + 0.25 * size, 0.5 * size, 0.5 * size, COIN, round=True)
         x, y = moved.get((i, j), (x, y - lift * size))
         canvas.box(x, y, 0.62 * size, 0.5 * size, BLUE)
         canvas.box(x, y - 0.25 * size, 0.4 * size, 0.1 * size, BLUE)

@@ -69,13 +69,15 @@ def chips(rng: random.Random, count: int) -> Story:
     return target, WITHOUT_STATE, "Which chips are added to the cup?", thought, VALUES
 
 
-STORIES = (ring, coin, chips)
+STORIES = {ring: 0.3, coin: 0.4, chips: 0.3}
+"""Story -> share of the clips."""
 
 
 def draw(rng: random.Random) -> DrawnClip:
     """A clip of one of the stories, its operations blanked, and its question."""
     (count,) = rng.choices(list(SHARES), list(SHARES.values()))
-    target, look, question, thought, parts = rng.choice(STORIES)(rng, count)
+    (story,) = rng.choices(list(STORIES), list(STORIES.values()))
+    target, look, question, thought, parts = story(rng, count)
     pixels, blank = draw_video(target.demonstration, target.video, look)
     right = target.right
     loose = Items(_loose(right.items, parts, rng), right.order)
