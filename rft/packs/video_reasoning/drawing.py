@@ -5,7 +5,6 @@ The frames of an operation depend on what stays visible alone: the empty square 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,9 +92,9 @@ def draw_video(name: str, video: Operated, look: Look) -> tuple[Pixels, Pixels]:
     F is `shown_frames` and `step_frames` for each operation.
     """
     painter = PAINTERS[name]
-    shown = [_frame(look.side, lambda canvas: painter.shown(canvas, video.observed))] * look.shown_frames
+    shown = [_frame(look.side, painter.shown, video.observed)] * look.shown_frames
     steps = [
-        _frame(look.side, partial(_paint_step, painter, before, operation, float(share)))
+        _frame(look.side, painter.step, before, operation, share)
         for before, operation in zip(video.states, video.operations, strict=False)
         for share in np.linspace(0, 1, look.step_frames)
     ]
@@ -115,13 +114,9 @@ def background(side: int) -> Pixels:
     return pixels
 
 
-def _paint_step(painter: Painter, before: Any, operation: str, share: float, canvas: Canvas) -> None:
-    painter.step(canvas, before, operation, share)
-
-
-def _frame(side: int, paint: Callable[[Canvas], None]) -> Pixels:
+def _frame(side: int, paint: Callable[..., None], *what: object) -> Pixels:
     image = Image.fromarray(background(side))
-    paint(Canvas(ImageDraw.Draw(image), side))
+    paint(Canvas(ImageDraw.Draw(image), side), *what)
     return np.asarray(image, np.uint8)
 
 
