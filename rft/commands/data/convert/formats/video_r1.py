@@ -1,0 +1,77 @@
+"""Video-R1 (arXiv:2503.21776): its rows for RL, Video-R1-260k.json, and for the stage before, Video-R1-COT-165k.json.
+
+Multiple choice over videos and images becomes rows; free text, numbers and OCR are counted and left out.
+"""
+
+import re
+from collections import Counter
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+
+SPLITS = {"Video-R1-260k": "260k", "Video-R1-COT-165k": "cot_165k"}
+CHOICE = "multiple choice"
+
+_SOLUTION = re.compile(r"<answer>\s*\(?([A-Za-z])[).]?\s*</answer>")
+_LETTER = re.compile(r"^\(?([A-Z])[).:]\s*")
+
+
+class Problem(BaseModel):
+    """{"problem_id": 2, "problem", "data_type": "video", "problem_type", "options": ["A. ..."], "solution", "path"}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    problem: str
+    data_type: Literal["video", "image"]
+    problem_type: str
+    options: tuple[str, ...] = ()
+    solution: str
+    """ "<answer>B</answer>"."""
+    path: str
+    """ "./NeXT-QA/NExTVideo/1164/3238737531.mp4"."""
+    data_source: str = "-"
+    process: str = ""
+    """ "<think>...</think>", in the rows for the supervised stage."""
+
+
+def read(request: SourceRequest) -> Published:
+    """One draft per question with options. DataError: the file has another shape."""
+    dataset = f"video_r1/{request.split_among(SPLITS)}"
+    problems = read_json(request.source, tuple[Problem, ...])
+    drafts, unread = [], []
+    for number, problem in enumerate(problems):
+        if problem.problem_type != CHOICE:
+            continue
+        letter = _SOLUTION.search(problem.solution)
+        if letter is None:
+            unread.append(Anomaly("no_annotation", f"{dataset}/{number}", problem.solution))
+        else:
+            drafts.append(_draft(request, dataset, number, problem, letter.group(1).upper()))
+    others = Counter(f"{problem.data_type} {problem.problem_type}" for problem in problems)
+    named = ", ".join(f"{kind} {count:,}" for kind, count in sorted(others.items()))
+    left_out = sum(problem.problem_type != CHOICE for problem in problems)
+    facts = (("problems by kind", named), ("left out: no multiple choice", f"{left_out:,}"))
+    return Published(tuple(drafts), facts, anomalies=tuple(unread))
+
+
+def _draft(request: SourceRequest, dataset: str, number: int, problem: Problem, letter: str) -> Draft:
+    # The letters stand in our question, too.
+    options = [_LETTER.sub("", option.strip()) for option in problem.options]
+    draft = request.draft(
+        dataset,
+        number,
+        [problem.path.removeprefix("./")],
+        question=problem.problem,
+        options=options,
+        target={"choice": letter},
+        demonstration=f"{problem.process}\n{problem.solution}" if problem.process else None,
+    )
+    if problem.data_type == "video":
+        return draft
+    fields = {"image" if key == "video" else key: value for key, value in draft.fields.items()}
+    return Draft(fields, draft.other_places)
+
+
+FORMAT = Format(("multiple_choice",), read)

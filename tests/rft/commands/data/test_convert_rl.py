@@ -1,0 +1,139 @@
+"""Corpora for reinforcement learning, in small: what becomes a row, and what is counted and left out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
+from rft.data.dataset import read_rows
+from rft.errors import DataError
+from rft.tasks import TASKS
+from rft.tasks.types import Row
+
+PROBLEM = {
+    "problem_id": 2,
+    "problem": "What is on the table?",
+    "data_type": "video",
+    "problem_type": "multiple choice",
+    "options": ["A. a cup", "B. a hat", "C. a shoe"],
+    "solution": "<answer>B</answer>",
+    "path": "./LLaVA-Video-178K/a/clip.mp4",
+    "data_source": "LLaVA-Video-178K/30_60_s_youtube_v0_1",
+}
+TRAINED = {
+    "video": "./dataset/timer1/videos/timerft_data/xYz.mp4",
+    "duration": 45.7,
+    "timestamp": [34.9, 41.9],
+    "sentence": "A man opens a box.",
+    "qid": "my|cosmo|xYz|A man opens a box.",
+    "video_start": 39.0,
+    "video_end": 84.7,
+    "difficulty": 24.0,
+    "pred": [1.0, 2.0],
+}
+MEASURED = {
+    "path": "./dataset/timer1/videos/tvgbench_data/KWZ.mp4",
+    "question": "a person sits.",
+    "answer": "13.4-28.1",
+    "start": None,
+    "end": None,
+    "duration": 30.12,
+    "question_type": "video temporal grounding",
+    "qsemtype": "Human Pose",
+}
+
+
+def source(tmp_path: Path, name: str, data: Any) -> Path:
+    path = tmp_path / name
+    lines = "".join(f"{json.dumps(line)}\n" for line in data) if path.suffix == ".jsonl" else json.dumps(data)
+    path.write_text(lines)
+    return path
+
+
+def read_back(conversion: Conversion, folder: Path) -> tuple[Row, ...]:
+    write_rows(conversion, folder / "out" / "rows.jsonl")
+    return read_rows([folder / "out" / "rows.jsonl"], None, tuple(TASKS))
+
+
+def left_out(conversion: Conversion) -> list[tuple[str, str]]:
+    return [(anomaly.row_id, anomaly.detail) for anomaly in conversion.published.anomalies]
+
+
+def test_video_r1_has_choices_over_videos_and_images(tmp_path: Path) -> None:
+    picture = PROBLEM | {"data_type": "image", "path": "./Chart/1.png", "solution": "<answer> (c) </answer>"}
+    number = PROBLEM | {"problem_type": "numerical", "options": [], "solution": "<answer>3</answer>"}
+    unread = PROBLEM | {"solution": "<answer>a hat</answer>"}
+    path = source(tmp_path, "Video-R1-260k.json", [PROBLEM, picture, number, unread])
+    conversion = convert("video_r1", path)
+    assert conversion.rows[0] == {
+        "id": "video_r1/260k/0",
+        "task": "multiple_choice",
+        "video": "LLaVA-Video-178K/a/clip.mp4",
+        "question": "What is on the table?",
+        "options": ["a cup", "a hat", "a shoe"],
+        "target": {"choice": "B"},
+        "dataset": "video_r1/260k",
+    }
+    assert (conversion.rows[1]["image"], conversion.rows[1]["target"]) == ("Chart/1.png", {"choice": "C"})
+    assert left_out(conversion) == [("video_r1/260k/3", "<answer>a hat</answer>")]
+    assert dict(conversion.facts)["problems by kind"] == (
+        "image multiple choice 1, video multiple choice 2, video numerical 1"
+    )
+    assert dict(conversion.facts)["left out: no multiple choice"] == "1"
+    assert len(read_back(conversion, tmp_path)) == 2
+
+
+def test_video_r1_shows_how_to_think_before(tmp_path: Path) -> None:
+    thought = PROBLEM | {"process": "<think>It is a hat.</think>"}
+    conversion = convert("video_r1", source(tmp_path, "Video-R1-COT-165k.json", [thought]))
+    (row,) = read_back(conversion, tmp_path)
+    assert row.demonstration == "<think>It is a hat.</think>\n<answer>B</answer>"
+    assert row.dataset == "video_r1/cot_165k"
+
+
+def test_time_r1_counts_times_from_the_cut(tmp_path: Path) -> None:
+    whole = TRAINED | {"video_start": None, "video_end": None, "qid": "my|didemo|b"}
+    conversion = convert("time_r1", source(tmp_path, "train_2k5.json", [TRAINED, whole]))
+    cut, uncut = read_back(conversion, tmp_path)
+    assert (cut.start_s, cut.end_s, cut.clip_s, cut.target) == (39.0, 84.7, 84.7 - 39.0, {"span": [34.9, 41.9]})
+    assert (uncut.start_s, uncut.duration_s, uncut.dataset) == (None, 45.7, "time_r1/train")
+    assert dict(conversion.rows[0])["video"] == "timerft_data/xYz.mp4"
+    assert dict(conversion.facts)["rows by source"] == "cosmo 1, didemo 1"
+    assert dict(conversion.facts)["rows that cut a clip out of their video"] == "1"
+
+
+def test_tvgbench_answers_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "KWZ.mp4").write_bytes(b"")
+    path = source(tmp_path, "tvgbench.json", [MEASURED, MEASURED | {"answer": "from 3 to 4"}])
+    conversion = convert("time_r1", path, ConvertOptions(video_root=tmp_path / "videos"))
+    (row,) = read_back(conversion, tmp_path)
+    assert (row.id, row.target, row.video) == (
+        *("tvgbench/test/0", {"span": [13.4, 28.1]}),
+        str(tmp_path / "videos" / "KWZ.mp4"),
+    )
+    assert left_out(conversion) == [("tvgbench/test/1", "from 3 to 4")]
+    with pytest.raises(DataError, match=r"other\.json: is neither train_2k5\.json nor tvgbench\.json"):
+        convert("time_r1", source(tmp_path, "other.json", []))
+
+
+def test_timelens_trains_on_events_and_tests_on_queries(tmp_path: Path) -> None:
+    events = [
+        {"query": "a man sings", "span": [[3.0, 9.5]]},
+        {"query": "a dog barks", "span": [10.0, 12.0]},
+        {"query": "they clap", "span": [[1.0, 2.0], [5.0, 6.0]]},
+    ]
+    video = {"source": "cosmo_cap", "video_path": "cosmo_cap/a.mp4", "duration": 31.0, "events": events}
+    conversion = convert("timelens", source(tmp_path, "timelens-100k.jsonl", [video]))
+    assert [row.target for row in read_back(conversion, tmp_path)] == [{"span": [3.0, 9.5]}, {"span": [10.0, 12.0]}]
+    assert left_out(conversion) == [("timelens/train/0/2", "2 spans")]
+    test_set = {"AAA": {"duration": 30.0, "spans": [[0.0, 6.9], [3.0, 4.0]], "queries": ["he sits", "he eats"]}}
+    conversion = convert("timelens", source(tmp_path, "charades-timelens.json", test_set))
+    first, second = read_back(conversion, tmp_path)
+    assert (first.id, second.dataset) == ("charades_timelens/test/AAA/0", "charades_timelens/test")
+    assert (first.clip_s, second.target) == (30.0, {"span": [3.0, 4.0]})
+    test_set["AAA"]["queries"] = ["he sits"]
+    with pytest.raises(DataError, match="2 spans but 1 queries"):
+        convert("timelens", source(tmp_path, "charades-timelens.json", test_set))
