@@ -122,15 +122,15 @@ def element_f1(
 ) -> Score:
     """F1 of the set of lines "subject | attribute | action" in the last <think> and the target's elements, in [0, 1].
 
-    Capitals and punctuation do not count; lines without three parts are no elements. `by`: "part" compares the pairs
-    (subject, attribute) and (subject, action), so that a wrong action costs half an element. More than `longest`
-    elements: 0. Source: the think scorer of VideoCap-R1, arXiv:2506.01725, described there and not released.
+    Capitals and punctuation do not count; a line whose three parts do not all hold words is no element. `by`: "part"
+    compares the pairs (subject, attribute) and (subject, action), so that a wrong action costs half an element. More
+    than `longest` elements: 0. Source: the think scorer of VideoCap-R1, arXiv:2506.01725, which is not released.
     """
     thought = tag_text(completion, "think")
     if thought is None:
         return Score(0.0, None, "no <think>", "no_tag")
     lines = thought.splitlines() if len(thought) <= LONGEST_ANSWER else []
-    listed = [parts for line in lines if len(parts := line.split("|")) == 3]
+    listed = [parts for line in lines if len(parts := line.split("|")) == 3 and all(map(parse_words, parts))]
     if not 1 <= len(listed) <= longest:
         return Score(0.0, thought, f"{len(listed)} lines 'subject | attribute | action'", "unreadable")
     said, true = (_element_parts(elements, by) for elements in (listed, target.elements))

@@ -148,7 +148,8 @@ class StructuredCaption(Task):
         return f"{query} In your thoughts, list who does what, one line each: subject | attribute | action."
 
     def row_problems(self, row: CaptionRow, target: StructuredTarget) -> list[str]:
-        return wordless({"events": target.events, "elements": [" ".join(element) for element in target.elements]})
+        of_elements = {f"elements[{i}]": element for i, element in enumerate(target.elements)}
+        return wordless({"events": target.events, **of_elements})
 
     def default_rewards(self, think: bool) -> dict[str, float]:
         weights = super().default_rewards(think)

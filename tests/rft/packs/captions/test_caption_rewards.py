@@ -148,6 +148,7 @@ def test_the_released_recall_can_pass_1_and_is_cut() -> None:
         ("circle | red | left", 2 / 3, 2 / 3),
         ("circle | red | left\n" * 3, 2 / 3, 2 / 3),
         ("circle, red, left", 0, 0),
+        ("circle | red |\ncircle | | left", 0, 0),
         ("circle | red | left | up", 0, 0),
         ("circle | red | left\n" * 65, 0, 0),
         ("", 0, 0),

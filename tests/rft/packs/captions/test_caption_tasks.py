@@ -30,6 +30,7 @@ def test_the_written_target_earns_everything_and_another_rows_does_not(name: str
         ("caption_questions", {"questions": [["Who?"]]}, r"questions\[0\]: 1 texts; write a question and its answer"),
         ("caption_questions", {"questions": [["Who?", "?"]]}, r"questions\[0\]: '\?' holds no words"),
         ("structured_caption", {"events": ["a"], "elements": [["a", "b"]]}, r"elements\[0\]: 2 texts; write a subject"),
+        ("structured_caption", {"events": ["a"], "elements": [["a", "-", "b"]]}, r"elements\[0\]\[1\]: '-' holds no"),
         ("caption_words", {"text": "..."}, r"target\[0\]: '\.\.\.' holds no words"),
     ],
 )
