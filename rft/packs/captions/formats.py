@@ -175,6 +175,6 @@ def _counts(what: str, counts: Mapping[str, int]) -> Facts:
 FORMATS = {
     "dream_1k": Format(("caption",), read_dream_1k),
     "vdc": Format(("caption_questions",), read_vdc),
-    "carebench": Format(("caption_objects", "caption"), read_carebench),
+    "carebench_captions": Format(("caption_objects", "caption"), read_carebench),
     "vript_hal": Format(("caption_words", "caption"), read_vript_hal),
 }

@@ -53,11 +53,11 @@ def test_vdc(tmp_path: Path) -> None:
 
 def test_carebench(tmp_path: Path) -> None:
     path = written(tmp_path / "carebench.json", [CARE, {"video": "b.mp4", "caption": "Three."}])
-    rows = convert("carebench", path, ConvertOptions(drop_invalid=True)).rows
+    rows = convert("carebench_captions", path, ConvertOptions(drop_invalid=True)).rows
     assert [row["target"] for row in rows] == [
         {"text": "One. Two.", "events": ["He runs"], "objects": ["There is a dog"]}
     ]
-    plain = convert("carebench", path, ConvertOptions(task="caption")).rows
+    plain = convert("carebench_captions", path, ConvertOptions(task="caption")).rows
     assert [row["target"] for row in plain] == [{"text": "One. Two.", "events": ["He runs"]}, {"text": "Three."}]
 
 
