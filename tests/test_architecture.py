@@ -107,6 +107,7 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
+@cache
 def layer_of(module: str) -> int | None:
     """Index in LAYERS; None: the module belongs to none."""
     return next((index for index, layer in enumerate(LAYERS) if within(module, layer)), None)

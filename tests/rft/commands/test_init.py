@@ -37,6 +37,7 @@ run("reward", "try", "own_reward.py:own_reward", "--task", "temporal_grounding")
 """
 
 
+@pytest.mark.slow  # a wheel is built
 def test_a_wheel_works_away_from_the_checkout(
     tmp_path: Path, model_folder: Path, example_rows: Callable[..., Path]
 ) -> None:

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from rft.evaluation import intervals
 from rft.evaluation.intervals import bootstrap
 
-NUM_WORLDS = 1000
+NUM_WORLDS = 500
 """Data sets of the simulation: as many columns of the same rows."""
 
 
@@ -19,9 +18,8 @@ def test_a_drawn_video_brings_all_its_rows() -> None:
     assert bootstrap(rows, 0, range(4)) == bootstrap(rows, 0)
 
 
-def test_coverage_of_clustered_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coverage_of_clustered_rows() -> None:
     """Half of a row's variance is its video's, as where queries of one video are hard together: 1 to 6 of each."""
-    monkeypatch.setattr(intervals, "NUM_RESAMPLES", 500)
     draw = np.random.default_rng(0)
     sizes = draw.integers(1, 7, 150)
     videos = np.repeat(np.arange(150), sizes)

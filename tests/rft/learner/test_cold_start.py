@@ -8,7 +8,6 @@ from typing import Literal
 
 import pytest
 import torch
-from datasets import Dataset
 from safetensors.torch import load_file
 from test_mixed_media import MixedProcessor, QuietClips
 from test_sharding import assert_close, free_port
@@ -98,6 +97,7 @@ def by_trl(
     model_dir: Path, cold: ColdStartRecipe, rows: list[Demonstration], folder: Path
 ) -> tuple[list[float], dict[str, Tensor]]:
     """(the loss of each step, the weights behind the last one) of trl.SFTTrainer, with its own loss and schedule."""
+    from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     losses: list[float] = []

@@ -10,6 +10,8 @@ from annotation_files import annotations
 
 from rft.__main__ import main
 
+pytestmark = pytest.mark.slow  # thousands of rows are measured
+
 CHARADES = "Charades/charades_annotation/charades_test.json"
 GOT = "Got/got_val.json"
 NEXTGQA = "NextGQA/nextgqa_test.json"

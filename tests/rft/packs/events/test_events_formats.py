@@ -21,6 +21,7 @@ def baselines_of(conversion: Conversion) -> Baselines:
     return measure_baselines(prompts, {}, 0)
 
 
+@pytest.mark.slow  # intervals of all figures take seconds
 def test_highlights() -> None:
     converted = convert("qvhighlights", annotations(HIGHLIGHTS))
     assert (len(converted.rows), converted.anomalies) == (1550, {})
@@ -42,6 +43,7 @@ def test_windows_of_highlights_are_spans() -> None:
     assert sum(len(row["target"]["spans"]) > 1 for row in converted.rows) == 530
 
 
+@pytest.mark.slow  # as above
 def test_dense_captions() -> None:
     converted = convert("youcook2", annotations("YouCook2/yc2_val.json"))
     assert (len(converted.rows), converted.anomalies) == (457, {})
