@@ -113,7 +113,7 @@ class Learner:
 
     @property
     def token_ratios(self) -> dict[int, tuple[TokenRatio, ...]]:
-        return {0: ((0, 8, 1.0 + self.policy_version),)}
+        return {0: ((0, 8, float(self.policy_version)),)}
 
     def publish_weights(self) -> WeightsRef:
         return WeightsRef(self.policy_version, StoredWeights({}), Probe((), ()))
@@ -129,6 +129,7 @@ class Record:
     num_after: int = 0
     next_batch: RolloutBatch | None = None
     variances: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
 
     def progress(self, phase: str, done: int, total: int) -> None:
         assert 0 <= done <= total
@@ -137,6 +138,7 @@ class Record:
         self.steps.append((result.step, [g.prompt.prompt_id for g in result.batch.groups]))
         self.metrics.append(result.metrics)
         self.next_batch = result.next_batch
+        self.ratios += [ratio for ((*_, ratio),) in result.token_ratios.values()]
         self.variances.append(result.batch.variances.get("multiple_choice", 0.0))
 
     def after_step(self) -> None:
@@ -165,6 +167,7 @@ def test_each_step_learns_from_the_policy_of_the_step_before() -> None:
     assert record.steps == [(0, ["p0", "p1"]), (1, ["p2", "p3"]), (2, ["p4", "p5"])]
     assert [{version for _, version, _ in batch} for batch in learner.batches] == [{0}, {1}, {2}]
     assert record.num_after == 3
+    assert record.ratios == [1.0, 2.0, 3.0]
     assert learner.prefetched == [prompt_ids for prompt_ids, _ in pool.requests]
 
 
