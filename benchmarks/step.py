@@ -7,7 +7,7 @@ with G completions of at most C tokens, a KL term against a frozen reference, fl
     python -m benchmarks.step --only ours published
 
 ours: `rft train` itself, with Ray, a vLLM worker per core, a learner process, weight hand-over and records on disk;
-ours_ahead: with one worker and `rollout.ahead: 1`.
+ours_unwatched: without trackers and alarms; ours_ahead: with one worker and `rollout.ahead: 1`.
 published: benchmarks/published_step.py. trl: benchmarks/trl_step.py, with half of the frames, which makes a prompt as
 long as the others'; trl_all_frames: with all frames. Every step shows clips that no step before it showed.
 """
@@ -22,13 +22,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 from benchmarks.report import finish
 from benchmarks.tiny import WARM_UP, Workload, add_arguments, recipe_keys, run_training, workload, write_data
 from rft.actors.cluster import FOR_TENSORS
 from rft.data.dataset import read_rows, to_prompt
 from rft.recipe import Recipe
+from rft.recipe.watch import AlarmName
 from rft.tables import TextTable
 from rft.types import Prompt
 
@@ -42,15 +44,22 @@ def ours(folder: Path, work: Workload) -> Measured:
     return trained(folder, "ours", work, num_workers=len(os.sched_getaffinity(0)), threads_per_worker=1)
 
 
+def ours_unwatched(folder: Path, work: Workload) -> Measured:
+    keys = {"trackers": [], "silent_alarms": list(get_args(AlarmName))}
+    return trained(folder, "ours_unwatched", work, keys, num_workers=len(os.sched_getaffinity(0)), threads_per_worker=1)
+
+
 def ours_ahead(folder: Path, work: Workload) -> Measured:
     return trained(folder, "ours_ahead", work, ahead=1)
 
 
-def trained(folder: Path, name: str, work: Workload, **rollout: int) -> Measured:
-    """`rft train`, with these keys of the recipe's section rollout; room for all completions of a step at once."""
+def trained(
+    folder: Path, name: str, work: Workload, keys: Mapping[str, Any] = MappingProxyType({}), **rollout: int
+) -> Measured:
+    """`rft train`, with these keys of the recipe and of its section rollout; room for all completions of a step."""
     is_ahead = bool(rollout.get("ahead"))
     work = replace(work, steps=work.steps + is_ahead)
-    keys = recipe_keys(folder, work, max_num_seqs=work.prompts * work.group, **rollout)
+    keys = recipe_keys(folder, work, max_num_seqs=work.prompts * work.group, **rollout) | keys
     # The last step has nothing to sample ahead.
     steps = run_training(folder, name, keys)[: work.steps - is_ahead]
     phases = {
@@ -103,6 +112,7 @@ def trl(folder: Path, work: Workload, *, all_frames: bool = False) -> Measured:
 
 WAYS: dict[str, Callable[[Path, Workload], Measured]] = {
     "ours": ours,
+    "ours_unwatched": ours_unwatched,
     "ours_ahead": ours_ahead,
     "published": published,
     "trl": trl,

@@ -79,19 +79,23 @@ def test_ratios_are_over_ours() -> None:
 def test_a_step_of_ours_is_told_per_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one step ahead the last is left out, which samples nothing."""
     counts = {"num_tokens": 12.0, "num_packed_tokens": 412.0, "num_completions": 4.0, "num_groups_trained": 2.0}
-    asked: list[int] = []
+    asked: list[tuple[int, int | None]] = []
+    unwatched: list[bool] = []
 
     def run(folder: Path, name: str, keys: Mapping[str, Any]) -> tuple[TimedStep, ...]:
-        asked.append(keys["steps"])
+        asked.append((keys["steps"], keys["rollout"].get("num_workers")))
+        unwatched.append(Recipe.model_validate(keys).trackers == ())
         return tuple(TimedStep(s, counts | {"seconds/update": s / 2}) for s in (4.0, 8.0, 99.0))[: keys["steps"] - 1]
 
     monkeypatch.setattr(step, "run_training", run)
-    for way in (step.ours, step.ours_ahead):
+    for way in (step.ours, step.ours_unwatched, step.ours_ahead):
         found = way(tmp_path, WORK)
         assert found["seconds_per_prompt_all"] == [1.0, 2.0]
         assert found["phases"] == {"update": 0.75}
         assert (found["prompt_tokens"], found["completion_tokens"]) == (201, 3)
-    assert asked == [WORK.steps + 1, WORK.steps + 2]
+    assert asked[0] == asked[1] == (WORK.steps + 1, len(os.sched_getaffinity(0)))
+    assert asked[2] == (WORK.steps + 2, None)
+    assert unwatched == [False, True, False]
 
 
 def test_rounds_become_tokens_per_second() -> None:

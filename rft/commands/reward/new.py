@@ -117,7 +117,7 @@ def write_new(name: str, task_name: str, folder: Path) -> str:
         [
             f"{code}: the reward. Try it: rft reward try {code}:{name} --task {task_name}",
             f"{test}: its test. Run it: python -m pytest {test}",
-            f"{recipe}: a recipe. Check it: rft check {recipe}",
+            f"{recipe}: a recipe. Check it: rft check {recipe}. Train by it: rft train {recipe}",
             *_without_rows(task_name, recipe),
         ]
     )
