@@ -67,27 +67,36 @@ class Rank:
 
 
 class Host:
-    """An engine in a process of its own, at the end of `backend`."""
+    """Engines in a process of their own: one that is there from the beginning, and one that comes later."""
 
-    def __init__(self, folder: Path, recipe: Recipe, backend: str) -> None:
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
         os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True, threads=2))
+        from rft.rollout import engine
+        from rft.weights import transfer as weight_transfer
+
+        self.folder, self.recipe = folder, recipe
+        self.plain_args = engine.engine_args
+        weight_transfer.gpu_uuid = lambda worker=None: GPU
+
+    def start(self, backend: str) -> None:
+        """Two engines at the end of `backend`."""
         from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 
         from rft.rollout import engine
         from rft.weights import transfer as weight_transfer
 
-        WeightTransferEngineFactory.register_engine("test", transfer_engine(backend))
-        plain_args = engine.engine_args
-        engine.engine_args = lambda *args: plain_args(*args) | {"weight_transfer_config": {"backend": "test"}}
+        WeightTransferEngineFactory.register_engine(backend + " of this test", transfer_engine(backend))
+        config = {"weight_transfer_config": {"backend": backend + " of this test"}}
+        engine.engine_args = lambda *args: self.plain_args(*args) | config
         weight_transfer.transfer_backend = lambda rollout, use_gpu: backend
-        weight_transfer.gpu_uuid = lambda worker=None: GPU
-        self.engine = engine.Engine(str(folder), recipe, use_gpu=False)
+        first, later = (engine.Engine(str(self.folder), self.recipe, use_gpu=False) for _ in range(2))
+        self.engines = {"first": first, "later": later}
 
-    def load(self, ref: WeightsRef) -> float:
-        return self.engine.load_weights(ref).result()
+    def load(self, name: str, ref: WeightsRef) -> float:
+        return self.engines[name].load_weights(ref).result()
 
     def sleep(self) -> None:
-        self.engine.sleep().result()
+        self.engines["first"].sleep().result()
 
 
 def transfer_engine(backend: str) -> type:
@@ -144,9 +153,8 @@ def _ray() -> Iterator[None]:
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-@pytest.mark.parametrize("backend", ["ipc", "nccl"])
-def test_weights_arrive_by_every_backend(backend: str, policies: tuple[Path, Path]) -> None:
-    """In a fresh engine, again in the same one, in a sleeping one, and in one that comes later."""
+@pytest.fixture(scope="module")
+def host(policies: tuple[Path, Path]) -> Any:
     recipe = Recipe.model_validate(
         {
             "model": str(policies[0]),
@@ -157,21 +165,25 @@ def test_weights_arrive_by_every_backend(backend: str, policies: tuple[Path, Pat
             "learner": {"dtype": "float32"},
         }
     )
-    rank, host_of = ray.remote(num_cpus=0)(Rank), ray.remote(num_cpus=0)(Host)
-    rank = rank.remote(moving(policies[0]))
-    host = host_of.remote(policies[0], recipe, backend)
-    later = host_of.remote(policies[0], recipe, backend)
+    return ray.remote(num_cpus=0)(Host).remote(policies[0], recipe)
+
+
+@pytest.mark.parametrize("backend", ["ipc", "nccl"])
+def test_weights_arrive_by_every_backend(backend: str, policies: tuple[Path, Path], host: Any) -> None:
+    """In a fresh engine, again in the same one, in a sleeping one, and in one that comes later."""
+    rank = ray.remote(num_cpus=0)(Rank).remote(moving(policies[0]))
+    ray.get(host.start.remote(backend))
     for which in (0, 1):
         weights = moving(policies[which])
         ray.get(rank.take.remote(weights))
         ref = WeightsRef(
             which, StagedWeights(((GPU, rank),), tensor_metadata(weights)), probe(policies[which]), str(policies[which])
         )
-        assert ray.get(host.load.remote(ref)) < GAP
+        assert ray.get(host.load.remote("first", ref)) < GAP
         ray.get(host.sleep.remote())
-    assert ray.get(later.load.remote(ref)) < GAP
+    assert ray.get(host.load.remote("later", ref)) < GAP
     stale = WeightsRef(1, ref.source, probe(policies[0]), ref.model)
-    assert ray.get(host.load.remote(stale)) > 10 * GAP
+    assert ray.get(host.load.remote("first", stale)) > 10 * GAP
     calls = ray.get(rank.take.remote({}))
     assert calls == (["export"] * 4 if backend == "ipc" else ["open", "send", "send", "open", "send", "send"])
     if backend == "ipc":
@@ -179,7 +191,7 @@ def test_weights_arrive_by_every_backend(backend: str, policies: tuple[Path, Pat
             1, StagedWeights((("GPU-elsewhere", rank),), tensor_metadata(weights)), ref.probe, ref.model
         )
         with pytest.raises(Exception, match=r"no learning process is on this engine's GPU .* object_store"):
-            ray.get(host.load.remote(elsewhere))
+            ray.get(host.load.remote("first", elsewhere))
 
 
 def test_the_sending_end_fits_the_trainer_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
