@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from rewards.types import Target
 from rft.errors import CheckpointError, refuse
 from rft.evaluation.evaluate import EvalResult, Mode, ParsedAnswer, Sample, judge
+from rft.evaluation.lmms_eval import is_sample, sample_as_completion
 from rft.files import COMPRESSED, GIVE_ANOTHER, JsonLine, read_jsonl, read_records, write_records, write_text
 from rft.tasks import TASKS
 from rft.tasks.types import Row
@@ -50,7 +51,13 @@ class StoredCompletion(Struct, frozen=True, kw_only=True):
 
 
 def stored_completion(line: JsonLine, problems: list[str]) -> StoredCompletion | None:
-    """The completion of a line; None with its problems noted."""
+    """The completion of a line, which may be a sample of lmms-eval; None with its problems noted."""
+    if is_sample(line.value):
+        try:
+            return convert(sample_as_completion(line.value), StoredCompletion)
+        except ValueError as error:
+            problems.append(f"{line.where}: {error}")
+            return None
     try:
         return convert(line.value, StoredCompletion)
     except ValidationError:
