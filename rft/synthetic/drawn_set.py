@@ -42,6 +42,8 @@ class DrawnSet:
     num_train: int = 900
     num_held_out: int = 192
     """Clips of the validation rows, and of the test rows."""
+    draw_held_out: Callable[[random.Random], DrawnClip] | None = None
+    """How those are drawn where they differ from the training clips, such as by names that these lack."""
 
 
 def drawn_set(pack: str) -> DrawnSet:
@@ -66,7 +68,8 @@ def write_drawn_set(directory: Path, pack: str, drawn: DrawnSet, seed: int = 0) 
         (directory / "clips").mkdir(parents=True, exist_ok=True)
         for split, number in sizes.items():
             rng = random.Random(f"{pack}-{split}-{seed}")
-            clips = [drawn.draw(rng) for _ in range(number)]
+            draw = drawn.draw if split == "train" else drawn.draw_held_out or drawn.draw
+            clips = [draw(rng) for _ in range(number)]
             with_evidence = list(_written(clips, directory, split, drawn))
             rows[split] = _labelled(_questions(with_evidence), f"{pack}/{split}")
             if split == "train":
