@@ -19,7 +19,6 @@ NO_SIZE = (100, 100)
 
 MASKS = '{"times": [s, ...], "masks": [{"size": [height, width], "counts": ...} or null, ...]}'
 
-
 PARTS = ((), ("object_class",), ("subsets",), ("object_class", "subsets"))
 """Optional keys of a JSON form: to which parts of an evaluation the row belongs."""
 
@@ -97,10 +96,7 @@ class OutlineTarget(Target):
 
     def written(self) -> str:
         """Rings where they give the mask exactly, else its run-length code, which is an answer too."""
-        return f"<answer>[{', '.join(_write_outline(mask, rle) for mask, rle in self._pairs())}]</answer>"
-
-    def _pairs(self) -> list[tuple[Mask, Rle]]:
-        return list(zip(self.track.masks, self.track.rles, strict=True))
+        return f"<answer>[{', '.join(map(_write_outline, self.track.rles))}]</answer>"
 
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
         try:
@@ -280,7 +276,8 @@ def count_problem(answered: int, asked: int, what: str) -> tuple[str, Fault] | N
     return None if answered == asked else (f"the answer has {answered} {what}, asked for {asked}", "wrong_count")
 
 
-def _write_outline(mask: Mask, rle: Rle) -> str:
+def _write_outline(rle: Rle) -> str:
+    mask = mask_of(rle)
     rings = mask_rings(mask, MOST_POINTS)
     if region_overlap(rings_mask(rings, *mask.size), mask) < 1:
         return json.dumps(rle.to_json())

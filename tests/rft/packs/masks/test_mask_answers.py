@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.types import Target
-from rft.packs.masks.mask import empty_mask, mask_of_runs, rle_of
+from rft.packs.masks.mask import mask_of_runs, rle_of
 from rft.packs.masks.raster import box_mask
-from rft.packs.masks.targets import GridTarget, KeyframeTarget, MaskBoxesTarget, OutlineTarget, RegionTarget
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 
@@ -321,9 +320,3 @@ def test_a_megabyte_is_judged_in_time(piece: str) -> None:
             for reward in (*task.own_rewards.values(), *task.published_rewards.values()):
                 assert reward(completion, target).value == 0.0
     assert time.process_time() - started < 2
-
-
-def test_the_types_of_targets_are_the_tasks_own() -> None:
-    kinds = (OutlineTarget, MaskBoxesTarget, KeyframeTarget, GridTarget, RegionTarget)
-    assert tuple(task.target_type for task in MASK_TASKS) == kinds
-    assert empty_mask(2, 2).area == 0

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -165,15 +166,25 @@ def test_boundaries_and_disks_pixel_by_pixel() -> None:
                 assert disk.has(row, column) == near
 
 
-def test_codes_are_those_of_pycocotools() -> None:
-    coco = pytest.importorskip("pycocotools.mask")
-    np = pytest.importorskip("numpy")
-    rng = random.Random(2)
-    for _ in range(100):
-        one = random_mask(rng)
-        pixels = np.array([[one.has(r, c) for c in range(one.width)] for r in range(one.height)], np.uint8)
-        assert coco.encode(np.asfortranarray(pixels))["counts"].decode() == rle_of(one).counts
-        assert (coco.decode({"size": list(one.size), "counts": rle_of(one).counts}) == pixels).all()
+FORMULAS = [
+    (
+        40,
+        30,
+        lambda x, y: (x - 14) ** 2 + (y - 20) ** 2 <= 150,
+        "R35P16K4M2N2N2O0O2O000O2O00000001N10001N101N2N2N3L5JY3",
+    ),
+    (9, 7, lambda x, y: (x * x * 7 + y * 13) % 11 < 4, "0240O01OO10OO1111OO000O010N"),
+    (300, 200, lambda x, y: y >= x and x < 3, r"0\91O1Ojfi1"),
+]
+
+
+@pytest.mark.parametrize(("height", "width", "covers", "text"), FORMULAS)
+def test_texts_are_those_of_pycocotools(height: int, width: int, covers: Callable[[int, int], bool], text: str) -> None:
+    """Texts that pycocotools 2.0.11 writes."""
+    pixels = "".join("1" if covers(x, y) else "0" for x in range(width) for y in range(height))
+    one = Mask(height, width, int(pixels, 2))
+    assert rle_of(one).counts == text
+    assert mask_of(Rle(height, width, text)) == one
 
 
 def test_a_large_mask_is_read_in_time() -> None:
