@@ -1,6 +1,6 @@
 """Clips of one coloured shape that is there for a part of the time; the answer is its mask at one moment, as a grid.
 
-Half of the questions are about a moment without the shape, or name another shape. Held-out clips show pairs of colour
+Half of the questions are about a moment without the shape, or name another colour. Held-out clips show pairs of colour
 and shape that no training clip has.
 """
 
@@ -22,63 +22,61 @@ DURATION_S = 2
 """Whole seconds, in one of which the shape is there."""
 
 SIDE_CELLS = 4
+RADIUS = 0.25
+"""Half of the shape's side, as a share of the frame: it covers about two by two cells."""
+PLACES = (0.25, 0.5, 0.75)
+"""Where the shape's centre lies, in x and in y; each is moved a little."""
+JITTER = 0.03
+
 COLOURS = tuple(RGB)
-KINDS = ("square", "circle", "triangle")
-UNSEEN = (("red", "circle"), ("green", "triangle"), ("blue", "square"))
+KINDS = ("square", "circle")
+PAIRS = tuple((colour, kind) for colour in COLOURS for kind in KINDS)
+UNSEEN = (("red", "circle"), ("blue", "square"))
 """Pairs of colour and shape that no training clip has."""
 
 GROWN = 0.5
 """Share of demonstrations whose mask has the cells right of it and below it too; their thoughts are right."""
 
-Pair = tuple[str, str]
-
 
 def draw_clip(rng: random.Random) -> DrawnClip:
     """A clip with one of the pairs that training has."""
-    return _clip(rng, rng.choice([(c, k) for c in COLOURS for k in KINDS if (c, k) not in UNSEEN]))
+    return _clip(rng, *rng.choice([pair for pair in PAIRS if pair not in UNSEEN]))
 
 
 def draw_held_out_clip(rng: random.Random) -> DrawnClip:
     """A clip that has one of the other pairs every second time."""
-    return _clip(rng, rng.choice(UNSEEN)) if rng.random() < 0.5 else draw_clip(rng)
+    return _clip(rng, *rng.choice(UNSEEN)) if rng.random() < 0.5 else draw_clip(rng)
 
 
-def _clip(rng: random.Random, pair: Pair) -> DrawnClip:
-    radius = rng.uniform(0.2, 0.27)
-    centre = (rng.uniform(radius, 1 - radius), rng.uniform(radius, 1 - radius))
+def _clip(rng: random.Random, colour: str, kind: str) -> DrawnClip:
+    """A clip with a question about the shape, and one about what is not there: at the other time, or by its colour."""
+    x, y = (rng.choice(PLACES) + rng.uniform(-JITTER, JITTER) for _ in range(2))
     second = rng.randrange(DURATION_S)
-    shape = Shape(*pair, radius, centre, centre, (float(second), second + 1.0))
+    shape = Shape(colour, kind, RADIUS, (x, y), (x, y), (float(second), second + 1.0))
     seed = rng.getrandbits(32)
     scenes = (Scene(shapes, FPS, float(DURATION_S), seed) for shapes in ((shape,), ()))
     seen, blank = (draw(scene, scene.frame_times) for scene in scenes)
-    asked = _name(pair, rng)
-    absent = (_name(pair, rng), 1 - second) if rng.random() < 0.5 else (_other_name(pair, rng), second)
-    rows = (_row(seen, blank, shape, asked, second, rng), _row(seen, blank, shape, *absent, rng))
+    other = rng.choice([one for one in COLOURS if one != colour])
+    absent = (_name(colour, kind, rng), 1 - second) if rng.random() < 0.5 else (f"the {other} shape", second)
+    frame = 2 * second + 1
+    mask = _mask(seen[frame], blank[frame])
+    rows = (_row(shape, _name(colour, kind, rng), second, mask, rng), _row(shape, *absent, None, rng))
     return DrawnClip(seen, blank, rows)
 
 
-def _name(pair: Pair, rng: random.Random) -> str:
+def _name(colour: str, kind: str, rng: random.Random) -> str:
     """The shape by its colour, by its kind, or by both."""
-    colour, kind = pair
     return rng.choice((f"the {colour} shape", f"the {kind}", f"the {colour} {kind}"))
 
 
-def _other_name(pair: Pair, rng: random.Random) -> str:
-    colour = rng.choice([colour for colour in COLOURS if colour != pair[0]])
-    kind = rng.choice([kind for kind in KINDS if kind != pair[1]])
-    return _name((colour, kind), rng)
-
-
-def _row(seen: Pixels, blank: Pixels, shape: Shape, query: str, second: int, rng: random.Random) -> dict[str, Any]:
-    """The question about the middle of a second, with a demonstration."""
-    is_there = shape.visible_s[0] == second
-    is_meant = is_there and _means(query, shape)
-    mask = _mask(seen[2 * second + 1], blank[2 * second + 1]) if is_meant else None
+def _row(shape: Shape, query: str, second: int, mask: Mask | None, rng: random.Random) -> dict[str, Any]:
+    """The question about the middle of a second, with a demonstration; `mask`: what is meant, None if not there."""
     x, y = shape.centre(0.0)
-    thought = f"{shape.name} {FRAME_PARTS[int(3 * y)][int(3 * x)]}" if is_there else "no"
+    part = FRAME_PARTS[int(3 * y)][int(3 * x)]
+    places = [part if shape.visible_s[0] == i else "no" for i in range(DURATION_S)]
+    thought = f"{shape.colour} {' '.join(places)} so {part if mask else 'no'}"
     cells = grid_of(mask, SIDE_CELLS) if mask else Mask(SIDE_CELLS, SIDE_CELLS, 0)
     said = _grown(cells) if rng.random() < GROWN else cells
-    subset = "unseen" if (shape.colour, shape.kind) in UNSEEN else "seen"
     return {
         "task": "mask_grid",
         "query": query,
@@ -86,14 +84,10 @@ def _row(seen: Pixels, blank: Pixels, shape: Shape, query: str, second: int, rng
             "times": [second + 0.5],
             "masks": [rle_of(mask).to_json() if mask else None],
             "side": SIDE_CELLS,
-            "subsets": [subset],
+            "subsets": ["unseen" if (shape.colour, shape.kind) in UNSEEN else "seen"],
         },
         "demonstration": f"<think>{thought}</think><answer>{write_grid(said)}</answer>",
     }
-
-
-def _means(query: str, shape: Shape) -> bool:
-    return all(word in ("the", "shape", shape.colour, shape.kind) for word in query.split())
 
 
 def _mask(frame: Pixels, blank: Pixels) -> Mask:
@@ -114,4 +108,4 @@ def _grown(cells: Mask) -> Mask:
     return Mask(height, width, int("".join("1" if one else "0" for one in on), 2))
 
 
-DRAWN = DrawnSet(draw_clip, FPS, draw_held_out=draw_held_out_clip)
+DRAWN = DrawnSet(draw_clip, FPS, num_train=1200, num_held_out=128, draw_held_out=draw_held_out_clip)

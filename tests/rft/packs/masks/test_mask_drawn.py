@@ -2,7 +2,7 @@
 
 import random
 
-from rft.packs.masks.drawn import DRAWN, UNSEEN
+from rft.packs.masks.drawn import DRAWN, PAIRS, UNSEEN
 from rft.packs.masks.reading import read_cells
 from rft.synthetic.drawn_set import DrawnClip
 from rft.tasks import TASKS
@@ -38,17 +38,20 @@ def test_every_clip_has_a_question_about_what_is_not_there() -> None:
     assert min(reasons.values()) > 15, reasons
 
 
-def test_training_lacks_the_pairs_of_the_other_half_of_the_held_out_clips() -> None:
-    def pairs(held_out: bool) -> list[tuple[str, ...]]:
-        thoughts = [row["demonstration"] for clip in clips(held_out) for row in clip.rows[:1]]
-        return [tuple(thought.removeprefix("<think>").split()[:2]) for thought in thoughts]
+def pair_of(clip: DrawnClip) -> tuple[str, str]:
+    """Colour and kind of the shape; a square has 28 x 28 pixels."""
+    row = clip.rows[0]
+    (mask,) = TASK.read_target(row["target"]).track.masks
+    return row["demonstration"].removeprefix("<think>").split()[0], "square" if mask.area > 700 else "circle"
 
-    assert not set(pairs(held_out=False)) & set(UNSEEN)
-    assert len(set(pairs(held_out=False))) == 9
-    unseen = [pair in UNSEEN for pair in pairs(held_out=True)]
+
+def test_training_lacks_the_pairs_of_half_of_the_held_out_clips() -> None:
+    training, held_out = clips(held_out=False), clips(held_out=True)
+    assert set(map(pair_of, training)) == set(PAIRS) - set(UNSEEN)
+    unseen = [pair_of(clip) in UNSEEN for clip in held_out]
     assert 15 < sum(unseen) < 45
-    subsets = [row["target"]["subsets"] for clip in clips(held_out=True) for row in clip.rows[:1]]
-    assert subsets == [["unseen"] if one else ["seen"] for one in unseen]
+    subsets = [row["target"]["subsets"] for clip in held_out for row in clip.rows]
+    assert subsets == [["unseen"] if one else ["seen"] for one in unseen for _ in range(2)]
 
 
 def test_demonstrations_are_read_and_half_of_them_are_too_large() -> None:
