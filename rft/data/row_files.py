@@ -60,7 +60,7 @@ def _table_rows(path: Path, rows: Iterable[dict[str, Any]], problems: list[str])
                     problems.append(f"{path}:{number}: target: not JSON ({error})")
                     continue
             yield JsonLine(str(path), number, value, json.dumps(value, default=str))
-    except (OSError, ValueError, DataError) as error:
+    except (OSError, ValueError, RuntimeError, DataError) as error:
         problems.append(f"{path}: {error}")
 
 
@@ -87,17 +87,13 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _hub_rows(path: Path) -> Iterator[dict[str, Any]]:
-    _, owner, name, *config, split = path.parts
-    yield from hub_rows(f"{owner}/{name}", config[0] if config else None, split)
+    """Rows of a data set, streamed; nothing that it holds is run or decoded.
 
-
-def hub_rows(name: str, config: str | None, split: str) -> Iterator[dict[str, Any]]:
-    """Rows of a data set, streamed; nothing that it holds is run or decoded. `name`: "owner/name", or a folder.
-
-    Raises OSError, ValueError or DataError where it cannot be read.
+    Raises OSError, ValueError, RuntimeError or DataError where it cannot be read.
     """
     try:
         from datasets import load_dataset
     except ImportError as error:
         raise DataError(f"the package datasets {INSTALL}.") from error
-    yield from load_dataset(name, config, split=split, streaming=True).decode(False)
+    _, owner, name, *config, split = path.parts
+    yield from load_dataset(f"{owner}/{name}", *config, split=split, streaming=True).decode(False)

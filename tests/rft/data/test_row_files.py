@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rft.data.dataset import read_rows, to_prompt
-from rft.data.row_files import hub_rows, row_file_problem
+from rft.data.row_files import row_file_problem
 from rft.errors import DataError
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import parse_recipe
@@ -95,8 +95,13 @@ def test_names_are_checked_without_reading(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow  # loads pandas
-def test_a_data_set_is_streamed(tmp_path: Path, lines: Path) -> None:
-    rows = values_of(lines)[:4]
-    write_parquet(tmp_path / "train.parquet", rows)
-    streamed = list(hub_rows(str(tmp_path), None, "train"))
-    assert [row["id"] for row in streamed] == [row["id"] for row in rows]
+def test_a_data_set_is_streamed(tmp_path: Path, lines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library takes a folder of that name for the data set on the hub."""
+    monkeypatch.chdir(tmp_path)
+    rows = [row for row in values_of(lines) if row["task"] == "quality"]
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    write_parquet(tmp_path / "owner" / "name" / "train.parquet", rows)
+    streamed = read_rows([Path("hf://owner/name/train")], Path("/videos"), NAMES)
+    assert streamed == tuple(row for row in read_rows([lines], Path("/videos"), NAMES) if row.task == "quality")
+    with pytest.raises(DataError, match="hf:/owner/name/gone: "):
+        read_rows([Path("hf://owner/name/gone")], None, NAMES)

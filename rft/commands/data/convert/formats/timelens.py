@@ -1,9 +1,9 @@
 """TimeLens (github.com/TencentARC/TimeLens): its training rows timelens-100k.jsonl, and its cleaned test sets."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
 
@@ -18,12 +18,12 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     query: str
-    span: tuple[Span, ...] | Span
+    span: tuple[Span, ...]
 
-    @property
-    def spans(self) -> Sequence[Span]:
-        is_alone = len(self.span) == 2 and not isinstance(self.span[0], tuple)
-        return (self.span,) if is_alone else self.span  # type: ignore[return-value]
+    @field_validator("span", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return [value] if isinstance(value, list) and not any(isinstance(part, list) for part in value) else value
 
 
 class TrainVideo(BaseModel):
@@ -76,7 +76,7 @@ def _train(request: SourceRequest) -> Published:
     drafts, several = [], []
     for i, video in enumerate(videos):
         for number, event in enumerate(video.events):
-            key, spans = f"{i}/{number}", event.spans
+            key, spans = f"{i}/{number}", event.span
             if len(spans) != 1:
                 several.append(Anomaly("no_annotation", f"{dataset}/{key}", f"{len(spans)} spans"))
                 continue
