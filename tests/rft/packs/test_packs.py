@@ -50,6 +50,8 @@ def test_packs_are_listed_with_their_tasks_and_formats() -> None:
     assert all(pack in text for pack in modules_named("rft.packs", "tasks"))
     assert all(f"  {name} " in text for name in [*(task.name for task in PACKED), *pack_formats()])
     assert not set(pack_formats()) & set(FORMATS)
+    named = [name for module in modules_named("rft.packs", "formats").values() for name in module.FORMATS]
+    assert sorted(named) == sorted(set(named))
 
 
 def test_every_pack_has_its_section_in_the_docs() -> None:
