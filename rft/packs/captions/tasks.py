@@ -125,7 +125,7 @@ class CaptionWords(Task):
 
 
 class StructuredCaption(Task):
-    """VideoCap-R1: a thought that lists who does what, then the caption. Judged by rules alone, word for word."""
+    """VideoCap-R1: a thought that lists who does what, then the caption. Metrics go by rule, events word for word."""
 
     name = "structured_caption"
     row_type = CaptionRow
