@@ -137,14 +137,14 @@ def test_engine_and_learner_agree(sides: Sides) -> None:
 
 
 def test_they_agree_on_frames_that_are_left_out_or_given(sides: Sides) -> None:
-    changes = ({"drop_still": 2.0}, {"num_frames": 3, "times_s": (0.6, 1.9, 2.4)})
+    changes = ({"drop_still": 1.0}, {"num_frames": 3, "times_s": (0.6, 1.9, 2.4)})
     clip = sides.prompts[0].media
     prompts = tuple(
         replace(sides.prompts[0], prompt_id=f"c{i}", media=replace(clip, sampling=replace(clip.sampling, **change)))
         for i, change in enumerate(changes)
     )
     counts = [len(sides.clips.load(one.media).pixels) for one in (sides.prompts[0], *prompts)]
-    assert counts[0] > counts[1] >= counts[2] == 4
+    assert counts == [16, 6, 4]
     assert compare_engine_and_learner(prompts, sides.recipe, sides.pool, sides.learner()).problems() == ()
     seeing_all = OtherPrompts(sides.learner(), {"drop_still": 0.0})
     (problem,) = compare_engine_and_learner(prompts[:1], sides.recipe, sides.pool, seeing_all).problems()
