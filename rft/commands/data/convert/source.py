@@ -20,6 +20,12 @@ class Draft:
     other_places: tuple[str, ...] = ()
     """Other paths below the video root where the video may be."""
 
+    @property
+    def of_image(self) -> "Draft":
+        """The same row about an image in the place of the video."""
+        fields = {"image" if key == "video" else key: value for key, value in self.fields.items()}
+        return Draft(fields, self.other_places)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceRequest:

@@ -93,6 +93,35 @@ def test_video_r1_shows_how_to_think_before(tmp_path: Path) -> None:
     assert row.dataset == "video_r1/cot_165k"
 
 
+def test_onethinker_has_choices_over_one_file(tmp_path: Path) -> None:
+    problem = {
+        "problem_id": 5,
+        "problem": "<video>\nWhat does he do?",
+        "data_type": "video",
+        "problem_type": "multiple choice",
+        "options": ["A. sits", "B. runs"],
+        "answer": "<answer>B</answer>",
+        "videos": ["./QA/Holmes/1.mp4"],
+        "images": [],
+        "data_source": "Holmes-train",
+    }
+    picture = problem | {"problem": "<image>Who?", "data_type": "image", "videos": None, "images": ["QA/1.png"]}
+    several = picture | {"images": ["QA/1.png", "QA/2.png"]}
+    span = problem | {"problem_type": "temporal grounding", "options": [], "answer": '{"time": [1, 2]}'}
+    path = source(tmp_path, "onethinker_rl_train.json", [problem, picture, several, span])
+    conversion = convert("onethinker", path)
+    of_video, of_image = read_back(conversion, tmp_path)
+    assert (of_video.id, of_video.target, of_image.image) == (
+        *("onethinker/rl/0", {"choice": "B"}),
+        str(tmp_path / "out" / "QA" / "1.png"),
+    )
+    assert conversion.rows[0]["question"] == "What does he do?"
+    assert conversion.rows[0]["options"] == ["sits", "runs"]
+    assert conversion.rows[0]["video"] == "QA/Holmes/1.mp4"
+    assert left_out(conversion) == [("onethinker/rl/2", "2 files")]
+    assert dict(conversion.facts)["left out: no multiple choice"] == "1"
+
+
 def test_time_r1_counts_times_from_the_cut(tmp_path: Path) -> None:
     whole = TRAINED | {"video_start": None, "video_end": None, "qid": "my|didemo|b"}
     conversion = convert("time_r1", source(tmp_path, "train_2k5.json", [TRAINED, whole]))

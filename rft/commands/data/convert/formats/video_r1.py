@@ -3,19 +3,16 @@
 Multiple choice over videos and images becomes rows; free text, numbers and OCR are counted and left out.
 """
 
-import re
 from collections import Counter
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from rft.commands.data.convert.lettered import letter_of, without_letters
 from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
 
 SPLITS = {"Video-R1-260k": "260k", "Video-R1-COT-165k": "cot_165k"}
 CHOICE = "multiple choice"
-
-_SOLUTION = re.compile(r"<answer>\s*\(?([A-Za-z])[).]?\s*</answer>")
-_LETTER = re.compile(r"^\(?([A-Z])[).:]\s*")
 
 
 class Problem(BaseModel):
@@ -44,11 +41,11 @@ def read(request: SourceRequest) -> Published:
     for number, problem in enumerate(problems):
         if problem.problem_type != CHOICE:
             continue
-        letter = _SOLUTION.search(problem.solution)
+        letter = letter_of(problem.solution)
         if letter is None:
             unread.append(Anomaly("no_annotation", f"{dataset}/{number}", problem.solution))
         else:
-            drafts.append(_draft(request, dataset, number, problem, letter.group(1).upper()))
+            drafts.append(_draft(request, dataset, number, problem, letter))
     others = Counter(f"{problem.data_type} {problem.problem_type}" for problem in problems)
     named = ", ".join(f"{kind} {count:,}" for kind, count in sorted(others.items()))
     left_out = sum(problem.problem_type != CHOICE for problem in problems)
@@ -57,21 +54,16 @@ def read(request: SourceRequest) -> Published:
 
 
 def _draft(request: SourceRequest, dataset: str, number: int, problem: Problem, letter: str) -> Draft:
-    # The letters stand in our question, too.
-    options = [_LETTER.sub("", option.strip()) for option in problem.options]
     draft = request.draft(
         dataset,
         number,
         [problem.path.removeprefix("./")],
         question=problem.problem,
-        options=options,
+        options=without_letters(problem.options),
         target={"choice": letter},
         demonstration=f"{problem.process}\n{problem.solution}" if problem.process else None,
     )
-    if problem.data_type == "video":
-        return draft
-    fields = {"image" if key == "video" else key: value for key, value in draft.fields.items()}
-    return Draft(fields, draft.other_places)
+    return draft if problem.data_type == "video" else draft.of_image
 
 
 FORMAT = Format(("multiple_choice",), read)
