@@ -2,10 +2,10 @@
 
     python -m benchmarks.rollout
 
-First one engine in a process of its own, on one core: the same number of completions as prompts of n completions each,
-with and without vLLM's prefix cache, without which every completion computes its prompt again; and with every prompt
-asked as n requests of one completion. Then the pool with Ray, from 1 worker up to one per core, one thread each.
-All prompts are new to the engine, and their clips are decoded before the clock starts.
+First engines in a process of their own, one after the other, on one core: the same number of completions as prompts of
+n completions each, with and without vLLM's prefix cache, without which every completion computes its prompt again; and
+with every prompt asked as n requests of one completion. Then the pool with Ray, from 1 worker up to one per core, one
+thread each. All prompts are new to the engine, and their clips are decoded before the clock starts.
 """
 
 import argparse
@@ -59,9 +59,8 @@ def measure_engine(folder: Path, work: Workload, completions: int, cached: bool)
     recipe = Recipe.model_validate(recipe_keys(folder, work, threads_per_worker=1, max_num_seqs=completions))
     from rft.rollout import engine
 
-    if not cached:
-        make_args = engine.engine_args
-        engine.engine_args = lambda *given: make_args(*given) | {"enable_prefix_caching": False}
+    make_args = engine.engine_args
+    engine.engine_args = lambda *given: make_args(*given) | {"enable_prefix_caching": cached}
     one = engine.Engine(recipe.model, recipe, use_gpu=False)
     clips = ClipCache(folder / "decoded", 1.0)
     shown = [(prompt, clips.load(prompt.media)) for prompt in prompts_of(folder, recipe)]
@@ -157,8 +156,8 @@ def main(argv: Sequence[str]) -> int:
         folder = Path(name)
         write_data(folder, work.num_clips)
         decode_all(folder, work)
-        for cache in ("on", "off"):
-            with ProcessPoolExecutor(1, mp_context=spawn) as process:
+        with ProcessPoolExecutor(1, mp_context=spawn) as process:
+            for cache in ("on", "off"):
                 asked = process.submit(measure_engine, folder, work, arguments.completions, cache == "on")
                 engine[cache] = asked.result()
         pool = {str(number): measure_pool(folder, work, number) for number in arguments.workers}

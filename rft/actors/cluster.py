@@ -85,8 +85,9 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
     ray_constants.ENABLE_RAY_CLUSTER = False
     # Ray tells of dead workers on standard output, in the middle of the live view; the pool tells of them too.
     ray_worker.print_to_stdstream = _log_message
-    # Of its servers, these add machines to a cluster and print what processes write: neither is wanted here.
-    ray_node.Node.start_monitor = ray_node.Node.start_log_monitor = lambda node: None
+    # Of its servers, these add machines, print what processes write and serve a page: nobody asks them for anything.
+    for unwanted in ("start_monitor", "start_log_monitor", "start_api_server"):
+        setattr(ray_node.Node, unwanted, lambda node, **options: None)
     root = temp_root or Path(tempfile.gettempdir())
     _sweep(root)
     with _own_folder(root) as folder:

@@ -37,6 +37,7 @@ GREEDY = Sampling(num_generations=1, temperature=0.0, top_p=1.0, top_k=0, max_co
 PROBE_IDS = tuple(range(40, 72))
 MODEL_LEN = 192
 BLOCK = 32
+LONG = 96
 LOGPROB_GAP = 1e-3
 """float32 noise of two implementations on peaked random weights is a tenth of it; any real difference is far more."""
 
@@ -152,10 +153,16 @@ def test_logprobs_are_those_of_the_model_class(engines: Engines, temperature: fl
     assert max(gaps) < LOGPROB_GAP
 
 
-def test_vision_tokens_are_never_sampled(engines: Engines) -> None:
-    sampling = replace(GROUP, num_generations=64, temperature=2.0, max_completion_length=96)
+@pytest.fixture(scope="module")
+def long_groups(engines: Engines) -> list[tuple[Completion, ...]]:
+    """Of prompts 0 and 1, long ones drawn nearly evenly from all tokens."""
+    sampling = replace(GROUP, num_generations=64, temperature=2.0, max_completion_length=LONG)
     groups = engines.generate([engines.prompt(i) for i in range(2)], sampling)
-    tokens = [token for group in groups.values() for completion in group for token in completion.token_ids]
+    return [groups[i] for i in range(2)]
+
+
+def test_vision_tokens_are_never_sampled(engines: Engines, long_groups: list[tuple[Completion, ...]]) -> None:
+    tokens = [token for group in long_groups for completion in group for token in completion.token_ids]
     banned = set(engines.processor.banned_token_ids)
     expected = len(tokens) * len(banned) / len(engines.processor.tokenizer)
     assert len(banned) == 5
@@ -163,16 +170,17 @@ def test_vision_tokens_are_never_sampled(engines: Engines) -> None:
     assert not banned & set(tokens)
 
 
-def test_a_completion_ends_at_its_end_token_or_at_the_limit(engines: Engines) -> None:
-    sampling = replace(GROUP, num_generations=64, temperature=2.0, max_completion_length=96)
+def test_a_completion_ends_at_its_end_token_or_at_the_limit(
+    engines: Engines, long_groups: list[tuple[Completion, ...]]
+) -> None:
     ends = {"stop": 0, "length": 0}
     prompt = engines.prompt(0)
     encoded = engines.processor.encode(prompt, engines.clips.load(prompt.media))
-    for completion in engines.generate([prompt], sampling)[0]:
+    for completion in long_groups[0]:
         assert completion.finish_reason != "error", engines.pool.failed()
         ends[completion.finish_reason] += 1
         stopped = completion.token_ids[-1] == engines.processor.eos_token_id
-        assert stopped or (completion.finish_reason == "length" and len(completion.token_ids) == 96)
+        assert stopped or (completion.finish_reason == "length" and len(completion.token_ids) == LONG)
         assert completion.num_prompt_tokens == len(encoded.token_ids)
     assert min(ends.values()) > 0
 

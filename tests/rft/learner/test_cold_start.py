@@ -152,8 +152,7 @@ def by_trl(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-@pytest.mark.parametrize("loss_on", ["completion", "all"])
+@pytest.mark.parametrize(("loss_on", "schedule"), [("completion", "linear"), ("all", "cosine")])
 def test_losses_and_weights_are_trls(
     tiny_dir: Path,
     tmp_path: Path,
