@@ -3,7 +3,6 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
@@ -71,8 +70,7 @@ def carebench(ranks_clips: bool) -> Format:
             fields = _ranked(captions[0], wrong, "other clips", rng)
             if ranks_clips:
                 shown = [video if text == captions[0] else videos[text] for text in fields.pop("captions")]
-                image = f"sheets/{Path(video).with_suffix('.png')}"
-                fields |= {"query": captions[0], "clips": shown, "image": image, "video": None}
+                fields |= {"query": captions[0], "clips": shown, "image": f"sheets/{video}.png", "video": None}
             drafts.append(request.draft(request.own_dataset, video, [video], **fields))
         facts = (
             ("clips without a caption", f"{len(clips) - len(drafts):,}"),
@@ -101,11 +99,8 @@ def verified(name: str, text_of: Callable[[Moment], str]) -> Format:
                 if request.task == "retrieval"
                 else {"query": text_of(moment), "target": {"span": list(moment.time)}}
             )
-            videos = [f"{moment.video}{suffix}" for suffix in ("", *SUFFIXES)]
-            usual = videos.pop(1)
-            drafts.append(
-                request.draft(dataset, moment.desc_id, [usual, *videos], duration_s=moment.duration, **fields)
-            )
+            videos = [f"{moment.video}{suffix}" for suffix in (*SUFFIXES, "")]
+            drafts.append(request.draft(dataset, moment.desc_id, videos, duration_s=moment.duration, **fields))
         shared = _num_shared((text_of(moment), moment.video) for moment in moments)
         facts = (
             ("fine descriptions with a score below 0", f"{sum(moment.fig_desc_score < 0 for moment in moments):,}"),

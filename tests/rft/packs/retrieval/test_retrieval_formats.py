@@ -77,7 +77,7 @@ def test_clips_for_a_caption(tmp_path: Path) -> None:
         assert of_clips["clips"][right] == of_captions["video"]
         assert of_clips["query"] == of_captions["captions"][right]
         assert "video" not in of_clips
-    assert clips[0]["image"] == "sheets/a.png"
+    assert clips[0]["image"] == "sheets/a.mp4.png"
     assert "c.mp4" not in clips[0]["clips"]
 
 
