@@ -167,7 +167,7 @@ def first_difference(engine: PromptView, learner: PromptView) -> str | None:
 def _grid_difference(engine: tuple[int, ...], learner: tuple[int, ...]) -> str:
     cause = "other pixel limits (video.min_pixels, max_pixels, total_pixels), or another model's patch size"
     if engine[0] != learner[0]:
-        cause = "another number of frames (video.fps, min_frames, max_frames, or the task's frames)"
+        cause = "another number of frames (video.fps, min_frames, max_frames, drop_still, or the task's frames)"
     sizes = (" x ".join(map(str, grid)) for grid in (engine, learner))
     return (
         "video grid in frame pairs x rows x columns: engine {}, learner {}. ".format(*sizes)

@@ -151,7 +151,6 @@ def test_they_agree_on_frames_that_are_left_out_or_given(sides: Sides) -> None:
     assert "another number of frames" in problem
 
 
-
 def test_another_frame_rate(sides: Sides) -> None:
     text = sides.difference(OtherPrompts(sides.learner(), {"fps": 2.0}))
     assert "video grid" in text
