@@ -1,8 +1,9 @@
-"""A frozen tower looks once at a clip: real vLLM and learner over one folder of features; and a whole run."""
+"""A frozen tower looks once at a clip: real vLLM and learner over one folder of features.
+
+A whole run: tests/e2e/test_images_and_text.py.
+"""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from engine_process import engine_process
 from family_policies import build_qwen3_policy
 from PIL import Image as Picture
@@ -23,12 +23,8 @@ from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.learner.learner import Learner
 from rft.recipe import Recipe
-from rft.runs.metrics import read_metrics
-from rft.runs.run_dir import RunDir
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
-from rft.synthetic.questions import DRAWN_TASKS
-from rft.synthetic.rows import Sizes, write_dataset
 from rft.types import Completion, Image, Prompt, TrainGroup, Video
 from rft.weights.ref import StoredWeights, WeightsRef
 
@@ -222,32 +218,3 @@ def features_that_go(folder: Path) -> None:
 
 def test_features_that_are_gone_or_damaged_are_encoded_again(folder: Path, process: ProcessPoolExecutor) -> None:
     process.submit(features_that_go, folder).result(timeout=300)
-
-
-def test_one_pass_per_clip_and_run(tmp_path: Path) -> None:
-    """Over rollouts, the update's passes of policy and reference, and all epochs: by engine and learner together."""
-    write_dataset(tmp_path, seed=0, train=Sizes(events=2, journeys=1), held_out=Sizes(1, 1), num_processes=1)
-    keys = {
-        "model": str(tmp_path / "policy"),
-        "tasks": {name: {"rewards": {"think_format": 1.0}} for name in DRAWN_TASKS},
-        "data": {"train": [str(tmp_path / "train.jsonl")]},
-        "video": {"max_frames": 8, "min_pixels": 3136, "max_pixels": 3136},
-        "steps": 4,
-        "prompts_per_step": 4,
-        "sampling": {"num_generations": 4, "max_completion_length": 16},
-        "algorithm": {"beta": 0.04, "num_iterations": 2, "zero_std_groups": "keep"},
-        "rollout": {"max_model_len": 512, "kv_cache_gib": 0.25, "ahead": 1},
-        "learner": {"dtype": "float32", "lora": {"r": 4}},
-        "run_dir": str(tmp_path / "run"),
-    }
-    path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(keys))
-    command = [sys.executable, "-m", "rft", "train", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    steps = read_metrics(RunDir(tmp_path / "run")).values()
-    num_clips = len(list(features_in(RunDir(tmp_path / "run").clips).rglob("*.feat")))
-    assert num_clips == len(list(RunDir(tmp_path / "run").clips.rglob("*.clip")))
-    assert sum(step["clips/encodes"] for step in steps) == num_clips
-    assert sum(step["num_encoded_videos"] for step in steps) == 0
-    assert sum(step["clips/feature_hits"] for step in steps) > 0

@@ -1,9 +1,8 @@
-"""`rft train` and `rft eval` on one file with rows of a video, of an image and of text alone, for two families."""
+"""`rft train`, `eval` and `check` on one file with rows of a video, an image and text alone, for three families."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import yaml
 from family_policies import build_qwen2_policy, build_qwen3_policy
 from PIL import Image
 
+from rft.data.feature_store import features_in
 from rft.runs.metrics import read_metrics
 from rft.runs.rollout_files import read_rollouts
 from rft.runs.run_dir import RunDir
@@ -21,6 +21,7 @@ from rft.synthetic.policy import build_policy
 pytestmark = pytest.mark.slow
 
 STEPS = 2
+"""Of six of the twelve rows."""
 KINDS = {"video", "image", "text"}
 
 
@@ -75,43 +76,74 @@ def run(*arguments: object) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    ("build", "side", "freeze_vision"), [(build_policy, 84, True), (build_qwen3_policy, 64, False)], ids=["2.5", "3"]
-)
-def test_a_mixed_file_is_trained_on_and_evaluated(
-    build: Callable[[Path], None], side: int, freeze_vision: bool, tmp_path: Path
-) -> None:
-    build(tmp_path / "policy")
+def check_record(run: RunDir) -> None:
+    """Every kind was shown, and engine and learner saw and computed the same."""
+    steps = read_metrics(run)
+    assert [step["num_groups"] for step in steps.values()] == [6] * len(steps)
+    records = [record for step in steps for record in read_rollouts(run.rollouts_file(step))]
+    assert {"video" if one["video"] else "image" if one["image"] else "text" for one in records} == KINDS
+    parity = run.read_summary()["parity"]
+    assert set(parity["multiple_choice"]) == {"video file", "image", "text alone"}
+    assert all(part["difference"] is None and part["kl"] < 1e-6 for one in parity.values() for part in one.values())
+
+
+def test_a_mixed_file_is_trained_on_and_evaluated_with_qwen3_vl(tmp_path: Path) -> None:
+    """The vision tower too, after a supervised stage."""
+    build_qwen3_policy(tmp_path / "policy")
     rows, folder = write_mixed(tmp_path), RunDir(tmp_path / "run")
     recipe = write_recipe(
         tmp_path,
         rows,
-        side,
+        64,
         steps=STEPS,
         prompts_per_step=6,
         algorithm={"zero_std_groups": "keep", "beta": 0.1},
-        learner={"learning_rate": 1e-3, "dtype": "float32", "freeze_vision": freeze_vision},
+        learner={"learning_rate": 1e-3, "dtype": "float32", "freeze_vision": False},
         cold_start={"data": [str(rows)], "steps": 2, "learning_rate": 3e-3, "rows_per_step": 6},
         eval={"num_samples": 0},
         run_dir=str(folder.path),
     )
     run("train", recipe)
+    check_record(folder)
+    assert max(step["logprob_gap"] for step in read_metrics(folder).values()) < 1e-3
+    final = folder.read_summary()["eval"]["final"]
+    assert set(final) == {"multiple_choice", "temporal_grounding"}
 
+    stored = tmp_path / "stored.jsonl"
+    printed = run(
+        "eval", folder.latest_checkpoint(), "--data", rows, "--task", "multiple_choice", "-o", stored, "--json"
+    )
+    result = json.loads(printed)
+    assert json.loads(run("eval", "--predictions", stored, "--json")) == result
+    assert list(result["eval"]) == ["multiple_choice"]
+    assert result["eval"]["multiple_choice"]["greedy"] == pytest.approx(final["multiple_choice"]["greedy"], abs=1e-6)
+
+
+def test_each_clip_and_image_of_a_mixed_file_passes_a_frozen_tower_once(tmp_path: Path) -> None:
+    """Over rollouts, the update's passes of policy and reference, and all epochs: by engine and learner together."""
+    build_policy(tmp_path / "policy")
+    rows, folder = write_mixed(tmp_path), RunDir(tmp_path / "run")
+    recipe = write_recipe(
+        tmp_path,
+        rows,
+        84,
+        data={"train": [str(rows)]},
+        steps=2 * STEPS,  # two epochs
+        prompts_per_step=6,
+        algorithm={"zero_std_groups": "keep", "beta": 0.1, "num_iterations": 2},
+        rollout={"max_model_len": 512, "kv_cache_gib": 0.25, "ahead": 1},
+        learner={"learning_rate": 1e-3, "dtype": "float32", "lora": {"r": 4}},
+        run_dir=str(folder.path),
+    )
+    run("train", recipe)
+    check_record(folder)
     steps = read_metrics(folder)
-    assert [steps[step]["num_groups"] for step in (1, 2)] == [6, 6]
-    assert max(steps[step]["logprob_gap"] for step in (1, 2)) < 1e-3
-    if freeze_vision:  # one clip in one sampling and two images, by whichever side met them first
-        assert sum(step["num_encoded_videos"] for step in steps.values()) <= 3
-    records = [record for step in (1, 2) for record in read_rollouts(folder.rollouts_file(step))]
-    kinds = {"video" if one["video"] else "image" if one["image"] else "text" for one in records}
-    assert kinds == KINDS
-    parity = folder.read_summary()["parity"]
-    assert set(parity["multiple_choice"]) == {"video file", "image", "text alone"}
-    assert all(part["difference"] is None and part["kl"] < 1e-6 for one in parity.values() for part in one.values())
-    assert set(folder.read_summary()["eval"]["final"]) == {"multiple_choice", "temporal_grounding"}
-    if not freeze_vision:  # tests/e2e/test_train.py evaluates a checkpoint of the other family
-        evaluated = json.loads(run("eval", folder.latest_checkpoint(), "--data", rows, "--json"))
-        assert "multiple_choice" in json.dumps(evaluated)
+    assert steps[1]["logprob_gap"] < 1e-3
+    assert len(list(features_in(folder.clips).rglob("*.feat"))) == 3  # one clip in one sampling, and two images
+    assert sum(step["clips/encodes"] for step in steps.values()) == 3
+    assert sum(step["num_encoded_videos"] for step in steps.values()) == 0
+    assert sum(step["clips/feature_hits"] for step in steps.values()) > 0
+    assert {"seconds/wait", "seconds/ahead_rollout"} <= steps[2].keys()
 
 
 def test_engine_and_learner_agree_on_every_kind_for_qwen2_vl(tmp_path: Path) -> None:
