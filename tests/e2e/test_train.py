@@ -1,11 +1,14 @@
-"""`rft train` as a person runs it: real clips, Ray, vLLM, learner; interrupted, resumed, evaluated."""
+"""`rft train` as a person runs it: real clips, Ray, vLLM, learner; interrupted and resumed.
+
+`rft eval` of a checkpoint: tests/e2e/test_images_and_text.py.
+"""
 
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,8 @@ def finished(recipe: Path) -> tuple[RunDir, str]:
 def test_run_leaves_a_whole_record(finished: tuple[RunDir, str]) -> None:
     folder, printed = finished
     assert sorted(read_metrics(folder)) == list(range(1, STEPS + 1))
+    for step in read_metrics(folder).values():
+        assert {f"seconds/{name}" for name in ("data", "rollout", "update", "weights")} <= step.keys()
     rollouts = [rollout for step in range(1, STEPS + 1) for rollout in read_rollouts(folder.rollouts_file(step))]
     assert {rollout["task"] for rollout in rollouts} <= set(TASKS)
     halves = [rollout for rollout in rollouts if rollout["task"] == "half"]
@@ -132,38 +137,37 @@ def test_checkpoint_is_a_model_folder_that_differs_from_the_cold_start(finished:
         assert any((before[name] != after[name]).any() for name in before)
 
 
-def test_any_checkpoint_can_be_evaluated(finished: tuple[RunDir, str], data: Path) -> None:
-    checkpoint = finished[0].latest_checkpoint()
-    assert checkpoint is not None
-    rows, stored = data / "test.jsonl", data / "tracking.jsonl"
-    printed = run(rft("eval", checkpoint, "--data", rows, "--task", "tracking", "-o", stored, "--json"))
-    result = json.loads(printed)
-    assert json.loads(run(rft("eval", "--predictions", stored, "--json"))) == result
-    assert list(result["eval"]) == ["tracking"]
-    final = json.loads(finished[0].summary.read_text())["eval"]["final"]["tracking"]
-    assert result["eval"]["tracking"]["greedy"] == pytest.approx(final["greedy"], abs=1e-6)
-
-
-def after_a_step(command: Sequence[str], folder: RunDir) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """`command`, which has trained for a step, and the processes that it started."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 400
-    while not folder.metrics.exists() or 1 not in read_metrics(folder):
+    while not is_so():
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return process, psutil.Process(process.pid).children(recursive=True)
 
 
-def is_called(process: psutil.Process, name: str) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return "".join(process.cmdline()[:1]).startswith(name)
-    return False
+def has_done(step: int, folder: RunDir) -> bool:
+    return folder.metrics.exists() and step in read_metrics(folder)
 
 
-def stop_by(number: signal.Signals, command: Sequence[str], folder: RunDir) -> None:
-    """Runs `command` and sends the signal after a step: it leaves a checkpoint and no process."""
-    process, children = after_a_step(command, folder)
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def learners_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    found = []
+    for child in children_of(process):
+        with suppress(psutil.NoSuchProcess):
+            found += [child] if "".join(child.cmdline()[:1]).startswith("ray::LearnerRank") else []
+    return found
+
+
+def started(command: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def stop_by(number: signal.Signals, process: subprocess.Popen[str], folder: RunDir) -> str:
+    """Sends the signal: the run leaves a checkpoint and no process. Returns what it printed."""
+    children = children_of(process)
     process.send_signal(number)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 130, printed
@@ -172,6 +176,7 @@ def stop_by(number: signal.Signals, command: Sequence[str], folder: RunDir) -> N
     assert stopped is not None, printed
     assert stopped.name < f"step_{STEPS:06d}", "too late: the run had ended"
     assert "continues with --resume" in printed
+    return printed
 
 
 ASKS = """
@@ -197,35 +202,32 @@ def test_sigterm_leaves_a_checkpoint_and_no_process_of_a_run_with_a_judge(recipe
     keys["judge"] = {"model": keys["model"], "max_tokens": 8, "engine": {"dtype": "float32"}}
     judged = data / "judged.yaml"
     judged.write_text(yaml.safe_dump(keys))
-    stop_by(signal.SIGTERM, rft("train", judged, f"run_dir={folder.path}"), folder)
+    process = started(rft("train", judged, f"run_dir={folder.path}"))
+    wait_until(lambda: has_done(1, folder), process)
+    stop_by(signal.SIGTERM, process, folder)
     first = read_metrics(folder)[1]
     assert first["judge/requests"] + first["judge/cache_hits"] == 16
     assert (first["judge/failures"], first["judge/restarts"]) == (0, 0)
     assert 0 < first["judge/completion_tokens"] <= 8 * first["judge/requests"]
 
 
-def test_interrupt_leaves_a_checkpoint_and_no_process_and_resume_continues_the_same_run(
+def test_a_run_whose_learner_is_killed_and_that_is_interrupted_is_the_same_after_resume(
     recipe: Path, finished: tuple[RunDir, str]
 ) -> None:
+    """The learner starts again from the last checkpoint; the interrupt leaves a checkpoint and no process."""
     folder = RunDir(recipe.parent / "interrupted")
     command = rft("train", recipe, f"run_dir={folder.path}")
-    stop_by(signal.SIGINT, command, folder)
+    process = started(command)
+    wait_until(lambda: has_done(1, folder), process)
+    (first,) = learners_of(process)
+    first.kill()
+    wait_until(lambda: learners_of(process) not in ([], [first]), process)
+    wait_until(lambda: has_done(2, folder), process)
+    printed = stop_by(signal.SIGINT, process, folder)
+    assert "the learner is started again from the last checkpoint" in printed
     run([*command, "--resume"])
     assert sorted(read_metrics(folder)) == list(range(1, STEPS + 1))
     for step in range(1, STEPS + 1):
-        prompts = [[r["prompt_id"] for r in read_rollouts(f.rollouts_file(step))] for f in (folder, finished[0])]
-        assert prompts[0] == prompts[1]
-    assert "final" in json.loads(folder.summary.read_text())["eval"]
-
-
-def test_a_killed_learner_starts_again_and_the_run_is_the_same(recipe: Path, finished: tuple[RunDir, str]) -> None:
-    folder = RunDir(recipe.parent / "learner_killed")
-    process, children = after_a_step(rft("train", recipe, f"run_dir={folder.path}"), folder)
-    (learner,) = (child for child in children if is_called(child, "ray::LearnerRank"))
-    learner.kill()
-    printed, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, printed
-    assert "the learner is started again from the last checkpoint" in printed
-    for step in range(1, STEPS + 1):
         ours, theirs = (list(read_rollouts(of.rollouts_file(step))) for of in (folder, finished[0]))
         assert ours == theirs
+    assert "final" in json.loads(folder.summary.read_text())["eval"]
