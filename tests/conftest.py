@@ -26,7 +26,12 @@ def pytest_collection_finish() -> None:
 
 # No deadlines and no check of speed: what others do on the machine decides nothing.
 settings.register_profile(
-    "fixed", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "fixed",
+    max_examples=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
     "random", settings.get_profile("fixed"), derandomize=False, max_examples=1000, print_blob=True
