@@ -151,6 +151,10 @@ class OneVideo:
     def load(self, video: Video) -> "OneVideo":
         return self
 
+    def token_bytes(self, token_ids: Sequence[int]) -> list[int]:
+        """The completions have no text."""
+        return [0] * len(token_ids)
+
 
 def make_group(num_prompt_tokens: int, completions: Sequence[Sequence[int]]) -> TrainGroup:
     video = Video(Path("none.mp4"), VideoSampling(2.0, 4, 768, 784, 784, 784))
