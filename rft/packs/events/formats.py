@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from rewards.parsing import parse_timed_texts
 from rft.commands.data.convert.dense_events import SUFFIXES, VideoEvents
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 PART_S = 2.0
 """Seconds of QVHighlights' clips."""
@@ -53,7 +53,7 @@ def _qvhighlights(request: SourceRequest) -> Published:
         drafts.append(request.draft(dataset, query.qid, videos, **row))
     levels = {least: sum(not _reaches(query, least) for query in queries) for least in (3, 4)}
     facts = (
-        ("queries by number of windows", _counts(str(len(query.relevant_windows)) for query in queries)),
+        ("queries by number of windows", value_counts(str(len(query.relevant_windows)) for query in queries)),
         ("queries without a part of score 3 or more", f"{levels[3]:,}"),
         ("queries without a part of score 4", f"{levels[4]:,}"),
     )
@@ -110,7 +110,7 @@ def _timeit(request: SourceRequest) -> Published:
                 continue
             videos = [conversation.video, conversation.video.rpartition("/")[2]]
             drafts.append(request.draft(request.own_dataset, key, videos, **_timed_row(pair["q"], events)))
-    facts = (("answers by task", _counts(draft.fields["task"] for draft in drafts)),)
+    facts = (("answers by task", value_counts(draft.fields["task"] for draft in drafts)),)
     return Published(tuple(drafts), facts, (), tuple(anomalies))
 
 
@@ -162,7 +162,7 @@ def _et_bench(request: SourceRequest) -> Published:
         row = {"task": ET_TASKS[sample.task], "duration_s": sample.duration, **_et_fields(sample)}
         draft = request.draft("et_bench", key, [sample.video], **row)
         drafts.append(Draft({**draft.fields, "dataset": f"et_bench/{sample.task}"}, draft.other_places))
-    counts = _counts(draft.fields["dataset"].partition("/")[2] for draft in drafts)
+    counts = value_counts(draft.fields["dataset"].partition("/")[2] for draft in drafts)
     return Published(tuple(drafts), (("samples by task", counts),), (), tuple(anomalies))
 
 
@@ -198,10 +198,6 @@ def _pairs(times: Any) -> list[list[float]]:
 
 def _reaches(query: Highlights, least: float) -> bool:
     return any(score >= least for part in query.saliency_scores for score in part)
-
-
-def _counts(values: Any) -> str:
-    return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
 
 
 FORMATS = {

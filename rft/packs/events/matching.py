@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from rewards.caption import harmonic_mean
 from rewards.geometry import interval_iou, merged
 from rewards.parsing import parse_words
 from rewards.types import Span
@@ -74,11 +75,6 @@ def mean_f1(
         (covered_share(answered, true, t, strictly), covered_share(true, answered, t, strictly)) for t in thresholds
     ]
     return sum(harmonic_mean(precision, recall) for precision, recall in pairs) / len(pairs)
-
-
-def harmonic_mean(precision: float, recall: float) -> float:
-    """F1 of a precision and a recall; 0 where both are 0."""
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def average_precision(relevant: Sequence[bool], scores: Sequence[float]) -> float:

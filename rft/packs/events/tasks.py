@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from rewards.caption import harmonic_mean
 from rewards.parsing import answer_text, parse_timed_texts
 from rewards.types import Span
 from rft.packs.events import published
-from rft.packs.events.matching import average_precision, covered_share, harmonic_mean, mean_f1, word_f1
+from rft.packs.events.matching import average_precision, covered_share, mean_f1, word_f1
 from rft.packs.events.reading import MOST_EVENTS, answered_saliency, answered_spans
 from rft.packs.events.rewards import (
     best_iou,
@@ -29,6 +30,7 @@ from rft.packs.events.targets import (
     write_span,
 )
 from rft.tasks.spans import span_baselines
+from rft.tasks.temporal_grounding import TemporalGroundingRow
 from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task
 
 DENSE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
@@ -41,16 +43,11 @@ SPLITS = (1, 2, 3, 5, 8, 10)
 """Numbers of equal parts of the clip that the blind baselines answer."""
 
 
-class EventRow(Row):
-    query: str = Field(min_length=1)
-    """The event in words."""
-
-
 class EventSpans(Task):
     name = "event_spans"
-    row_type = EventRow
+    row_type = TemporalGroundingRow
     target_type = SpansTarget
-    example = EventRow(
+    example = TemporalGroundingRow(
         id="example",
         task="event_spans",
         video="match.mp4",
@@ -63,7 +60,7 @@ class EventSpans(Task):
     published_rewards: ClassVar[Rewards] = {"span_set_f1": published.span_set_f1}
     main_metric = "span_f1"
 
-    def question(self, row: EventRow, target: SpansTarget) -> str:
+    def question(self, row: TemporalGroundingRow, target: SpansTarget) -> str:
         return (
             f"When does this happen in the video: {row.query.strip().rstrip('.')}? It may happen several times. "
             "Give start and end of each time in seconds."
@@ -87,9 +84,9 @@ class EventSpans(Task):
 
 class EventMatching(Task):
     name = "event_matching"
-    row_type = EventRow
+    row_type = TemporalGroundingRow
     target_type = AnyOfTarget
-    example = EventRow(
+    example = TemporalGroundingRow(
         id="example",
         task="event_matching",
         video="match.mp4",
@@ -102,7 +99,7 @@ class EventMatching(Task):
     published_rewards: ClassVar[Rewards] = {"best_iou": published.best_iou}
     main_metric = "mIoU"
 
-    def question(self, row: EventRow, target: AnyOfTarget) -> str:
+    def question(self, row: TemporalGroundingRow, target: AnyOfTarget) -> str:
         return (
             f"Find another part of the video like this one: {row.query.strip().rstrip('.')}. "
             "Give its start and end in seconds."
@@ -119,9 +116,9 @@ class EventMatching(Task):
 
 class EventMoment(Task):
     name = "event_moment"
-    row_type = EventRow
+    row_type = TemporalGroundingRow
     target_type = MomentTarget
-    example = EventRow(
+    example = TemporalGroundingRow(
         id="example",
         task="event_moment",
         video="match.mp4",
@@ -134,7 +131,7 @@ class EventMoment(Task):
     published_rewards: ClassVar[Rewards] = {"moment_nearness": published.moment_nearness}
     main_metric = "hit"
 
-    def question(self, row: EventRow, target: MomentTarget) -> str:
+    def question(self, row: TemporalGroundingRow, target: MomentTarget) -> str:
         return f"Give one time in seconds at which the video shows this: {row.query.strip().rstrip('.')}."
 
     def metrics(self, completion: str, target: MomentTarget, rewards: Rewards) -> dict[str, float]:
@@ -207,9 +204,9 @@ class TimedCaptions(Task):
 
 class Saliency(Task):
     name = "saliency"
-    row_type = EventRow
+    row_type = TemporalGroundingRow
     target_type = SaliencyTarget
-    example = EventRow(
+    example = TemporalGroundingRow(
         id="example",
         task="saliency",
         video="match.mp4",
@@ -221,13 +218,13 @@ class Saliency(Task):
     own_rewards: ClassVar[Rewards] = {"saliency_ap": saliency_ap}
     main_metric = "mAP_Good"
 
-    def question(self, row: EventRow, target: SaliencyTarget) -> str:
+    def question(self, row: TemporalGroundingRow, target: SaliencyTarget) -> str:
         return (
             f"Which parts of the video stand out for this: {row.query.strip().rstrip('.')}? "
             f"Give the start in seconds of each such part of {target.part_s:g} seconds, and its score from 1 to 4."
         )
 
-    def row_problems(self, row: EventRow, target: SaliencyTarget) -> list[str]:
+    def row_problems(self, row: TemporalGroundingRow, target: SaliencyTarget) -> list[str]:
         last_s = (len(target.saliency) - 1) * target.part_s
         past = row.clip_s is not None and last_s >= row.clip_s
         return [f"saliency: its last part starts at {last_s:g} s, after the clip"] if past else []

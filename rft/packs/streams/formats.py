@@ -1,12 +1,11 @@
 """Published questions along streams: OVBench, OVO-Bench, StreamingBench's proactive outputs."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 LETTERS = "ABCDEFG"
 YES_NO = ("No", "Yes")
@@ -50,8 +49,8 @@ def _ovbench(request: SourceRequest) -> Published:
             )
         )
     facts = (
-        ("questions by number of options", _counts(str(len(one.candidates)) for one in questions)),
-        ("questions by kind", _counts(one.sub_answer_type for one in questions)),
+        ("questions by number of options", value_counts(str(len(one.candidates)) for one in questions)),
+        ("questions by kind", value_counts(one.sub_answer_type for one in questions)),
         (f"asked at 0 s, taken as at {LEAST_S:g} s", f"{at_start:,}"),
     )
     return Published(tuple(drafts), facts)
@@ -85,7 +84,7 @@ def _ovo_bench(request: SourceRequest) -> Published:
         for place, fields in enumerate(rows):
             draft = request.draft("ovo_bench", f"{item.id}/{place}", [item.video], **fields)
             drafts.append(Draft({**draft.fields, "dataset": f"ovo_bench/{item.task}"}, draft.other_places))
-    facts = (("items by task", _counts(item.task for item in items)),)
+    facts = (("items by task", value_counts(item.task for item in items)),)
     return Published(tuple(drafts), facts, (), tuple(anomalies))
 
 
@@ -146,10 +145,6 @@ def _proactive(request: SourceRequest) -> Published:
 def _clock_s(clock: str) -> float:
     hours, minutes, seconds = clock.split(":")
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-
-
-def _counts(values: Iterator[str]) -> str:
-    return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
 
 
 FORMATS = {

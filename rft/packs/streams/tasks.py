@@ -10,9 +10,10 @@ from pydantic import Field
 
 from rewards.choice import choice_score
 from rewards.parsing import LONGEST_ANSWER, answer_text, parse_choice, parse_words
-from rewards.targets.choice import LETTERS, ChoiceTarget, read_choice
+from rewards.targets.choice import ChoiceTarget, read_choice
 from rewards.targets.values import read_numbers, read_text, write_number
 from rewards.types import Fault, Score, Span, Target
+from rft.tasks.multiple_choice import MultipleChoiceRow
 from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, majority, option_lines, option_problems
 
 WAIT = "wait"
@@ -27,15 +28,6 @@ _LONE_LETTER = re.compile(r"(?<![a-z])[a-e](?![a-z])")
 
 class StreamRow(Row):
     question: str = Field(min_length=1)
-
-
-class StreamChoiceRow(StreamRow):
-    options: tuple[str, ...] = Field(min_length=2, max_length=len(LETTERS))
-    """Texts of the options in the order A, B, ..."""
-
-    @property
-    def num_options(self) -> int:
-        return len(self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +204,9 @@ def _now(row: Row) -> str:
 
 class StreamChoice(Task):
     name = "stream_choice"
-    row_type = StreamChoiceRow
+    row_type = MultipleChoiceRow
     target_type = StreamChoiceTarget
-    example = StreamChoiceRow(
+    example = MultipleChoiceRow(
         id="example",
         task="stream_choice",
         video="street.mp4",
@@ -227,10 +219,10 @@ class StreamChoice(Task):
     published_rewards: ClassVar[Rewards] = {"choice_accuracy": released_choice}
     main_metric = "accuracy"
 
-    def question(self, row: StreamChoiceRow, target: StreamChoiceTarget) -> str:
+    def question(self, row: MultipleChoiceRow, target: StreamChoiceTarget) -> str:
         return f"{_now(row)}{row.question.strip()}\n{option_lines(row.options)}\nGive the letter of the right option."
 
-    def row_problems(self, row: StreamChoiceRow, target: StreamChoiceTarget) -> list[str]:
+    def row_problems(self, row: MultipleChoiceRow, target: StreamChoiceTarget) -> list[str]:
         return [*_time_problems(row), *option_problems(row.options, target.choice)]
 
     def metrics(self, completion: str, target: StreamChoiceTarget, rewards: Rewards) -> dict[str, float]:

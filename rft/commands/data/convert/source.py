@@ -1,6 +1,7 @@
 """What a published format is given and gives: a source to read, its rows before they are examined."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +89,11 @@ class Format:
     tasks: tuple[str, ...]
     """Tasks that its rows can have, the usual one first; (): any."""
     read: Callable[[SourceRequest], Published]
+
+
+def value_counts(values: Iterable[str]) -> str:
+    """How often each value occurs, in the order of the values, for the summary: "A 12, B 1,030"."""
+    return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
 
 
 Shape = TypeVar("Shape")

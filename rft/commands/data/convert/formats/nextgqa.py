@@ -1,11 +1,8 @@
 """NExT-GQA: multiple-choice questions with the time spans that show the answer."""
 
-from collections import Counter
-from collections.abc import Iterable
-
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {"nextgqa_val": "val", "val": "val", "nextgqa_test": "test", "test": "test"}
 
@@ -53,15 +50,11 @@ def read(request: SourceRequest) -> Published:
             )
         )
     facts = (
-        ("questions by type", _value_counts(question.type or "-" for question in questions)),
-        ("questions by right letter", _value_counts(question.answer[1] for question in questions)),
+        ("questions by type", value_counts(question.type or "-" for question in questions)),
+        ("questions by right letter", value_counts(question.answer[1] for question in questions)),
         ("questions with several spans", f"{sum(len(question.glue) > 1 for question in questions):,}"),
     )
     return Published(tuple(drafts), facts, (TRAINED_ON,) if split == "val" else ())
-
-
-def _value_counts(values: Iterable[str]) -> str:
-    return ", ".join(f"{value} {count:,}" for value, count in sorted(Counter(values).items()))
 
 
 FORMAT = Format(("grounded_qa", "multiple_choice"), read)

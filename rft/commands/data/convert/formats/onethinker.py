@@ -4,13 +4,12 @@ Multiple choice over one video or one image becomes rows; the other kinds of pro
 """
 
 import re
-from collections import Counter
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from rft.commands.data.convert.lettered import letter_of, without_letters
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {"onethinker_rl_train": "rl", "onethinker_rl_train_unsampled": "rl_unsampled"}
 CHOICE = "multiple choice"
@@ -49,8 +48,7 @@ def read(request: SourceRequest) -> Published:
             unread.append(Anomaly("no_annotation", f"{dataset}/{number}", why))
         else:
             drafts.append(_draft(request, dataset, number, problem, letter))
-    kinds = Counter(f"{problem.data_type} {problem.problem_type}" for problem in problems)
-    named = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
+    named = value_counts(f"{problem.data_type} {problem.problem_type}" for problem in problems)
     left_out = sum(problem.problem_type != CHOICE for problem in problems)
     facts = (("problems by kind", named), ("left out: no multiple choice", f"{left_out:,}"))
     return Published(tuple(drafts), facts, anomalies=tuple(unread))

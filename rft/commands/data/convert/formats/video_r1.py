@@ -3,13 +3,12 @@
 Multiple choice over videos and images becomes rows; free text, numbers and OCR are counted and left out.
 """
 
-from collections import Counter
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from rft.commands.data.convert.lettered import letter_of, without_letters
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {"Video-R1-260k": "260k", "Video-R1-COT-165k": "cot_165k"}
 CHOICE = "multiple choice"
@@ -46,8 +45,7 @@ def read(request: SourceRequest) -> Published:
             unread.append(Anomaly("no_annotation", f"{dataset}/{number}", problem.solution))
         else:
             drafts.append(_draft(request, dataset, number, problem, letter))
-    others = Counter(f"{problem.data_type} {problem.problem_type}" for problem in problems)
-    named = ", ".join(f"{kind} {count:,}" for kind, count in sorted(others.items()))
+    named = value_counts(f"{problem.data_type} {problem.problem_type}" for problem in problems)
     left_out = sum(problem.problem_type != CHOICE for problem in problems)
     facts = (("problems by kind", named), ("left out: no multiple choice", f"{left_out:,}"))
     return Published(tuple(drafts), facts, anomalies=tuple(unread))
