@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 NUM_RESAMPLES = 2000
 NUM_CORPUS_RESAMPLES = 500
 """Resamples of statistics that are computed anew, in Python, for each."""
+DRAWS_AT_ONCE = 1 << 15
+"""Of units, over several resamples: a quarter of a megabyte, which stays in the cache."""
 CONFIDENCE = 0.95
 
 
@@ -59,11 +61,16 @@ def bootstrap(
     sums = np.zeros((len(num_rows), len(names)))
     np.add.at(sums, unit_of_row, values)
     draw, n = np.random.default_rng(seed), len(num_rows)
-    # How often each unit is drawn, times the sums of its rows, is much faster than gathering the drawn rows.
-    counts = (np.bincount(draw.integers(0, n, n), minlength=n) for _ in range(NUM_RESAMPLES))
-    means = np.stack([drawn @ sums / (drawn @ num_rows) for drawn in counts])
+    resampled = np.empty((NUM_RESAMPLES, len(names)))
+    at_once = max(1, DRAWS_AT_ONCE // n)
+    for start in range(0, NUM_RESAMPLES, at_once):
+        resamples = np.arange(start, min(start + at_once, NUM_RESAMPLES))
+        drawn = draw.integers(0, n, (len(resamples), n)) + n * np.arange(len(resamples))[:, None]
+        # How often each unit is drawn, times the sums of its rows, is much faster than gathering the drawn rows.
+        counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+        resampled[resamples] = counts @ sums / (counts @ num_rows)[:, None]
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
     mean = values.mean(axis=0)
     return {name: Estimate(float(mean[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
