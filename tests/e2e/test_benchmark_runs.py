@@ -4,25 +4,21 @@ Those of overlap and attention are in tests/test_benchmarks.py: one runs `rft tr
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import python
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("--prompts", "2", "--group", "2", "--completion-tokens", "6", "--frames", "4", "--steps", "1")
 
 
 def run(name: str, *arguments: str | Path) -> dict[str, Any]:
-    command = [sys.executable, f"benchmarks/{name}.py", *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 1, done.stdout
+    printed = python(f"benchmarks/{name}.py", *arguments, "--json")
+    lines = printed.splitlines()
+    assert len(lines) == 1, printed
     found: dict[str, Any] = json.loads(lines[0])
     assert found["benchmark"] == name
     assert found["machine"]["cores"] >= 1

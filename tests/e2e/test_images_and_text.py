@@ -1,14 +1,13 @@
 """`rft train`, `eval` and `check` on one file with rows of a video, an image and text alone, for three families."""
 
 import json
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import yaml
 from family_policies import build_qwen2_policy, build_qwen3_policy
+from forked import rft
 from PIL import Image
 
 from rft.data.feature_store import features_in
@@ -69,13 +68,6 @@ def write_recipe(folder: Path, rows: Path, side: int, **keys: object) -> Path:
     return path
 
 
-def run(*arguments: object) -> str:
-    command = [sys.executable, "-m", "rft", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def check_record(run: RunDir) -> None:
     """Every kind was shown, and engine and learner saw and computed the same."""
     steps = read_metrics(run)
@@ -103,18 +95,18 @@ def test_a_mixed_file_is_trained_on_and_evaluated_with_qwen3_vl(tmp_path: Path) 
         eval={"num_samples": 0},
         run_dir=str(folder.path),
     )
-    run("train", recipe)
+    rft("train", recipe)
     check_record(folder)
     assert max(step["logprob_gap"] for step in read_metrics(folder).values()) < 1e-3
     final = folder.read_summary()["eval"]["final"]
     assert set(final) == {"multiple_choice", "temporal_grounding"}
 
     stored = tmp_path / "stored.jsonl"
-    printed = run(
+    printed = rft(
         "eval", folder.latest_checkpoint(), "--data", rows, "--task", "multiple_choice", "-o", stored, "--json"
     )
     result = json.loads(printed)
-    assert json.loads(run("eval", "--predictions", stored, "--json")) == result
+    assert json.loads(rft("eval", "--predictions", stored, "--json")) == result
     assert list(result["eval"]) == ["multiple_choice"]
     assert result["eval"]["multiple_choice"]["greedy"] == pytest.approx(final["multiple_choice"]["greedy"], abs=1e-6)
 
@@ -135,7 +127,7 @@ def test_each_clip_and_image_of_a_mixed_file_passes_a_frozen_tower_once(tmp_path
         learner={"learning_rate": 1e-3, "dtype": "float32", "lora": {"r": 4}},
         run_dir=str(folder.path),
     )
-    run("train", recipe)
+    rft("train", recipe)
     check_record(folder)
     steps = read_metrics(folder)
     assert steps[1]["logprob_gap"] < 1e-3
@@ -148,7 +140,7 @@ def test_each_clip_and_image_of_a_mixed_file_passes_a_frozen_tower_once(tmp_path
 
 def test_engine_and_learner_agree_on_every_kind_for_qwen2_vl(tmp_path: Path) -> None:
     build_qwen2_policy(tmp_path / "policy")
-    printed = run("check", write_recipe(tmp_path, write_mixed(tmp_path), 84, prompts_per_step=6), "--deep")
+    printed = rft("check", write_recipe(tmp_path, write_mixed(tmp_path), 84, prompts_per_step=6), "--deep")
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     for kind in ("video file", "image", "text alone"):
         assert any(line.startswith(f"multiple_choice {kind} ") and line.endswith(" agree") for line in lines), printed

@@ -4,8 +4,6 @@ All begin with one supervised policy; each does its work and says so.
 """
 
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from forked import rft
 from safetensors.torch import load_file
 
 from rft.runs.metrics import read_metrics
@@ -37,14 +36,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = Sizes(events=4, journeys=4)
     write_dataset(folder, seed=0, train=few, held_out=Sizes(events=1, journeys=1), num_processes=1)
     return folder
-
-
-def rft(*arguments: str | Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "rft", *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def train(folder: Path, name: str, **keys: Any) -> tuple[RunDir, str]:
@@ -206,7 +197,6 @@ def test_solved_rows_are_dropped_and_rows_can_be_selected_by_the_runs_answers(da
         assert metrics["data/solved_rows"] == len(solved)
     assert solved
     kept = data / "kept.jsonl"
-    assert "Rows by their answers" in rft(
-        "data", "select", rows, "--rollouts", corrected.path, "-o", kept, "--differ", "0.01"
-    )
+    select = ("data", "select", rows, "--rollouts", corrected.path, "-o", kept, "--differ", "0.01")
+    assert "Rows by their answers" in rft(*select)
     assert set(kept.read_text().splitlines()) < set(rows.read_text().splitlines())
