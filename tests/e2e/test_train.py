@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from forked import rft
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
@@ -71,20 +72,13 @@ def recipe(data: Path) -> Path:
     return path
 
 
-def rft(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "rft", *map(str, arguments)]
-
-
-def run(arguments: Sequence[str], status: int = 0) -> str:
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def finished(recipe: Path) -> tuple[RunDir, str]:
-    folder = recipe.parent / "finished"
-    return RunDir(folder), run(rft("train", recipe, f"run_dir={folder}"))
+    folder = RunDir(recipe.parent / "finished")
+    process = started("train", recipe, f"run_dir={folder.path}")
+    printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed
+    return folder, printed
 
 
 def test_run_leaves_a_whole_record(finished: tuple[RunDir, str]) -> None:
@@ -161,7 +155,8 @@ def learners_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def started(command: Sequence[str]) -> subprocess.Popen[str]:
+def started(*arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "rft", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -202,7 +197,7 @@ def test_sigterm_leaves_a_checkpoint_and_no_process_of_a_run_with_a_judge(recipe
     keys["judge"] = {"model": keys["model"], "max_tokens": 8, "engine": {"dtype": "float32"}}
     judged = data / "judged.yaml"
     judged.write_text(yaml.safe_dump(keys))
-    process = started(rft("train", judged, f"run_dir={folder.path}"))
+    process = started("train", judged, f"run_dir={folder.path}")
     wait_until(lambda: has_done(1, folder), process)
     stop_by(signal.SIGTERM, process, folder)
     first = read_metrics(folder)[1]
@@ -216,8 +211,8 @@ def test_a_run_whose_learner_is_killed_and_that_is_interrupted_is_the_same_after
 ) -> None:
     """The learner starts again from the last checkpoint; the interrupt leaves a checkpoint and no process."""
     folder = RunDir(recipe.parent / "interrupted")
-    command = rft("train", recipe, f"run_dir={folder.path}")
-    process = started(command)
+    command = ("train", recipe, f"run_dir={folder.path}")
+    process = started(*command)
     wait_until(lambda: has_done(1, folder), process)
     (first,) = learners_of(process)
     first.kill()
@@ -225,7 +220,7 @@ def test_a_run_whose_learner_is_killed_and_that_is_interrupted_is_the_same_after
     wait_until(lambda: has_done(2, folder), process)
     printed = stop_by(signal.SIGINT, process, folder)
     assert "the learner is started again from the last checkpoint" in printed
-    run([*command, "--resume"])
+    rft(*command, "--resume")
     assert sorted(read_metrics(folder)) == list(range(1, STEPS + 1))
     for step in range(1, STEPS + 1):
         ours, theirs = (list(read_rollouts(of.rollouts_file(step))) for of in (folder, finished[0]))
