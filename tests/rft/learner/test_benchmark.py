@@ -1,19 +1,15 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "learner.py"
+from forked import python
 
 
 @pytest.mark.slow
 def test_benchmark_compares_both_ways(tmp_path: Path) -> None:
     sizes = ["--prompt-tokens", "90", "--completion-tokens", "8", "--group", "4", "--repeats", "1"]
-    command = [sys.executable, str(SCRIPT), *sizes, "--device", "cpu", "--json", "--results", str(tmp_path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    result = json.loads(done.stdout.splitlines()[-1])
+    printed = python("benchmarks/learner.py", *sizes, "--device", "cpu", "--json", "--results", tmp_path)
+    result = json.loads(printed.splitlines()[-1])
     (path,) = tmp_path.iterdir()
     assert json.loads(path.read_text()) == result
     packed, copies = result["packed"], result["copies"]

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
+from forked import in_ranks
 from safetensors.torch import load_file
 from test_mixed_media import MixedProcessor, QuietClips
 from test_sharding import assert_close, free_port
@@ -198,7 +199,7 @@ def one_rank(rank: int, port: int, model_dir: Path, folder: Path) -> None:
 def test_two_ranks_learn_what_one_learns(tiny_dir: Path, tmp_path: Path) -> None:
     for case in CASES:
         learn(tiny_dir, tmp_path / f"{case} alone", case)
-    torch.multiprocessing.spawn(one_rank, (free_port(), tiny_dir, tmp_path), nprocs=2)
+    in_ranks(one_rank, 2, free_port(), tiny_dir, tmp_path)
     for case in CASES:
         alone, together = tmp_path / f"{case} alone", tmp_path / f"{case} together"
         values = [torch.load(folder / "values.pt") for folder in (alone, together)]

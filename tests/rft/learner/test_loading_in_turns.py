@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from forked import in_ranks
 from test_sharding import free_port
 from tiny_policy import FakeClips, FakeProcessor, recipe
 
@@ -39,6 +40,6 @@ def one_rank(rank: int, port: int, model_dir: Path, log: Path) -> None:
 @pytest.mark.slow
 def test_ranks_load_policy_and_reference_one_after_the_other(tiny_dir: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    torch.multiprocessing.spawn(one_rank, (free_port(), tiny_dir, log), nprocs=2)
+    in_ranks(one_rank, 2, free_port(), tiny_dir, log)
     turn = ("load_policy", "shard", "load_policy", "shard")
     assert log.read_text().splitlines() == [f"{rank} {name}" for rank in (0, 1) for name in turn]

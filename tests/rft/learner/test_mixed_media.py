@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import in_ranks
 from safetensors.torch import load_file, save_file
 from test_families import save_tiny_qwen3_vl
 from test_sharding import assert_close, free_port
@@ -95,7 +96,7 @@ def test_ranks_that_see_different_kinds_learn_what_one_learns(tiny_dir: Path, tm
     for family in FAMILIES[2]:
         learn(tmp_path / family, tmp_path / f"{family} on 1", family)
     for num_ranks, families in FAMILIES.items():
-        torch.multiprocessing.spawn(one_rank, (num_ranks, free_port(), tmp_path), nprocs=num_ranks)
+        in_ranks(one_rank, num_ranks, num_ranks, free_port(), tmp_path)
         for family in families:
             alone, together = (load_file(tmp_path / f"{family} on {number}") for number in (1, num_ranks))
             assert_close(alone, together)

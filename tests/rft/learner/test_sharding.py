@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import in_ranks
 from safetensors.torch import load_file, save_file
 from tiny_policy import FakeClips, FakeProcessor, recipe, three_groups
 
@@ -61,7 +62,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, tiny_dir: Path) -> Done:
         for who in ("alone", "together"):
             (folder / case / who).mkdir(parents=True)
     alone = {case: learn(tiny_dir, folder / case / "alone", case) for case in CASES}
-    torch.multiprocessing.spawn(one_rank, (free_port(), tiny_dir, folder), nprocs=2)
+    in_ranks(one_rank, 2, free_port(), tiny_dir, folder)
     return Done(alone, folder)
 
 

@@ -1,12 +1,11 @@
 """What an update costs, by hand and against what was measured."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import python
 
 from rft.commands.check.cost import (
     GroupCost,
@@ -23,8 +22,6 @@ from rft.commands.check.estimate import GPUS, Work, cost_lines, find_gpu, parse_
 from rft.errors import RecipeError
 from rft.learner.optimizer_chunk import CHUNK
 from rft.recipe import LearnerRecipe, LoraRecipe, Recipe
-
-ROOT = Path(__file__).parents[4]
 
 TEXT = {
     "hidden_size": 8,
@@ -288,18 +285,17 @@ def test_adapters_by_hand() -> None:
 
 
 @pytest.mark.slow
-def test_memory_is_what_tensors_without_data_take() -> None:
+def test_memory_is_what_tensors_without_data_take(tmp_path: Path) -> None:
     """benchmarks/memory_estimate.py; a process of its own, which is given a group that only looks like one of 8."""
-    code = """
+    program = tmp_path / "program.py"
+    program.write_text("""
 from benchmarks.memory_estimate import Case, estimate_bytes, peak_bytes
 from rft.recipe import LearnerRecipe
 learner = LearnerRecipe(num_ranks=8, gradient_checkpointing=True, freeze_vision=True)
 case = Case("3b", learner, num_forwards=2, num_groups=1)
 print(peak_bytes(case), estimate_bytes(case))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    measured, estimated = map(float, done.stdout.split())
+""")
+    measured, estimated = map(float, python(program).split())
     assert estimated == pytest.approx(measured, rel=0.1)
 
 

@@ -1,6 +1,7 @@
-"""Python commands in processes that begin with torch, Ray and Transformers imported, most of what a start costs.
+"""Python commands and ranks in processes that begin with torch, Ray and Transformers imported.
 
-Each is forked from a server that has imported them and done nothing else. As a person starts them: test_train.py.
+That is most of what a start costs. Each is forked from a server that has imported them and done nothing else. As a
+person starts them: e2e/test_train.py.
 """
 
 import multiprocessing
@@ -8,14 +9,22 @@ import os
 import runpy
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 600
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["rft.launch", "rft.learner.learner", "transformers.models.auto.processing_auto"])
+
+
+def in_ranks(one_rank: Callable[..., None], num_ranks: int, *arguments: Any) -> None:
+    """Calls `one_rank(rank, *arguments)` in as many processes at once; raises where one does."""
+    import torch
+
+    torch.multiprocessing.start_processes(one_rank, arguments, num_ranks, start_method="forkserver")
 
 
 def rft(*arguments: object) -> str:
