@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -80,6 +81,8 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
     ClusterError: it does not start; the message says why and what to do.
     """
     os.environ.update(ENVIRONMENT)
+    # Ray asks whoever connects for a token. By itself it keeps one in the home folder, where others may read it.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     # ray reads these from the environment as it is imported, which may be past.
     ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -192,7 +192,10 @@ def test_servers_that_hear_no_sigterm_are_not_waited_for(root: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_ray_itself_leaves_sigterm_and_stays_behind_a_closed_door(root: Path) -> None:
+def test_ray_itself_leaves_sigterm_and_stays_behind_a_closed_door(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     asked: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     try:
@@ -202,6 +205,8 @@ def test_ray_itself_leaves_sigterm_and_stays_behind_a_closed_door(root: Path) ->
             assert asked == [signal.SIGTERM]
             (folder,) = root.iterdir()
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+            assert not (tmp_path / ".ray").exists(), "Ray uses a token of its own, in a file"
             family = [psutil.Process(), *psutil.Process().children(recursive=True)]
             ports = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     finally:
