@@ -350,6 +350,7 @@ UNUSABLE = (
 """Text of a task's file, what stands there instead, and how it is refused."""
 
 
+@pytest.mark.slow
 def test_a_task_that_cannot_be_used_is_refused_before_it_is_loaded(folder: Path) -> None:
     names = []
     for i, (old, new, _) in enumerate(UNUSABLE):

@@ -250,7 +250,7 @@ def killed_at(moment: int, folder: Path, work: Callable[[], object]) -> bool:
 
 @pytest.mark.parametrize(
     ("ahead", "stride"),
-    [(0, 16), (1, 16), pytest.param(0, 1, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.slow)],
+    [(0, 48), (1, 48), pytest.param(0, 1, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.slow)],
 )
 def test_killed_before_any_change_to_a_file_it_resumes_as_if_it_had_not_been(
     ahead: int, stride: int, train: Callable[..., str], tmp_path: Path

@@ -11,6 +11,8 @@ from rft.commands.data.convert.conversion import Conversion, ConvertOptions, con
 from rft.data.dataset import read_rows
 from rft.tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 CHARADES = "Charades/charades_annotation"
 ACTIVITYNET = "ActivityNet/activitynet_annotation"
 QUALITY = "VideoEval/Quality_Access/annotations/Quality_Access_"
@@ -64,14 +66,7 @@ def converted(name: str, file: str) -> Conversion:
     return convert(name, annotations(file), ConvertOptions(drop_invalid=True))
 
 
-CASES = [
-    pytest.param(*case, id=case[1], marks=pytest.mark.slow if case[0] == "activitynet_captions" else ())
-    for case in PUBLISHED
-]
-"""The large ones are slow."""
-
-
-@pytest.mark.parametrize(("name", "file", "sizes", "anomalies"), CASES)
+@pytest.mark.parametrize(("name", "file", "sizes", "anomalies"), PUBLISHED, ids=[case[1] for case in PUBLISHED])
 def test_published_counts(
     name: str, file: str, sizes: tuple[int, int, int], anomalies: dict[str, int], tmp_path: Path
 ) -> None:
@@ -89,7 +84,6 @@ def test_which_spans_of_charades_are_reversed() -> None:
     assert [anomaly.row_id.split("/")[2] for anomaly in reversed_spans] == ["LEOL6", "IOL8Q", "AKKWU", "AKKWU"]
 
 
-@pytest.mark.slow
 def test_which_spans_of_activitynet_are_reversed_or_of_no_length() -> None:
     anomalies = converted("activitynet_captions", f"{ACTIVITYNET}/train.json").anomalies
     unusable = anomalies["reversed"] + anomalies["zero_length"]

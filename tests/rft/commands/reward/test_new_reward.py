@@ -17,6 +17,7 @@ from rft.tasks import TASKS
 ROOT = Path(__file__).parents[4]
 
 
+@pytest.mark.slow
 def test_the_tests_pass_as_written(tmp_path: Path) -> None:
     for task in TASKS:
         write_new(f"my_{task}", task, tmp_path)

@@ -195,6 +195,7 @@ def test_what_cannot_be_tried(tmp_path: Path, reward: str) -> None:
         try_on_example(named_rewards([reward]), "tracking", 5.0, as_json=True)
 
 
+@pytest.mark.slow
 def test_a_saved_file_is_tried_again(tmp_path: Path, reward: str) -> None:
     file, source = tmp_path / "mine.py", write(tmp_path / "in.jsonl", LINES[:1])
     file.write_text("def last_word(:")
