@@ -210,7 +210,9 @@ class TrainingRun:
         prefetch = ClipPrefetch(self.session.clips, decode_processes(recipe, len(os.sched_getaffinity(0))))
         self.session.closing.callback(prefetch.close)
         share, fewest = recipe.data.max_bad_share, recipe.prompts_per_step
-        return PromptOrder(prompts, recipe.seed, self.session.clips, share, prefetch.prefetch, fewest)
+        return PromptOrder(
+            prompts, recipe.seed, self.session.clips, share, prefetch.prefetch, fewest, by_clip=recipe.video.stream
+        )
 
     def baselines(self, held_out: tuple[UsableRow, ...], order: PromptOrder) -> Baselines:
         """What answers that never look at the clip score on the held-out rows, fitted on the training targets."""

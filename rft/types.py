@@ -21,9 +21,10 @@ MAX_FRAME_TOKENS = 768
 View = Literal["blank", "reversed", "mirrored"]
 """Frames of one grey, in reverse order, or with left and right exchanged."""
 
-FramePick = Literal["even", "start_then_even", "published_tracking"]
-"""Which frames of a clip: evenly from first to last; the first, then evenly over the rest; or as VideoChat-R1's
-released code shows tracking clips: 7 evenly, the last one twice, stated as 2 frames per second."""
+FramePick = Literal["even", "start_then_even", "published_tracking", "stream"]
+"""Which frames of a clip: evenly from first to last; the first, then evenly over the rest; as VideoChat-R1's released
+code shows tracking clips: 7 evenly, the last one twice, stated as 2 frames per second; or those on display every 1/fps
+seconds from the start on, of one size, so that a clip that ends later begins with the same frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,11 @@ class VideoSampling:
     """Frames nearest to these times, in seconds from the clip's start, in place of any rule; (): the rule."""
 
     def frame_pixels(self, num_frames: int, factor: int) -> float:
-        """Most pixels of each of `num_frames` frames whose sides are multiples of `factor`; qwen-vl-utils' rule."""
+        """Most pixels of each of `num_frames` frames whose sides are multiples of `factor`; qwen-vl-utils' rule.
+
+        Frames of a stream have the size of `max_frames`, however many there are yet.
+        """
+        num_frames = self.max_frames if self.pick == "stream" else num_frames
         budget = min(MAX_FRAME_TOKENS * factor**2, self.total_pixels / num_frames * FRAMES_PER_GRID)
         return min(self.max_pixels, max(budget, int(self.min_pixels * 1.05)))
 

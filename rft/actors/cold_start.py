@@ -50,7 +50,7 @@ class ColdStartRank:
             self._model,
             recipe,
             recipe.cold_start,
-            PromptProcessor(self._model, recipe.system_prompt),
+            PromptProcessor.of(self._model, recipe),
             ClipCache.of(recipe, self._clips_dir),
             device=device,
             features_dir=features_in(self._clips_dir),

@@ -66,7 +66,7 @@ class LearnerRank:
         self._learner = Learner(
             self._model,
             self._recipe,
-            PromptProcessor(self._model, self._recipe.system_prompt),
+            PromptProcessor.of(self._model, self._recipe),
             ClipCache.of(self._recipe, self._clips_dir),
             total_updates=self._recipe.total_updates,
             device=device,

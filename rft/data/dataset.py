@@ -254,6 +254,8 @@ class PromptOrder:
     """Minimum number of unsolved prompts. Below it, solved prompts are drawn again."""
     sleep: Callable[[float], object] = time.sleep
     """Waits for so many seconds, where the storage of a clip does not answer."""
+    by_clip: bool = False
+    """Prompts about one file follow each other, in a drawn order of files."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -302,8 +304,16 @@ class PromptOrder:
         if self._shuffled[0] != epoch:
             order = list(range(len(self.prompts)))
             random.Random(f"{self.seed} {epoch}").shuffle(order)
-            self._shuffled = (epoch, order)
+            self._shuffled = (epoch, self._together(order) if self.by_clip else order)
         return self.prompts[self._shuffled[1][index]]
+
+    def _together(self, order: list[int]) -> list[int]:
+        """Each index behind the first one of its file."""
+        by_file: dict[object, list[int]] = {}
+        for index in order:
+            media = self.prompts[index].media
+            by_file.setdefault(media.path if media else index, []).append(index)
+        return [index for indices in by_file.values() for index in indices]
 
     def _is_over(self, position: int) -> bool:
         """Whether the prompt at `position` is skipped: solved before, and enough others are unsolved."""

@@ -45,6 +45,9 @@ def path_problem(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "neither a file nor a folder"
 
 
+TIME_TOLERANCE_S = 1e-3
+"""Matroska rounds times to milliseconds."""
+
 GREY = 128
 """Value of every channel of a blank frame."""
 

@@ -13,6 +13,7 @@ from transformers.video_utils import VideoMetadata
 from rft.data.cache import MemoryCache
 from rft.data.frames import Frames
 from rft.errors import DataError
+from rft.recipe import Recipe
 from rft.types import Image, Prompt
 
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
@@ -48,9 +49,11 @@ class PromptInputs:
 class PromptProcessor:
     """Chat template, tokenizer, image and video processor of a model folder or hub name. DataError: it lacks one."""
 
-    def __init__(self, model: str, system_prompt: str | None = None) -> None:
+    def __init__(self, model: str, system_prompt: str | None = None, *, clip_first: bool = False) -> None:
+        """`clip_first`: clips and images stand before the text, so that prompts about one clip begin alike."""
         self._processor = _load(model)
         self._system_prompt = system_prompt
+        self._clip_first = clip_first
         self._cache = MemoryCache[tuple[str, str | None], PromptInputs](MAX_CACHED_BYTES)
         self._video_token: str = self._processor.video_token
         self._image_token: str = self._processor.image_token
@@ -69,10 +72,17 @@ class PromptProcessor:
         self.size_factor: int = video.patch_size * video.merge_size
         """Frame sides are multiples of it."""
 
+    @classmethod
+    def of(cls, model: str, recipe: Recipe) -> "PromptProcessor":
+        """That of a run of `recipe`, whose policy is in `model`."""
+        return cls(model, recipe.system_prompt, clip_first=recipe.video.stream)
+
     def text(self, prompt: Prompt) -> str:
         """The chat before the completion, with one placeholder for clip or image. Raises DataError if it has others."""
         kind = _kind(prompt)
         content = [{"type": "text", "text": prompt.text}, *([{"type": kind}] if kind else [])]
+        if self._clip_first:
+            content.reverse()
         messages: list[dict[str, object]] = [{"role": "user", "content": content}]
         if self._system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._system_prompt})

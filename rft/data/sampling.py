@@ -9,7 +9,8 @@ import torch
 import torchvision.transforms.functional as transforms  # type: ignore[import-untyped]
 from qwen_vl_utils import vision_process as qwen
 
-from rft.types import Image, VideoSampling
+from rft.data.frames import TIME_TOLERANCE_S
+from rft.types import FRAMES_PER_GRID, Image, VideoSampling
 
 # It warns of every clip with fewer frames than requested; Frames states their number.
 logging.getLogger(qwen.__name__).setLevel(logging.ERROR)
@@ -31,7 +32,8 @@ def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSamp
     """Indices into `timestamps_s`, an even number of them in order, chosen by the rule of `sampling`.
 
     By rate (fps): evenly spread over the clip. At a constant frame rate these are the frames of qwen-vl-utils; at a
-    variable rate the frames nearest to evenly spaced *times*, because the model counts time by frames. By number
+    variable rate the frames nearest to evenly spaced *times*, because the model counts time by frames. As a stream: the
+    frames on display at the times of `stream_fps`; an odd last one waits for the one it makes a pair with. By number
     (num_frames): that many; after an odd number the last frame is repeated, as processors do. Raises ValueError if the
     clip has too few frames.
     """
@@ -45,6 +47,12 @@ def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSamp
         if sampling.pick == "start_then_even":
             return paired([0, *_even_indices(1, total - 1, sampling.num_frames - 1)])
         return paired(_even_indices(0, total - 1, sampling.num_frames))
+    if sampling.pick == "stream":
+        step_s = 1 / stream_fps(timestamps_s, fps, sampling)
+        count = int((timestamps_s[-1] - timestamps_s[0] + TIME_TOLERANCE_S) / step_s) + 1
+        count -= count % FRAMES_PER_GRID if count > FRAMES_PER_GRID else 0
+        shown_s = timestamps_s[0] + np.arange(count) * step_s + TIME_TOLERANCE_S
+        return paired((np.searchsorted(timestamps_s, shown_s, side="right") - 1).tolist())
     rule = {"fps": sampling.fps, "min_frames": sampling.min_frames, "max_frames": sampling.max_frames}
     count = qwen.smart_nframes(rule, total_frames=total, video_fps=fps)
     times = np.asarray(timestamps_s)
@@ -53,6 +61,14 @@ def choose_frames(timestamps_s: Sequence[float], fps: float, sampling: VideoSamp
         return _even_indices(0, total - 1, count)
     middles = (times[1:] + times[:-1]) / 2
     return [int(i) for i in np.searchsorted(middles, np.linspace(times[0], times[-1], count))]
+
+
+def stream_fps(timestamps_s: Sequence[float], fps: float, sampling: VideoSampling) -> float:
+    """Frames per second of a stream: at most the clip's `fps`, and halved until its frames are at most max_frames."""
+    rate = min(sampling.fps, fps)
+    while int((timestamps_s[-1] - timestamps_s[0] + TIME_TOLERANCE_S) * rate) >= sampling.max_frames:
+        rate /= 2
+    return rate
 
 
 def nearest_frames(timestamps_s: Sequence[float], times_s: Sequence[float]) -> list[int]:

@@ -20,6 +20,7 @@ from rft.data.cache import FolderCache
 from rft.data.child_process import ChildProcess
 from rft.data.decoders import FrameSource, open_source
 from rft.data.frames import (
+    TIME_TOLERANCE_S,
     ClipError,
     DecoderName,
     Frames,
@@ -47,9 +48,6 @@ HASHED_BLOCKS = 16
 
 STORAGE_ERRORS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH)
 """What a network file system says while its server cannot be reached."""
-
-TIME_TOLERANCE_S = 1e-3
-"""Matroska rounds times to milliseconds."""
 
 
 def decode(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
@@ -90,11 +88,12 @@ def _image_frames(image: Image, source: FrameSource, factor: int, key: str) -> F
 
 def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> Frames:
     # Imported here because it loads torch, which is not needed to read rows.
-    from rft.data.sampling import PUBLISHED_TRACKING_FPS, frame_size, paired, resize, resize_to_patches, small_grey
+    from rft.data.sampling import frame_size, paired, resize, resize_to_patches, small_grey
 
     inside, times_s, fps = _clip_times(video, source)
     is_published = video.sampling.pick == "published_tracking"
     chosen = [inside[i] for i in _chosen(video, times_s, fps)]
+    stated = _stated_fps(video, times_s, fps, len(chosen))
     distinct = sorted(set(chosen))
     pixels: dict[int, np.ndarray] = {}
     size = shown = None
@@ -113,11 +112,22 @@ def _video_frames(video: Video, source: FrameSource, factor: int, key: str) -> F
         pixels=np.stack([pixels[i] for i in chosen]),
         timestamps_s=tuple(source.timestamps_s[i] - (video.start_s or 0.0) for i in chosen),
         frame_indices=tuple(chosen),
-        source_fps=PUBLISHED_TRACKING_FPS * len(inside) / len(chosen) if is_published else fps,
+        source_fps=stated,
         num_source_frames=len(inside),
         duration_s=len(inside) / fps,
         key=key,
     )
+
+
+def _stated_fps(video: Video, times_s: Sequence[float], fps: float, num_chosen: int) -> float:
+    """Frames per second of the clip as the model gets it, which makes of it the rate of its `num_chosen` frames."""
+    from rft.data.sampling import PUBLISHED_TRACKING_FPS, stream_fps
+
+    pick = video.sampling.pick
+    if pick not in ("published_tracking", "stream"):
+        return fps
+    rate = PUBLISHED_TRACKING_FPS if pick == "published_tracking" else stream_fps(times_s, fps, video.sampling)
+    return rate * len(times_s) / num_chosen
 
 
 def _chosen(video: Video, times_s: Sequence[float], fps: float) -> list[int]:

@@ -8,6 +8,7 @@ one call of flex_attention with a block mask. Memory grows with the number of to
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ class GroupShape:
 
     num_prefix: int
     lengths: tuple[int, ...]
+    num_shared: int = 0
+    """Tokens at the start of the last group before it that shares none, which all of this group see too."""
 
     def __len__(self) -> int:
         return self.num_prefix + sum(self.lengths)
@@ -64,9 +67,13 @@ def blocks(groups: Sequence[GroupShape], window: int | None = None) -> tuple[Blo
     `window`: a token sees so many tokens of its own prompt and completion, itself included.
     """
     all_blocks: list[Block] = []
-    start = 0
+    start = lead = 0
     for group in groups:
         all_blocks += _group_blocks(group, start, window)
+        if group.num_shared:
+            all_blocks += _shared_blocks(group, start, lead, window)
+        else:
+            lead = start
         start += len(group)
     return tuple(sorted(all_blocks, key=lambda block: not block.is_causal))
 
@@ -85,6 +92,19 @@ def _group_blocks(group: GroupShape, start: int, window: int | None) -> Iterator
         place += length
     if window is None and group.num_prefix and behind_prefix < stop:
         yield Block(behind_prefix, stop, start, behind_prefix)
+
+
+def _shared_blocks(group: GroupShape, start: int, lead: int, window: int | None) -> Iterator[Block]:
+    """All tokens of the group on those that it shares, which begin at `lead`."""
+    shared = (lead, lead + group.num_shared)
+    if window is None:
+        yield Block(start, start + len(group), *shared)
+        return
+    place = start + group.num_prefix
+    yield from _look_back(start, place, *shared, window)
+    for length in group.lengths:
+        yield from _look_back(place, place + length, *shared, window - group.num_prefix)
+        place += length
 
 
 def _run_blocks(start: int, stop: int, window: int | None) -> Iterator[Block]:
@@ -129,10 +149,14 @@ class Packing:
 
     def _block_mask(self, window: int | None) -> BlockMask:
         owner, segment, index = (values.to(self.device) for values in self.labels)
+        lead, shared = (values.to(self.device) for values in self.sharing)
+        shares = any(group.num_shared for group in self.groups)
 
         def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
             same = (owner[query] == owner[key]) & (query >= key)
             seen = same & ((segment[key] == 0) | (segment[key] == segment[query]))
+            if shares:
+                seen = seen | ((lead[query] == owner[key]) & (segment[key] == 0) & (index[key] < shared[query]))
             return seen if window is None else seen & (index[query] - index[key] < window)
 
         length = sum(map(len, self.groups))
@@ -148,8 +172,17 @@ class Packing:
             for segment, length in enumerate((group.num_prefix, *group.lengths)):
                 owners.append(torch.full((length,), number))
                 segments.append(torch.full((length,), segment))
-                indices.append(torch.arange(length) + (group.num_prefix if segment else 0))
+                indices.append(torch.arange(length) + group.num_shared + (group.num_prefix if segment else 0))
         return torch.cat(owners), torch.cat(segments), torch.cat(indices)
+
+    @cached_property
+    def sharing(self) -> tuple[Tensor, Tensor]:
+        """[L] each: the group whose first tokens a token's group shares; how many, 0 where it shares none."""
+        whole = [0 if group.num_shared else number for number, group in enumerate(self.groups)]
+        leads = list(accumulate(whole, max))
+        lengths = torch.tensor([len(group) for group in self.groups])
+        shared = torch.tensor([group.num_shared for group in self.groups])
+        return torch.tensor(leads).repeat_interleave(lengths), shared.repeat_interleave(lengths)
 
 
 def packed_attention(

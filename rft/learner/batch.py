@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from rft.errors import DataError
 from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length
 from rft.learner.vision import VisualInput
-from rft.types import Prompt, TrainGroup
+from rft.types import Prompt, TrainGroup, Video
 
 if TYPE_CHECKING:
     from rft.data.frames import Frames
@@ -128,6 +128,34 @@ def split_mini_batches(groups: Sequence[TokenGroup], number: int) -> tuple[Seque
     number = min(number, len(groups))
     ends = [len(groups) * part // number for part in range(number + 1)]
     return tuple(groups[start:end] for start, end in pairwise(ends))
+
+
+def clip_units(groups: Sequence[TokenGroup], max_tokens: int) -> tuple[tuple[TokenGroup, ...], ...]:
+    """Groups about one clip, whatever its end, together, the longest prompt first; others are units of their own.
+
+    A unit has at most `max_tokens` by `unit_length`, unless it is a single group.
+    """
+    by_clip: dict[object, list[TokenGroup]] = {}
+    for place, group in enumerate(groups):
+        media = group.prompt.media
+        clip = replace(media, end_s=None) if isinstance(media, Video) else place
+        by_clip.setdefault(clip, []).append(group)
+    units: list[tuple[TokenGroup, ...]] = []
+    for about in by_clip.values():
+        unit: tuple[TokenGroup, ...] = ()
+        for group in sorted(about, key=lambda group: -group.num_prompt_tokens):
+            if unit and unit_length((*unit, group)) > max_tokens:
+                units.append(unit)
+                unit = ()
+            unit = (*unit, group)
+        units.append(unit)
+    return tuple(units)
+
+
+def unit_length(unit: Sequence[TokenGroup]) -> int:
+    """Tokens of a unit: its longest prompt and all completions; what other questions say themselves is left out."""
+    completions = [len(completion.token_ids) for group in unit for completion in group.completions]
+    return packed_length(unit[0].num_prompt_tokens, completions)
 
 
 def encode_group(

@@ -17,15 +17,17 @@ from rft.errors import DataError, RolloutError
 from rft.learner.batch import (
     MicroBatch,
     TokenGroup,
+    clip_units,
     encode_group,
     micro_batch,
     split_mini_batches,
     token_groups,
+    unit_length,
     visual_input,
 )
 from rft.learner.model import TokenLogprobs
 from rft.learner.optimizer import apply_gradients, build_optimizer
-from rft.learner.packing import PackedBatch, PackedGroup, pack_group, split_groups
+from rft.learner.packing import PackedBatch, PackedGroup, pack_group, share_beginnings, split_groups
 from rft.learner.policy_and_reference import Loading, Policies
 from rft.learner.prompt_view import view_prompt
 from rft.learner.schedule import learning_rate
@@ -236,20 +238,22 @@ class Learner:
         packed = self._policies.is_packed
         if not packed:
             groups = [single for group in groups for single in group.singles()]
-        plan = split_groups(
-            [group.packed_length() for group in groups],
-            num_ranks(),
-            self.recipe.learner.max_tokens_per_forward,
-            padded=not packed,
-        )
+        most = self.recipe.learner.max_tokens_per_forward
+        config = self._model.config
+        visual_ids = (config.video_token_id, config.image_token_id)
+        shares = packed and self.recipe.video.stream
+        units = clip_units(groups, most) if shares else tuple((group,) for group in groups)
+        plan = split_groups([unit_length(unit) for unit in units], num_ranks(), most, padded=not packed)
         shortest = min(groups, key=TokenGroup.packed_length).shortest()
         batches = []
         for of_ranks in zip(*plan, strict=True):
-            shows = any(group.prompt.media for places in of_ranks for group in _chosen(groups, places, shortest))
+            shows = any(group.prompt.media for places in of_ranks for group in _chosen(units, places, shortest))
             places = of_ranks[this_rank()]
-            chosen = _chosen(groups, places, shortest)
+            chosen = _chosen(units, places, shortest)
             seconds = self.recipe.learner.seconds_per_grid
             encoded = [encode_group(group, self.processor, self.clips, self._model, seconds) for group in chosen]
+            if shares:
+                encoded = share_beginnings(encoded, visual_ids)
             batch = self._policies.batch(encoded, self.processor.eos_token_id, tower_runs=shows)  # moved in its turn
             seen = self._policies.reference_visual(encoded)
             batches.append(micro_batch(chosen, batch, seen, _loss_dtype(self.dtype), is_filler=not places))
@@ -363,9 +367,11 @@ class Learner:
                 torch.cuda.synchronize(self.device)  # kernels run on after the call that starts them
 
 
-def _chosen(groups: Sequence[TokenGroup], places: Sequence[int], filler: TokenGroup) -> list[TokenGroup]:
-    """The groups of a forward: those at `places`, or the filler where there are none."""
-    return [groups[place] for place in places] or [filler]
+def _chosen(
+    units: Sequence[tuple[TokenGroup, ...]], places: Sequence[int], filler: TokenGroup
+) -> tuple[TokenGroup, ...]:
+    """The groups of a forward: those of the units at `places`, or the filler where there are none."""
+    return tuple(group for place in places for group in units[place]) or (filler,)
 
 
 def _loss_dtype(dtype: torch.dtype) -> torch.dtype:

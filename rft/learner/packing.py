@@ -1,5 +1,7 @@
 """A group as one sequence: the prompt once, then every completion, none of which sees another.
 
+Questions along one clip share it: a group whose prompt begins as that of the group before it goes on from there.
+
 With prompt x_1..x_P and completion y_1..y_T the packed sequence is x_1..x_{P-1}, then per completion the segment
 x_P y_1..y_{T-1}, whose labels are y_1..y_T. Each segment begins with its own copy of the last prompt token, so its
 first label needs no special case, and its positions continue from where the prompt ends.
@@ -124,6 +126,40 @@ def pack_row(
         shape=GroupShape(0, (len(tokens) - 1,)),
         labels=tokens[1:],
         visual=visual,
+    )
+
+
+def share_beginnings(groups: Sequence[PackedGroup], visual_ids: Sequence[int]) -> list[PackedGroup]:
+    """The groups, those cut that begin as the last whole group before them and show nothing that it does not show.
+
+    `visual_ids`: tokens that stand for pixels. Cut are the tokens and positions that are the same, and the pixels.
+    """
+    shared: list[PackedGroup] = []
+    lead: PackedGroup | None = None
+    for group in groups:
+        rest = lead and _behind(group, lead, torch.tensor(visual_ids))
+        if rest is None:
+            lead = group
+        shared.append(rest or group)
+    return shared
+
+
+def _behind(group: PackedGroup, lead: PackedGroup, visual_ids: Tensor) -> PackedGroup | None:
+    """What `group` has behind the beginning that it shares with `lead`; None: it shows something else, or nothing."""
+    if group.visual is None or lead.visual is None or not group.visual.begins(lead.visual):
+        return None
+    most = min(group.shape.num_prefix, lead.shape.num_prefix)
+    same_ids = group.token_ids[:most] == lead.token_ids[:most]
+    same_places = (group.position_ids[:, :most] == lead.position_ids[:, :most]).all(0)
+    num_shared = int((same_ids & same_places).int().cumprod(0).sum())
+    if torch.isin(group.token_ids[num_shared:], visual_ids).any():
+        return None
+    return replace(
+        group,
+        token_ids=group.token_ids[num_shared:],
+        position_ids=group.position_ids[:, num_shared:],
+        shape=GroupShape(group.shape.num_prefix - num_shared, group.shape.lengths, num_shared),
+        visual=None,
     )
 
 

@@ -67,6 +67,12 @@ class VisualInput:
     is_filler: bool = False
     """Shown for the sake of the other ranks only; its features fill no place."""
 
+    def begins(self, other: "VisualInput") -> bool:
+        """Whether `other`, also one clip in pixels, goes on from all that this one shows."""
+        if self.pixels is None or other.pixels is None or not torch.equal(self.grid[:, 1:], other.grid[:, 1:]):
+            return False
+        return torch.equal(self.pixels, other.pixels[: len(self.pixels)])
+
     def to(self, device: torch.device) -> "VisualInput":
         return replace(
             self,

@@ -51,6 +51,10 @@ class VideoRecipe(Section):
     drop_still: float = Field(0.0, ge=0, le=255)
     """Leaves out a sampled frame whose mean difference in grey from the last one shown is below this, of 255; 0: none.
     The others keep their size."""
+    stream: bool = False
+    """Questions along a clip share it: frames every 1/fps s from its start up to the row's end_s, an odd last one left
+    out, twice as far apart until they are at most max_frames, and of one size; the clip stands before the prompt's
+    text; rows of a clip follow each other; the learner computes their clip once (docs/learner.md)."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
     """Library that reads video files; torchcodec needs FFmpeg on the system."""
     decode_ahead: int | None = Field(None, ge=0)
@@ -71,6 +75,7 @@ class VideoRecipe(Section):
             self.min_pixels,
             self.max_pixels,
             self.total_pixels,
+            pick="stream" if self.stream else "even",
             drop_still=self.drop_still,
         )
 

@@ -58,7 +58,7 @@ class Engine:
 
     def __init__(self, model: str, recipe: Recipe, use_gpu: bool, features_dir: Path | None = None) -> None:
         """`features_dir`: where features of a frozen vision tower are kept; None: nowhere."""
-        self._processor = PromptProcessor(model, recipe.system_prompt)
+        self._processor = PromptProcessor.of(model, recipe)
         args = engine_args(model, recipe, use_gpu) | self._processor.engine_options()
         if features_dir is not None:
             args["ec_transfer_config"] = connector_config(features_dir, recipe.video.cache_gib)

@@ -65,6 +65,16 @@ def test_features() -> None:
     assert all(way["rollout"] > 0 and way["update"] > 0 for way in ways.values())
 
 
+def test_streams() -> None:
+    small = ("--questions", "2", "--frame-pairs", "4", "--group", "2", "--completion-tokens", "6", "--repeats", "1")
+    found = run("streams", *small)
+    ways = [found[name] for name in ("one sequence", "a group each", "copies")]
+    assert [way["clips encoded"] for way in ways] == [1, 2, 4]
+    flops = [way["gflop"] for way in ways]
+    assert flops == sorted(flops)
+    assert all(way["seconds"] > 0 for way in ways)
+
+
 def test_weights() -> None:
     found = run("weights", "--repeats", "1")
     assert found["backend"] == "object_store"

@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,17 @@ def test_each_time_around_is_a_new_shuffle_of_all() -> None:
     assert first != second
     assert ids(PromptOrder(prompts(10), 3, FakeClips(), 0.0).take(10)) == first
     assert ids(PromptOrder(prompts(10), 4, FakeClips(), 0.0).take(10)) != first
+
+
+def test_prompts_about_one_clip_follow_each_other() -> None:
+    about = [replace(one, media=replace(one.media, path=Path(f"v{i % 3}"))) for i, one in enumerate(prompts(12))]
+    order = PromptOrder(about, 3, FakeClips(), 0.0, by_clip=True)
+    first, second = order.take(12), order.take(12)
+    assert set(ids(first)) == set(ids(second)) == {f"p{i}" for i in range(12)}
+    assert ids(first) != ids(second)
+    files = [prompt.media.path.name for prompt in first]
+    assert [files[0], files[4], files[8]] == [files[3], files[7], files[11]]
+    assert len(set(files[::4])) == 3
 
 
 @pytest.mark.parametrize("bad", [set(), {"v3", "v7"}])

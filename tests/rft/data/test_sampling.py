@@ -10,7 +10,7 @@ from grey_clips import WriteClip, video
 from qwen_vl_utils import vision_process as qwen
 
 from rft.data.frames import ClipError
-from rft.data.sampling import choose_frames, frame_size
+from rft.data.sampling import choose_frames, frame_size, stream_fps
 from rft.data.video import decode
 from rft.types import FRAMES_PER_GRID, MAX_FRAME_TOKENS, VideoSampling
 
@@ -55,6 +55,31 @@ def test_limits_of_a_frame_are_those_of_qwen_vl_utils() -> None:
 )
 def test_a_number_of_frames_in_place_of_a_rate(changes: dict[str, Any], total: int, chosen: list[int]) -> None:
     assert choose_frames([i / 10 for i in range(total)], 10.0, replace(PUBLISHED, **changes)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("total", "max_frames", "chosen", "rate"),
+    [
+        (17, 8, [0, 5, 10, 15], 2.0),
+        (16, 8, [0, 5, 10, 15], 2.0),
+        (15, 8, [0, 5], 2.0),
+        (3, 8, [0, 0], 2.0),
+        (41, 8, [0, 10, 20, 30], 1.0),
+        (36, 8, [0, 5, 10, 15, 20, 25, 30, 35], 2.0),
+    ],
+)
+def test_a_stream_begins_alike_wherever_it_ends(total: int, max_frames: int, chosen: list[int], rate: float) -> None:
+    """At 10 frames per second; an odd last frame waits, and a longer stream has a lower rate."""
+    sampling = replace(PUBLISHED, pick="stream", max_frames=max_frames)
+    times = [i / 10 for i in range(total)]
+    assert choose_frames(times, 10.0, sampling) == chosen
+    assert stream_fps(times, 10.0, sampling) == rate
+    assert frame_size(360, 480, 2, sampling, 28) == frame_size(360, 480, 8, sampling, 28)
+
+
+def test_a_stream_of_variable_rate_shows_what_is_on_display() -> None:
+    sampling = replace(PUBLISHED, pick="stream")
+    assert choose_frames([0.0, 0.1, 0.6, 0.9, 1.4, 1.5], 4.0, sampling) == [0, 1, 3, 5]
 
 
 def test_more_frames_than_there_are_is_an_error() -> None:

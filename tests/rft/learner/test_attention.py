@@ -13,6 +13,13 @@ ROWS = (
     (GroupShape(0, (3, 2)),),
     (GroupShape(5, (4,)), GroupShape(9, (3, 3)), GroupShape(4, ())),
     (GroupShape(40, (30, 20)), GroupShape(0, (1,))),
+    (
+        GroupShape(2, (2,)),
+        GroupShape(9, (3, 4)),
+        GroupShape(2, (3, 2), 6),
+        GroupShape(0, (4,), 3),
+        GroupShape(3, (2, 1)),
+    ),
 )
 HEADS, KEY_HEADS, WIDTH = 4, 2, 8
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 5e-2}
@@ -21,16 +28,19 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 5e-2}
 def whole_mask(row: tuple[GroupShape, ...], window: int | None) -> Tensor:
     """[L, L], True where the token of a row sees that of a column; one token at a time."""
     tokens = [
-        (number, segment, place + (group.num_prefix if segment else 0))
+        (number, segment, place + group.num_shared + (group.num_prefix if segment else 0))
         for number, group in enumerate(row)
         for segment, length in enumerate((group.num_prefix, *group.lengths))
         for place in range(length)
     ]
     mask = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
     for i, (group, segment, place) in enumerate(tokens):
+        lead = max(number for number in range(group + 1) if not row[number].num_shared)
         for j, (other, key_segment, key_place) in enumerate(tokens[: i + 1]):
             near = window is None or place - key_place < window
-            mask[i, j] = group == other and key_segment in (0, segment) and near
+            own = group == other and key_segment in (0, segment)
+            shared = other == lead and key_segment == 0 and key_place < row[group].num_shared
+            mask[i, j] = (own or shared) and near
     return mask
 
 
@@ -96,7 +106,7 @@ def test_values_and_gradients_are_those_of_one_softmax(
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("window", [None, 5])
-@pytest.mark.parametrize("row", ROWS[:3], ids=str)
+@pytest.mark.parametrize("row", [*ROWS[:3], ROWS[-1]], ids=str)
 def test_flex_attention_sees_the_same(row: tuple[GroupShape, ...], window: int | None) -> None:
     """The block mask that a GPU gets, in flex_attention's plain form."""
     tensors = tuple(tensor.detach() for tensor in inputs(sum(map(len, row)), torch.float64))

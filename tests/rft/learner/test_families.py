@@ -1,6 +1,7 @@
 """Packed groups of each family of models against the family's own forward pass on prompt and completion alone."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ from rft.learner.attention import is_packed
 from rft.learner.batch import prompt_positions
 from rft.learner.learner import Learner
 from rft.learner.model import Policy
-from rft.learner.packing import batch_groups, pack_group
+from rft.learner.packing import batch_groups, pack_group, share_beginnings
 from rft.learner.vision import VisualInput
 from rft.recipe.model_folder import packing_obstacle
 
@@ -124,6 +125,47 @@ def test_packed_equals_the_model_on_each_completion_alone(
     assert (logprobs - expected).abs().max() < 1e-9
     found, wanted = gradients(model), gradients(plain)
     assert found.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        assert (found[name] - gradient).abs().max() <= 1e-9 * gradient.abs().max().clamp(min=1e-3), name
+    assert any("visual" in name and gradient.any() for name, gradient in wanted.items())
+
+
+def test_questions_along_a_clip_equal_each_by_itself(
+    family: tuple[Path, tuple[PromptInputs, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two after both frame pairs and one after the first, in one row; within 1e-9, gradients too."""
+    for modeling in (qwen2_vl, qwen2_5_vl, qwen3_vl):
+        monkeypatch.setattr(modeling, "apply_rotary_pos_emb_vision", rotate_exactly)
+    directory, prompts = family
+    (last,) = [one for one in prompts if VIDEO in one.token_ids]
+    first_pair = [place for place, token in enumerate(last.token_ids) if token == VIDEO][:6]
+    last = replace(last, patches=last.patches.double())
+    early = replace(
+        last,
+        token_ids=(*last.token_ids[: first_pair[-1] + 1], VISION_END, 24, 6),
+        patches=last.patches[:24],
+        grid=torch.tensor([[1, 4, 6]]),
+    )
+    asked = (last, replace(last, token_ids=(*last.token_ids[:-2], 22, 23, 6)), early)
+    model, plain = exact(directory, packed=True), exact(directory)
+    groups = []
+    for inputs in asked:
+        positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
+        groups.append(pack_group(inputs.token_ids, positions, COMPLETIONS, VisualInput(inputs.patches, inputs.grid)))
+    row = share_beginnings(groups, (VIDEO,))
+    num_shared = [group.shape.num_shared for group in row]
+    assert num_shared[:2] == [0, len(last.token_ids) - 2]
+    assert num_shared[2] > first_pair[-1]
+    policy = Policy(model, temperature=0.7, banned=FakeProcessor.banned_token_ids, chunk=100)
+    batch = batch_groups(row, END, packed=True)
+    weights = torch.linspace(-1, 1, len(batch.labels), dtype=torch.float64)
+    logprobs = policy(batch).logprobs
+    (logprobs * weights).sum().backward()
+    assert policy.num_encoded_videos == 1
+    expected = torch.cat([own_logprobs(plain, inputs, completion) for inputs in asked for completion in COMPLETIONS])
+    (expected * weights).sum().backward()
+    assert (logprobs - expected).abs().max() < 1e-9
+    found, wanted = gradients(model), gradients(plain)
     for name, gradient in wanted.items():
         assert (found[name] - gradient).abs().max() <= 1e-9 * gradient.abs().max().clamp(min=1e-3), name
     assert any("visual" in name and gradient.any() for name, gradient in wanted.items())
