@@ -34,12 +34,13 @@ def event_precision(completion: str, target: CaptionTarget, judge: StatementJudg
     The answer's events are its sentences; a model as judge lists them, and an answer without events earns 0. Judges
     as for `event_recall`. Source: AutoDQ of Tarsier, arXiv:2407.00634, with our own instructions to the model.
     """
+    return _precision(completion, target, judge, eventless=0.0)
 
-    def precision(caption: str) -> Score:
-        verdicts = true_events(caption, target, judge)
-        return Score(verdicts.share, caption, _note(verdicts, "events true", judge) + cost_note(verdicts.spent))
 
-    return of_caption(completion, precision)
+@judged
+def published_event_precision(completion: str, target: CaptionTarget, judge: StatementJudge) -> Score:
+    """`event_precision` as AutoDQ's released code has it: an answer in which the judge finds no event earns 1."""
+    return _precision(completion, target, judge, eventless=1.0)
 
 
 @judged
@@ -56,6 +57,17 @@ def event_f1(completion: str, target: CaptionTarget, judge: StatementJudge) -> S
         return Score(harmonic_mean(recall.share, precision.share), caption, note + spent)
 
     return of_caption(completion, both)
+
+
+def _precision(completion: str, target: CaptionTarget, judge: StatementJudge, eventless: float) -> Score:
+    """`eventless`: the value of an answer in which the judge finds no event."""
+
+    def precision(caption: str) -> Score:
+        verdicts = true_events(caption, target, judge)
+        value = verdicts.share if verdicts.stated else eventless
+        return Score(value, caption, _note(verdicts, "events true", judge) + cost_note(verdicts.spent))
+
+    return of_caption(completion, precision)
 
 
 def answer_length(completion: str, target: Target, *, most_words: int = 100) -> Score:

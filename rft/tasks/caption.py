@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
-from rewards.caption import harmonic_mean
+from rewards.caption import harmonic_mean, published_event_precision
 from rewards.statements import sentences
 from rewards.targets.caption import CaptionTarget, as_sentences
 from rewards.types import Target
@@ -35,6 +36,7 @@ class Caption(Task):
         target={"events": ["A boy runs across the grass", "He falls", "A woman helps him up"]},
     )
     rewards = (("event_recall", 1.0),)
+    published_rewards: ClassVar[Rewards] = {"event_precision": published_event_precision}
     main_metric = "event_recall"
 
     def question(self, row: CaptionRow, target: CaptionTarget) -> str:

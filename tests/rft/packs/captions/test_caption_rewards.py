@@ -8,7 +8,14 @@ from chat_server import chat_server, verdicts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.caption import answer_length, distinct_ngrams, event_f1, event_precision, event_recall
+from rewards.caption import (
+    answer_length,
+    distinct_ngrams,
+    event_f1,
+    event_precision,
+    event_recall,
+    published_event_precision,
+)
 from rewards.judge import JudgeError
 from rewards.targets.caption import CaptionTarget
 from rft.packs.captions import rewards as own
@@ -79,6 +86,7 @@ def test_a_model_lists_the_events_of_an_answer_and_judges_them() -> None:
         assert event_precision(tagged("Well, he fell, and a dog slept."), EVENTS, **model_args(chat.url)).value == 0.5
         nothing = event_precision(tagged("A wide view."), EVENTS, **model_args(chat.url))
         assert (nothing.value, nothing.note) == (0, "0 of 0 events true, judged by model; 1 requests, 100 + 10 tokens")
+        assert published_event_precision(tagged("A wide view."), EVENTS, **model_args(chat.url)).value == 1
         asked = len(chat.bodies)
         assert event_f1(tagged("He falls. A boy runs across the grass. A woman helps him up."), EVENTS).value == 1
         assert len(chat.bodies) == asked
