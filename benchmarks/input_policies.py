@@ -1,10 +1,12 @@
 """What do the ways to choose a clip's frames cost, and do they show a short event among still frames?
 
     python -m benchmarks.input_policies
+    python -m benchmarks.input_policies --recipe recipes/tiny_needles.yaml video.drop_still=6    # of its held-out clips
 
 Drawn clips of 40 s: in half of them a shape crosses a still frame within one second, in the others it drifts all the
 time. For each policy: visual tokens and processor seconds of a clip (decoding and choosing, one process), the share of
 clips whose event is shown in at least one frame and in two, and the longest time without a frame of the drifting ones.
+With `--recipe`: tokens and seconds of the clips of `data.eval`, under that recipe.
 """
 
 import argparse
@@ -20,8 +22,11 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.report import add_output_arguments, finish
+from rft.data.dataset import read_rows, to_prompt
 from rft.data.frames import Frames
 from rft.data.video import decode
+from rft.recipe import Recipe
+from rft.recipe.load import load_recipe
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.tables import TextTable
 from rft.types import FRAMES_PER_GRID, Video, VideoSampling
@@ -106,6 +111,15 @@ def tokens(frames: Frames) -> int:
     return count // FRAMES_PER_GRID * (height // FACTOR) * (width // FACTOR)
 
 
+def measured_recipe(recipe: Recipe) -> dict[str, float]:
+    """Means over the clips of `data.eval`."""
+    media = [to_prompt(row, recipe).media for row in read_rows(recipe.data.eval, recipe.data.video_root, recipe.tasks)]
+    clips = [one for one in media if isinstance(one, Video)]
+    begun = time.process_time()
+    decoded = [decode(clip) for clip in clips]
+    return {"tokens": mean(map(tokens, decoded)), "cpu_s": (time.process_time() - begun) / len(clips)}
+
+
 def table(rows: dict[str, Row]) -> TextTable:
     head = ("policy", "tokens, event", "tokens, drift", "ms a clip", "event shown", "shown twice", "longest gap, drift")
     lines = tuple(
@@ -127,8 +141,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipe", type=Path, help="measure its held-out clips in place of drawn ones")
+    parser.add_argument("overrides", nargs="*", help="keys of the recipe to set")
     add_output_arguments(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.recipe:
+        found = measured_recipe(load_recipe(arguments.recipe, arguments.overrides))
+        line = (f"{found['tokens']:.1f}", f"{1000 * found['cpu_s']:.1f}")
+        named = TextTable(f"{arguments.recipe} {' '.join(arguments.overrides)}", ("tokens", "ms a clip"), (line,))
+        return finish("input_policies", found, [named], arguments)
     with tempfile.TemporaryDirectory() as folder:
         clips = draw_clips(Path(folder), arguments.clips, arguments.seed)
         decode(Video(clips[0].path, EVERY))  # what is loaded once is not counted
