@@ -193,12 +193,12 @@ def print_peak(arguments: argparse.Namespace) -> None:
         print((torch.cuda.max_memory_allocated() - before) / 2**20)
         return
     Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the highest resident size so far
-    before = _status_kib("VmRSS")
+    before = status_kib("VmRSS")
     way.update()
-    print((_status_kib("VmHWM") - before) / 2**10)
+    print((status_kib("VmHWM") - before) / 2**10)
 
 
-def _status_kib(name: str) -> int:
+def status_kib(name: str) -> int:
     found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert found is not None
     return int(found[1])

@@ -23,6 +23,9 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 
 REWRITE = "Rewrite it with ffmpeg -i IN OUT.mp4, or drop its rows."
 
+INDEXED = ("mov,mp4", "matroska")
+"""Containers whose index leads to a key frame exactly, by FFmpeg's names."""
+
 THREADS_FROM_PIXELS = 320 * 240
 """Pixels of a frame from which on decoder threads save more time than they cost."""
 
@@ -60,13 +63,18 @@ def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> Fra
 class _Packet(NamedTuple):
     pts: int
     """Presentation time, in units of the stream's time base."""
+    dts: int
+    """Time of decoding, by which an index leads to key frames."""
     is_key: bool
     is_shown: bool
     """False: the container cuts the frame away, but other frames may need it."""
 
 
 class VideoFile:
-    """A video file read with PyAV: the times without decoding, then only the packets that the chosen frames need."""
+    """A video file read with PyAV: the times without decoding, then only the packets that the chosen frames need.
+
+    In a container whose index is exact, those in between are not even read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,10 +86,15 @@ class VideoFile:
                     continue
                 if packet.pts is None:
                     raise ClipError(f"{path}: frames without times. {REWRITE}")
-                self._packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
+                dts = packet.pts if packet.dts is None else packet.dts
+                self._packets.append(_Packet(packet.pts, dts, packet.is_keyframe, not packet.is_discard))
             self._check_length(container, stream)
+            numbers = {packet.pts: number for number, packet in enumerate(self._packets)}
+            is_indexed = container.format.name.startswith(INDEXED) and len(numbers) == len(self._packets)
             self.average_fps = float(stream.average_rate or stream.guessed_rate or 0)
             time_base = stream.time_base
+        self._numbers = numbers if is_indexed else {}
+        """pts -> place in `_packets`; {}: packets are read one after the other."""
         self.display_times = sorted({packet.pts for packet in self._packets if packet.is_shown})
         if not self.display_times:
             raise ClipError(f"{path}: the video holds no frames")
@@ -122,8 +135,8 @@ class VideoFile:
     def needed(self, chosen: set[int]) -> list[bool]:
         """Per packet: whether it must be decoded for the frames with the presentation times `chosen`.
 
-        Packets are decoded in whole segments from one key frame to the next. A frame that is stored after a key frame
-        but displayed before it depends on the segment before as well.
+        Packets are decoded from a key frame on, up to the last chosen one before a segment that holds none. A frame
+        that is stored after a key frame but displayed before it depends on the segment before as well.
         """
         packets = self._packets
         bounds = [0, *(i for i, packet in enumerate(packets) if packet.is_key and i > 0), len(packets)]
@@ -135,26 +148,54 @@ class VideoFile:
                 start = before if min(hits) < packets[first].pts else first
                 needed[start:end] = [True] * (end - start)
             before = first
+        is_behind = True
+        for place in reversed(range(len(packets))):
+            is_behind = (is_behind or not needed[place]) and packets[place].pts not in chosen
+            needed[place] = needed[place] and not is_behind
         return needed
 
     def _decode(self, chosen: set[int]) -> Iterator[Any]:
         """Decoded frames in time order: those with the presentation times `chosen`, and others."""
-        needed = self.needed(chosen)
+        places = [place for place, is_needed in enumerate(self.needed(chosen)) if is_needed]
         with _opened(self.path) as (container, stream):
             codec = stream.codec_context
             codec.thread_type = "AUTO" if codec.width * codec.height >= THREADS_FROM_PIXELS else "NONE"
-            start: int | None = None
-            for number, packet in enumerate(p for p in container.demux(stream) if p.size):
-                if number < len(needed) and needed[number]:
+            for packets in self._stretches(container, stream, places):
+                start: int | None = None
+                for packet in packets:
                     start = packet.pts if start is None else start
-                    # Frames before the first key frame of a segment cannot be decoded right; none of them is chosen.
+                    # Frames before the first key frame of a stretch cannot be decoded right; none of them is chosen.
                     yield from (frame for frame in codec.decode(packet) if frame.pts >= start)
-                elif start is not None:
+                if start is not None:
                     yield from (frame for frame in codec.decode(None) if frame.pts >= start)
                     codec.flush_buffers()
-                    start = None
-            if start is not None:
-                yield from (frame for frame in codec.decode(None) if frame.pts >= start)
+
+    def _stretches(self, container: Any, stream: Any, places: Sequence[int]) -> Iterator[Iterator[Any]]:
+        """The packets at `places`, in runs without gaps; each run is used up before the next is asked for."""
+        packets, at = _packets(container, stream), 0
+        with contextlib.ExitStack() as closing:
+            for start, stop in _runs(places):
+                if self._numbers and start > at:
+                    container.seek(self._packets[start].dts, stream=stream)
+                    packets = _packets(container, stream)
+                    first = next(packets, None)
+                    at = self._numbers.get(first.pts, stop) if first is not None else stop
+                    packets = itertools.chain([first], packets)
+                    if at > start:  # the index leads elsewhere
+                        packets, at = _packets(*closing.enter_context(_opened(self.path))), 0
+                yield itertools.islice(packets, start - at, stop - at)
+                at = stop
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(first, behind the last) of each run of consecutive places: 3 4 5 9 -> (3, 6), (9, 10)."""
+    for _, run in itertools.groupby(enumerate(places), lambda pair: pair[1] - pair[0]):
+        own = [place for _, place in run]
+        yield own[0], own[-1] + 1
 
 
 @contextlib.contextmanager
