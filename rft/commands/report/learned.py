@@ -1,5 +1,6 @@
 """Did it learn: the figures of each set of held-out rows, and their course over the steps."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,6 +124,30 @@ def all_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         num_rows = " and ".join(sorted({str(result[name].get("rows")) for result in evals.values() if name in result}))
         tables.append({"name": name, "num_rows": num_rows or "unknown", "metrics": metrics, "rows": rows})
     return tables
+
+
+def grids(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of the last evaluation, per set whose parts cross two others: {"name", "mode", "rows", "columns", "values"}.
+
+    The part "1,000 frames, depth 0.50" is a cell where "1,000 frames" and "depth 0.50" are parts too. In values[row]
+    [column] is the main metric there; None: no row of the set.
+    """
+    found = []
+    evals = summary.get("eval", {})
+    last: dict[str, Any] = evals.get("final") or next(reversed(evals.values()), {})
+    for name, of_set in last.items():
+        for mode, parts in of_set.get("subsets", {}).items():
+            sides = {part: part.rpartition(", ")[::2] for part in parts}
+            cells = {sides[part]: value for part, value in parts.items() if parts.keys() >= set(sides[part])}
+            rows, columns = (sorted({pair[i] for pair in cells}, key=_by_number) for i in (0, 1))
+            values = [[cells.get((row, column)) for column in columns] for row in rows]
+            if cells:
+                found.append({"name": name, "mode": mode, "rows": rows, "columns": columns, "values": values})
+    return found
+
+
+def _by_number(part: str) -> tuple[list[float], str]:
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", part.replace(",", ""))], part
 
 
 def evaluation_lines(result_name: str, of_set: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

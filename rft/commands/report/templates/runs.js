@@ -36,8 +36,15 @@ function learnedSection(run) {
       "Blind: the best answer made without the video. Upper dot: before GRPO, lower dot: after it, dashed: blind."),
     run.learned.length ? el("div", {class: "cards"}, run.learned.map((set) => learnedCard(run, set)))
       : el("div", {class: "charts"}, Object.entries(run.rewards).map(([task, points]) => rewardChart(run, task, points))),
+    run.grids.map((grid) => heatMap(grid)),
     run.figures.length ? folded("All figures, by metric and parser", () => el("div", null, run.figures.map((set) => el("div", {style: "margin-top:1rem"},
       el("h3", null, `${words(set.name)}, ${set.num_rows} rows`), table(["", ...set.metrics], set.rows, "figures small"))))) : null);
+}
+
+function heatMap(grid) {
+  const cell = (value) => value === null ? "" : el("div", {style: `background:color-mix(in srgb, var(--true) ${80 * value}%, transparent); padding:.2rem .5rem`}, fixed(value));
+  return el("div", {class: "card"}, el("h3", null, `${words(grid.name)} by part, ${grid.mode}`),
+    table(["", ...grid.columns], grid.rows.map((row, i) => [row, ...grid.values[i].map(cell)]), "small"));
 }
 
 function learnedCard(run, set) {

@@ -17,7 +17,7 @@ from rewards.types import Target
 from rft.commands.report import chosen, clips
 from rft.commands.report.chosen import NUM_BARS, NUM_STRETCHES, GroupFacts, histogram
 from rft.commands.report.groups import answered, faults, group_form
-from rft.commands.report.learned import all_figures, blind
+from rft.commands.report.learned import all_figures, blind, grids
 from rft.commands.report.page import CHARTS, RUNS
 from rft.commands.report.report import report, run_data
 from rft.data.video import clip_key
@@ -239,6 +239,23 @@ def test_the_best_baseline_is_the_blind_one() -> None:
     }
     assert blind(summary, "t", "mIoU") == {"name": "b", "estimate": [0.3, 0.2, 0.4]}
     assert blind(summary, "u", "mIoU") is None
+
+
+def test_parts_that_cross_two_others_are_a_grid() -> None:
+    parts = {"1,000 frames": 0.5, "200 frames": 1.0, "depth 0.50": 0.75, "depth 0.00": 0.5, "5 hops": 0.25}
+    cells = {"1,000 frames, depth 0.50": 0.5, "200 frames, depth 0.50": 1.0, "200 frames, depth 0.00": 0.75}
+    crossed = {"subsets": {"greedy": parts | cells | {"several hops, 200 frames": 0.25}}}
+    summary = {"eval": {"base": {"needle": {}}, "final": {"needle": crossed, "quality": {"greedy": {}}}}}
+    assert grids(summary) == [
+        {
+            "name": "needle",
+            "mode": "greedy",
+            "rows": ["200 frames", "1,000 frames"],
+            "columns": ["depth 0.00", "depth 0.50"],
+            "values": [[0.75, 1.0], [None, 0.5]],
+        }
+    ]
+    assert grids({}) == []
 
 
 def test_figures_show_both_parsers_and_published_figures() -> None:
