@@ -49,6 +49,10 @@ def _check(args: argparse.Namespace) -> None:
 
     checked = check_file(args.recipe, args.overrides, gpu=args.gpu)
     print(checked.text(), flush=True)
+    if checked.recipe.cluster.joined_address():
+        from rft.commands.check.placement import cluster_text
+
+        print(cluster_text(checked.recipe), flush=True)
     if args.deep:
         from rft.commands.check.sides import check_sides
 
@@ -205,8 +209,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     _add_recipe(check)
     text = "also start engine and learner, and compare what they make of some training rows (docs/parity.md)"
     check.add_argument("--deep", action="store_true", help=text)
-    text = "estimate what a step would take on such GPUs, which need not be here: H100-SXM, 8xA100-80GB, ..."
-    check.add_argument("--gpu", metavar="[Nx]NAME", help=text)
+    text = "estimate what a step would take on such GPUs, which need not be here: H100-SXM, 8xA100-80GB, 4x8xH200"
+    check.add_argument("--gpu", metavar="[[Mx]Nx]NAME", help=text)
     train = _command(adder, "train", _train, "Train by a recipe.")
     _add_recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run in the recipe's run folder")

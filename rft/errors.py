@@ -24,6 +24,10 @@ class RolloutError(RftError):
     """Sampling failed beyond what a restart repairs."""
 
 
+class ClusterError(RftError):
+    """Ray cannot be started or joined, or has no room for a run."""
+
+
 class LearnerError(RftError):
     """A learning process ended or hangs."""
 

@@ -243,7 +243,7 @@ class TrainingRun:
                         self.learn_demonstrations(rows, directory)
                 except LearnerError as error:
                     self.count_restart(error, "with the supervised stage")
-        return str(directory)
+        return str(directory.absolute())
 
     def learn_demonstrations(self, rows: Sequence[Demonstration], directory: Path) -> None:
         """The supervised stage from its first step on; what it leaves stands at `directory` once it is done."""

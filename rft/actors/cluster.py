@@ -7,9 +7,8 @@ import secrets
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,11 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rft.actors.gpu_count import gpu_problem, gpu_signs
-from rft.errors import RftError
+from rft.actors.joined import is_joined, joined, kept_sigterm, reserved
+from rft.actors.placement import Part
+from rft.errors import ClusterError
 from rft.recipe import Recipe
+from rft.recipe.cluster import ClusterRecipe
 
 FOR_TENSORS = {
     # Engine and learner take turns on the same cores: threads that wait must not spin there.
@@ -69,10 +71,6 @@ LONGEST_END_S = 10.0
 """How long a killed process may take to be gone."""
 
 
-class ClusterError(RftError):
-    """Ray cannot be started."""
-
-
 @contextmanager
 def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) -> Iterator[None]:
     """Ray on this machine, reachable from it alone, for as long as the block runs.
@@ -107,6 +105,13 @@ def cluster(temp_root: Path | None = None, init: Callable[..., Any] = ray.init) 
             _end(family)
 
 
+def join(there: ClusterRecipe) -> AbstractContextManager[None]:
+    """The recipe's Ray cluster, which somebody else started, for as long as the block runs."""
+    address = there.joined_address()
+    assert address is not None
+    return joined(address, FOR_TENSORS, there.runtime_env)
+
+
 def check_gpus(recipe: Recipe, num_ranks: int) -> int:
     """The number of GPUs that Ray finds. ClusterError: fewer than the engines and `num_ranks` learning processes need,
     or none where the machine or what is installed says that there should be some."""
@@ -117,17 +122,20 @@ def check_gpus(recipe: Recipe, num_ranks: int) -> int:
     return num_found
 
 
-def gpu_options(recipe: Recipe, place: int, num_gpus: int) -> dict[str, Any]:
-    """What ray.remote is told of the GPUs of a process: engine or learning process number `place`.
+def gpu_options(recipe: Recipe, part: Part, place: int = 0) -> dict[str, Any]:
+    """What ray.remote is told of the GPUs of a process: engine, learning process or judge number `place`.
 
     Where they share GPUs the two with the same number get the same one; by itself Ray would put two engines together.
     ClusterError: there is no GPU of that number.
     """
+    if is_joined():
+        return reserved(recipe, part, place)
     num_here = int(ray.cluster_resources().get("GPU", 0))
     if num_here == 0:
         return {"num_gpus": 0}
-    if not recipe.rollout.share_gpu:
-        return {"num_gpus": num_gpus}
+    num_gpus = {"engine": recipe.rollout.gpus_per_worker, "rank": 1, "judge": recipe.judge.gpus if recipe.judge else 0}
+    if not recipe.rollout.share_gpu or part == "judge":
+        return {"num_gpus": num_gpus[part]}
     num_shared = num_here - (recipe.judge.gpus if recipe.judge else 0)  # the judge's are its own
     if place >= num_shared:
         raise ClusterError(
@@ -170,12 +178,11 @@ def _for_processes(folder: Path) -> dict[str, str]:
 
 
 def _start(folder: Path, init: Callable[..., Any]) -> None:
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     # Schedulers send SIGTERM to all processes at once. Those that Ray starts inherit the block and live on, so that the
     # run can save its checkpoint; at its end they are killed.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        with _environment(_for_processes(folder)):
+        with _environment(_for_processes(folder)), kept_sigterm():
             init(
                 address="local",
                 include_dashboard=False,
@@ -187,9 +194,6 @@ def _start(folder: Path, init: Callable[..., Any]) -> None:
     except Exception as error:
         raise ClusterError(_start_problem(error, folder)) from error
     finally:
-        # Ray takes SIGTERM to itself and exits at once; who was there before knows how to end a run.
-        if threading.current_thread() is threading.main_thread() and on_sigterm is not None:
-            signal.signal(signal.SIGTERM, on_sigterm)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
@@ -298,7 +302,10 @@ def _end(processes: set[psutil.Process]) -> None:
 
 
 def end_actor(actor: Any) -> None:
-    """End an actor's process and all that it started, also where it hangs and heeds nobody."""
+    """End an actor's process and all that it started; on this machine also where it hangs and heeds nobody."""
+    if is_joined():
+        ray.kill(actor)  # what it started notices, and ends
+        return
     try:
         check_servers()
         pid = ray_state.actors(actor._actor_id.hex()).get("Pid")
@@ -311,7 +318,9 @@ def end_actor(actor: Any) -> None:
 
 
 def check_servers() -> None:
-    """Raises ClusterError where one of the servers ended without which nothing can be started."""
+    """Raises ClusterError where one of the run's own servers ended without which nothing can be started."""
+    if is_joined():
+        return  # calls say what is wrong with the servers of others
     node = ray_worker._global_node
     for name in ("raylet", "gcs_server"):
         status = node.all_processes[name][0].process.poll() if node else None

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from rft.actors.cpu import gpu_process_threads, set_cpu_threads
 from rft.actors.imports import large_imports
+from rft.actors.joined import use_own_interface
 from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.errors import Interrupted
 from rft.files import PARTIAL_PREFIX
@@ -25,6 +26,7 @@ class ColdStartRank:
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
         set_allocator(recipe)
+        use_own_interface()
         cores = len(os.sched_getaffinity(0))
         # All cores, though a recipe may leave some to engines that sample ahead: they wait meanwhile.
         set_cpu_threads(max(1, cores // recipe.learner.num_ranks), gpu_process_threads(recipe, cores))
@@ -89,7 +91,7 @@ def run_cold_start(
             if step % REPORT_EVERY == 0 or step == cold.steps:
                 yield step, summed_up(lines)
                 lines = []
-        ranks.call("save", partial)
+        ranks.call("save", partial.absolute())
     os.replace(partial, directory)
 
 

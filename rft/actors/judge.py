@@ -13,10 +13,11 @@ from typing import Any
 
 import ray
 
-from rft.actors.cluster import ClusterError, cause_of, check_servers, cluster, end_actor
+from rft.actors.cluster import cause_of, check_servers, cluster, end_actor
 from rft.actors.gpu_count import gpu_signs, none_found
 from rft.actors.imports import large_imports
 from rft.actors.rollout import engine_environment
+from rft.errors import ClusterError
 from rft.recipe import Recipe, RolloutRecipe
 from rft.recipe.judge import JudgeRecipe
 from rft.scoring.judge import Judge, with_judge
@@ -34,8 +35,9 @@ class JudgeActor:
     def listen(self) -> str:
         """Take a free port; returns the address, where nobody answers yet."""
         self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        host = str(ray.util.get_node_ip_address())  # 127.0.0.1, unless the run is on a cluster that it joined
+        self._socket.bind((host, 0))
+        return f"http://{host}:{self._socket.getsockname()[1]}"
 
     def serve(self, judge: JudgeRecipe, log: Path, use_gpu: bool) -> None:
         """Answer requests until the engine fails, with all output in the file `log`."""
@@ -65,11 +67,14 @@ class JudgeActor:
 class RayServer:
     """The judge's handle on a JudgeActor in its own process."""
 
-    def __init__(self, judge: JudgeRecipe, log: Path) -> None:
-        """Returns at once, while the server starts. ClusterError: Ray is not there any more."""
+    def __init__(self, judge: JudgeRecipe, options: dict[str, Any], log: Path) -> None:
+        """Returns at once, while the server starts. `options`: as of `gpu_options`.
+
+        ClusterError: Ray is not there any more.
+        """
         check_servers()
-        use_gpu = ray.cluster_resources().get("GPU", 0) > 0
-        self._actor = ray.remote(num_cpus=0, num_gpus=judge.gpus if use_gpu else 0)(JudgeActor).remote()
+        use_gpu = options["num_gpus"] > 0
+        self._actor = ray.remote(num_cpus=0, **options)(JudgeActor).remote()
         self._address: Future[Any] = self._actor.listen.remote().future()
         self._ended: Future[Any] = self._actor.serve.remote(judge, log, use_gpu).future()
 
@@ -88,13 +93,14 @@ class RayServer:
 
 def start_judge(
     recipe: JudgeRecipe,
+    options: dict[str, Any],
     cache: Path,
     log: Path,
     should_stop: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda text: None,
 ) -> Judge:
-    """The judge on this Ray cluster. Returns at once, while its server starts."""
-    return Judge(recipe, lambda: RayServer(recipe, log), recipe.cache or cache, log, should_stop, note)
+    """The judge on this Ray cluster. Returns at once, while its server starts. `options`: as of `gpu_options`."""
+    return Judge(recipe, lambda: RayServer(recipe, options, log), recipe.cache or cache, log, should_stop, note)
 
 
 @contextmanager
@@ -120,5 +126,6 @@ def served(judge: JudgeRecipe, cache: Path) -> Iterator[tuple[str, Path]]:
         if 0 < num_found < judge.gpus:
             raise ClusterError(f"judge.gpus: {judge.gpus} are needed, and {num_found} are there.")
         cache = judge.cache or (cache if cache.exists() else Path(folder) / "judge.sqlite")
-        with closing(start_judge(judge, cache, Path(folder) / "judge.log")) as running:
+        options = {"num_gpus": judge.gpus if num_found else 0}
+        with closing(start_judge(judge, options, cache, Path(folder) / "judge.log")) as running:
             yield running.url(), cache

@@ -12,6 +12,7 @@ import ray
 
 from rft.actors.cpu import gpu_process_threads, learner_threads, lower_priority, set_cpu_threads
 from rft.actors.imports import large_imports
+from rft.actors.joined import use_own_interface
 from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
@@ -28,6 +29,7 @@ class LearnerRank:
 
     def __init__(self, rank: int, recipe: Recipe, model: str, clips_dir: Path) -> None:
         set_allocator(recipe)
+        use_own_interface()
         cores = len(os.sched_getaffinity(0))
         set_cpu_threads(learner_threads(recipe, cores), gpu_process_threads(recipe, cores))
         self._rank = rank
@@ -198,10 +200,10 @@ class LearnerActors:
         return ref
 
     def save(self, directory: Path) -> None:
-        self._ranks.call("save", directory)
+        self._ranks.call("save", directory.absolute())
 
     def load(self, directory: Path) -> None:
-        self._policy_version = self._ranks.call("load", directory)
+        self._policy_version = self._ranks.call("load", directory.absolute())
 
     def close(self) -> None:
         self._ranks.close()

@@ -54,7 +54,7 @@ class Ranks:
         self._calls = RankCalls(recipe.learner.stall_timeout_s, should_stop)
         # num_cpus=0: ranks and rollout workers take turns on the cores of a machine without GPUs.
         remote = ray.remote(num_cpus=0)(actor_class)
-        gpus = [gpu_options(recipe, rank, 1) for rank in range(num_ranks)]
+        gpus = [gpu_options(recipe, "rank", rank) for rank in range(num_ranks)]
         self.actors = [remote.options(**gpus[i]).remote(i, recipe, model, clips_dir) for i in range(num_ranks)]
         self.on_gpus: bool = gpus[0]["num_gpus"] > 0
         try:

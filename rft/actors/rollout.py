@@ -14,6 +14,7 @@ from ray.exceptions import ObjectLostError, RayTaskError
 from rft.actors.cluster import ENDED, cause_of, check_servers, end_actor, gpu_options
 from rft.actors.cpu import gpu_process_threads
 from rft.actors.imports import large_imports
+from rft.actors.joined import use_own_interface
 from rft.data.video import ClipCache
 from rft.errors import LearnerError
 from rft.recipe import Recipe, RolloutRecipe
@@ -46,6 +47,7 @@ class RolloutWorker:
         await asyncio.to_thread(self._start, *self._args)
 
     def _start(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
+        use_own_interface()
         cores = len(os.sched_getaffinity(0))
         threads = gpu_process_threads(recipe, cores) if use_gpu else cores
         os.environ.update(engine_environment(recipe.rollout, use_gpu, Path(model).is_dir(), threads))
@@ -159,7 +161,7 @@ class RayWorker:
     def __init__(self, model: str, recipe: Recipe, clips_dir: Path, index: int) -> None:
         """Returns at once, while worker number `index` starts. ClusterError: Ray is not there any more."""
         check_servers()
-        options = gpu_options(recipe, index, recipe.rollout.gpus_per_worker)
+        options = gpu_options(recipe, "engine", index)
         # num_cpus=0: workers and learner take turns on the cores of a machine without GPUs.
         actor = ray.remote(num_cpus=0, **options)(RolloutWorker)
         self._actor = actor.remote(model, recipe, clips_dir, options["num_gpus"] > 0)

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from rewards.types import Fidelity
 from rft.own_code import short_name
 from rft.recipe.algorithm import AlgorithmRecipe
+from rft.recipe.cluster import ClusterRecipe
 from rft.recipe.judge import JudgeRecipe
 from rft.recipe.section import Section
 from rft.recipe.watch import AlarmName, TrackerName, ViewName
@@ -366,6 +367,8 @@ class Recipe(Section):
     """From a loss to new weights."""
     cold_start: ColdStartRecipe | None = None
     """A supervised stage before GRPO."""
+    cluster: ClusterRecipe = ClusterRecipe()
+    """The machines of the run: this one, or a Ray cluster that is there."""
     parity: ParityRecipe = ParityRecipe()
     """The comparison of engine and learner before the first step, and the alarm in every step."""
     eval: EvalRecipe = EvalRecipe()

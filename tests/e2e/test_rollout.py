@@ -270,7 +270,7 @@ def test_only_this_machine_can_reach_ray_and_vllm(engines: Engines) -> None:
 def test_a_process_asks_for_no_gpu_where_ray_finds_none(engines: Engines) -> None:
     shared = engines.recipe.model_copy(update={"rollout": RolloutRecipe(share_gpu=True)})
     for recipe in (engines.recipe, shared):
-        assert gpu_options(recipe, 1, num_gpus=1) == {"num_gpus": 0}
+        assert gpu_options(recipe, "engine", 1) == {"num_gpus": 0}
 
 
 def test_a_request_to_stop_is_followed_at_once(engines: Engines) -> None:

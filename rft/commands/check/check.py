@@ -10,6 +10,7 @@ from rft.actors.gpu_count import driver_gpus, gpu_problem, gpu_signs
 from rft.commands.check.data import DataCheck, check_data, refuse_recipe
 from rft.commands.check.estimate import cost_lines, parse_gpus
 from rft.commands.check.own_code import import_problems
+from rft.commands.check.placement import placement_lines
 from rft.commands.check.prompt_length import TEMPLATE_TOKENS, image_tokens, text_bytes, text_tokens, visual_tokens
 from rft.commands.check.rewards import reward_findings
 from rft.commands.check.values import value_problems
@@ -47,7 +48,7 @@ class Checked:
 def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, gpu: str | None = None) -> Checked:
     """The recipe in a file, checked. Raises RecipeError that lists every problem of recipe, model and data.
 
-    `gpu`: the GPUs that the plan is for, `H200` or `8xH200`; they need not be here.
+    `gpu`: the GPUs that the plan is for, `H200`, `8xH200` or, on 4 nodes, `4x8xH200`; they need not be here.
     """
     gpus = parse_gpus(gpu) if gpu is not None else None
     loaded = read_recipe(path, overrides, import_problems(named_own_code(path, overrides)))
@@ -58,7 +59,7 @@ def check_file(path: Path, overrides: Sequence[str] = (), resume: bool = False, 
     return checked
 
 
-def check(recipe: Recipe, path: Path, resume: bool = False, gpus: tuple[str, int | None] | None = None) -> Checked:
+def check(recipe: Recipe, path: Path, resume: bool = False, gpus: tuple[str, tuple[int, ...]] | None = None) -> Checked:
     """Problems and plan of a recipe, without torch; `path` is where it came from, `gpus` as of `parse_gpus`."""
     model_wrong, model_notes = model_problems(recipe.model)
     data = check_data(recipe)
@@ -120,6 +121,8 @@ def _run_dir_findings(run_dir: Path, resume: bool) -> Iterator[Problem | str]:
 
 def _gpu_notes(recipe: Recipe) -> Iterator[str]:
     """What a run on this machine would stop at; nothing where nothing says that it is one with GPUs."""
+    if recipe.cluster.joined_address():
+        return
     if problem := gpu_problem(recipe, recipe.learner.num_ranks, driver_gpus(), gpu_signs()):
         yield f"on this machine the run would not start: {problem}"
 
@@ -165,7 +168,7 @@ def _setting_notes(recipe: Recipe) -> Iterator[str]:
 
 
 def _plan(
-    recipe: Recipe, data: DataCheck, tokens: tuple[int, int], run_dir: Path, gpus: tuple[str, int | None] | None
+    recipe: Recipe, data: DataCheck, tokens: tuple[int, int], run_dir: Path, gpus: tuple[str, tuple[int, ...]] | None
 ) -> tuple[tuple[str, str], ...]:
     """Lines of the plan: (what, value). `tokens`: of the longest prompt, and the visual ones among them."""
     prompts, group = recipe.prompts_per_step, recipe.sampling.num_generations
@@ -195,7 +198,8 @@ def _plan(
             f"{recipe.sampling.max_completion_length:,}, engine {recipe.rollout.max_model_len:,}",
         ),
         ("learner", _learner_line(recipe)),
-        *cost_lines(recipe, *tokens, *(gpus or ())),
+        *cost_lines(recipe, *tokens, *((gpus[0], sum(gpus[1]) or None) if gpus else ())),
+        *placement_lines(recipe, gpus[1] if gpus else ()),
         ("rollout", f"{recipe.rollout.num_workers} vLLM worker(s), temperature {recipe.sampling.temperature:g}"),
         *(
             [("judge", f"{recipe.judge.model}, {recipe.judge.max_concurrent} requests at a time")]

@@ -1,6 +1,7 @@
 """Estimate of a step's largest cost: tokens, memory, seconds. benchmarks/learner.py measures updates."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from rft.actors.gpu_count import gpu_problem, gpus_needed
@@ -69,12 +70,13 @@ DEFAULT_GPUS = ("A100-80GB", "H100-SXM")
 """GPUs of a plan that asks for none."""
 
 
-def parse_gpus(text: str) -> tuple[str, int | None]:
-    """(name in GPUS, number) of `8xH200`; of a name alone the number is None. RecipeError: as `find_gpu`."""
-    number, times, name = text.partition("x")
-    if times and number.isdecimal():
-        return find_gpu(name), int(number)
-    return find_gpu(text), None
+def parse_gpus(text: str) -> tuple[str, tuple[int, ...]]:
+    """(name in GPUS, number on each node) of `8xH200`, or of `4x8xH200`, 4 nodes with 8 each; () of a name alone.
+
+    RecipeError: as `find_gpu`.
+    """
+    num_nodes, number, name = re.fullmatch(r"(?:(?:(\d+)x)?(\d+)x)?(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    return find_gpu(name), (int(number),) * int(num_nodes or 1) if number else ()
 
 
 def find_gpu(name: str) -> str:

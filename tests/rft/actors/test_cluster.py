@@ -16,7 +16,9 @@ import pytest
 import ray
 from ray._private import worker as ray_worker
 
-from rft.actors.cluster import ClusterError, check_servers, cluster, end_actor, gpu_options
+from rft.actors.cluster import check_servers, cluster, end_actor, gpu_options
+from rft.actors.placement import Part
+from rft.errors import ClusterError
 from rft.recipe import Recipe
 
 
@@ -269,14 +271,15 @@ def test_an_engine_and_a_learning_process_share_a_gpu() -> None:
     shared = {"rollout": {"num_workers": 2, "share_gpu": True}, "judge": {"model": "j", "gpus": 2}}
     recipe = Recipe.model_validate(keys | shared)
     remote = ray.remote(num_cpus=0)(Process)
+    parts: tuple[Part, ...] = ("engine", "rank")
     with cluster(init=partial(ray.init, num_gpus=4)):
-        options = [gpu_options(recipe, place, num_gpus=1) for _ in ("engines", "ranks") for place in (0, 1)]
+        options = [gpu_options(recipe, part, place) for part in parts for place in (0, 1)]
         processes = [remote.options(**of).remote() for of in options]
         gpus = ray.get([process.gpus.remote() for process in processes])
-        of_judge = ray.get(remote.options(num_gpus=2).remote().gpus.remote())
+        of_judge = ray.get(remote.options(**gpu_options(recipe, "judge")).remote().gpus.remote())
         with pytest.raises(ClusterError, match="learning process 3 needs a GPU of its number, and Ray finds 2"):
-            gpu_options(recipe, 2, num_gpus=1)
-        apart = gpu_options(Recipe.model_validate(keys), 1, num_gpus=2)
+            gpu_options(recipe, "rank", 2)
+        apart = gpu_options(Recipe.model_validate(keys | {"rollout": {"gpus_per_worker": 2}}), "engine", 1)
     assert gpus[:2] == gpus[2:]
     assert sorted([*gpus[0], *gpus[1], *of_judge]) == [0, 1, 2, 3]
     assert apart == {"num_gpus": 2}

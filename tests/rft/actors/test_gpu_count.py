@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from rft.actors.cluster import ClusterError, check_gpus, cluster
+from rft.actors.cluster import check_gpus, cluster
 from rft.actors.gpu_count import driver_gpus, gpu_problem, gpus_needed
+from rft.errors import ClusterError
 from rft.recipe import Recipe
 
 

@@ -335,4 +335,8 @@ def test_gpus_are_found_by_a_part_of_their_name() -> None:
     for name, why in (("H100", r"more than once \(H100-PCIe, H100-SXM\)"), ("V100", "not in the table")):
         with pytest.raises(RecipeError, match=f"--gpu {name}: is .*{why}.*Known: A100-40GB, .*RTX-4090"):
             find_gpu(name)
-    assert [parse_gpus(text) for text in ("8xH200", "rtx4090")] == [("H200", 8), ("RTX-4090", None)]
+    assert [parse_gpus(text) for text in ("8xH200", "rtx4090", "2x4xH200")] == [
+        ("H200", (8,)),
+        ("RTX-4090", ()),
+        ("H200", (4, 4)),
+    ]
