@@ -75,6 +75,17 @@ def test_streams() -> None:
     assert all(way["seconds"] > 0 for way in ways)
 
 
+def test_long_video() -> None:
+    found = run("long_video", "--hours", "0.02", "--fps", "10", "--chosen", "2", "--frames", "20", "40")
+    film = found["film"]
+    assert film["frames"] == 720
+    assert 2 <= film["decoded"] < 400
+    assert all(film[way] > 0 for way in ("times", "jumps", "no jumps", "decode all"))
+    for way in ("plain", "checkpointing"):
+        assert found[way]["20"]["tokens"] < found[way]["40"]["tokens"]
+        assert found[way]["40"]["peak_mib"] >= 0
+
+
 def test_weights() -> None:
     found = run("weights", "--repeats", "1")
     assert found["backend"] == "object_store"

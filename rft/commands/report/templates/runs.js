@@ -43,7 +43,7 @@ function learnedSection(run) {
 
 function heatMap(grid) {
   const cell = (value) => value === null ? "" : el("div", {style: `background:color-mix(in srgb, var(--true) ${80 * value}%, transparent); padding:.2rem .5rem`}, fixed(value));
-  return el("div", {class: "card"}, el("h3", null, `${words(grid.name)} by part, ${grid.mode}`),
+  return el("div", {class: "card", style: "margin-top:1rem"}, el("h3", null, `${words(grid.name)} by part, ${grid.mode}`),
     table(["", ...grid.columns], grid.rows.map((row, i) => [row, ...grid.values[i].map(cell)]), "small"));
 }
 
