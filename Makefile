@@ -19,9 +19,9 @@ READY = .venv/ready-$(GROUP)
 quickstart: data/quickstart/.complete
 	$(BIN)/rft train recipes/quickstart.yaml $(ARGS)
 
-# Two processes, each a file at a time and the slow ones first: a start of Ray or of an engine keeps one core busy.
-# Threads that wait must not spin on cores that both share.
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes for two cores, each a file at a time and the slow ones first: a start of Ray or of an engine keeps one
+# core busy. Threads neither share a core that another process has nor spin while they wait.
+PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(PYTEST) -m "not gpu" $(ARGS)

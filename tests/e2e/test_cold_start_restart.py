@@ -80,7 +80,9 @@ def training_in(path: Path, recipe: Recipe, told: io.StringIO, closing: ExitStac
     run = RunDir.create(path, resume=True)
     closing.callback(run.release)
     clips = SimpleNamespace(find=lambda media: None)
-    return TrainingRun(Session(recipe, PlainView("run", told), lambda: False, clips, path / "clips", closing), run)
+    return TrainingRun(
+        Session(recipe, PlainView("run", told), lambda: False, clips, path / "clips", path, closing), run
+    )
 
 
 @pytest.fixture

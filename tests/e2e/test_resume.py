@@ -202,7 +202,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         with ExitStack() as closing:
             closing.callback(run.release)
             view, stop = PlainView("run", told), Stop(looks)
-            training = TrainingRun(Session(asked, view, stop, Clips(), path / "clips", closing), run)
+            training = TrainingRun(Session(asked, view, stop, Clips(), path / "clips", path, closing), run)
             pool, order = Pool(stop), PromptOrder([prompt(f"p{i}") for i in range(7)], 0, Clips(), 0.0, fewest=2)
             rows = tuple(UsableRow(None, prompt(f"h{i}")) for i in range(2))
             training.learn("policy", training.saved_state(), pool, order, Evaluator(asked, pool, rows, view))

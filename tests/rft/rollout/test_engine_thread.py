@@ -14,7 +14,9 @@ RECIPE = Recipe.model_validate({"model": "m", "tasks": {}, "data": {"train": []}
 class FakeProcessor:
     banned_token_ids = ()
 
-    def __init__(self, model: str, system_prompt: str | None) -> None: ...
+    @classmethod
+    def of(cls, model: str, recipe: Recipe) -> "FakeProcessor":
+        return cls()
 
     def engine_options(self) -> dict[str, Any]:
         return {}
