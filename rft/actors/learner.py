@@ -17,8 +17,8 @@ from rft.actors.ranks import Ranks, free_address, set_allocator
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.types import Prompt, TokenRatio, TrainGroup
-from rft.weights.ref import StagedWeights, StoredWeights, WeightsRef, tensor_metadata
-from rft.weights.transfer import gpu_uuid, transfer_backend
+from rft.weights.ref import Address, StagedWeights, StoredWeights, WeightsRef, tensor_metadata
+from rft.weights.transfer import LOAD_TIMEOUT_S, gpu_uuid, transfer_backend
 
 if TYPE_CHECKING:
     from rft.weights.sender import WeightSender
@@ -107,9 +107,10 @@ class LearnerRank:
         self._release_cached_memory()
         if self._rank != 0:
             return None
+        new_group = free_address() if sender and not self._all_send else None
         return WeightsRef(
             learner.policy_version,
-            StagedWeights((), tensor_metadata(tensors)) if sender else StoredWeights(ray.put(tensors)),
+            StagedWeights((), tensor_metadata(tensors), new_group) if sender else StoredWeights(ray.put(tensors)),
             probe,
             model=None if learner.trains_all else self._model,
             num_bytes=sum(tensor.nbytes for tensor in tensors.values()),
@@ -125,15 +126,15 @@ class LearnerRank:
         assert self._sender is not None
         return self._sender.export()
 
-    def open_group(self, address: tuple[str, int], size: int) -> None:
-        """Meet an engine at `address`, where this rank listens; returns once all `size` processes are there."""
+    def open_group(self, address: Address, size: int) -> None:
+        """Meet engines at `address`, where this rank listens; returns once all `size` processes are there."""
         assert self._sender is not None
         self._sender.open_group(address, size)
 
-    def send_weights(self, address: tuple[str, int]) -> None:
-        """Send the published weights to the engine met at `address`."""
+    def send_weights(self) -> None:
+        """Send the published weights to the engines that were met last."""
         assert self._sender is not None
-        self._sender.send(address)
+        self._sender.send(min(LOAD_TIMEOUT_S, self._recipe.rollout.stall_timeout_s))
 
     def _release_cached_memory(self) -> None:
         """Give back memory that no tensor uses, where an engine wakes up on the same GPU."""

@@ -20,11 +20,8 @@ from rft.errors import LearnerError
 from rft.recipe import Recipe, RolloutRecipe
 from rft.rollout.pool import Generated, ViewedPrompt, WorkerDied, WorkerPool
 from rft.types import Completion, Prompt, Sampling
-from rft.weights.ref import WeightsRef
-from rft.weights.transfer import FALL_BACK
-
-LOAD_TIMEOUT_S = 600.0
-"""Weights that take longer than this to an engine will not come: a process between GPUs waits for one that failed."""
+from rft.weights.ref import Address, StagedWeights, WeightsRef
+from rft.weights.transfer import FALL_BACK, LOAD_TIMEOUT_S
 
 NUM_DECODERS = 2
 """Clips a worker loads at one time, while its engine decodes tokens."""
@@ -90,6 +87,10 @@ class RolloutWorker:
         except Exception as error:
             return ViewedPrompt(None, (), f"{type(error).__name__}: {error}")
         return ViewedPrompt(replace(view, logprobs=tuple(one.logprobs for one in completions)), completions)
+
+    async def broadcast_group(self, source: StagedWeights) -> Address | None:
+        """The group that the engine is in with the learner that `source` lies with; None: in none."""
+        return await asyncio.wrap_future(self._engine.broadcast_group(source))
 
     async def load_weights(self, ref: WeightsRef) -> float:
         """Replace the engine's weights; returns the probe's mean absolute log-probability gap.
@@ -175,6 +176,9 @@ class RayWorker:
 
     def view_prompt(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[ViewedPrompt]:
         return _future(self._actor.view_prompt.remote(prompt, sampling, seed))
+
+    def broadcast_group(self, source: StagedWeights) -> Future[Address | None]:
+        return _future(self._actor.broadcast_group.remote(source))
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
         return _future(self._actor.load_weights.remote(ref))

@@ -24,7 +24,7 @@ from rft.rollout.feature_connector import clip_identifier, connector_config, fea
 from rft.rollout.prompt_view import view_prompt
 from rft.types import Completion, Prompt, Sampling
 from rft.weights.loader import WeightLoader
-from rft.weights.ref import WeightsRef
+from rft.weights.ref import Address, StagedWeights, WeightsRef
 from rft.weights.transfer import open_receiver, transfer_backend
 
 BAN = -100.0
@@ -129,6 +129,14 @@ class Engine:
             self._requests[request_id] = future
 
         return self._command(add)
+
+    def broadcast_group(self, source: StagedWeights) -> Future[Address | None]:
+        """The group that the engine is in with the learner that `source` lies with; None: in none."""
+
+        def group(future: Future[Address | None]) -> None:
+            future.set_result(self._weights.group(source))
+
+        return self._command(group)
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
         """The gap of the probe. The engine must be idle, and `render` not running."""

@@ -13,7 +13,7 @@ from rft.errors import Interrupted, RolloutError
 from rft.parity.compare import PromptView
 from rft.recipe import RolloutRecipe
 from rft.types import Completion, Prompt, Sampling
-from rft.weights.ref import WeightsRef
+from rft.weights.ref import Address, StagedWeights, WeightsRef, broadcast_refs
 
 POLL_S = 0.2
 """Longest time before a request to stop is noticed."""
@@ -63,6 +63,10 @@ class Worker(Protocol):
 
     def view_prompt(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[ViewedPrompt]:
         """The engine's view and completions, to compare with the learner."""
+        ...
+
+    def broadcast_group(self, source: StagedWeights) -> Future[Address | None]:
+        """The group that the engine is in with the learner that `source` lies with; None: in none."""
         ...
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
@@ -207,8 +211,9 @@ class WorkerPool:
         if self._generating:
             raise RuntimeError("weights cannot change while groups are sampled")
         self.wait_until_ready()
+        refs = self._refs(ref)
         self._weights = ref
-        loads = [(slot, slot.worker, slot.worker.load_weights(ref)) for slot in self._slots]
+        loads = [(slot, slot.worker, slot.worker.load_weights(to)) for slot, to in zip(self._slots, refs, strict=True)]
         gaps: list[float] = []
         for slot, worker, load in loads:
             try:
@@ -243,6 +248,18 @@ class WorkerPool:
         for slot in self._slots:
             slot.worker.close()
         self._slots = []
+
+    def _refs(self, ref: WeightsRef) -> list[WeightsRef]:
+        """What each worker is asked to load. Before a broadcast all are asked whether they are there, because in it
+        each waits for all others."""
+        source = ref.source
+        if not isinstance(source, StagedWeights) or source.new_group is None:
+            return [ref] * len(self._slots)
+        self._weights = None  # one that is replaced now gets the new ones with the others
+        groups = [
+            self._call(slot, lambda worker: worker.broadcast_group(source), may_stop=False) for slot in self._slots
+        ]
+        return broadcast_refs(ref, groups)
 
     def _submit(
         self, waiting: deque[int], limit: int, prompts: Sequence[Prompt], sampling: Sampling, seed: int

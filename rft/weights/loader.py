@@ -8,8 +8,8 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from rft.weights.ref import StagedWeights, StoredWeights, WeightsRef
-from rft.weights.transfer import Receiver, stored_tensors
+from rft.weights.ref import Address, StagedWeights, StoredWeights, WeightsRef
+from rft.weights.transfer import NcclReceiver, Receiver, stored_tensors
 
 
 class WeightLoader:
@@ -38,6 +38,10 @@ class WeightLoader:
             self._fill(self._served)
         else:
             self._engine.wake_up()
+
+    def group(self, source: StagedWeights) -> Address | None:
+        """The group for broadcasts that the engine is in with the learner that `source` lies with; None: in none."""
+        return self._receiver.group(source) if isinstance(self._receiver, NcclReceiver) else None
 
     def load(self, ref: WeightsRef) -> float:
         """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.

@@ -1,6 +1,7 @@
 """The learner's end of a transfer between GPUs; its first rank sends by vLLM's own engine for trainers."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -9,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import reduce_tensor
 
+from rft.weights.ref import Address
 from rft.weights.transfer import gpu_uuid
-
-Address = tuple[str, int]
-"""Host and port at which a group was formed; they identify it."""
 
 
 class WeightSender:
@@ -20,7 +19,7 @@ class WeightSender:
 
     def __init__(self) -> None:
         self._source = VllmWeightSource()
-        self._groups: dict[Address, Any] = {}
+        self._group: Any = None
 
     def stage(self, weights: dict[str, Tensor]) -> None:
         """Replace the copies by `weights`."""
@@ -35,20 +34,41 @@ class WeightSender:
         return [{gpu: share(tensor)[1]} for tensor in self._source.weights.values()]
 
     def open_group(self, address: Address, size: int) -> None:
-        """Form an NCCL group of `size` with an engine, as its first rank; returns once all have joined."""
+        """Form an NCCL group of `size` with engines, as its first rank, in place of the one there was.
+
+        Returns once all have joined.
+        """
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         with kept_compile_threads():
             from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
             from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
         keep_default_stream()
-        self._groups[address] = WeightTransferTrainerFactory.trainer_init(
+        if self._group is not None:
+            self._group.shutdown()
+        self._group = WeightTransferTrainerFactory.trainer_init(
             NCCLTrainerInitInfo(address[0], address[1], size, rank=0), client=NoClient(), source=self._source
         )
 
-    def send(self, address: Address) -> None:
-        """Broadcast the weights to the group of `address`; returns once they are sent."""
-        self._groups[address].send_weights()
+    def send(self, timeout_s: float) -> None:
+        """Broadcast the weights to the group; returns once they are sent.
+
+        TimeoutError: an engine did not take them, and the group is broken up.
+        """
+        group, given_up = self._group, threading.Event()
+
+        def give_up() -> None:
+            given_up.set()
+            group.shutdown()  # NCCL waits for ever for a process that ended
+
+        timer = threading.Timer(timeout_s, give_up)
+        timer.start()
+        try:
+            group.send_weights()
+        finally:
+            timer.cancel()
+        if given_up.is_set():
+            raise TimeoutError(f"an engine did not take the weights in {timeout_s:g} s")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """How weights get from the learner into an engine: through Ray's object store, or from GPU to GPU by vLLM's engines.
 
-Between GPUs the learner keeps copies of what it publishes on its own GPU, and every engine fetches them when it loads:
-a worker that replaces a dead one gets the same weights in the same way, whatever the others do.
+Between GPUs the learner keeps copies of what it publishes on its own GPU. By ipc every engine reads them for itself. By
+nccl they are broadcast once to all engines, and to an engine that takes a dead one's place once more.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,13 +12,16 @@ import ray
 
 from rft.errors import RolloutError
 from rft.recipe import RolloutRecipe
-from rft.weights.ref import StagedWeights, StoredWeights
+from rft.weights.ref import Address, Broadcast, StagedWeights, StoredWeights
 
 if TYPE_CHECKING:
     import torch
     from vllm.v1.engine.llm_engine import LLMEngine
 
 TransferBackend = Literal["object_store", "ipc", "nccl"]
+
+LOAD_TIMEOUT_S = 600.0
+"""Weights that take longer than this to an engine will not come: a process between GPUs waits for one that failed."""
 
 FALL_BACK = "Between GPUs, rollout.weight_transfer: object_store takes the way through the CPU's memory."
 
@@ -77,33 +80,41 @@ class IpcReceiver:
 
 
 class NcclReceiver:
-    """Gets a broadcast of the first rank, in a group that this engine and that rank alone form.
+    """Gets a broadcast of the first rank, in a group with it: of all engines, or of this one where it loads alone.
 
-    A group per engine: one that dies takes no other's with it.
+    The engine at the first place speaks with that rank for all.
     """
 
     def __init__(self, engine: "LLMEngine", num_gpus: int) -> None:
         self._engine, self._num_gpus = engine, num_gpus
-        self._address: tuple[str, int] | None = None
+        self._sender: Any = None
+        self._group: Address | None = None
+
+    def group(self, staged: StagedWeights) -> Address | None:
+        """The group that this engine is in with the first rank of `staged`; None: in none."""
+        return self._group if self._sender == staged.ranks[0][1] else None
 
     def receive(self, staged: StagedWeights) -> None:
-        (_, sender), *_ = staged.ranks
+        sender = staged.ranks[0][1]
         with transfer_errors("nccl"):
-            if self._address is None:
-                self._address = self._join(sender)
-            sent = sender.send_weights.remote(self._address)
+            broadcast = staged.broadcast or Broadcast(ray.get(sender.address.remote()), place=0, num_engines=1)
+            if self.group(staged) != broadcast.group:
+                self._join(sender, broadcast)
+            sent = [sender.send_weights.remote()] if broadcast.place == 0 else []
             update(self._engine, staged.metadata)
             ray.get(sent)
 
-    def _join(self, sender: Any) -> tuple[str, int]:
-        """Address of the new group."""
-        address: tuple[str, int] = ray.get(sender.address.remote())
-        size = 1 + self._num_gpus
-        joined = sender.open_group.remote(address, size)
-        group = {"master_address": address[0], "master_port": address[1], "rank_offset": 1, "world_size": size}
-        self._engine.collective_rpc("init_weight_transfer_engine", args=({**group, "packed": True},))
-        ray.get(joined)
-        return address
+    def _join(self, sender: Any, broadcast: Broadcast) -> None:
+        """Leave the group there was, and meet all that take part in `broadcast`."""
+        if self._group is not None:
+            self._engine.collective_rpc("shutdown_weight_transfer_engine")
+        (host, port), size = broadcast.group, 1 + broadcast.num_engines * self._num_gpus
+        met = [sender.open_group.remote(broadcast.group, size)] if broadcast.place == 0 else []
+        ranks = {"rank_offset": 1 + broadcast.place * self._num_gpus, "world_size": size}
+        info = {"master_address": host, "master_port": port, **ranks, "packed": True}
+        self._engine.collective_rpc("init_weight_transfer_engine", args=(info,))
+        ray.get(met)
+        self._sender, self._group = sender, broadcast.group
 
 
 Receiver = IpcReceiver | NcclReceiver

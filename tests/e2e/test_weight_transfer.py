@@ -22,7 +22,7 @@ from rft.actors.cluster import cluster
 from rft.actors.rollout import engine_environment
 from rft.recipe import Recipe
 from rft.synthetic.policy import build_policy
-from rft.weights.ref import Probe, StagedWeights, WeightsRef, tensor_metadata
+from rft.weights.ref import Probe, StagedWeights, WeightsRef, broadcast_refs, tensor_metadata
 from rft.weights.sender import WeightSender
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ class Rank:
 
     def __init__(self, weights: dict[str, torch.Tensor]) -> None:
         self.weights = weights
-        self.groups: dict[tuple[str, int], Any] = {}
+        self.group: Any = None
         self.calls: list[str] = []
 
     def address(self) -> tuple[str, int]:
@@ -48,13 +48,13 @@ class Rank:
     def open_group(self, address: tuple[str, int], size: int) -> None:
         from vllm.distributed.utils import StatelessProcessGroup
 
-        self.calls.append("open")
-        self.groups[address] = StatelessProcessGroup.create(*address, rank=0, world_size=size)
+        self.calls.append(f"open {size}")
+        self.group = StatelessProcessGroup.create(*address, rank=0, world_size=size)
 
-    def send_weights(self, address: tuple[str, int]) -> None:
+    def send_weights(self) -> None:
         self.calls.append("send")
         for tensor in self.weights.values():
-            self.groups[address].broadcast_obj(tensor, src=0)
+            self.group.broadcast_obj(tensor, src=0)
 
     def export_weights(self) -> list[dict[str, torch.Tensor]]:
         self.calls.append("export")
@@ -67,7 +67,7 @@ class Rank:
 
 
 class Host:
-    """Engines in a process of their own: one that is there from the beginning, and one that comes later."""
+    """Two engines in a process of their own."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         os.environ.update(engine_environment(recipe.rollout, use_gpu=False, offline=True, threads=2))
@@ -89,14 +89,21 @@ class Host:
         config = {"weight_transfer_config": {"backend": backend + " of this test"}}
         engine.engine_args = lambda *args: self.plain_args(*args) | config
         weight_transfer.transfer_backend = lambda rollout, use_gpu: backend
-        first, later = (engine.Engine(str(self.folder), self.recipe, use_gpu=False) for _ in range(2))
-        self.engines = {"first": first, "later": later}
+        self.engines = [engine.Engine(str(self.folder), self.recipe, use_gpu=False) for _ in range(2)]
 
-    def load(self, name: str, ref: WeightsRef) -> float:
-        return self.engines[name].load_weights(ref).result()
+    def load(self, which: int, ref: WeightsRef) -> float:
+        return self.engines[which].load_weights(ref).result()
+
+    def load_all(self, ref: WeightsRef) -> list[float]:
+        """As the pool has its engines load."""
+        groups = [engine.broadcast_group(ref.source).result() for engine in self.engines]
+        refs = [ref] * 2 if ref.source.new_group is None else broadcast_refs(ref, groups)
+        loads = [engine.load_weights(to) for engine, to in zip(self.engines, refs, strict=True)]
+        return [load.result() for load in loads]
 
     def sleep(self) -> None:
-        self.engines["first"].sleep().result()
+        for engine in self.engines:
+            engine.sleep().result()
 
 
 def transfer_engine(backend: str) -> type:
@@ -170,28 +177,31 @@ def host(policies: tuple[Path, Path]) -> Any:
 
 @pytest.mark.parametrize("backend", ["ipc", "nccl"])
 def test_weights_arrive_by_every_backend(backend: str, policies: tuple[Path, Path], host: Any) -> None:
-    """In a fresh engine, again in the same one, in a sleeping one, and in one that comes later."""
+    """In fresh engines, in the same ones while they sleep, in one alone as where it takes another's place, and in both
+    after that. By nccl each time from one sending; by ipc each engine reads for itself."""
     rank = ray.remote(num_cpus=0)(Rank).remote(moving(policies[0]))
     ray.get(host.start.remote(backend))
-    for which in (0, 1):
-        weights = moving(policies[which])
-        ray.get(rank.take.remote(weights))
-        ref = WeightsRef(
-            which, StagedWeights(((GPU, rank),), tensor_metadata(weights)), probe(policies[which]), str(policies[which])
-        )
-        assert ray.get(host.load.remote("first", ref)) < GAP
+    for which in (0, 1, 0):
+        ref = published(rank, policies[which], backend)
+        assert max(ray.get(host.load_all.remote(ref))) < GAP
         ray.get(host.sleep.remote())
-    assert ray.get(host.load.remote("later", ref)) < GAP
+    ref = published(rank, policies[1], backend)
+    assert ray.get(host.load.remote(1, ref)) < GAP
+    ref = published(rank, policies[1], backend)
+    assert max(ray.get(host.load_all.remote(ref))) < GAP
     stale = WeightsRef(1, ref.source, probe(policies[0]), ref.model)
-    assert ray.get(host.load.remote("first", stale)) > 10 * GAP
+    assert ray.get(host.load.remote(0, stale)) > 10 * GAP
     calls = ray.get(rank.take.remote({}))
-    assert calls == (["export"] * 4 if backend == "ipc" else ["open", "send", "send", "open", "send", "send"])
-    if backend == "ipc":
+    if backend == "nccl":
+        assert calls == ["open 3", "send", "send", "send", "open 2", "send", "open 3", "send", "open 2", "send"]
+    else:
+        assert calls == ["export"] * 10
+        weights = moving(policies[1])
         elsewhere = WeightsRef(
             1, StagedWeights((("GPU-elsewhere", rank),), tensor_metadata(weights)), ref.probe, ref.model
         )
         with pytest.raises(Exception, match=r"no learning process is on this engine's GPU .* object_store"):
-            ray.get(host.load.remote("first", elsewhere))
+            ray.get(host.load.remote(0, elsewhere))
 
 
 def test_the_sending_end_fits_the_trainer_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,11 +215,20 @@ def test_the_sending_end_fits_the_trainer_of_vllm(monkeypatch: pytest.MonkeyPatc
     assert [(of.master_address, of.master_port, of.world_size, of.is_sender) for of in met] == [
         ("127.0.0.1", 1234, 3, True)
     ]
-    (trainer,) = sender._groups.values()
+    trainer = sender._group
     assert isinstance(trainer.client, VLLMWeightSyncClient)
     for weights in ({"a": torch.zeros(2)}, {"b": torch.ones(3, dtype=torch.bfloat16), "c": torch.ones(1)}):
         sender._source.weights = weights
         assert dict(trainer._checked_iter(trainer.source, trainer.source.metadata())) == weights
+
+
+def published(rank: Any, folder: Path, backend: str) -> WeightsRef:
+    """The weights of `folder`, which `rank` has from now on."""
+    weights = moving(folder)
+    ray.get(rank.take.remote(weights))
+    new_group = ray.get(rank.address.remote()) if backend == "nccl" else None
+    source = StagedWeights(((GPU, rank),), tensor_metadata(weights), new_group)
+    return WeightsRef(1, source, probe(folder), str(folder))
 
 
 def moving(folder: Path) -> dict[str, torch.Tensor]:

@@ -1,11 +1,12 @@
 """The learner's end of a transfer between GPUs, without one."""
 
 import os
+import threading
 
 import pytest
 import torch
 
-from rft.weights.sender import keep_default_stream, kept_compile_threads
+from rft.weights.sender import WeightSender, keep_default_stream, kept_compile_threads
 
 
 @pytest.mark.parametrize(("on_gpu", "streams"), [(True, ["default"]), (False, [])])
@@ -33,6 +34,34 @@ def test_what_vllm_leaves_the_compiler_is_undone(told: str | None, monkeypatch: 
             os.environ[variable] = "1"
             config.compile_threads = 1
         assert (os.environ.get(variable), config.compile_threads) == (told, 7)
+
+
+class FakeGroup:
+    """Sends at once, or as NCCL does where an engine has ended: until the group is broken up."""
+
+    def __init__(self, *, is_whole: bool) -> None:
+        self.is_whole = is_whole
+        self.is_shut = threading.Event()
+        self.num_sent = 0
+
+    def send_weights(self) -> None:
+        if not self.is_whole:
+            assert self.is_shut.wait(60)
+        self.num_sent += 1
+
+    def shutdown(self) -> None:
+        self.is_shut.set()
+
+
+def test_a_sender_does_not_wait_for_ever() -> None:
+    sender = WeightSender()
+    sender._group = whole = FakeGroup(is_whole=True)
+    sender.send(60)
+    sender.send(60)
+    assert (whole.num_sent, whole.is_shut.is_set()) == (2, False)
+    sender._group = FakeGroup(is_whole=False)
+    with pytest.raises(TimeoutError, match=r"an engine did not take the weights in 0\.01 s"):
+        sender.send(timeout_s=0.01)
 
 
 @pytest.mark.slow  # vLLM is imported

@@ -5,7 +5,7 @@ import torch
 
 from rft.errors import RolloutError
 from rft.recipe import RolloutRecipe
-from rft.weights.ref import StagedWeights, tensor_metadata
+from rft.weights.ref import Address, Broadcast, Probe, StagedWeights, WeightsRef, broadcast_refs, tensor_metadata
 from rft.weights.transfer import IpcReceiver, TransferFailed, transfer_backend
 
 
@@ -37,6 +37,30 @@ def test_metadata_say_what_to_expect() -> None:
         "dtype_names": ["bfloat16", "float32"],
         "shapes": [[2, 3], [2]],
     }
+
+
+OLD, OTHER, NEW = ("10.0.0.1", 1), ("10.0.0.1", 2), ("10.0.0.1", 3)
+
+
+@pytest.mark.parametrize(
+    ("groups", "group"),
+    [
+        ([None], NEW),
+        ([OLD], OLD),
+        ([OLD, OLD, OLD], OLD),
+        ([None, None], NEW),
+        ([OLD, None, OLD], NEW),
+        ([None, OLD], NEW),
+        ([OLD, OTHER], NEW),
+    ],
+)
+def test_engines_stay_in_their_group_while_it_holds_all_of_them(
+    groups: list[Address | None], group: Address
+) -> None:
+    ref = WeightsRef(4, StagedWeights((), {}, new_group=NEW), Probe((), ()))
+    assert [to.source for to in broadcast_refs(ref, groups)] == [
+        StagedWeights((), {}, NEW, Broadcast(group, place, len(groups))) for place in range(len(groups))
+    ]
 
 
 class FakeEngine:
