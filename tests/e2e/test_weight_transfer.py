@@ -46,10 +46,8 @@ class Rank:
             return "127.0.0.1", int(free.getsockname()[1])
 
     def open_group(self, address: tuple[str, int], size: int) -> None:
-        from vllm.distributed.utils import StatelessProcessGroup
-
         self.calls.append(f"open {size}")
-        self.group = StatelessProcessGroup.create(*address, rank=0, world_size=size)
+        self.group = join(address, 0, size)
 
     def send_weights(self) -> None:
         self.calls.append("send")
@@ -95,20 +93,26 @@ class Host:
         return self.engines[which].load_weights(ref).result()
 
     def load_all(self, ref: WeightsRef) -> list[float]:
-        """As the pool has its engines load."""
+        """As the pool has its engines load, but one after the other: vLLM knows one engine at a time in a process."""
         groups = [engine.broadcast_group(ref.source).result() for engine in self.engines]
         refs = [ref] * 2 if ref.source.new_group is None else broadcast_refs(ref, groups)
-        loads = [engine.load_weights(to) for engine, to in zip(self.engines, refs, strict=True)]
-        return [load.result() for load in loads]
+        return [engine.load_weights(to).result() for engine, to in zip(self.engines, refs, strict=True)]
 
     def sleep(self) -> None:
         for engine in self.engines:
             engine.sleep().result()
 
 
+def join(address: tuple[str, int], rank: int, size: int) -> Any:
+    """The group of `size` processes at `address`, whose first rank keeps what it sends for those who come later."""
+    from vllm.distributed.utils import StatelessProcessGroup
+
+    store = torch.distributed.TCPStore(*address, is_master=rank == 0, wait_for_workers=False)
+    return StatelessProcessGroup(rank, size, store)
+
+
 def transfer_engine(backend: str) -> type:
     """For vLLM's registry."""
-    from vllm.distributed.utils import StatelessProcessGroup
     from vllm.distributed.weight_transfer.ipc_engine import (
         IPCWeightTransferEngine,
         IPCWeightTransferInitInfo,
@@ -132,7 +136,7 @@ def transfer_engine(backend: str) -> type:
         def init_transfer_engine(self, info: NCCLWeightTransferInitInfo) -> None:
             assert info.packed
             rank = info.rank_offset + self.parallel_config.rank
-            self.group = StatelessProcessGroup.create(info.master_address, info.master_port, rank, info.world_size)
+            self.group = join((info.master_address, info.master_port), rank, info.world_size)
 
         def update_weights(self, update_info: dict) -> None:
             info: NCCLWeightTransferUpdateInfo = self.parse_update_info(update_info)

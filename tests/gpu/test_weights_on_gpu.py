@@ -85,7 +85,7 @@ def hand_over(pool: WorkerPool, learner: LearnerActors, what: str) -> Probe:
 def test_an_engine_serves_what_was_learned(
     data: Path, rollout: dict[str, object], learner_keys: dict[str, object]
 ) -> None:
-    """Three hand-overs with updates between them, then one to an engine that took the place of a killed one."""
+    """Three hand-overs with updates between them, one to an engine that took a killed one's place, and one to all."""
     num_gpus = (
         1 if "share_gpu" in rollout else 1 + int(str(rollout.get("num_workers", rollout.get("gpus_per_worker", 1))))
     )
@@ -111,6 +111,7 @@ def test_an_engine_serves_what_was_learned(
         after = generate(pool, prompts, recipe)
         assert {completion.policy_version for group in after for completion in group} == {learner.policy_version}
         assert pool.counters()["restarts"] == 1
+        hand_over(pool, learner, "with the new engine")
 
 
 def test_an_engine_sleeps_between_batches(data: Path) -> None:
