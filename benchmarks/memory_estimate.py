@@ -34,8 +34,9 @@ from benchmarks.report import add_output_arguments, finish
 from rft.commands.check.cost import GroupCost, ModelShape, state_bytes, update_bytes
 from rft.learner import sharding
 from rft.learner.attention import pack_text_attention
+from rft.learner.context import Context
 from rft.learner.model import Policy, add_lora
-from rft.learner.packing import PackedBatch, join_groups, pack_group
+from rft.learner.packing import PackedBatch, join_groups, pack_group, share_groups
 from rft.learner.sharding import shard
 from rft.learner.weights import trainable
 from rft.recipe import LearnerRecipe
@@ -60,7 +61,11 @@ class Case:
     @property
     def name(self) -> str:
         what = "LoRA" if self.learner.lora else f"all weights, {self.learner.master_dtype} states"
-        return f"{self.size}, {what}, {self.learner.num_ranks} rank(s), {self.num_forwards} forward(s)"
+        ranks = f"{self.learner.num_ranks} rank(s)"
+        if self.learner.context_parallel > 1:
+            ranks += f", {self.learner.context_parallel} to a prompt"
+        prompts = f"{self.num_groups} x {self.prompt_tokens} tokens"
+        return f"{self.size}, {what}, {ranks}, {self.num_forwards} forward(s) of {prompts}"
 
     @property
     def shape(self) -> ModelShape:
@@ -115,8 +120,14 @@ class PeakBytes(TorchDispatchMode):
 
 def peak_bytes(case: Case) -> int:
     """Most bytes that a rank's tensors take in an update, with the optimizer's moments from an earlier one."""
-    batch, recipe, model = text_batch(case), case.learner, build(case)
-    with group_of(recipe), FakeTensorMode(allow_non_fake_inputs=True) as mode, PeakBytes() as memory:
+    recipe, model = case.learner, build(case)
+    with group_of(recipe):
+        return _peak_bytes(case, text_batch(case), model)
+
+
+def _peak_bytes(case: Case, batch: PackedBatch, model: PreTrainedModel) -> int:
+    recipe = case.learner
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, PeakBytes() as memory:
         fill(model)
         policy = Policy(model, temperature=1.0, banned=(), chunk=recipe.logprob_chunk)
         if dist.is_initialized():
@@ -191,14 +202,23 @@ def group_of(recipe: LearnerRecipe) -> Iterator[None]:
 
 
 def text_batch(case: Case) -> PackedBatch:
-    positions = torch.arange(case.prompt_tokens).expand(3, -1)
-    completions = [[5] * case.completion_tokens] * case.num_completions
-    return join_groups([pack_group([5] * case.prompt_tokens, positions, completions)] * case.num_groups)
+    """What the first rank computes; with all ranks to a prompt, or one."""
+    positions, size = torch.arange(case.prompt_tokens).expand(3, -1), case.learner.context_parallel
+    completions = [[5] * case.completion_tokens] * (case.num_completions // size)
+    groups = [pack_group([5] * case.prompt_tokens, positions, completions)] * case.num_groups
+    if size == 1:
+        return join_groups(groups)
+    assert size == case.learner.num_ranks
+    assert dist.group.WORLD is not None
+    return share_groups(groups, Context(0, size, dist.group.WORLD), visual_ids=(), merge=1)
 
 
 def to_fake(batch: PackedBatch, mode: FakeTensorMode) -> PackedBatch:
     names = ("token_ids", "position_ids", "scored", "labels")
-    return replace(batch, **{name: mode.from_tensor(getattr(batch, name)) for name in names})
+    share = batch.share
+    if share is not None:
+        share = replace(share, sent=mode.from_tensor(share.sent), order=mode.from_tensor(share.order))
+    return replace(batch, **{name: mode.from_tensor(getattr(batch, name)) for name in names}, share=share)
 
 
 def estimate_bytes(case: Case) -> float:
@@ -217,18 +237,31 @@ def cases(sizes: Sequence[str], ranks: Sequence[int]) -> Iterator[Case]:
         yield Case(size, LearnerRecipe.model_validate(keys), num_forwards)
 
 
+def long_cases(size: str, prompt_tokens: Sequence[int], ranks: Sequence[int]) -> Iterator[Case]:
+    """One long prompt on one rank of so many, or on all of them."""
+    for tokens, num_ranks, context in itertools.product(prompt_tokens, ranks, (False, True)):
+        keys = {"num_ranks": num_ranks, "context_parallel": num_ranks if context else 1}
+        learner = LearnerRecipe.model_validate(keys | {"gradient_checkpointing": True, "freeze_vision": True})
+        yield Case(size, learner, num_groups=1, prompt_tokens=tokens)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model-size", choices=tuple(SIZES), nargs="+", default=("3b", "7b"))
     parser.add_argument("--num-ranks", type=int, nargs="+", default=(1, 8))
+    parser.add_argument("--long-prompts", type=int, nargs="+", help="tokens of prompts, on one rank or shared by all")
     add_output_arguments(parser)
     arguments = parser.parse_args()
+    chosen = cases(arguments.model_size, arguments.num_ranks)
+    if arguments.long_prompts:
+        sizes, prompts = arguments.model_size, arguments.long_prompts
+        chosen = itertools.chain.from_iterable(long_cases(size, prompts, arguments.num_ranks) for size in sizes)
     found = {
         case.name: {"measured_gib": peak_bytes(case) / 2**30, "estimated_gib": estimate_bytes(case) / 2**30}
-        for case in cases(arguments.model_size, arguments.num_ranks)
+        for case in chosen
     }
     rows = tuple(
-        (name, f"{measured:.1f}", f"{estimated:.1f}", f"{estimated / measured:.2f}")
+        (name, f"{measured:.2f}", f"{estimated:.2f}", f"{estimated / measured:.2f}")
         for name, (measured, estimated) in ((name, of.values()) for name, of in found.items())
     )
     columns = ("case", "measured, GiB", "estimated, GiB", "estimated / measured")

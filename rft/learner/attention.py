@@ -6,7 +6,7 @@ one call of flex_attention with a block mask. Memory grows with the number of to
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import accumulate
 from typing import Any
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from rft.learner.context import RowShare, Run
 from rft.recipe.model_folder import packing_obstacle
 
 PACKED_ATTENTION = "rft_packed"
@@ -127,18 +128,46 @@ def _look_back(start: int, stop: int, key_start: int, key_stop: int, window: int
         yield Block(start, stop, key_start, key_stop, hidden=hidden if any(hidden) else None)
 
 
+def cut_blocks(parts: Sequence[Block], runs: Sequence[Run]) -> tuple[Block, ...]:
+    """The blocks of the queries in `runs` alone, which follow each other in a row of their own; the keys stay all."""
+    cut: list[Block] = []
+    at = 0
+    for start, stop in runs:
+        for part in parts:
+            first, last = max(part.start, start), min(part.stop, stop)
+            if first < last:
+                cut += _cut_block(part, first, last, at - start)
+        at += stop - start
+    return tuple(sorted(cut, key=lambda block: not block.is_causal))
+
+
+def _cut_block(part: Block, first: int, last: int, shift: int) -> Iterator[Block]:
+    """Queries first..last of `part`, which lie `shift` further on."""
+    skipped, stop = first - part.start, last - part.start
+    own = replace(part, start=first + shift, stop=last + shift)
+    if not part.is_causal:
+        yield replace(own, hidden=part.hidden and part.hidden[skipped:stop])
+        return
+    yield replace(own, key_start=part.key_start + skipped, key_stop=part.key_start + stop)
+    if skipped:
+        yield replace(own, key_stop=part.key_start + skipped, is_causal=False)
+
+
 class Packing:
     """The groups of one row, as an attention function needs them; made once per forward pass."""
 
-    def __init__(self, groups: Sequence[GroupShape], device: torch.device) -> None:
+    def __init__(self, groups: Sequence[GroupShape], device: torch.device, share: RowShare | None = None) -> None:
+        """`share`: the tokens of the row that are here; None: all."""
         self.groups = tuple(groups)
         self.device = device
+        self.share = share
         self._blocks: dict[int | None, tuple[Block, ...]] = {}
         self._masks: dict[int | None, BlockMask] = {}
 
     def blocks(self, window: int | None) -> tuple[Block, ...]:
         if window not in self._blocks:
-            self._blocks[window] = blocks(self.groups, window)
+            parts = blocks(self.groups, window)
+            self._blocks[window] = cut_blocks(parts, self.share.runs) if self.share else parts
         return self._blocks[window]
 
     def block_mask(self, window: int | None) -> BlockMask:
@@ -151,17 +180,19 @@ class Packing:
         owner, segment, index = (values.to(self.device) for values in self.labels)
         lead, shared = (values.to(self.device) for values in self.sharing)
         shares = any(group.num_shared for group in self.groups)
+        length = sum(map(len, self.groups))
+        places = self.share.places.to(self.device) if self.share else torch.arange(length, device=self.device)
 
-        def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        def sees(_batch: Tensor, _head: Tensor, own: Tensor, key: Tensor) -> Tensor:
+            query = places[own]
             same = (owner[query] == owner[key]) & (query >= key)
             seen = same & ((segment[key] == 0) | (segment[key] == segment[query]))
             if shares:
                 seen = seen | ((lead[query] == owner[key]) & (segment[key] == 0) & (index[key] < shared[query]))
             return seen if window is None else seen & (index[query] - index[key] < window)
 
-        length = sum(map(len, self.groups))
         return create_block_mask(
-            sees, None, None, length, length, device=self.device, _compile=self.device.type == "cuda"
+            sees, None, None, len(places), length, device=self.device, _compile=self.device.type == "cuda"
         )
 
     @cached_property
@@ -197,7 +228,12 @@ def packed_attention(
     sliding_window: int | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """[1, L, heads, d] for `query` [1, heads, L, d]; `key` and `value` [1, key heads, L, d]."""
+    """[1, L, heads, d] for `query` [1, heads, L, d]; `key` and `value` [1, key heads, L, d].
+
+    Where the row is shared out, L counts the tokens that are here; keys and values of the others come from their ranks.
+    """
+    if packing.share is not None:
+        key, value = packing.share.whole(torch.stack([key, value])).unbind()
     if query.device.type == "cuda":
         out = _compiled_flex()(
             query,

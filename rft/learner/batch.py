@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rft.errors import DataError
-from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length
+from rft.learner.packing import PackedBatch, PackedGroup, pack_group, packed_length, split_groups
 from rft.learner.vision import VisualInput
 from rft.types import Prompt, TrainGroup, Video
 
@@ -64,6 +64,12 @@ class TokenGroup:
     def singles(self) -> "tuple[TokenGroup, ...]":
         """A group for each completion."""
         return tuple(replace(self, completions=(completion,)) for completion in self.completions)
+
+    def dealt(self, rank: int, size: int) -> "TokenGroup":
+        """The group with the completions of one of `size` ranks, which have about as many tokens each."""
+        lengths = [len(completion.token_ids) for completion in self.completions]
+        (places,) = split_groups(lengths, size, sum(lengths))[rank]
+        return replace(self, completions=tuple(self.completions[place] for place in sorted(places)))
 
     def shortest(self) -> "TokenGroup":
         """The group with its shortest completion alone."""
@@ -128,6 +134,14 @@ def split_mini_batches(groups: Sequence[TokenGroup], number: int) -> tuple[Seque
     number = min(number, len(groups))
     ends = [len(groups) * part // number for part in range(number + 1)]
     return tuple(groups[start:end] for start, end in pairwise(ends))
+
+
+def deal_completions(groups: Sequence[TokenGroup], rank: int, size: int) -> tuple[tuple[TokenGroup, ...], bool]:
+    """The groups with the completions of one of `size` ranks, and whether it has any; else the shortest fills in."""
+    dealt = tuple(group.dealt(rank, size) for group in groups)
+    if any(group.completions for group in dealt):
+        return dealt, True
+    return (groups[0].shortest(), *dealt[1:]), False
 
 
 def clip_units(groups: Sequence[TokenGroup], max_tokens: int) -> tuple[tuple[TokenGroup, ...], ...]:

@@ -18,6 +18,7 @@ from rft.learner.batch import (
     MicroBatch,
     TokenGroup,
     clip_units,
+    deal_completions,
     encode_group,
     micro_batch,
     split_mini_batches,
@@ -235,28 +236,32 @@ class Learner:
 
     def _micro_batches(self, groups: Sequence[TokenGroup]) -> list[MicroBatch]:
         """This rank's forwards, as many as any other rank has."""
-        packed = self._policies.is_packed
+        packed, context = self._policies.is_packed, self._policies.context
         if not packed:
             groups = [single for group in groups for single in group.singles()]
+        size = context.size if context else 1
         most = self.recipe.learner.max_tokens_per_forward
         config = self._model.config
         visual_ids = (config.video_token_id, config.image_token_id)
         shares = packed and self.recipe.video.stream
         units = clip_units(groups, most) if shares else tuple((group,) for group in groups)
-        plan = split_groups([unit_length(unit) for unit in units], num_ranks(), most, padded=not packed)
+        plan = split_groups([unit_length(unit) for unit in units], num_ranks() // size, most, padded=not packed)
         shortest = min(groups, key=TokenGroup.packed_length).shortest()
         batches = []
         for of_ranks in zip(*plan, strict=True):
             shows = any(group.prompt.media for places in of_ranks for group in _chosen(units, places, shortest))
-            places = of_ranks[this_rank()]
-            chosen = _chosen(units, places, shortest)
+            places = of_ranks[this_rank() // size]
+            chosen, is_filler = _chosen(units, places, shortest), not places
+            if context:
+                chosen, has_own = deal_completions(chosen, context.rank, size)
+                is_filler = is_filler or not has_own
             seconds = self.recipe.learner.seconds_per_grid
             encoded = [encode_group(group, self.processor, self.clips, self._model, seconds) for group in chosen]
             if shares:
                 encoded = share_beginnings(encoded, visual_ids)
-            batch = self._policies.batch(encoded, self.processor.eos_token_id, tower_runs=shows)  # moved in its turn
-            seen = self._policies.reference_visual(encoded)
-            batches.append(micro_batch(chosen, batch, seen, _loss_dtype(self.dtype), is_filler=not places))
+            batch = self._policies.batch(encoded, self.processor.eos_token_id, tower_runs=shows, shared=True)
+            seen = self._policies.reference_visual(encoded, batch)  # both moved in their turn
+            batches.append(micro_batch(chosen, batch, seen, _loss_dtype(self.dtype), is_filler=is_filler))
         return batches
 
     def _batch(self, groups: Sequence[PackedGroup]) -> PackedBatch:

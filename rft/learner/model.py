@@ -127,7 +127,7 @@ class Policy(nn.Module):
         """[B, L, width], before the head."""
         inputs: dict[str, object] = {}
         if batch.groups is not None:
-            inputs["packing"] = Packing(batch.groups, batch.token_ids.device)
+            inputs["packing"] = Packing(batch.groups, batch.token_ids.device, batch.share)
         visual, ids = batch.visual, batch.token_ids
         if visual is not None:
             # transformers fills images' places apart from videos'; here both lie in the order of the rows.
@@ -135,9 +135,14 @@ class Policy(nn.Module):
             features = visual.features
             if features is None:
                 features = encode_visual(self.model, visual)
-                self.num_encoded_videos += 0 if visual.is_filler else len(visual.grid)
+                if visual.share is not None:
+                    self.num_encoded_videos += visual.share.num_counted
+                elif not visual.is_filler:
+                    self.num_encoded_videos += len(visual.grid)
             if visual.is_filler:
                 features = features.map(lambda tensor: tensor[:0])  # of no row, so that its gradients are 0
+            if visual.share is not None:
+                features = visual.share.own_rows(features)
             inputs["mm_encoder_outputs"] = {"video": features}
         hidden: Tensor = self.model.model(
             input_ids=ids, position_ids=batch.position_ids, use_cache=False, **inputs

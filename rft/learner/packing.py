@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rft.learner.attention import GroupShape
-from rft.learner.vision import VisualInput, join_visuals
+from rft.learner.context import Context, RowShare, share_row
+from rft.learner.vision import VisualInput, join_visuals, share_visual
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class PackedBatch:
     """Of all groups, in the order of their rows."""
     num_tokens: int
     """Without padding."""
+    share: RowShare | None = None
+    """Where ranks share the row: its tokens that are here, which are then the L of the other fields."""
 
     def to(self, device: torch.device) -> "PackedBatch":
         return replace(
@@ -80,6 +83,7 @@ class PackedBatch:
             scored=self.scored.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
             visual=self.visual.to(device) if self.visual else None,
+            share=self.share.to(device) if self.share else None,
         )
 
 
@@ -181,6 +185,31 @@ def join_groups(groups: Sequence[PackedGroup]) -> PackedBatch:
         visual=join_visuals([group.visual for group in groups]),
         num_tokens=length,
     )
+
+
+def share_groups(groups: Sequence[PackedGroup], context: Context, visual_ids: Sequence[int], merge: int) -> PackedBatch:
+    """The tokens that this rank computes of groups with its own completions.
+
+    `visual_ids`: tokens that stand for pixels. `merge`: the side of a visual token, in patches.
+    """
+    whole = join_groups(groups)
+    share = share_row([group.shape for group in groups], context)
+    places = share.places
+    return replace(
+        whole,
+        token_ids=whole.token_ids[:, places],
+        position_ids=whole.position_ids[:, :, places],
+        scored=torch.isin(places, whole.scored).nonzero()[:, 0],
+        visual=whole.visual and share_visual(whole.visual, visual_rows(whole, share, visual_ids), context, merge),
+        num_tokens=len(places),
+        share=share,
+    )
+
+
+def visual_rows(whole: PackedBatch, share: RowShare, visual_ids: Sequence[int]) -> Tensor:
+    """Visual tokens that are here, among those of the whole row."""
+    is_visual = torch.isin(whole.token_ids[0], torch.tensor(visual_ids))
+    return (is_visual.cumsum(0) - 1)[share.places][is_visual[share.places]]
 
 
 def copy_groups(groups: Sequence[PackedGroup], pad_id: int) -> PackedBatch:

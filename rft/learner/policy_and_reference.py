@@ -12,10 +12,11 @@ from torch.distributed import is_initialized
 from transformers import PreTrainedModel
 
 from rft.data.feature_store import FeatureFolder
+from rft.errors import DataError
 from rft.learner.attention import is_packed, why_not_packed
 from rft.learner.model import Policy, add_lora, load_policy, lora_layers
-from rft.learner.packing import PackedBatch, PackedGroup, batch_groups
-from rft.learner.sharding import in_turns, init_alone, shard
+from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, join_groups, share_groups, visual_rows
+from rft.learner.sharding import in_turns, init_alone, make_context, shard
 from rft.learner.vision import (
     FeatureCache,
     VisualFeatures,
@@ -23,6 +24,7 @@ from rft.learner.vision import (
     encode_visual,
     filler_visual,
     join_visuals,
+    share_visual,
     tower_fingerprint,
     tower_is_frozen,
 )
@@ -46,7 +48,7 @@ class Policies:
     """The policy and its reference, over one model folder."""
 
     def __init__(self, model_dir: str | Path, recipe: Recipe, banned: Iterable[int], loading: Loading) -> None:
-        """Raises DataError where `model_dir` holds no usable model."""
+        """Raises DataError where `model_dir` holds no usable model, or one whose prompts cannot be shared out."""
         self._recipe, self._banned, self._loading = recipe, tuple(banned), loading
         self._reference_features: FeatureCache | None = None
         with in_turns():  # until its shard is cut, a rank holds the whole model in the CPU's memory
@@ -54,6 +56,13 @@ class Policies:
             self._features = self._feature_cache(self.model)
             self.policy = self._with_sampling(self.model)
             self._reference = self._frozen(model_dir)
+        if recipe.learner.context_parallel > 1 and not self.is_packed:
+            raise DataError(
+                f"{model_dir}: learner.context_parallel shares out packed groups, and those of this model are not "
+                "packed. Set it to 1."
+            )
+        self.context = make_context(recipe.learner.context_parallel, loading.device)
+        """The ranks that share each prompt; None: a prompt is on one rank."""
 
     @property
     def is_packed(self) -> bool:
@@ -70,25 +79,49 @@ class Policies:
         return self._features.tower if self._features else None
 
     def batch(
-        self, groups: Sequence[PackedGroup], pad_id: int, *, kept: bool = True, tower_runs: bool = False
+        self,
+        groups: Sequence[PackedGroup],
+        pad_id: int,
+        *,
+        kept: bool = True,
+        tower_runs: bool = False,
+        shared: bool = False,
     ) -> PackedBatch:
         """The groups as the policy reads them. `kept`: with features that are kept; False: the tower encodes them anew.
 
         `tower_runs`: some rank shows its tower something in this forward, so that all ranks must where it is sharded.
+        `shared`: the ranks of a context have the same prompts, with completions of their own, and share their tokens.
         """
         if self._features is not None:
             features_of = self._features.cached if kept else self._features.computed
             groups = [replace(group, visual=features_of(group.visual)) for group in groups]
-        batch = batch_groups(groups, pad_id, packed=self.is_packed)
+        if shared and self.context is not None:
+            batch = share_groups(groups, self.context, self._visual_ids, self._merge)
+        else:
+            batch = batch_groups(groups, pad_id, packed=self.is_packed)
         if tower_runs and batch.visual is None and self._features is None:
             return replace(batch, visual=filler_visual(self.model))
         return batch
 
-    def reference_visual(self, groups: Sequence[PackedGroup]) -> VisualInput | None:
-        """What the reference reads in place of the batch's videos; None: the same."""
+    def reference_visual(self, groups: Sequence[PackedGroup], batch: PackedBatch) -> VisualInput | None:
+        """What the reference reads in place of the videos of `batch`, which is of these groups; None: the same."""
         if self._reference_features is None:
             return None
-        return join_visuals([self._reference_features.cached(group.visual) for group in groups])
+        visual = join_visuals([self._reference_features.cached(group.visual) for group in groups])
+        if visual is None or batch.share is None or self.context is None:
+            return visual
+        rows = visual_rows(join_groups(groups), batch.share, self._visual_ids)
+        return share_visual(visual, rows, self.context, self._merge)
+
+    @property
+    def _visual_ids(self) -> tuple[int, int]:
+        """Tokens that stand for pixels."""
+        return self.model.config.video_token_id, self.model.config.image_token_id
+
+    @property
+    def _merge(self) -> int:
+        side: int = self.model.config.vision_config.spatial_merge_size
+        return side
 
     def prefetch(self, visual: VisualInput | None) -> None:
         """Let the reference's own tower see a clip or image ahead."""

@@ -12,6 +12,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from rft.learner.context import Context
+
 Value = TypeVar("Value")
 
 
@@ -46,6 +48,17 @@ def num_ranks() -> int:
 
 def this_rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def make_context(size: int, device: torch.device) -> Context | None:
+    """The `size` ranks, one behind the other, with which this one shares prompts; None: it shares none.
+
+    Every rank must call this, with a size that divides their number.
+    """
+    if size == 1:
+        return None
+    mesh = init_device_mesh(device.type, (num_ranks() // size, size), mesh_dim_names=("prompts", "context"))
+    return Context(this_rank() % size, size, mesh.get_group("context"))
 
 
 @contextmanager

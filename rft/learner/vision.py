@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.distributed import ProcessGroup
+from torch.nn.functional import linear, pad, scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
 from rft.data.cache import MemoryCache
 from rft.data.feature_store import FeatureFolder
+from rft.learner.context import Context, gather_rows
 
 VISION_ATTENTION = "rft_windows_in_flash_form"
 """transformers hands an implementation whose name contains "flash" all windows at once, as cumulative lengths;
@@ -42,6 +44,12 @@ class VisualFeatures:
             tuple(tuple(change(tensor) for tensor in layer) for layer in self.deepstack_features),
         )
 
+    def joined(self) -> "VisualFeatures":
+        """Those of all clips and images as of one."""
+        return VisualFeatures(
+            (torch.cat(self.pooler_output),), tuple((torch.cat(layer),) for layer in self.deepstack_features)
+        )
+
     def side_by_side(self) -> Tensor:
         """[visual tokens, width * (1 + inner layers)] of the one clip or image, as vLLM's towers give it."""
         return torch.cat(self.tensors(), dim=1)
@@ -51,6 +59,25 @@ class VisualFeatures:
         """`features`: as `side_by_side` gives them; `width`: of one layer's."""
         last, *inner = torch.split(features, width, dim=1)
         return VisualFeatures((last,), tuple((layer,) for layer in inner))
+
+
+@dataclass(frozen=True, slots=True)
+class VisualShare:
+    """How ranks that share prompts come by features: each encodes some frame pairs."""
+
+    ranks: ProcessGroup
+    width: int
+    """Most visual tokens that a rank encodes."""
+    rows: Tensor
+    """Visual tokens that are here, among those of all ranks, `width` of each."""
+    num_counted: int
+    """Clips and images, counted by the first of the ranks."""
+
+    def own_rows(self, features: VisualFeatures) -> VisualFeatures:
+        """Features of the tokens that are here. `features`: of the frames encoded here. All ranks must call this."""
+        width = features.pooler_output[0].shape[1]
+        gathered = gather_rows(features.joined().side_by_side(), self.width, self.ranks)
+        return VisualFeatures.of_one(gathered[self.rows], width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +93,8 @@ class VisualInput:
     features: VisualFeatures | None = None
     is_filler: bool = False
     """Shown for the sake of the other ranks only; its features fill no place."""
+    share: VisualShare | None = None
+    """Of clips and images that several ranks encode; None: they are all here."""
 
     def begins(self, other: "VisualInput") -> bool:
         """Whether `other`, also one clip in pixels, goes on from all that this one shows."""
@@ -79,6 +108,7 @@ class VisualInput:
             pixels=None if self.pixels is None else self.pixels.to(device, non_blocking=True),
             grid=self.grid.to(device, non_blocking=True),
             features=self.features and self.features.map(lambda tensor: tensor.to(device, non_blocking=True)),
+            share=self.share and replace(self.share, rows=self.share.rows.to(device, non_blocking=True)),
         )
 
 
@@ -109,6 +139,32 @@ def filler_visual(model: PreTrainedModel) -> VisualInput:
     side = vision.spatial_merge_size
     num_values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     return VisualInput(torch.zeros(side**2, num_values), torch.tensor([[1, side, side]]), is_filler=True)
+
+
+def share_visual(visual: VisualInput, rows: Tensor, context: Context, merge: int) -> VisualInput:
+    """The features of this rank's tokens, or, where there are none yet, the frame pairs that it encodes.
+
+    `rows`: visual tokens that are here, among all. `merge`: the side of a visual token, in patches.
+    """
+    if visual.features is not None:
+        return replace(visual, features=visual.features.joined().map(lambda tensor: tensor[rows]))
+    assert visual.pixels is not None
+    pairs = visual.grid[:, 0]
+    patches = visual.grid[:, 1:].prod(1).repeat_interleave(pairs)
+    bounds = torch.arange(context.size + 1) * len(patches) // context.size
+    edges = pad(patches.cumsum(0), (1, 0))[bounds]
+    tokens = edges // merge**2
+    width, of_rank = int(tokens.diff().max()), torch.searchsorted(tokens[1:], rows, right=True)
+    num_counted = 0 if context.rank else len(visual.grid)
+    share = VisualShare(context.ranks, width, of_rank * width + rows - tokens[of_rank], num_counted)
+    first, last = bounds[context.rank : context.rank + 2].tolist()
+    pixels = visual.pixels[edges[context.rank] : edges[context.rank + 1]]
+    if first == last:
+        filler = pixels.new_zeros(merge**2, pixels.shape[1])
+        return VisualInput(filler, torch.tensor([[1, merge, merge]]), is_filler=True, share=share)
+    ends = pairs.cumsum(0)
+    own = ends.clamp(first, last) - (ends - pairs).clamp(first, last)
+    return VisualInput(pixels, torch.cat([own[:, None], visual.grid[:, 1:]], dim=1)[own > 0], share=share)
 
 
 def encode_visual(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures:

@@ -240,6 +240,9 @@ class LearnerRecipe(Section):
     """Largest norm of the gradient; a larger one is scaled down to it."""
     num_ranks: int = Field(1, ge=1)
     """Learner processes; more than one shards parameters and optimizer (FSDP2)."""
+    context_parallel: int = Field(1, ge=1)
+    """Ranks that share each prompt: its tokens, frames and completions are dealt to them, for prompts too long for one.
+    Divides num_ranks."""
     max_tokens_per_forward: int = Field(16384, ge=1)
     """Packed tokens of the groups that share one forward pass; a larger group runs alone."""
     logprob_chunk: int = Field(1024, ge=1)

@@ -237,7 +237,8 @@ def update_bytes(
     Either where a forward pass ends, all that the backward pass needs, the logits of a chunk and the head's gradient
     being held (with checkpointing: these, or one layer); or where the backward pass ends, with all gradients and one
     layer; or in the optimizer. In between one shrinks as the other grows. `accumulates`: other forward passes came
-    before it, whose gradients are held too.
+    before it, whose gradients are held too. Ranks that share prompts hold their share of the tokens, and of a layer the
+    keys and values of all tokens, as they came and in order.
     """
     size, master = BYTES[learner.dtype], BYTES[learner.master_dtype]
     is_sharded = learner.num_ranks > 1 or (learner.lora is None and size < master)
@@ -245,7 +246,10 @@ def update_bytes(
     written = sum(sum(group.completion_lengths) for group in groups)
     tokens = written + sum(n * (group.num_prompt_tokens - 1) for n, group in zip(copies, groups, strict=True))
     patches = sum(n * math.prod(group.grid) for n, group in zip(copies, groups, strict=True))
-    layer, block = _layer_bytes(shape, tokens, size), _block_bytes(shape, patches, size)
+    share = learner.context_parallel
+    gathered = 2 * tokens * size * 2 * shape.kv_heads * shape.head_width if share > 1 else 0.0
+    written, tokens, patches = (-(-number // share) for number in (written, tokens, patches))
+    layer, block = _layer_bytes(shape, tokens, size) + gathered, _block_bytes(shape, patches, size)
     if master > size and not is_sharded:  # adapters in float32 take copies of what they read
         layer += tokens * master * sum(read for read, _ in adapter_sides(shape, learner.lora))
     merger = patches * size * 5 * shape.tower_hidden

@@ -136,7 +136,7 @@ class Work:
         learner = self.recipe.learner
         fit = max(1, learner.max_tokens_per_forward // self.group_tokens)
         mini_batch = -(-self.recipe.prompts_per_step // self.recipe.algorithm.num_mini_batches)
-        groups = -(-mini_batch // learner.num_ranks)
+        groups = -(-mini_batch * learner.context_parallel // learner.num_ranks)
         more = update_bytes(
             self.shape,
             [self.group] * min(groups, fit),
@@ -277,7 +277,7 @@ def _ways_out(work: Work, gpu: Gpu) -> str:
     """Single changes of the recipe with which a learner fits, as the command line takes them."""
     recipe, learner = work.recipe, work.recipe.learner
     tokens = min(work.group_tokens, learner.max_tokens_per_forward)
-    num_ranks = min(2 * learner.num_ranks, recipe.prompts_per_step)
+    num_ranks = min(2 * learner.num_ranks, recipe.prompts_per_step * learner.context_parallel)
     changes: dict[str, dict[str, object]] = {
         f"max_tokens_per_forward={tokens}": {"max_tokens_per_forward": tokens},
         "gradient_checkpointing=true": {"gradient_checkpointing": True},

@@ -7,7 +7,7 @@ from pathlib import Path
 from rft.commands.check.engine import engine_problems
 from rft.errors import Problem, near_name
 from rft.recipe import Recipe
-from rft.recipe.model_folder import model_problems
+from rft.recipe.model_folder import local_config, model_problems, packing_obstacle
 from rft.scoring.group import chosen_rewards
 from rft.scoring.judge import OWN_ENDPOINT, asking_rewards
 from rft.tasks import TASKS
@@ -99,11 +99,36 @@ def _of_training(recipe: Recipe) -> Iterator[Problem]:
             f"{algorithm.num_mini_batches} mini-batches share {recipe.prompts_per_step} groups a step: some would have "
             "none. Raise prompts_per_step.",
         )
-    groups = recipe.prompts_per_step // algorithm.num_mini_batches
-    if learner.num_ranks > groups > 0:
+    yield from _of_ranks(recipe)
+
+
+def _of_ranks(recipe: Recipe) -> Iterator[Problem]:
+    learner, groups = recipe.learner, recipe.prompts_per_step // recipe.algorithm.num_mini_batches
+    size, num_completions = learner.context_parallel, recipe.sampling.num_generations
+    if learner.num_ranks % size:
+        yield Problem(
+            "learner.context_parallel",
+            f"{size} ranks share a prompt, but {learner.num_ranks} cannot be split so. Set learner.num_ranks to a "
+            "multiple of it.",
+        )
+        return
+    if learner.num_ranks // size > groups > 0:
+        ranks = f"{learner.num_ranks} ranks" if size == 1 else f"{learner.num_ranks // size} times {size} ranks"
         yield Problem(
             "learner.num_ranks",
-            f"{learner.num_ranks} ranks share {groups} groups an update: some would have none. Raise prompts_per_step.",
+            f"{ranks} share {groups} groups an update: some would have none. Raise prompts_per_step.",
+        )
+    if size > num_completions:
+        yield Problem(
+            "learner.context_parallel",
+            f"{size} ranks share {num_completions} completions of a prompt: some would have none. Lower it.",
+        )
+    if size > 1 and recipe.video.stream:
+        yield Problem("learner.context_parallel", "prompts of a stream are not dealt to several ranks. Set it to 1.")
+    config = local_config(recipe.model)
+    if size > 1 and config and (reason := packing_obstacle(config)):
+        yield Problem(
+            "learner.context_parallel", f"a group of this model is not packed, because {reason}. Set it to 1."
         )
 
 

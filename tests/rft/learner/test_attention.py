@@ -1,12 +1,17 @@
 """Attention without the blocks that nobody sees, against attention under the whole mask."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from rft.learner.attention import Block, GroupShape, Packing, blocks, packed_attention
+from rft.learner.attention import Block, GroupShape, Packing, blocks, cut_blocks, packed_attention
+from rft.learner.context import Context, share_row
 
 ROWS = (
     (GroupShape(7, (4, 1, 6)),),
@@ -22,6 +27,8 @@ ROWS = (
     ),
 )
 HEADS, KEY_HEADS, WIDTH = 4, 2, 8
+NO_RANKS = cast(ProcessGroup, None)
+"""Where nothing is sent."""
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 5e-2}
 
 
@@ -58,10 +65,25 @@ def under_mask(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tenso
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @pytest.mark.parametrize("window", [None, 1, 2, 3, 5, 12, 100])
 def test_every_pair_that_may_see_each_other_is_in_one_block(row: tuple[GroupShape, ...], window: int | None) -> None:
-    mask = whole_mask(row, window)
+    check_blocks(blocks(row, window), whole_mask(row, window))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("window", [None, 3, 12])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_queries_of_one_rank_see_what_they_see_in_the_whole_row(
+    row: tuple[GroupShape, ...], window: int | None, size: int
+) -> None:
+    for rank in range(size):
+        share = share_row(row, Context(rank, size, NO_RANKS))
+        check_blocks(cut_blocks(blocks(row, window), share.runs), whole_mask(row, window)[share.places])
+
+
+def check_blocks(parts: Sequence[Block], mask: Tensor) -> None:
+    """Each pair of `mask` is in one block, each query in one causal block."""
     seen = torch.zeros(mask.shape, dtype=torch.int)
     queries = torch.zeros(len(mask), dtype=torch.int)
-    for block in blocks(row, window):
+    for block in parts:
         inside = torch.ones(block.stop - block.start, block.key_stop - block.key_start, dtype=torch.int)
         if block.is_causal:
             inside = inside.tril()
@@ -113,6 +135,17 @@ def test_flex_attention_sees_the_same(row: tuple[GroupShape, ...], window: int |
     mask = Packing(row, torch.device("cpu")).block_mask(window)
     out = flex_attention(*tensors, block_mask=mask, scale=0.3, enable_gqa=True).transpose(1, 2)
     assert (out - under_mask(*tensors, whole_mask(row, window))).abs().max() < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_a_block_mask_of_one_rank_is_of_its_queries() -> None:
+    row = ROWS[2]
+    tensors = tuple(tensor.detach() for tensor in inputs(sum(map(len, row)), torch.float64))
+    share = share_row(row, Context(1, 2, NO_RANKS))
+    mask = Packing(row, torch.device("cpu"), share).block_mask(5)
+    own = (tensors[0][:, :, share.places], *tensors[1:])
+    out = flex_attention(*own, block_mask=mask, scale=0.3, enable_gqa=True).transpose(1, 2)
+    assert (out - under_mask(*own, whole_mask(row, 5)[share.places])).abs().max() < 1e-6
 
 
 def test_memory_grows_with_the_tokens_alone() -> None:

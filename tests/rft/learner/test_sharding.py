@@ -23,12 +23,14 @@ CASES: dict[str, dict[str, object]] = {
     "lora": {"learner": LORA, "algorithm": {"beta": 0.1}},
     "offloaded": {"learner": {"offload_optimizer": True}},
 }
+SHARING = ("full", "checkpointed", "lora")
+"""Cases in which the two processes also share each prompt."""
 
 
-def learn(model_dir: Path, out: Path, case: str) -> Learner:
+def learn(model_dir: Path, out: Path, case: str, context: int = 1) -> Learner:
     """Two updates (the second of one group, so that one of two ranks has none), a save, one more, the weights."""
     batch = three_groups()
-    learner = make(model_dir, case)
+    learner = make(model_dir, case, context)
     lines = [learner.update(batch), learner.update(batch[:2])]
     learner.save(out / "saved")
     weights, probe = learner.state_dict_for_rollout()
@@ -40,8 +42,11 @@ def learn(model_dir: Path, out: Path, case: str) -> Learner:
     return learner
 
 
-def make(model_dir: Path, case: str) -> Learner:
-    return Learner(model_dir, recipe(**CASES[case]), FakeProcessor(), FakeClips(), total_updates=4, dtype=torch.float64)
+def make(model_dir: Path, case: str, context: int = 1) -> Learner:
+    settings = recipe(**CASES[case])
+    learner = settings.learner.model_copy(update={"context_parallel": context})
+    settings = settings.model_copy(update={"learner": learner})
+    return Learner(model_dir, settings, FakeProcessor(), FakeClips(), total_updates=4, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Done:
     alone: dict[str, Learner]
     """By case: the learner of one process, after its updates."""
     folder: Path
-    """CASE/alone, CASE/together: what they wrote."""
+    """CASE/alone, CASE/together, CASE/shared: what they wrote."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, tiny_dir: Path) -> Done:
     """All cases; the two processes are started once."""
     folder = tmp_path_factory.mktemp("ranks")
     for case in CASES:
-        for who in ("alone", "together"):
+        for who in ("alone", "together", "shared"):
             (folder / case / who).mkdir(parents=True)
     alone = {case: learn(tiny_dir, folder / case / "alone", case) for case in CASES}
     in_ranks(one_rank, 2, free_port(), tiny_dir, folder)
@@ -71,6 +76,8 @@ def one_rank(rank: int, port: int, model_dir: Path, folder: Path) -> None:
     init_distributed(rank, 2, "127.0.0.1", port, torch.device("cpu"))
     for case in CASES:
         learn(model_dir, folder / case / "together", case)
+        if case in SHARING:
+            learn(model_dir, folder / case / "shared", case, context=2)
         # What one process saved continues on two.
         resumed = make(model_dir, case)
         resumed.load(folder / case / "alone" / "saved")
@@ -101,6 +108,15 @@ def test_two_ranks_learn_what_one_learns(done: Done, case: str) -> None:
     learner = done.alone[case]
     learner.update(batch_after_resume())
     assert_close(learner.state_dict_for_rollout()[0], load_file(together / "resumed.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SHARING)
+def test_two_ranks_that_share_each_prompt_learn_what_one_learns(done: Done, case: str) -> None:
+    alone, shared = done.folder / case / "alone", done.folder / case / "shared"
+    assert_close(load_file(alone / "weights.safetensors"), load_file(shared / "weights.safetensors"))
+    values = [torch.load(folder / "values.pt") for folder in (alone, shared)]
+    assert torch.allclose(values[0], values[1], rtol=1e-6, atol=1e-9), values
 
 
 def resume_lean(rank: int, model_dir: Path, folder: Path) -> None:
