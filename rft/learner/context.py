@@ -114,7 +114,7 @@ class _Gather(torch.autograd.Function):
         ctx.ranks = ranks
         gathered = own.new_empty(ranks.size() * own.shape[0], *own.shape[1:])
         dist.all_gather_single(gathered, own.contiguous(), group=ranks)
-        return gathered.unflatten(0, (ranks.size(), -1))
+        return gathered.view(ranks.size(), *own.shape)
 
     @staticmethod
     @once_differentiable
