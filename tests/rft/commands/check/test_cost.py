@@ -178,6 +178,16 @@ def test_sharded_weights_are_put_together_for_a_forward() -> None:
     assert update_bytes(shape, [group], LearnerRecipe(num_ranks=8), has_reference=True) - one == 2 * root
 
 
+def test_ranks_that_share_a_prompt_hold_their_tokens_and_the_keys_of_all() -> None:
+    """Of 4,400 tokens 1,100 each; 4 key heads of 128 numbers in each of 28 layers, as they come and in order."""
+    shape = ModelShape.from_config(QWEN_7B)
+    whole, own = GroupCost(4001, (0, 0, 0), (100,) * 4), GroupCost(1001, (0, 0, 0), (100,))
+    lora = LoraRecipe(r=1)  # of hardly any gradients
+    shared = update_bytes(shape, [whole], LearnerRecipe(num_ranks=4, context_parallel=4, lora=lora))
+    alone = update_bytes(shape, [own], LearnerRecipe(num_ranks=4, lora=lora))
+    assert shared - alone == pytest.approx(28 * 2 * 4400 * 2 * (4 + 4) * 128)
+
+
 def test_lean_optimizer_takes_a_chunk_beside_all_gradients() -> None:
     shape = ModelShape.from_config(QWEN_7B)
     peak = update_bytes(
