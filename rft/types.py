@@ -98,12 +98,30 @@ class Image:
     """Fingerprint of the file, as of a Video."""
 
 
-Media = Video | Image
+Medium = Video | Image
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Two or more clips and images of one prompt, in the order in which it shows them."""
+
+    parts: tuple[Medium, ...]
+
+    @property
+    def content(self) -> None:
+        """Each part has its own."""
+        return None
+
+
+Media = Medium | Several
+
+MEDIA_MARK = "<media>"
+"""Stands in a prompt's text where a clip or image is shown; a text without marks is followed by what it shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Question about a clip, an image or nothing but a text, and its target.
+    """Question about a clip, an image, several of them or nothing but a text, and its target.
 
     Example: p17, temporal_grounding, "When does a person open the door? ...", that clip, target span 2.0 to 8.0 s.
     """
@@ -112,7 +130,7 @@ class Prompt:
     task: str
     text: str
     media: Media | None
-    """Clip or image that goes with the text; None: text alone."""
+    """What goes with the text, at its marks or behind it; None: text alone."""
     target: Target
     dataset: str | None = None
     """Published set and split of the row, such as "charades_sta/test"; None: the row names none."""
@@ -121,8 +139,9 @@ class Prompt:
 
     @property
     def video(self) -> str | None:
-        """Path of the video or image in the data row; None: the row has none, or is not known."""
-        return self.row.get("video") or self.row.get("image")
+        """Path of the video or image in the data row, of several " + " between them; None: none, or not known."""
+        shown = [part.get("video") or part.get("image") for part in self.row.get("media") or [self.row]]
+        return " + ".join(filter(None, shown)) or None
 
 
 @dataclass(frozen=True, slots=True)

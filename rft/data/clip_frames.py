@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image as Picture
 
+from rft.data.frames import frames_of
 from rft.data.video import ClipCache
 from rft.types import Media, Video
 
@@ -16,8 +17,8 @@ JPEG_QUALITY = 90
 class ClipFrames:
     """Called with a number, at least 1: so many frames of the clip as JPEG files, evenly spaced, in order.
 
-    All of them if the clip has fewer; () for a prompt without a clip. They are the frames that the policy gets, as
-    filmed, out of the run's cache. Raises ClipError.
+    Of several clips over all their frames. All of them if there are fewer; () for a prompt without a clip. They are the
+    frames that the policy gets, as filmed, out of the run's cache. Raises ClipError.
     """
 
     media: Media | None
@@ -25,8 +26,8 @@ class ClipFrames:
 
     def __call__(self, number: int) -> tuple[bytes, ...]:
         media = replace(self.media, shuffle_seed=None, view=None) if isinstance(self.media, Video) else self.media
-        frames = self.clips.load(media)
-        return () if frames is None else tuple(_jpeg(frames.pixels[i]) for i in evenly(len(frames.pixels), number))
+        pixels = [frame for frames in frames_of(self.clips.load(media)) for frame in frames.pixels]
+        return tuple(_jpeg(pixels[i]) for i in evenly(len(pixels), number))
 
 
 def evenly(length: int, number: int) -> list[int]:

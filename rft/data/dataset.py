@@ -10,15 +10,15 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from rewards.targets.values import shown
-from rft.data.frames import ClipError, Frames, StorageError, path_problem
+from rft.data.frames import ClipError, Frames, Shown, StorageError, path_problem
 from rft.data.row_files import read_row_file
 from rft.data.shards import media_exists
 from rft.errors import DataError, listed, near_name, refuse, shortened
 from rft.files import TOO_DEEP
 from rft.recipe import Recipe
 from rft.tasks import TASKS
-from rft.tasks.types import Row, Task
-from rft.types import Demonstration, Image, Media, Prompt, Video, VideoSampling
+from rft.tasks.types import Part, Row, Task
+from rft.types import MEDIA_MARK, Demonstration, Image, Media, Medium, Prompt, Several, Video, VideoSampling
 
 STORAGE_TRIES = 25
 """Times that a clip is asked for while its storage does not answer: over two minutes."""
@@ -88,8 +88,17 @@ def _resolved(row: Row, task: Task, root: Path) -> Row:
         task.target(row)
     except ValueError as error:
         raise ValueError(f"target: {shortened(str(error))}") from error
+    if row.media is None:
+        return row.model_copy(update=_whole_paths(row, root))
+    if (marks := task.prompt_text(row, think=False).count(MEDIA_MARK)) not in (0, len(row.media)):
+        raise ValueError(f"the question has {marks} {MEDIA_MARK} for {len(row.media)} media; write one each, or none")
+    return row.model_copy(update={"media": tuple(p.model_copy(update=_whole_paths(p, root)) for p in row.media)})
+
+
+def _whole_paths(shown: Row | Part, root: Path) -> dict[str, str]:
+    """Field -> path from `root`. Raises ValueError: it must not be opened."""
     paths = {}
-    for name, written in {"video": row.video, "image": row.image}.items():
+    for name, written in {"video": shown.video, "image": shown.image}.items():
         if written is None:
             continue
         try:
@@ -99,17 +108,18 @@ def _resolved(row: Row, task: Task, root: Path) -> Row:
         if problem := path_problem(path):
             raise ValueError(f"{name}: {shortened(repr(str(path)))}: {problem}; correct the row or drop it")
         paths[name] = str(path)
-    return row.model_copy(update=paths)
+    return paths
 
 
 def missing_files(rows: Sequence[Row]) -> str | None:
     """Message with the number of missing videos and images and the first of them; None if all exist."""
-    files = dict.fromkeys(row.media_path for row in rows if row.media_path is not None)
+    parts = [part for row in rows for part in row.parts]
+    files = dict.fromkeys(part.path for part in parts)
     missing = [file for file in files if not media_exists(Path(file))]
     if not missing:
         return None
     named = listed([f"  {file}" for file in missing], NAMED_FILES)
-    what = " and ".join(f"{kind}s" for kind in ("video", "image") if any(row.kind == kind for row in rows))
+    what = " and ".join(f"{kind}s" for kind in ("video", "image") if any(getattr(part, kind) for part in parts))
     return f"{len(missing)} of {len(files)} {what} not found. Set data.video_root, or drop their rows.\n{named}"
 
 
@@ -138,15 +148,18 @@ def bad_rows(reasons: Sequence[str], total: int, max_share: float) -> tuple[str,
 
 def to_prompt(row: Row, recipe: Recipe) -> Prompt:
     """The prompt of `row`: text, media and target under `recipe`."""
-    media: Media | None = None
-    if row.video is not None:
-        media = Video(Path(row.video), video_sampling(row, recipe), row.start_s, row.end_s, row.source_fps)
-    elif row.image is not None:
-        media = Image(Path(row.image), recipe.video.min_pixels, recipe.video.max_pixels)
+    shown = [_medium(part, row, recipe) for part in row.parts]
+    media: Media | None = Several(tuple(shown)) if row.media else shown[0] if shown else None
     task = TASKS[row.task]
     text = task.prompt_text(row, recipe.tasks[row.task].think)
     fields = row.model_dump(mode="json", exclude_none=True)
     return Prompt(row.id, row.task, text, media, task.target(row), row.dataset, fields)
+
+
+def _medium(part: Part, row: Row, recipe: Recipe) -> Medium:
+    if part.video is None:
+        return Image(Path(part.path), recipe.video.min_pixels, recipe.video.max_pixels)
+    return Video(Path(part.path), video_sampling(row, recipe), part.start_s, part.end_s, part.source_fps)
 
 
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
@@ -180,7 +193,7 @@ class Clips(Protocol):
         """`media` with the fingerprint of its file as `content`. Raises ClipError if there is no such file."""
         ...
 
-    def load(self, media: Media | None) -> Frames | None:
+    def load(self, media: Media | None) -> Shown | None:
         """Frames of `media`; None for None."""
         ...
 
@@ -224,7 +237,7 @@ def usable_rows(
         prompt = to_prompt(row, recipe)
         try:
             frames = clips.load(prompt.media)
-            if frames and row.video:
+            if isinstance(frames, Frames) and row.video:
                 prompt = replace(prompt, target=replace(prompt.target, duration_s=frames.duration_s))
             usable.append(UsableRow(row, prompt))
         except ClipError as error:

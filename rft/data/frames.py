@@ -86,6 +86,26 @@ class Frames:
         return replace(self, pixels=np.ascontiguousarray(pixels), key=f"{self.key}-{view}")
 
 
+@dataclass(frozen=True, slots=True)
+class FramesOfSeveral:
+    """The frames of each of several clips and images, in order."""
+
+    parts: tuple[Frames, ...]
+
+    @property
+    def key(self) -> str:
+        """Names content and sampling of them all."""
+        return "+".join(part.key for part in self.parts)
+
+
+Shown = Frames | FramesOfSeveral
+
+
+def frames_of(shown: Shown | None) -> tuple[Frames, ...]:
+    """Those of each clip and image; () for None."""
+    return () if shown is None else shown.parts if isinstance(shown, FramesOfSeveral) else (shown,)
+
+
 def first_to_last(length: int, most: int) -> list[int]:
     """At most `most` of `length` places, evenly from the first to the last; `most` is at least 2."""
     return sorted({round(i * (length - 1) / (most - 1)) for i in range(most)})

@@ -1,5 +1,6 @@
 """Prompt and Frames -> token ids and model inputs, by the model's processor; the same for learner and engine."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from transformers import AutoProcessor, Qwen3VLProcessor
 from transformers.video_utils import VideoMetadata
 
 from rft.data.cache import MemoryCache
-from rft.data.frames import Frames
+from rft.data.frames import Frames, Shown, frames_of
 from rft.errors import DataError
 from rft.recipe import Recipe
-from rft.types import Image, Prompt
+from rft.types import MEDIA_MARK, Image, Prompt, Several
+
+Kind = Literal["video", "image"]
 
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 """Tokens of the Qwen-VL vocabulary that stand for pixels; if sampled, they would break the learner's forward pass."""
@@ -34,11 +37,12 @@ class PromptInputs:
     token_ids: tuple[int, ...]
     """[T], with the visual placeholders expanded and the generation prompt at the end."""
     patches: torch.Tensor | None = None
-    """float32 [patches, patch size], of the clip or image; None: text only."""
+    """float32 [patches, patch size], of the n clips and images in order; None: text only."""
     grid: torch.Tensor | None = None
-    """int64 [1, 3]: frame pairs (of an image: 1), rows and columns of patches."""
+    """int64 [n, 3]: frame pairs (of an image: 1), rows and columns of patches."""
     seconds_per_grid: torch.Tensor | None = None
-    """float32 [1]: seconds between frame pairs; None: the model's positions do not use them, or there is no clip."""
+    """float32 [n]: seconds between frame pairs, 0 for an image; None: the model's positions do not use them, or there
+    is no clip."""
 
     @property
     def num_bytes(self) -> int:
@@ -78,67 +82,77 @@ class PromptProcessor:
         return cls(model, recipe.system_prompt, clip_first=recipe.video.stream)
 
     def text(self, prompt: Prompt) -> str:
-        """The chat before the completion, with one placeholder for clip or image. Raises DataError if it has others."""
-        kind = _kind(prompt)
-        content = [{"type": "text", "text": prompt.text}, *([{"type": kind}] if kind else [])]
-        if self._clip_first:
-            content.reverse()
+        """The chat before the completion, with a placeholder for each clip and image.
+
+        They stand at the text's marks (MEDIA_MARK), behind a text without marks. Raises DataError if it has others.
+        """
+        kinds = _kinds(prompt)
+        texts = prompt.text.split(MEDIA_MARK)
+        if len(texts) == 1:
+            texts = [*[""] * len(kinds), *texts] if self._clip_first else [*texts, *[""] * len(kinds)]
+        if len(texts) != len(kinds) + 1:
+            raise DataError(
+                f"prompt {prompt.prompt_id}: its text has {len(texts) - 1} {MEDIA_MARK} for {len(kinds)} clips and "
+                "images. Write one for each, or none."
+            )
+        shown = [{"type": kind} for kind in kinds]
+        written = [{"type": "text", "text": text} for text in texts]
+        pairs = itertools.zip_longest(written, shown)
+        content = [part for pair in pairs for part in pair if part and part.get("text") != ""]
         messages: list[dict[str, object]] = [{"role": "user", "content": content}]
         if self._system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._system_prompt})
         text: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        for token, is_needed in ((self._video_token, kind == "video"), (self._image_token, kind == "image")):
-            if text.count(token) != is_needed:
+        for token, number in ((self._video_token, kinds.count("video")), (self._image_token, kinds.count("image"))):
+            if text.count(token) != number:
                 raise DataError(
                     f"prompt {prompt.prompt_id}: the chat has {text.count(token)} {token} instead of "
-                    f"{'one' if is_needed else 'none'}. Take it out of the row, or use a chat template that shows the "
-                    f"{kind or 'text'} once."
+                    f"{number or 'none'}. Take it out of the row, or use a chat template that shows each clip and "
+                    "image once."
                 )
         return text
 
-    def encode(self, prompt: Prompt, frames: Frames | None) -> PromptInputs:
-        """Model inputs of `prompt` with the frames of its clip or image; `frames` None: text only."""
+    def encode(self, prompt: Prompt, frames: Shown | None) -> PromptInputs:
+        """Model inputs of `prompt` with the frames of its clips and images; `frames` None: text only."""
         text = self.text(prompt)
         key = (text, None if frames is None else frames.key)
         if (cached := self._cache.get(key)) is not None:
             return cached
         outputs = self._processor(text=[text], return_tensors="pt", **self._media_args(prompt, frames))
         token_ids = tuple(outputs["input_ids"][0].tolist())
-        kind = _kind(prompt)
-        if kind is None:
+        if frames is None:
             return PromptInputs(token_ids)
-        is_video, seconds = kind == "video", outputs.get("second_per_grid_ts")
-        inputs = PromptInputs(
-            token_ids=token_ids,
-            patches=outputs["pixel_values_videos" if is_video else "pixel_values"],
-            grid=outputs[f"{kind}_grid_thw"],
-            seconds_per_grid=None if seconds is None else torch.as_tensor(seconds, dtype=torch.float32),
-        )
+        inputs = PromptInputs(token_ids, *_in_order(_kinds(prompt), outputs))
         self._cache.put(key, inputs, inputs.num_bytes)
         return inputs
 
-    def _media_args(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
-        """Arguments of the model's processor for the clip or image, which is not resized or sampled again."""
-        if frames is None:
-            return {}
-        if isinstance(prompt.media, Image):
-            return {"images": [PIL.Image.fromarray(frames.pixels[0])], "do_resize": False}
-        return {
-            "videos": [frames.pixels],
-            "video_metadata": [VideoMetadata(**self._metadata(frames))],
-            "do_sample_frames": False,
-            **self.engine_options()["mm_processor_kwargs"],
-        }
+    def _media_args(self, prompt: Prompt, frames: Shown | None) -> dict[str, Any]:
+        """Arguments of the model's processor for clips and images, which are not resized or sampled again."""
+        kinds = frames_by_kind(prompt, frames)
+        arguments: dict[str, Any] = {}
+        if images := kinds["image"]:
+            arguments |= {"images": [PIL.Image.fromarray(image.pixels[0]) for image in images], "do_resize": False}
+        if clips := kinds["video"]:
+            arguments |= {
+                "videos": [clip.pixels for clip in clips],
+                "video_metadata": [VideoMetadata(**self._metadata(clip)) for clip in clips],
+                "do_sample_frames": False,
+                **self.engine_options()["mm_processor_kwargs"],
+            }
+        return arguments
 
-    def engine_input(self, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
+    def engine_input(self, prompt: Prompt, frames: Shown | None) -> dict[str, Any]:
         """Input of vLLM's `LLM.generate` for the prompt."""
         text: dict[str, Any] = {"prompt": self.text(prompt)}
         if frames is None:
             return text
-        if isinstance(prompt.media, Image):
-            return text | {"multi_modal_data": {"image": [PIL.Image.fromarray(frames.pixels[0])]}}
-        metadata = self._metadata(frames) | {"do_sample_frames": False}
-        return text | {"multi_modal_data": {"video": [(frames.pixels, metadata)]}}
+        kinds, data = frames_by_kind(prompt, frames), dict[str, Any]()
+        if kinds["image"]:
+            data["image"] = [PIL.Image.fromarray(image.pixels[0]) for image in kinds["image"]]
+        if kinds["video"]:
+            no_sampling = {"do_sample_frames": False}
+            data["video"] = [(clip.pixels, self._metadata(clip) | no_sampling) for clip in kinds["video"]]
+        return text | {"multi_modal_data": data}
 
     def engine_options(self) -> dict[str, Any]:
         """Arguments of vLLM's `LLM` that keep it from resizing frames, which have their final size."""
@@ -172,10 +186,35 @@ class PromptProcessor:
         return metadata | {"fps": frames.source_fps * FPS_NUDGE, "frames_indices": list(frames.frame_indices)}
 
 
-def _kind(prompt: Prompt) -> Literal["video", "image"] | None:
-    if prompt.media is None:
-        return None
-    return "image" if isinstance(prompt.media, Image) else "video"
+def frames_by_kind(prompt: Prompt, frames: Shown | None) -> dict[Kind, list[Frames]]:
+    """ "video" and "image" -> the frames of the prompt's clips or images, in order."""
+    kinds: dict[Kind, list[Frames]] = {"video": [], "image": []}
+    for kind, one in zip(_kinds(prompt), frames_of(frames), strict=False):
+        kinds[kind].append(one)
+    return kinds
+
+
+def _kinds(prompt: Prompt) -> list[Kind]:
+    """Of each clip and image, in order."""
+    media = prompt.media
+    parts = media.parts if isinstance(media, Several) else (media,) if media else ()
+    return ["image" if isinstance(part, Image) else "video" for part in parts]
+
+
+def _in_order(kinds: Sequence[Kind], outputs: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Patches, grid and seconds of the clips and images in order; the model's processor gives those of a kind."""
+    names: dict[Kind, str] = {"video": "pixel_values_videos", "image": "pixel_values"}
+    grids = {kind: list(outputs[f"{kind}_grid_thw"]) for kind in set(kinds)}
+    patches = {
+        kind: list(outputs[names[kind]].split([int(grid.prod()) for grid in grids[kind]])) for kind in set(kinds)
+    }
+    stated = outputs.get("second_per_grid_ts")
+    seconds = [] if stated is None else torch.as_tensor(stated, dtype=torch.float32).tolist()
+    return (
+        torch.cat([patches[kind].pop(0) for kind in kinds]),
+        torch.stack([grids[kind].pop(0) for kind in kinds]),
+        torch.tensor([seconds.pop(0) if kind == "video" else 0.0 for kind in kinds]) if seconds else None,
+    )
 
 
 def _load(model: str) -> Any:

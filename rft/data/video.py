@@ -24,8 +24,11 @@ from rft.data.frames import (
     ClipError,
     DecoderName,
     Frames,
+    FramesOfSeveral,
     ReaderName,
+    Shown,
     StorageError,
+    frames_of,
     path_problem,
     read_frames,
     write_frames,
@@ -34,7 +37,7 @@ from rft.data.shards import find_member, open_member
 from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.recipe.model_folder import size_factor
-from rft.types import Image, Media, Video
+from rft.types import Image, Media, Medium, Several, Video
 
 __all__ = ["ClipCache", "ClipError", "ClipPrefetch", "Frames", "clip_key", "decode"]
 
@@ -50,18 +53,18 @@ STORAGE_ERRORS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errn
 """What a network file system says while its server cannot be reached."""
 
 
-def decode(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
+def decode(media: Medium, decoder: DecoderName = "pyav", factor: int = 28) -> Frames:
     """Frames of `media`, with sides that are multiples of `factor`, decoded in this process. Raises ClipError."""
     key = clip_key(media, decoder, factor)
     return _as_shown(_clip_frames(media, open_source(media.path, *_reader_args(media, decoder)), factor, key), media)
 
 
-def _reader_args(media: Media, decoder: DecoderName) -> tuple[float | None, ReaderName]:
+def _reader_args(media: Medium, decoder: DecoderName) -> tuple[float | None, ReaderName]:
     """(source_fps, reader) for `open_source`."""
     return (media.source_fps, decoder) if isinstance(media, Video) else (None, "pillow")
 
 
-def _as_shown(frames: Frames, media: Media) -> Frames:
+def _as_shown(frames: Frames, media: Medium) -> Frames:
     """The decoded frames in the order and the view that the media ask for."""
     if not isinstance(media, Video):
         return frames
@@ -69,7 +72,7 @@ def _as_shown(frames: Frames, media: Media) -> Frames:
     return frames if media.view is None else frames.seen(media.view)
 
 
-def _clip_frames(media: Media, source: FrameSource, factor: int, key: str) -> Frames:
+def _clip_frames(media: Medium, source: FrameSource, factor: int, key: str) -> Frames:
     try:
         if isinstance(media, Video):
             return _video_frames(media, source, factor, key)
@@ -166,7 +169,7 @@ def _between(indices: Iterable[int], times: Sequence[float], start_s: float, end
     return [i for i in indices if start_s - TIME_TOLERANCE_S <= times[i] <= end_s + TIME_TOLERANCE_S]
 
 
-def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> str:
+def clip_key(media: Medium, decoder: DecoderName = "pyav", factor: int = 28) -> str:
     """Hash of content and sampling of a clip, without order and view of its frames: no order is decoded again.
 
     Uses `media.content` if it is set, else hashes the file. Raises ClipError if there is no such file or folder.
@@ -180,7 +183,7 @@ def clip_key(media: Media, decoder: DecoderName = "pyav", factor: int = 28) -> s
     return hashlib.blake2b(f"{content} {choice!r}".encode(), digest_size=16).hexdigest()
 
 
-def content_of(media: Media) -> str:
+def content_of(media: Medium) -> str:
     """Fingerprint of the file or folder as it is now. Raises ClipError if there is none, StorageError if its storage
     does not answer."""
     path = media.path
@@ -263,18 +266,22 @@ class ClipCache:
 
         Later readers do not hash it again; a changed file that has to be decoded is a ClipError.
         """
+        if isinstance(media, Several):
+            return Several(tuple(replace(part, content=content_of(part)) for part in media.parts))
         return media and replace(media, content=content_of(media))
 
     @overload
-    def load(self, media: Media) -> Frames: ...
+    def load(self, media: Medium) -> Frames: ...
     @overload
     def load(self, media: None) -> None: ...
     @overload
-    def load(self, media: Media | None) -> Frames | None: ...
-    def load(self, media: Media | None) -> Frames | None:
+    def load(self, media: Media | None) -> Shown | None: ...
+    def load(self, media: Media | None) -> Shown | None:
         """Frames of `media`; None for None. Raises ClipError if undecodable, DataError if the folder is unusable."""
         if media is None:
             return None
+        if isinstance(media, Several):
+            return FramesOfSeveral(tuple(map(self.load, media.parts)))
         key = clip_key(media, self._decoder, self._factor)
         path = self._directory / f"{key}.clip"
         frames = self._find(path)
@@ -283,8 +290,11 @@ class ClipCache:
                 frames = self._find(path) or self._decode(media, path, key)
         return _as_shown(frames, media)
 
-    def find(self, media: Media) -> Frames | None:
+    def find(self, media: Media) -> Shown | None:
         """Frames of `media` if they are in the folder, else None. Raises ClipError if there is no such file."""
+        if isinstance(media, Several):
+            found = [frames for part in media.parts for frames in frames_of(self.find(part))]
+            return FramesOfSeveral(tuple(found)) if len(found) == len(media.parts) else None
         frames = self._find(self._directory / f"{clip_key(media, self._decoder, self._factor)}.clip")
         return frames and _as_shown(frames, media)
 
@@ -304,7 +314,7 @@ class ClipCache:
         self.hits += 1
         return frames
 
-    def _decode(self, media: Media, path: Path, key: str) -> Frames:
+    def _decode(self, media: Medium, path: Path, key: str) -> Frames:
         if media.content not in (None, content_of(media)):
             raise ClipError(f"{media.path}: changed since its prompt was taken")
         reader_args = _reader_args(media, self._decoder)

@@ -15,7 +15,7 @@ from rft.learner.vision import VisualInput
 from rft.types import Prompt, TrainGroup, Video
 
 if TYPE_CHECKING:
-    from rft.data.frames import Frames
+    from rft.data.frames import Shown
     from rft.data.processor import PromptInputs, PromptProcessor
     from rft.data.video import ClipCache
 
@@ -198,9 +198,12 @@ def encode_group(
     )
 
 
-def visual_input(inputs: "PromptInputs", frames: "Frames | None") -> VisualInput | None:
+def visual_input(inputs: "PromptInputs", frames: "Shown | None") -> VisualInput | None:
     """What a prompt shows, for the tower; None: text alone."""
-    return VisualInput(inputs.patches, inputs.grid, frames.key) if frames and inputs.grid is not None else None
+    if frames is None or inputs.grid is None:
+        return None
+    # Features are kept by clip: those of several are computed each time.
+    return VisualInput(inputs.patches, inputs.grid, frames.key if len(inputs.grid) == 1 else None)
 
 
 def prompt_positions(

@@ -39,14 +39,14 @@ def view_prompt(
         text=processor.tokenizer.decode(inputs.token_ids),
         token_ids=tuple(packed.token_ids[:num_tokens].tolist()),
         clip=frames.key if frames else "",
-        grid=tuple(packed.visual.grid[0].tolist()) if packed.visual else (),
+        grid=tuple(packed.visual.grid.flatten().tolist()) if packed.visual else (),
         seconds_per_grid=_seconds_per_grid(inputs.seconds_per_grid, seconds_per_grid),
         position_ids=tuple(tuple(row) for row in packed.position_ids[:, :num_tokens].tolist()),
         logprobs=tuple(tuple(values.tolist()) for values in torch.split(logprobs(packed).cpu(), lengths)),
     )
 
 
-def _seconds_per_grid(of_clip: Tensor | None, setting: Literal["clip", "one"]) -> float | None:
-    if of_clip is None:
-        return None
-    return 1.0 if setting == "one" else of_clip.item()
+def _seconds_per_grid(of_parts: Tensor | None, setting: Literal["clip", "one"]) -> tuple[float, ...]:
+    """Of the clips; images have none, which `of_parts` says with 0."""
+    seconds = () if of_parts is None else tuple(filter(None, of_parts.tolist()))
+    return (1.0,) * len(seconds) if setting == "one" else seconds

@@ -10,7 +10,7 @@ from rft.data.frames import ClipError
 from rft.errors import ParityError
 from rft.parity.compare import ParityReport, PromptView, Views, compare
 from rft.recipe import Recipe
-from rft.types import Completion, Prompt, Sampling, TrainGroup, Video
+from rft.types import Completion, Prompt, Sampling, Several, TrainGroup, Video
 
 NUM_COMPLETIONS = 4
 """Completions sampled for each prompt."""
@@ -38,6 +38,8 @@ class ParityLearner(Protocol):
 def task_and_kind(prompt: Prompt) -> tuple[str, str]:
     """Task of a prompt and kind of its media. A folder of frames has its rate in the row, a video file in the file."""
     media = prompt.media
+    if isinstance(media, Several):
+        return prompt.task, "several media"
     if not isinstance(media, Video):
         return prompt.task, "text alone" if media is None else "image"
     return prompt.task, "video file" if media.source_fps is None else "folder of frames"

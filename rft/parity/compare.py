@@ -33,11 +33,12 @@ class PromptView:
     token_ids: tuple[int, ...]
     """[P], the visual placeholders expanded."""
     clip: str
-    """Key of the frames: names content and sampling; "": text alone."""
+    """Key of the frames, of several clips with + between them: names content and sampling; "": text alone."""
     grid: tuple[int, ...]
-    """Frame pairs (of an image: 1), rows and columns of patches; (): text alone."""
-    seconds_per_grid: float | None
-    """Seconds between frame pairs; None: the model counts pairs, not time, or there is no clip."""
+    """Frame pairs (of an image: 1), rows and columns of patches, of one clip or image after the other; (): text
+    alone."""
+    seconds_per_grid: tuple[float, ...]
+    """Seconds between frame pairs of each clip; (): the model counts pairs, not time, or there is no clip."""
     position_ids: tuple[tuple[int, ...], ...]
     """[3][P], time, row and column of M-RoPE."""
     logprobs: tuple[tuple[float, ...], ...]
@@ -166,13 +167,17 @@ def first_difference(engine: PromptView, learner: PromptView) -> str | None:
 
 def _grid_difference(engine: tuple[int, ...], learner: tuple[int, ...]) -> str:
     cause = "other pixel limits (video.min_pixels, max_pixels, total_pixels), or another model's patch size"
-    if engine[0] != learner[0]:
+    if engine[::3] != learner[::3]:
         cause = "another number of frames (video.fps, min_frames, max_frames, drop_still, or the task's frames)"
-    sizes = (" x ".join(map(str, grid)) for grid in (engine, learner))
+    sizes = (", ".join(f"{t} x {h} x {w}" for t, h, w in _of_parts(grid)) for grid in (engine, learner))
     return (
         "video grid in frame pairs x rows x columns: engine {}, learner {}. ".format(*sizes)
         + f"Likely cause: {cause}, so that one side's prompts were not made by this recipe."
     )
+
+
+def _of_parts(grid: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    return zip(grid[::3], grid[1::3], grid[2::3], strict=True)
 
 
 def _token_difference(engine: PromptView, learner: PromptView) -> str:
@@ -204,14 +209,14 @@ def _first_unequal(left: Sequence[object], right: Sequence[object]) -> int:
     return next((index for index, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
-def _same_seconds(engine: float | None, learner: float | None) -> bool:
-    if engine is None or learner is None:
-        return engine is learner
-    return math.isclose(engine, learner, rel_tol=SECONDS_TOLERANCE)
+def _same_seconds(engine: tuple[float, ...], learner: tuple[float, ...]) -> bool:
+    return len(engine) == len(learner) and all(
+        math.isclose(ours, theirs, rel_tol=SECONDS_TOLERANCE) for ours, theirs in zip(engine, learner, strict=True)
+    )
 
 
 def _seconds_text(view: PromptView) -> str:
-    return "none" if view.seconds_per_grid is None else f"{view.seconds_per_grid:.6g}"
+    return ", ".join(f"{seconds:.6g}" for seconds in view.seconds_per_grid) or "none"
 
 
 def _sampled_tokens(sides: Sequence[Views]) -> Iterator[tuple[str, float, float]]:

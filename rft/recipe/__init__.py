@@ -187,6 +187,8 @@ class RolloutRecipe(Section):
     """CPU threads of an engine. Default: all cores; on a machine with GPUs its share of them, at most 8."""
     max_model_len: int = Field(8192, ge=16)
     """Longest prompt plus completion, in tokens."""
+    max_media: int = Field(1, ge=1)
+    """Most clips, and most images, of a prompt."""
     max_num_seqs: int = Field(64, ge=1)
     """Most sequences that an engine decodes together."""
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)

@@ -16,8 +16,8 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from rft.data.frames import Frames
-from rft.data.processor import PromptProcessor
+from rft.data.frames import Shown
+from rft.data.processor import PromptProcessor, frames_by_kind
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.rollout.feature_connector import clip_identifier, connector_config, feature_counts
@@ -81,18 +81,22 @@ class Engine:
         self._thread.start()
         is_built.result()
 
-    def render(self, prompt: Prompt, frames: Frames | None) -> Any:
+    def render(self, prompt: Prompt, frames: Shown | None) -> Any:
         """The prompt after vLLM's tokenizer and processor. Raises what they raise, as for a prompt that is too long."""
         engine_input = self._processor.engine_input(prompt, frames)
+        kinds = frames_by_kind(prompt, frames)
         if frames is not None:
             # The key names the frames' content, so vLLM need not hash the pixels to find a known clip.
-            name = clip_identifier(self._frozen_tower, frames.key)
-            engine_input["multi_modal_uuids"] = {kind: [name] for kind in engine_input["multi_modal_data"]}
+            engine_input["multi_modal_uuids"] = {
+                kind: [clip_identifier(self._frozen_tower, one.key) for one in of_kind]
+                for kind, of_kind in kinds.items()
+                if of_kind
+            }
         (rendered,) = self._engine.renderer.render_cmpl([engine_input])
-        for item in rendered.get("mm_kwargs", {}).get("video", ()):
-            if item is not None and frames is not None and "second_per_grid_ts" in item:
+        for item, clip in zip(rendered.get("mm_kwargs", {}).get("video", ()), kinds["video"], strict=False):
+            if item is not None and "second_per_grid_ts" in item:
                 # vLLM rounds them to the model's dtype: bfloat16 would move frame pairs to other positions.
-                rounded, seconds = item["second_per_grid_ts"], self._processor.seconds_per_grid(frames)
+                rounded, seconds = item["second_per_grid_ts"], self._processor.seconds_per_grid(clip)
                 rounded.data = torch.full_like(rounded.data, seconds, dtype=torch.float32)
         return rendered
 
@@ -258,7 +262,7 @@ def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
         "dtype": recipe.learner.dtype,
         "max_model_len": rollout.max_model_len,
         "max_num_seqs": rollout.max_num_seqs,
-        "limit_mm_per_prompt": {"image": 1, "video": 1},
+        "limit_mm_per_prompt": {"image": rollout.max_media, "video": rollout.max_media},
         "enable_prefix_caching": True,
         # Log-probabilities of the distribution the tokens were drawn from, after bias, temperature, top-p and top-k.
         "logprobs_mode": "processed_logprobs",

@@ -21,21 +21,19 @@ def view_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> Prompt
         "view", rendered, SamplingParams(max_tokens=1), supported_tasks=engine.get_supported_tasks()
     )
     prepared, _ = engine.engine_core.engine_core.preprocess_add_request(request)
-    features = prepared.mm_features
-    assert len(features) <= 1
-    data = {name: value.data for feature in features for name, value in feature.data.items()}
+    features = sorted(prepared.mm_features, key=lambda feature: feature.mm_position.offset)
+    data = [{name: value.data for name, value in feature.data.items()} for feature in features]
     token_ids = list(prepared.prompt_token_ids)
     # All tensor-parallel workers have the same positions.
     positions = engine.collective_rpc(model_positions, args=(token_ids, features))[0]
-    grid = data.get("video_grid_thw", data.get("image_grid_thw"))
-    seconds = data.get("second_per_grid_ts")
+    grids = [one.get("video_grid_thw", one.get("image_grid_thw")) for one in data]
     return PromptView(
         policy_version=policy_version,
         text=engine.get_tokenizer().decode(token_ids),
         token_ids=tuple(token_ids),
-        clip="".join(tower_and_key(feature.identifier)[1] for feature in features),
-        grid=() if grid is None else tuple(grid.tolist()),
-        seconds_per_grid=None if seconds is None else float(seconds),
+        clip="+".join(tower_and_key(feature.identifier)[1] for feature in features),
+        grid=tuple(side for grid in grids for side in grid.tolist()),
+        seconds_per_grid=tuple(float(one["second_per_grid_ts"]) for one in data if "second_per_grid_ts" in one),
         position_ids=tuple(map(tuple, positions)),
         logprobs=(),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from rft.errors import DataError
 from rft.files import read_records, write_records
 from rft.runs.run_dir import RunDir
-from rft.types import Group, Image, TokenRatio, TrainGroup, Video
+from rft.types import Group, Image, Media, Several, TokenRatio, TrainGroup, Video
 
 NOT_LEARNED: Mapping[str, Any] = {"advantage": None, "token_ratios": None}
 """Of a completion that the learner did not see."""
@@ -48,7 +48,7 @@ def rollout_lines(step: int, group: Group, of_learner: Mapping[int, Mapping[str,
         "start_s": video and video.start_s,
         "end_s": video and video.end_s,
         "source_fps": video and video.source_fps,
-        "content": prompt.media and prompt.media.content,
+        "content": _contents(prompt.media),
         "text": prompt.text,
         "target": prompt.target.to_json(),
         "duration_s": getattr(prompt.target, "duration_s", None),
@@ -66,6 +66,13 @@ def rollout_lines(step: int, group: Group, of_learner: Mapping[int, Mapping[str,
             "problem": rollout.problem,
             **of_learner.get(id(completion), NOT_LEARNED),
         }
+
+
+def _contents(media: Media | None) -> str | list[str | None] | None:
+    """Fingerprint of the clip or image, of several a list."""
+    if isinstance(media, Several):
+        return [part.content for part in media.parts]
+    return media and media.content
 
 
 def read_rollouts(path: Path) -> Iterator[dict[str, Any]]:

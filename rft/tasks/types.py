@@ -38,8 +38,32 @@ def thought_before(tags: str, thought: str = THOUGHT) -> str:
     return f"<think>{thought}</think>{tags}"
 
 
+class Part(BaseModel):
+    """One of the clips and images of a row that shows several; its fields are those of a row that shows one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    video: str | None = Field(None, min_length=1)
+    image: str | None = Field(None, min_length=1)
+    start_s: float | None = Field(None, ge=0, allow_inf_nan=False)
+    end_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    source_fps: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _is_one_medium(self) -> Self:
+        if (self.video is None) == (self.image is None):
+            raise ValueError("name a video or an image.")
+        if self.image and (self.start_s, self.end_s, self.source_fps) != (None, None, None):
+            raise ValueError("start_s, end_s and source_fps are for videos. Take them out.")
+        return self
+
+    @property
+    def path(self) -> str:
+        return self.video or self.image or ""
+
+
 class Row(BaseModel):
-    """One line of a data file: a clip, an image or neither, and a target. Tasks add the fields of their question."""
+    """One line of a data file: a clip, an image, several of them or nothing, and a target. Tasks add their question."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -50,6 +74,9 @@ class Row(BaseModel):
     """A video file or a folder of frames."""
     image: str | None = Field(None, min_length=1)
     """An image file: jpg, png or webp. A row with neither video nor image is a text-only prompt."""
+    media: tuple[Part, ...] | None = Field(None, min_length=2)
+    """Several clips and images in place of one, such as [{"video": "a.mp4", "end_s": 8}, {"image": "b.jpg"}]. They are
+    shown in this order where the question says <media>, once for each; behind the text where it does not."""
     start_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Start of the clip in the file; default: the file's start. Times in the target count from here."""
     end_s: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -70,9 +97,9 @@ class Row(BaseModel):
 
     @model_validator(mode="after")
     def _has_one_medium(self) -> Self:
+        if [self.video, self.image, self.media].count(None) < 2:
+            raise ValueError("a row shows a video, an image or several media, not both. Take one out.")
         if self.video is not None:
-            if self.image is not None:
-                raise ValueError("a row shows a video or an image, not both. Take one out.")
             return self
         of_clips = [name for name in OF_CLIPS if getattr(self, name) is not None]
         if of_clips:
@@ -80,14 +107,29 @@ class Row(BaseModel):
         return self
 
     @property
-    def media_path(self) -> str | None:
-        """Path of the row's video or image; None: text only."""
-        return self.video or self.image
+    def parts(self) -> tuple[Part, ...]:
+        """What the row shows, one by one; (): text only."""
+        if self.media or self.kind == "text":
+            return self.media or ()
+        return (
+            Part.model_construct(
+                video=self.video,
+                image=self.image,
+                start_s=self.start_s,
+                end_s=self.end_s,
+                source_fps=self.source_fps,
+            ),
+        )
 
     @property
-    def kind(self) -> Literal["video", "image", "text"]:
+    def media_path(self) -> str | None:
+        """Path of the row's video or image, of several " + " between them; None: text only."""
+        return " + ".join(part.path for part in self.parts) or None
+
+    @property
+    def kind(self) -> Literal["video", "image", "several", "text"]:
         """Kind of the row's media."""
-        return "video" if self.video else "image" if self.image else "text"
+        return "video" if self.video else "image" if self.image else "several" if self.media else "text"
 
     @property
     def clip_s(self) -> float | None:

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from rewards.targets.boxes import BoxesTarget
+from rewards.targets.choice import ChoiceTarget
 from rewards.targets.span import SpanTarget
 from rft.actors.cluster import cluster
 from rft.actors.rollout import start_pool
@@ -27,7 +28,8 @@ from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
-from rft.types import Prompt, TrainGroup, Video, VideoSampling
+from rft.types import Image as StillImage
+from rft.types import Prompt, Several, TrainGroup, Video, VideoSampling
 from rft.weights.ref import StoredWeights, WeightsRef
 
 pytestmark = pytest.mark.slow
@@ -115,7 +117,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
             "data": {"train": ["rows.jsonl"]},
             "steps": 1,
             "sampling": {"temperature": 0.9, "top_k": 50},
-            "rollout": {"max_model_len": 256, "kv_cache_gib": 0.25, "max_num_seqs": 16},
+            "rollout": {"max_model_len": 256, "kv_cache_gib": 0.25, "max_num_seqs": 16, "max_media": 2},
             "learner": {"dtype": "float32"},
         }
     )
@@ -149,6 +151,30 @@ def test_they_agree_on_frames_that_are_left_out_or_given(sides: Sides) -> None:
     seeing_all = OtherPrompts(sides.learner(), {"drop_still": 0.0})
     (problem,) = compare_engine_and_learner(prompts[:1], sides.recipe, sides.pool, seeing_all).problems()
     assert "another number of frames" in problem
+
+
+def test_they_agree_on_several_clips_and_images_with_text_between(sides: Sides) -> None:
+    """A clip twice, of which an engine knows the second one, an image between, and clips of two time steps."""
+    clip, frames = sides.prompts[0].media, sides.prompts[2].media
+    image = StillImage(frames.path / "0000.png", 84 * 84, 84 * 84)
+    shown = {"First <media> then <media> and <media>?": (clip, image, frames), "Which?": (clip, clip)}
+    prompts = tuple(
+        Prompt(f"s{i}", "multiple_choice", text, Several(parts), ChoiceTarget("A"))
+        for i, (text, parts) in enumerate(shown.items())
+    )
+    found = compare_engine_and_learner(prompts, sides.recipe, sides.pool, sides.learner())
+    assert found.problems() == ()
+    assert [(row.kind, row.num_prompts) for row in found.rows] == [("several media", 2)]
+    turned = [replace(prompt, media=Several(prompt.media.parts[::-1])) for prompt in prompts]
+
+    class Turned:
+        def view_groups(self, groups: Sequence[TrainGroup]) -> tuple[PromptView, ...]:
+            return sides.learner().view_groups(
+                [replace(group, prompt=prompt) for group, prompt in zip(groups, turned, strict=True)]
+            )
+
+    (problem,) = compare_engine_and_learner(prompts, sides.recipe, sides.pool, Turned()).problems()
+    assert "grid" in problem or "prompt text" in problem
 
 
 def test_another_frame_rate(sides: Sides) -> None:

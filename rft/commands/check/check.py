@@ -21,6 +21,7 @@ from rft.recipe.load import named_own_code, read_recipe
 from rft.recipe.model_folder import config_size_factor, local_config, model_problems
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
+from rft.types import VideoSampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,14 @@ def _tokens(recipe: Recipe, data: DataCheck) -> tuple[int, int, list[Problem]]:
     config = local_config(recipe.model)
     factor, tells_times = config_size_factor(config), config.get("model_type") == "qwen3_vl"
     # Without rows, any clip; rows of text alone have none.
-    clips = data.clips if data.texts else {(recipe.video.sampling(), None)}
-    visual = max((visual_tokens(*clip, factor, tells_times=tells_times) for clip in clips), default=0)
-    if data.has_images:
-        visual = max(visual, image_tokens(recipe.video.max_pixels, factor))
+    shown = data.shown if data.texts else {((recipe.video.sampling(), None),)}
+
+    def tokens(sampling: VideoSampling | None, clip_s: float | None) -> int:
+        if sampling is None:
+            return image_tokens(recipe.video.max_pixels, factor)
+        return visual_tokens(sampling, clip_s, factor, tells_times=tells_times)
+
+    visual = max((sum(tokens(*part) for part in parts) for parts in shown), default=0)
     system = (recipe.system_prompt or "",)
     prompt = visual + text_bytes(data.texts) + text_bytes(system) + TEMPLATE_TOKENS
     if prompt + completion > limit:
@@ -104,7 +109,7 @@ def _tokens(recipe: Recipe, data: DataCheck) -> tuple[int, int, list[Problem]]:
         f"than {limit:,}. Raise it, or lower video.total_pixels, video.max_pixels, video.max_frames or "
         "sampling.max_completion_length."
     )
-    if any(clip_s is None for _, clip_s in clips):
+    if any(sampling and clip_s is None for parts in shown for sampling, clip_s in parts):
         message += " Rows with duration_s are bound by their own length."
     return prompt, visual, [Problem("rollout.max_model_len", message)]
 

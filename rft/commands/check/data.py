@@ -14,8 +14,11 @@ from rft.recipe.model_folder import model_type
 from rft.scoring.group import chosen_rewards
 from rft.tasks import TASKS
 from rft.tasks.multiple_choice import MultipleChoiceRow
-from rft.tasks.types import Row
+from rft.tasks.types import Part, Row
 from rft.types import VideoSampling
+
+ShownPart = tuple[VideoSampling | None, float | None]
+"""(rule of frames; None: an image, length in seconds; None: not known)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,8 @@ class DataCheck:
 
     rows: dict[str, dict[str, int]]
     """Split (train, eval, cold_start) -> task -> number of rows."""
-    clips: frozenset[tuple[VideoSampling, float | None]]
-    """(rule of frames, length in seconds or None if the row has none) of every clip in the engine's prompts."""
-    has_images: bool
-    """Whether the engine's prompts have images."""
+    shown: frozenset[tuple[ShownPart, ...]]
+    """What each of the engine's prompts shows."""
     texts: frozenset[str]
     """Texts of the engine's prompts."""
     blocks: tuple[str, ...]
@@ -62,25 +63,29 @@ def check_data(recipe: Recipe) -> DataCheck:
     rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
     return DataCheck(
         {split: dict(Counter(row.task for row in of_split)) for split, of_split in splits.items()},
-        clips=frozenset((video_sampling(row, recipe), row.clip_s) for row in rows if row.video is not None),
-        has_images=any(row.image is not None for row in rows),
+        shown=frozenset(tuple(_shown(part, row, recipe) for part in row.parts) for row in rows),
         texts=frozenset(TASKS[row.task].prompt_text(row, recipe.tasks[row.task].think) for row in rows),
         blocks=tuple(blocks),
         findings=tuple(findings),
     )
 
 
+def _shown(part: Part, row: Row, recipe: Recipe) -> ShownPart:
+    if part.video is None:
+        return None, None
+    if row.media is None:
+        return video_sampling(row, recipe), row.clip_s
+    return video_sampling(row, recipe), None if part.end_s is None else part.end_s - (part.start_s or 0.0)
+
+
 def _of_media(key: str, rows: Sequence[Row], max_bad_share: float) -> Iterator[Problem | str]:
     num_text = sum(row.kind == "text" for row in rows)
     if num_text:
         yield f"{key}: {num_text:,} of {len(rows):,} rows show neither video nor image."
-    files = {(row.kind, row.media_path) for row in rows}
-    states = {(kind, path): _state(Path(path), kind == "video") for kind, path in files if path is not None}
-    bad = [
-        f"{row.id}: {row.media_path}: {state}"
-        for row in rows
-        if row.media_path and (state := states[row.kind, row.media_path])
-    ]
+    files = {(part.path, part.video is not None) for row in rows for part in row.parts}
+    states = {file: _state(Path(file[0]), may_be_folder=file[1]) for file in files}
+    found = ((row, part, states[part.path, part.video is not None]) for row in rows for part in row.parts)
+    bad = list({row.id: f"{row.id}: {part.path}: {state}" for row, part, state in found if state}.values())
     if bad:
         text, are_too_many = bad_rows(bad, len(rows), max_bad_share)
         yield Problem(key, text) if are_too_many else f"{key}: {text}"
@@ -108,11 +113,21 @@ def _of_kinds(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> list[Probl
     if recipe.eval.second_look is not None:
         rows = [row for row in held_out if row.video is None and isinstance(row, MultipleChoiceRow)]
         refused.append(("eval.second_look", rows, "show no video for a second look. Take them out of data.eval."))
+    limit = recipe.rollout.max_media
+    rows = [row for of_split in splits.values() for row in of_split if _most_of_a_kind(row) > limit]
+    most = max(map(_most_of_a_kind, rows), default=0)
+    refused.append(("rollout.max_media", rows, f"show up to {most} clips or images. Set it to {most}."))
     rows = [row for row in train if row.kind == "text"]
     if learner.num_ranks > 1 and not learner.freezes_tower and len(rows) < len(train):
         why = "show nothing: sharded ranks wait for each other in the vision tower. Set learner.freeze_vision."
         refused.append(("learner.num_ranks", rows, why))
     return [Problem(key, f"{len(rows):,} rows, such as {rows[0].id}, {why}") for key, rows, why in refused if rows]
+
+
+def _most_of_a_kind(row: Row) -> int:
+    """Clips or images of the row, whichever are more."""
+    num_clips = sum(part.video is not None for part in row.parts)
+    return max(num_clips, len(row.parts) - num_clips)
 
 
 def _of_times(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> Iterator[Problem | str]:

@@ -43,7 +43,8 @@ def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[
 
 
 def _all_there(rows: Sequence[Row]) -> str:
-    num_files = {kind: len({row.media_path for row in rows if row.kind == kind}) for kind in ("video", "image")}
+    parts = [part for row in rows for part in row.parts]
+    num_files = {kind: sum(1 for part in parts if getattr(part, kind)) for kind in ("video", "image")}
     there = " and ".join(f"{kind}s" for kind, count in num_files.items() if count)
     return f"All {there} are there." if there else "No row shows a video or an image."
 
@@ -57,13 +58,14 @@ def _row_table(rows: Sequence[Row]) -> TextTable:
         clips = [row.clip_s for row in own if row.clip_s is not None]
         of_video = [row for row in own if row.video is not None]
         videos, images = len({row.video for row in of_video}), sum(row.kind == "image" for row in own)
+        several = sum(row.kind == "several" for row in own)
         mean = f"{sum(clips) / len(clips):.1f}" if clips else "-"
         per_video = f"{len(of_video) / videos:.2f}" if videos else "-"
         lengths = (f"{videos:,}", per_video, mean, f"{len(of_video) - len(clips):,}")
-        others = (f"{images:,}", f"{count - len(of_video) - images:,}") if has_others else ()
+        others = (f"{images:,}", f"{several:,}", f"{count - len(of_video) - images - several:,}") if has_others else ()
         lines.append((dataset, task, f"{count:,}", *lengths, *others))
     of_videos = ("videos", "rows per video", "mean length (s)", "length not known")
-    columns = ("data set", "task", "rows", *of_videos, *(("images", "text alone") if has_others else ()))
+    columns = ("data set", "task", "rows", *of_videos, *(("images", "several", "text alone") if has_others else ()))
     return TextTable(f"{len(rows):,} rows", columns, tuple(lines))
 
 
@@ -73,7 +75,7 @@ def _shared_videos(paths: Sequence[Path], video_root: Path | None) -> list[str]:
         return []
     rows = {path: read_rows([path], video_root, TASKS) for path in paths}
     files = {
-        (path, kind): {row.media_path for row in own if row.kind == kind}
+        (path, kind): {part.path for row in own for part in row.parts if getattr(part, kind)}
         for path, own in rows.items()
         for kind in ("video", "image")
     }

@@ -39,11 +39,14 @@ class Clips:
     recipe: Recipe
     factor: int
 
-    def key(self, group: Mapping[str, Any]) -> str:
-        """Name of a group's clip in the folder. Raises ClipError where only its file could tell, and is not there."""
+    def key(self, group: Mapping[str, Any], media: Mapping[str, Any]) -> str:
+        """Name in the folder of a clip of a group. Raises ClipError where only its file could tell, and is not there.
+
+        `media`: one of the group's "media".
+        """
         from rft.data.video import clip_key  # loads PyAV, which a page without clips does not need
 
-        media, video = group["media"], self.recipe.video
+        video = self.recipe.video
         path, content = Path(media["path"]), media["content"]
         if media["is_image"]:
             return clip_key(Image(path, video.min_pixels, video.max_pixels, content), video.decoder, self.factor)

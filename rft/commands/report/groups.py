@@ -24,7 +24,7 @@ def group_form(records: Sequence[Record]) -> dict[str, Any]:
         "id": first["prompt_id"],
         "task": first["task"],
         "prompt": first["text"],
-        "media": media_form(first),
+        "media": media_forms(first),
         "target": first["target"],
         "written": target.written() if target else "",
         "spans": list(target.time_spans().values()) if target else [],
@@ -34,14 +34,19 @@ def group_form(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def media_form(record: Record) -> dict[str, Any] | None:
-    """What identifies the clip or image; None for a text-only prompt. Runs of earlier versions stored less of it."""
-    path = record["video"] or record.get("image")
-    if path is None:
-        return None
-    cut = {key: record.get(key) for key in ("start_s", "end_s", "source_fps", "content")}
-    times_s = (record.get("row") or {}).get("frame_times_s")
-    return {"path": path, "is_image": record["video"] is None, "frame_times_s": times_s, **cut}
+def media_forms(record: Record) -> list[dict[str, Any]]:
+    """What identifies each clip and image; [] for a text-only prompt. Runs of earlier versions stored less of it."""
+    row = record.get("row") or {}
+    contents = record.get("content")
+    if parts := row.get("media"):
+        return [_medium_form({**part, "content": one}) for part, one in zip(parts, contents, strict=True)]
+    shows = record["video"] or record.get("image")
+    return [_medium_form({**record, "frame_times_s": row.get("frame_times_s")})] if shows else []
+
+
+def _medium_form(part: Record) -> dict[str, Any]:
+    cut = {key: part.get(key) for key in ("start_s", "end_s", "source_fps", "content", "frame_times_s")}
+    return {"path": part.get("video") or part["image"], "is_image": part.get("video") is None, **cut}
 
 
 def rollout_form(record: Record, target: Target | None) -> dict[str, Any]:

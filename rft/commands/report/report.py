@@ -67,24 +67,25 @@ def require_run(run: RunDir) -> None:
 
 
 def name_clips(run: RunDir, groups: list[dict[str, Any]]) -> None:
-    """Give each group the "clip" that it shows: its key, None, or {"missing": why}."""
+    """Give each group the "clips" that it shows: of each its key, or {"missing": why}."""
     shown = clips.run_clips(run) if any(group["media"] for group in groups) else ""
     for group in groups:
-        if group["media"] is None:
-            group["clip"] = None
-        elif isinstance(shown, str):
-            group["clip"] = {"missing": shown}
-        else:
-            try:
-                group["clip"] = shown.key(group)
-            except ClipError as error:
-                group["clip"] = {"missing": str(error)}
+        group["clips"] = [_clip_name(shown, group, media) for media in group["media"]]
+
+
+def _clip_name(shown: clips.Clips | str, group: dict[str, Any], media: dict[str, Any]) -> str | dict[str, str]:
+    if isinstance(shown, str):
+        return {"missing": shown}
+    try:
+        return shown.key(group, media)
+    except ClipError as error:
+        return {"missing": str(error)}
 
 
 def embedded_clips(run: RunDir, groups: list[dict[str, Any]]) -> dict[str, Any]:
     """Key -> frames of the groups' clips, up to clips.MAX_BYTES; of the others why they are missing."""
     shown = clips.run_clips(run)
-    keys = dict.fromkeys(group["clip"] for group in groups if isinstance(group["clip"], str))
+    keys = dict.fromkeys(key for group in groups for key in group["clips"] if isinstance(key, str))
     embedded: dict[str, Any] = {}
     room = clips.MAX_BYTES
     for key in keys:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rft.data.frames import ClipError, Frames, first_to_last
+from rft.data.frames import ClipError, Shown, first_to_last, frames_of
 from rft.errors import shortened
 from rft.recipe import Recipe
 from rft.recipe.watch import TrackerName
@@ -117,7 +117,7 @@ class Trackers:
         self,
         recipe: Recipe,
         run: RunDir,
-        find_frames: Callable[[Media], Frames | None],
+        find_frames: Callable[[Media], Shown | None],
         note: Callable[[str], None],
         open_tracker: OpenTracker = open_by_name,
     ) -> None:
@@ -164,10 +164,11 @@ class Trackers:
 
     def _shown(self, name: str, prompt: Prompt, rollout: Rollout) -> ShownRollout:
         try:
-            frames = self._find_frames(prompt.media) if prompt.media else None
+            frames = frames_of(self._find_frames(prompt.media)) if prompt.media else ()
         except ClipError:  # the file is gone: the text alone is shown
-            frames = None
-        picture = None if frames is None else side_by_side(frames.pixels)
+            frames = ()
+        # Of several clips and images the first.
+        picture = side_by_side(frames[0].pixels) if frames else None
         return ShownRollout(name, rollout_text(prompt, rollout), picture)
 
 

@@ -1,15 +1,17 @@
 """A packed group against one unpacked copy of the prompt per completion, in float64."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from exact_model import exact, gradients, own_logprobs
-from tiny_policy import END, VIDEO, VISION_END, VISION_START, FakeProcessor, prompt, save_tiny
+from tiny_policy import END, IMAGE, VIDEO, VISION_END, VISION_START, FakeProcessor, prompt, save_tiny
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rft.data.processor import PromptInputs
 from rft.learner.attention import GroupShape
 from rft.learner.batch import prompt_positions
 from rft.learner.model import Policy
@@ -78,6 +80,25 @@ def test_packed_equals_unpacked(model: PreTrainedModel, plain: PreTrainedModel) 
         tolerance = 1e-6 if name.startswith("model.visual") else 1e-9
         assert (packed_gradients[name] - gradient).abs().max() < tolerance * gradient.abs().max().clamp(min=1), name
     assert any(name.startswith("model.visual") and gradient.any() for name, gradient in own_gradients.items())
+
+
+def test_a_packed_group_of_several_clips_and_an_image_equals_copies(
+    model: PreTrainedModel, plain: PreTrainedModel
+) -> None:
+    """Two clips of other sizes and time steps and an image, with text between: one tower, places in order."""
+    grids = ((2, 4, 6), (1, 6, 4), (3, 4, 4))
+    pads = [[token] * (t * h * w // 4) for token, (t, h, w) in zip((VIDEO, IMAGE, VIDEO), grids, strict=True)]
+    shown = [(VISION_START, *of_part, VISION_END) for of_part in pads]
+    token_ids = (7, *shown[0], 8, 9, *shown[1], *shown[2], 20, 21)
+    patches = torch.randn(48 + 24 + 48, 3 * 2 * 14 * 14, generator=torch.Generator().manual_seed(1))
+    inputs = PromptInputs(token_ids, patches, torch.tensor(grids), torch.tensor([1.5, 0.0, 0.5]))
+    positions = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
+    group = pack_group(inputs.token_ids, positions, COMPLETIONS, VisualInput(inputs.patches, inputs.grid))
+    found = policy_of(model)(joined([group])).logprobs
+    copies = policy_of(plain)(batch_groups([group], END, packed=False)).logprobs
+    assert (found - copies).abs().max() < 1e-9
+    order = replace(group, visual=VisualInput(inputs.patches.flip(0), inputs.grid))
+    assert (policy_of(model)(joined([order])).logprobs - found).abs().max() > 1e-3  # what is seen counts
 
 
 @pytest.mark.parametrize("window", [3, 12, 19])

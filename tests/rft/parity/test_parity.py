@@ -24,7 +24,7 @@ SAME = PromptView(
     token_ids=(7, 1, 1, 1, 1, 8),
     clip="abc",
     grid=(2, 2, 4),
-    seconds_per_grid=0.5,
+    seconds_per_grid=(0.5,),
     position_ids=POSITIONS,
     logprobs=((-1.0, -2.0), (-0.5,)),
 )
@@ -52,8 +52,9 @@ DIFFERENCES = [
     ({"token_ids": (9, 1, 1, 1, 1, 8), "text": "<sys>When?<answer>"}, "from character 1", "chat templates"),
     ({"token_ids": (7, 1, 1, 1, 1, 9)}, "token 5", "two tokenizers"),
     ({"token_ids": (7, 1, 1, 1, 1, 8, 8), "text": "<user>When?<answer>!"}, "from character 19", "chat templates"),
-    ({"seconds_per_grid": 1.0}, "engine 0.5, learner 1.", "time step"),
-    ({"seconds_per_grid": None}, "engine 0.5, learner none.", "time step"),
+    ({"seconds_per_grid": (1.0,)}, "engine 0.5, learner 1.", "time step"),
+    ({"seconds_per_grid": (0.5, 2.0)}, "engine 0.5, learner 0.5, 2.", "time step"),
+    ({"seconds_per_grid": ()}, "engine 0.5, learner none.", "time step"),
     ({"position_ids": LATER}, "token 3: engine (2, 1, 1), learner (3, 1, 1)", "learner.seconds_per_grid"),
     ({"position_ids": TURNED}, "token 2: engine (1, 1, 2), learner (1, 2, 1)", "M-RoPE rules"),
     ({"clip": "other"}, "frames", "replaced"),
@@ -77,7 +78,7 @@ def test_the_difference_that_explains_the_others_comes_first() -> None:
 
 
 def test_equal_views_agree() -> None:
-    assert first_difference(SAME, replace(SAME, seconds_per_grid=0.5000001)) is None
+    assert first_difference(SAME, replace(SAME, seconds_per_grid=(0.5000001,))) is None
     row = compare("t", "video file", [(prompt("a"), SAME, SAME)], BOUNDS)
     assert (row.num_prompts, row.num_tokens, row.ratio, row.kl, row.difference) == (1, 3, 1.0, 0.0, None)
 
@@ -163,7 +164,7 @@ def test_a_run_stops_or_warns() -> None:
     notes: list[str] = []
     report_or_raise(compare_engine_and_learner(MIXED, recipe(), Sides(), Sides()), recipe(), notes.append)
     assert "agree on 4 prompts of 3 kinds and 12 tokens" in notes.pop()
-    sides = Sides(learner=replace(SAME, seconds_per_grid=1.0))
+    sides = Sides(learner=replace(SAME, seconds_per_grid=(1.0,)))
     report = compare_engine_and_learner(MIXED, recipe(), sides, sides)
     with pytest.raises(ParityError) as stopped:
         report_or_raise(report, recipe(), notes.append)

@@ -126,22 +126,25 @@ function ratioLine(group) {
 }
 
 function mediaLine(group) {
-  if (!group.media) return `Prompt ${group.id}, text alone.`;
-  const {path, start_s: start, end_s: end} = group.media;
-  return `Prompt ${group.id}, ${path}${start !== null || end !== null ? ` from ${start || 0} s to ${end === null ? "its end" : `${end} s`}` : ""}.`;
+  if (!group.media.length) return `Prompt ${group.id}, text alone.`;
+  const shown = group.media.map(({path, start_s: start, end_s: end}) =>
+    `${path}${start !== null || end !== null ? ` from ${start || 0} s to ${end === null ? "its end" : `${end} s`}` : ""}`);
+  return `Prompt ${group.id}, ${shown.join("; ")}.`;
 }
 
 async function drawMedia(into, group, chosen, source, pick) {
-  if (!group.clip && !group.spans.length) return;
-  const clip = !group.clip ? null : typeof group.clip === "string" ? await source.frames(group.clip) : group.clip;
-  if (clip && clip.missing) into.append(el("div", {class: "missing"}, `No frames: ${clip.missing}.`));
-  const shown = clip && !clip.missing ? clip : null;
-  if (group.boxes.length) { if (shown) into.append(boxFrames(group, chosen, shown)); }
-  else if (shown || group.spans.length) into.append(timeAxis(group, chosen, shown, pick));
+  if (!group.clips.length && group.spans.length) into.append(timeAxis(group, chosen, null, false, pick));
+  for (const [i, named] of group.clips.entries()) {
+    const clip = typeof named === "string" ? await source.frames(named) : named;
+    if (clip.missing) into.append(el("div", {class: "missing"}, `No frames: ${clip.missing}.`));
+    const shown = clip.missing ? null : clip;
+    if (group.boxes.length) { if (shown) into.append(boxFrames(group, chosen, shown)); }
+    else if (shown || group.spans.length) into.append(timeAxis(group, chosen, shown, group.media[i].is_image, pick));
+  }
 }
 
 // Frames at their times, the target's spans, and a row per completion with the spans of its answer.
-function timeAxis(group, chosen, clip, pick) {
+function timeAxis(group, chosen, clip, isImage, pick) {
   const ends = [...group.spans, ...group.rollouts.flatMap((rollout) => rollout.spans)].map((span) => span[1]);
   const length = (clip && clip.duration_s) || group.duration_s || Math.max(...group.spans.map((span) => span[1]), ...ends, 1);
   const place = (from, to) => {
@@ -150,7 +153,7 @@ function timeAxis(group, chosen, clip, pick) {
   };
   const rows = [];
   if (clip) rows.push(el("div", {class: "lane"}, el("span"), filmStrip(clip, group.spans, place, length)));
-  if (!group.media || !group.media.is_image) {
+  if (!isImage) {
     const marks = ticks(0, length, 6).filter((tick) => tick > 0 && tick < length * 0.94);
     rows.push(el("div", {class: "lane"}, el("span"), el("div", {class: "axis"}, [0, ...marks, length].map((time) =>
       el("span", {style: `left:${time / length * 100}%`}, `${figure(time, 1)} s`)))));

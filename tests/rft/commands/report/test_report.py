@@ -25,7 +25,7 @@ from rft.errors import CheckpointError
 from rft.files import read_records, write_records
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
-from rft.types import Image, Video
+from rft.types import Image, Several, Video
 
 
 class Page(HTMLParser):
@@ -88,10 +88,10 @@ def test_a_group_holds_its_target_its_answers_and_its_frames(run: RunDir) -> Non
     assert [rollout["advantage"] for rollout in span["rollouts"]] == [-1.5, None, None, None]
     assert boxes["boxes"] == [list(box) for box in BOXES.boxes]
     assert boxes["rollouts"][0]["boxes"] == [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
-    frames = data["clips"][span["clip"]]
+    frames = data["clips"][span["clips"][0]]
     assert (frames["times"], frames["duration_s"], frames["ratio"]) == ([0, 1, 2, 3, 4, 5, 6, 7], CLIP_S, 2.0)
     assert all(image.startswith("data:image/jpeg;base64,/9j/") for image in frames["images"])
-    assert data["clips"][lost["clip"]] == {"missing": "its decoded frames are not in the folder of clips any more"}
+    assert data["clips"][lost["clips"][0]] == {"missing": "its decoded frames are not in the folder of clips any more"}
 
 
 def test_nothing_a_policy_wrote_becomes_markup(run: RunDir) -> None:
@@ -135,7 +135,7 @@ def test_a_run_whose_clips_are_gone_says_so(run: RunDir) -> None:
         path.unlink()
     run.clips.rmdir()
     groups = run_data(run)["rollouts"]["groups"]
-    assert all("folder of decoded clips" in group["clip"]["missing"] for group in groups)
+    assert all("folder of decoded clips" in group["clips"][0]["missing"] for group in groups)
 
 
 def test_a_long_run_makes_a_page_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +288,16 @@ def test_a_clip_is_found_under_the_key_that_it_was_decoded_with(
     run.recipe.write_text(RECIPE.replace("tracking: {}", "tracking: {frames: one_per_box}"))
     target = BoxesTarget(((0.1, 0.1, 0.2, 0.2),) * num_boxes) if num_boxes else ChoiceTarget("B")
     write_rollouts(run.rollouts_file(9), 9, [group("p", task, media, target, "", 9)])
-    shown = clips.run_clips(run)
+    shown, form = clips.run_clips(run), group_form(list(read_records(run.rollouts_file(9))))
     assert isinstance(shown, clips.Clips)
-    assert shown.key(group_form(list(read_records(run.rollouts_file(9))))) == clip_key(media)
+    assert shown.key(form, form["media"][0]) == clip_key(media)
+
+
+def test_several_clips_of_a_prompt_are_found_one_by_one(run: RunDir) -> None:
+    media = Several((replace(CLIP, end_s=9.0), Image(Path("i.png"), 784, 784, content="cc"), CLIP))
+    row = {"media": [{"video": str(CLIP.path), "end_s": 9.0}, {"image": "i.png"}, {"video": str(CLIP.path)}]}
+    asked = group("p", "multiple_choice", media, ChoiceTarget("B"), "", 9)
+    write_rollouts(run.rollouts_file(9), 9, [replace(asked, prompt=replace(asked.prompt, row=row))])
+    shown, form = clips.run_clips(run), group_form(list(read_records(run.rollouts_file(9))))
+    assert isinstance(shown, clips.Clips)
+    assert [shown.key(form, one) for one in form["media"]] == [clip_key(part) for part in media.parts]

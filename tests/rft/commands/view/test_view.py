@@ -64,8 +64,8 @@ def test_what_is_served(address: str) -> None:
     assert answer(address, f"/run/0?seen={run['state']}") == {"state": run["state"]}
     groups = answer(address, "/step/0/2")
     assert [group["id"] for group in groups] == ["span2", "boxes2", "choice2"]
-    assert groups[0]["clip"] == clip_key(CLIP)
-    assert len(answer(address, f"/clip/0/{groups[0]['clip']}")["images"]) == 8
+    assert groups[0]["clips"] == [clip_key(CLIP)]
+    assert len(answer(address, f"/clip/0/{groups[0]['clips'][0]}")["images"]) == 8
 
 
 @pytest.mark.parametrize(
