@@ -49,6 +49,8 @@ class VideoSampling:
     drop_still: float = 0.0
     """A frame that differs by less from the last one shown is left out: mean difference of small greys, 0 to 255; 0:
     none is."""
+    stated_fps: float | None = None
+    """Frames per second that the model is told; None: the true ones."""
     times_s: tuple[float, ...] = ()
     """Frames nearest to these times, in seconds from the clip's start, in place of any rule; (): the rule."""
 

@@ -126,11 +126,11 @@ def _stated_fps(video: Video, times_s: Sequence[float], fps: float, num_chosen: 
     """Frames per second of the clip as the model gets it, which makes of it the rate of its `num_chosen` frames."""
     from rft.data.sampling import PUBLISHED_TRACKING_FPS, stream_fps
 
-    pick = video.sampling.pick
-    if pick not in ("published_tracking", "stream"):
-        return fps
-    rate = PUBLISHED_TRACKING_FPS if pick == "published_tracking" else stream_fps(times_s, fps, video.sampling)
-    return rate * len(times_s) / num_chosen
+    sampling, pick = video.sampling, video.sampling.pick
+    rate = sampling.stated_fps
+    if pick in ("published_tracking", "stream"):
+        rate = PUBLISHED_TRACKING_FPS if pick == "published_tracking" else stream_fps(times_s, fps, sampling)
+    return rate * len(times_s) / num_chosen if rate else fps
 
 
 def _chosen(video: Video, times_s: Sequence[float], fps: float) -> list[int]:

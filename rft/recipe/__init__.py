@@ -56,6 +56,9 @@ class VideoRecipe(Section):
     """Questions along a clip share it: frames every 1/fps s from its start up to the row's end_s, an odd last one left
     out, twice as far apart until they are at most max_frames, and of one size; the clip stands before the prompt's
     text; rows of a clip follow each other; the learner computes their clip once (docs/learner.md)."""
+    stated_fps: float | None = Field(None, gt=0)
+    """Frames per second that the model is told in place of the true ones, by which others' times went wrong; null: the
+    true ones. Qwen3-VL is told the true times in any case."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
     """Library that reads video files; torchcodec needs FFmpeg on the system."""
     decode_ahead: int | None = Field(None, ge=0)
@@ -78,6 +81,7 @@ class VideoRecipe(Section):
             self.total_pixels,
             pick="stream" if self.stream else "even",
             drop_still=self.drop_still,
+            stated_fps=self.stated_fps,
         )
 
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from rft.data.dataset import UsableRow
 from rft.evaluation.evaluate import EvalResult, evaluate
+from rft.evaluation.protocols import Protocol
 from rft.evaluation.second_look import SecondLook
 from rft.evaluation.views import in_view
 from rft.recipe import Recipe
 from rft.rollout.pool import WorkerPool
 from rft.runs.views import View
+from rft.types import Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +21,15 @@ class Evaluator:
     pool: WorkerPool
     held_out: tuple[UsableRow, ...]
     view: View
+    protocol: Protocol | None = None
+    """How others ask and read; None: as the recipe does."""
 
     def __call__(self, max_rows: int | None = None) -> EvalResult:
         """On the first `max_rows` held-out rows, or on all."""
         rows = self.held_out[:max_rows]
         num_samples, look = self.recipe.eval.num_samples, self.recipe.eval.second_look
-        second_look = look and SecondLook(self.pool, {row.prompt.prompt_id: row.row for row in rows}, self.recipe, look)
+        sampler: Sampler = self.protocol.asked_by(self.pool) if self.protocol else self.pool
+        second_look = look and SecondLook(sampler, {row.prompt.prompt_id: row.row for row in rows}, self.recipe, look)
         prompts = [row.prompt for row in rows]
         for name in self.recipe.eval.views:
             shown = in_view(prompts[: len(rows)], name, self.recipe.seed)
@@ -33,7 +38,7 @@ class Evaluator:
             prompts += shown
         self.view.phase("evaluation", len(prompts) * (2 if num_samples else 1))
         result = evaluate(
-            second_look or self.pool,
+            second_look or sampler,
             prompts,
             self.recipe.sampling.sampling(),
             num_samples,

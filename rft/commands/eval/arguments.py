@@ -25,6 +25,8 @@ def add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write every completion with its values")
     parser.add_argument("--shard", metavar="I/N", help="every N-th row from row I on, for one of N workers")
     parser.add_argument("--recipe", metavar="R", type=Path, help="how to prompt: default, that of the model's run")
+    text = "prompt, frames, length and reading as others measure, for tasks that they measure (docs/evaluation.md)"
+    parser.add_argument("--protocol", choices=("paper", "qwen", "lmms-eval"), help=text)
     parser.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
     parser.add_argument("--num-samples", metavar="N", type=int, help="completions per row besides the greedy one")
 
@@ -45,21 +47,23 @@ def measure(args: argparse.Namespace) -> None:
         _eval_offline(args)
         return
     from rft.commands.eval.request import eval_recipe, parse_shard
+    from rft.evaluation.protocols import PROTOCOLS
 
     shard = parse_shard(args.shard or "0/1")
-    how = (args.recipe, args.video_root, args.num_samples, args.overrides, args.task)
+    how = (args.recipe, args.video_root, args.num_samples, args.overrides, args.task, args.protocol)
     recipe = eval_recipe(args.model, args.data, *how)
     from rft.commands.eval.model import evaluate
 
-    evaluate(recipe, args.task, shard, args.output, args.json)
+    protocol = PROTOCOLS[args.protocol] if args.protocol else None
+    evaluate(recipe, args.task, shard, args.output, args.json, protocol)
 
 
 def _eval_offline(args: argparse.Namespace) -> None:
     from rft.commands.eval.offline import evaluate_baseline, evaluate_predictions
     from rft.commands.eval.power import power
 
-    if any((args.shard, args.output, args.recipe, args.video_root, args.num_samples, args.overrides)):
-        args.refuse("--shard, -o, --recipe, --video-root, --num-samples and keys go with a MODEL_DIR only")
+    if any((args.shard, args.output, args.recipe, args.protocol, args.video_root, args.num_samples, args.overrides)):
+        args.refuse("--shard, -o, --recipe, --protocol, --video-root, --num-samples and keys go with a MODEL_DIR only")
     if args.power:
         print(power(args.power, args.task, args.data, args.points, args.json))
     elif args.predictions:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rft.commands.check.data import check_data, refuse_recipe
 from rft.data.dataset import Shard
 from rft.errors import Problem, RecipeError, near_name
+from rft.evaluation.protocols import PROTOCOLS
 from rft.recipe import Recipe, TaskRecipe
 from rft.recipe.load import load_recipe, parse_recipe
 from rft.recipe.model_folder import model_problems
@@ -34,16 +35,21 @@ def eval_recipe(
     num_samples: int | None,
     overrides: Sequence[str],
     task: str | None = None,
+    protocol: str | None = None,
 ) -> Recipe:
     """A checked recipe whose `data.eval` is `data`, which knows every task. Raises RecipeError with every problem.
 
-    `task`: the only one that will be measured; None: all.
+    `task`: the only one that will be measured; None: all. `protocol`: a key of PROTOCOLS, whose settings `overrides`
+    change.
     """
     folder = _policy_folder(model)
     path = recipe_path or _recipe_of_run(folder)
     files = {"train": [], "eval": [str(file) for file in data], "video_root": str(video_root) if video_root else None}
     # JSON is YAML: whatever the names hold, they arrive as they are.
-    settings = [f"model={json.dumps(folder)}", f"data={json.dumps(files)}", "cold_start=null", *overrides]
+    settings = [f"model={json.dumps(folder)}", f"data={json.dumps(files)}", "cold_start=null"]
+    if protocol:
+        settings += [f"{key}={value}" for key, value in PROTOCOLS[protocol].settings.items()]
+    settings += overrides
     if num_samples is not None:
         settings.append(f"eval.num_samples={num_samples}")
     recipe = load_recipe(path, settings) if path else parse_recipe("{tasks: {}, steps: 1}", "rft eval", settings)
@@ -55,6 +61,14 @@ def eval_recipe(
     counts = rows.rows.get("eval", {})
     if counts and task not in (None, *counts):
         problems.append(Problem("--task", f"no row of --data has task {task}.{near_name(str(task), counts)}"))
+    if protocol:
+        has = PROTOCOLS[protocol].questions
+        lacking = sorted({task} if task else counts.keys())
+        problems += [
+            Problem("--protocol", f"{protocol} is not known for task {name}, only for {', '.join(has)}.")
+            for name in lacking
+            if name not in has
+        ]
     refuse_recipe("rft eval", problems, rows.blocks)
     return recipe
 

@@ -102,13 +102,18 @@ def test_each_part_is_decoded_once(tmp_path: Path) -> None:
     clips.close()
 
 
-def grey_clip(num_frames: int, shade: int, fps: float) -> Frames:
-    pixels = np.full((num_frames, 64, 64, 3), shade, np.uint8)
+def grey_clip(num_frames: int, shade: int, fps: float, side: int) -> Frames:
+    pixels = np.full((num_frames, side, side, 3), shade, np.uint8)
     indices = tuple(range(num_frames))
     return Frames(pixels, tuple(i / fps for i in indices), indices, fps, num_frames, num_frames / fps, f"{shade}")
 
 
-PARTS = (grey_clip(4, 10, 4.0), grey_clip(1, 250, 1.0), grey_clip(2, 90, 1.0))
+def grey_parts(processor: PromptProcessor) -> FramesOfSeveral:
+    """A dark clip, a light image, and a clip between them."""
+    side = 2 * processor.size_factor
+    return FramesOfSeveral((grey_clip(4, 10, 4.0, side), grey_clip(1, 250, 1.0, side), grey_clip(2, 90, 1.0, side)))
+
+
 MEDIA = Several((Video(Path("a"), SAMPLING), Image(Path("b"), 4096, 4096), Video(Path("c"), SAMPLING)))
 
 
@@ -124,7 +129,7 @@ def processor(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 
 
 def test_tokens_and_patches_lie_in_the_order_of_the_text(processor: PromptProcessor) -> None:
-    inputs = processor.encode(shown("One <media> two <media> three <media> four"), FramesOfSeveral(PARTS))
+    inputs = processor.encode(shown("One <media> two <media> three <media> four"), grey_parts(processor))
     text = processor.tokenizer.decode(inputs.token_ids)
     order = ["One", "<|video_pad|>", "two", "<|image_pad|>", "three"]
     places = [text.index(word) for word in order]
@@ -134,12 +139,11 @@ def test_tokens_and_patches_lie_in_the_order_of_the_text(processor: PromptProces
     assert inputs.grid[:, 0].tolist() == [2, 1, 1]
     assert inputs.patches is not None
     patches = inputs.patches.split(inputs.grid.prod(1).tolist())
-    # Of one shade each: the darkest clip, the lightest image, the clip between them.
     shades = torch.stack([part.mean() for part in patches])
     assert shades.argsort().tolist() == [0, 2, 1]
     if inputs.seconds_per_grid is not None:
         assert inputs.seconds_per_grid.tolist() == pytest.approx([0.5, 0.0, 2.0], rel=1e-5)
-    engine = processor.engine_input(shown("Which?"), FramesOfSeveral(PARTS))
+    engine = processor.engine_input(shown("Which?"), grey_parts(processor))
     assert [len(engine["multi_modal_data"][kind]) for kind in ("video", "image")] == [2, 1]
 
 
