@@ -95,22 +95,22 @@ class PromptProcessor:
                 f"prompt {prompt.prompt_id}: its text has {len(texts) - 1} {MEDIA_MARK} for {len(kinds)} clips and "
                 "images. Write one for each, or none."
             )
-        shown = [{"type": kind} for kind in kinds]
-        written = [{"type": "text", "text": text} for text in texts]
-        pairs = itertools.zip_longest(written, shown)
-        content = [part for pair in pairs for part in pair if part and part.get("text") != ""]
+        content = []
+        for text, kind in itertools.zip_longest(texts, kinds):
+            content += [{"type": "text", "text": text}] if text else []
+            content += [{"type": kind}] if kind else []
         messages: list[dict[str, object]] = [{"role": "user", "content": content}]
         if self._system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self._system_prompt})
-        text: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        chat: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         for token, number in ((self._video_token, kinds.count("video")), (self._image_token, kinds.count("image"))):
-            if text.count(token) != number:
+            if chat.count(token) != number:
                 raise DataError(
-                    f"prompt {prompt.prompt_id}: the chat has {text.count(token)} {token} instead of "
+                    f"prompt {prompt.prompt_id}: the chat has {chat.count(token)} {token} instead of "
                     f"{number or 'none'}. Take it out of the row, or use a chat template that shows each clip and "
                     "image once."
                 )
-        return text
+        return chat
 
     def encode(self, prompt: Prompt, frames: Shown | None) -> PromptInputs:
         """Model inputs of `prompt` with the frames of its clips and images; `frames` None: text only."""

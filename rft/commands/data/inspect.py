@@ -44,8 +44,7 @@ def inspect(paths: Sequence[Path], video_root: Path | None) -> tuple[str, tuple[
 
 def _all_there(rows: Sequence[Row]) -> str:
     parts = [part for row in rows for part in row.parts]
-    num_files = {kind: sum(1 for part in parts if getattr(part, kind)) for kind in ("video", "image")}
-    there = " and ".join(f"{kind}s" for kind, count in num_files.items() if count)
+    there = " and ".join(f"{kind}s" for kind in ("video", "image") if any(getattr(part, kind) for part in parts))
     return f"All {there} are there." if there else "No row shows a video or an image."
 
 
