@@ -109,11 +109,6 @@ class Several:
 
     parts: tuple[Medium, ...]
 
-    @property
-    def content(self) -> None:
-        """Each part has its own."""
-        return None
-
 
 Media = Medium | Several
 

@@ -281,7 +281,7 @@ class ClipCache:
         if media is None:
             return None
         if isinstance(media, Several):
-            return FramesOfSeveral(tuple(map(self.load, media.parts)))
+            return FramesOfSeveral(tuple(self.load(part) for part in media.parts))
         key = clip_key(media, self._decoder, self._factor)
         path = self._directory / f"{key}.clip"
         frames = self._find(path)

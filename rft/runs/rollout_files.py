@@ -72,7 +72,7 @@ def _contents(media: Media | None) -> str | list[str | None] | None:
     """Fingerprint of the clip or image, of several a list."""
     if isinstance(media, Several):
         return [part.content for part in media.parts]
-    return media and media.content
+    return None if media is None else media.content
 
 
 def read_rollouts(path: Path) -> Iterator[dict[str, Any]]:
