@@ -325,7 +325,8 @@ class PromptOrder:
         by_file: dict[object, list[int]] = {}
         for index in order:
             media = self.prompts[index].media
-            by_file.setdefault(media.path if media else index, []).append(index)
+            file = index if media is None or isinstance(media, Several) else media.path
+            by_file.setdefault(file, []).append(index)
         return [index for indices in by_file.values() for index in indices]
 
     def _is_over(self, position: int) -> bool:

@@ -98,7 +98,7 @@ class Row(BaseModel):
     @model_validator(mode="after")
     def _has_one_medium(self) -> Self:
         if [self.video, self.image, self.media].count(None) < 2:
-            raise ValueError("a row shows a video, an image or several media, not both. Take one out.")
+            raise ValueError("a row shows a video or an image, not both; or several, as media. Take the others out.")
         if self.video is not None:
             return self
         of_clips = [name for name in OF_CLIPS if getattr(self, name) is not None]

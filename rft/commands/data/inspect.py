@@ -50,21 +50,22 @@ def _all_there(rows: Sequence[Row]) -> str:
 
 def _row_table(rows: Sequence[Row]) -> TextTable:
     kinds = Counter((row.dataset or "-", row.task) for row in rows)
-    has_others = any(row.video is None for row in rows)
+    has_others, has_several = (any(row.video is None for row in rows), any(row.media for row in rows))
     lines = []
     for (dataset, task), count in kinds.items():
         own = [row for row in rows if (row.dataset or "-", row.task) == (dataset, task)]
         clips = [row.clip_s for row in own if row.clip_s is not None]
         of_video = [row for row in own if row.video is not None]
         videos, images = len({row.video for row in of_video}), sum(row.kind == "image" for row in own)
-        several = sum(row.kind == "several" for row in own)
+        several, texts = (sum(row.kind == kind for row in own) for kind in ("several", "text"))
         mean = f"{sum(clips) / len(clips):.1f}" if clips else "-"
         per_video = f"{len(of_video) / videos:.2f}" if videos else "-"
         lengths = (f"{videos:,}", per_video, mean, f"{len(of_video) - len(clips):,}")
-        others = (f"{images:,}", f"{several:,}", f"{count - len(of_video) - images - several:,}") if has_others else ()
+        others = (f"{images:,}", f"{texts:,}", *((f"{several:,}",) if has_several else ())) if has_others else ()
         lines.append((dataset, task, f"{count:,}", *lengths, *others))
     of_videos = ("videos", "rows per video", "mean length (s)", "length not known")
-    columns = ("data set", "task", "rows", *of_videos, *(("images", "several", "text alone") if has_others else ()))
+    of_others = ("images", "text alone", *(("several",) if has_several else ()))
+    columns = ("data set", "task", "rows", *of_videos, *(of_others if has_others else ()))
     return TextTable(f"{len(rows):,} rows", columns, tuple(lines))
 
 

@@ -46,12 +46,13 @@ def eval_recipe(
     path = recipe_path or _recipe_of_run(folder)
     files = {"train": [], "eval": [str(file) for file in data], "video_root": str(video_root) if video_root else None}
     # JSON is YAML: whatever the names hold, they arrive as they are.
-    settings = [f"model={json.dumps(folder)}", f"data={json.dumps(files)}", "cold_start=null"]
-    if protocol:
-        settings += [f"{key}={value}" for key, value in PROTOCOLS[protocol].settings.items()]
-    settings += overrides
+    settings = [f"model={json.dumps(folder)}", f"data={json.dumps(files)}", "cold_start=null", *overrides]
     if num_samples is not None:
         settings.append(f"eval.num_samples={num_samples}")
+    if protocol:
+        given = {setting.partition("=")[0] for setting in settings}
+        of_protocol = PROTOCOLS[protocol].settings
+        settings += [f"{key}={value}" for key, value in of_protocol.items() if key not in given]
     recipe = load_recipe(path, settings) if path else parse_recipe("{tasks: {}, steps: 1}", "rft eval", settings)
     recipe = recipe.model_copy(update={"tasks": {**{name: TaskRecipe() for name in TASKS}, **recipe.tasks}})
     model_wrong, _ = model_problems(recipe.model)

@@ -295,7 +295,8 @@ def test_a_clip_is_found_under_the_key_that_it_was_decoded_with(
 
 def test_several_clips_of_a_prompt_are_found_one_by_one(run: RunDir) -> None:
     media = Several((replace(CLIP, end_s=9.0), Image(Path("i.png"), 784, 784, content="cc"), CLIP))
-    row = {"media": [{"video": str(CLIP.path), "end_s": 9.0}, {"image": "i.png"}, {"video": str(CLIP.path)}]}
+    clip = {"video": str(CLIP.path), "start_s": 1.0}
+    row = {"media": [{**clip, "end_s": 9.0}, {"image": "i.png"}, clip]}
     asked = group("p", "multiple_choice", media, ChoiceTarget("B"), "", 9)
     write_rollouts(run.rollouts_file(9), 9, [replace(asked, prompt=replace(asked.prompt, row=row))])
     shown, form = clips.run_clips(run), group_form(list(read_records(run.rollouts_file(9))))
