@@ -26,7 +26,7 @@ def view_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> Prompt
     token_ids = list(prepared.prompt_token_ids)
     # All tensor-parallel workers have the same positions.
     positions = engine.collective_rpc(model_positions, args=(token_ids, features))[0]
-    grids = [one.get("video_grid_thw", one.get("image_grid_thw")) for one in data]
+    grids = [one["video_grid_thw" if "video_grid_thw" in one else "image_grid_thw"] for one in data]
     return PromptView(
         policy_version=policy_version,
         text=engine.get_tokenizer().decode(token_ids),

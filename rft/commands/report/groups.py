@@ -37,9 +37,8 @@ def group_form(records: Sequence[Record]) -> dict[str, Any]:
 def media_forms(record: Record) -> list[dict[str, Any]]:
     """What identifies each clip and image; [] for a text-only prompt. Runs of earlier versions stored less of it."""
     row = record.get("row") or {}
-    contents = record.get("content")
     if parts := row.get("media"):
-        return [_medium_form({**part, "content": one}) for part, one in zip(parts, contents, strict=True)]
+        return [_medium_form({**part, "content": one}) for part, one in zip(parts, record["content"], strict=True)]
     shows = record["video"] or record.get("image")
     return [_medium_form({**record, "frame_times_s": row.get("frame_times_s")})] if shows else []
 
