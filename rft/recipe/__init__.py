@@ -16,7 +16,7 @@ from rft.recipe.cluster import ClusterRecipe
 from rft.recipe.judge import JudgeRecipe
 from rft.recipe.section import Section
 from rft.recipe.watch import AlarmName, TrackerName, ViewName
-from rft.types import Sampling, VideoSampling
+from rft.types import FramePick, Sampling, VideoSampling
 
 PATCH_PIXELS = 28 * 28
 """Pixels of one visual token of Qwen2.5-VL, in one frame of a frame pair."""
@@ -57,8 +57,7 @@ class VideoRecipe(Section):
     out, twice as far apart until they are at most max_frames, and of one size; the clip stands before the prompt's
     text; rows of a clip follow each other; the learner computes their clip once (docs/learner.md)."""
     stated_fps: float | None = Field(None, gt=0)
-    """Frames per second that the model is told in place of the true ones, by which others' times went wrong; null: the
-    true ones. Qwen3-VL is told the true times in any case."""
+    """Frames per second that the model is told; null: the true ones, which Qwen3-VL is told in any case."""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
     """Library that reads video files; torchcodec needs FFmpeg on the system."""
     decode_ahead: int | None = Field(None, ge=0)
@@ -72,17 +71,9 @@ class VideoRecipe(Section):
     """Size at which the least recently used clips are removed; features of a frozen tower may take as much again."""
 
     def sampling(self) -> VideoSampling:
-        return VideoSampling(
-            self.fps,
-            self.min_frames,
-            self.max_frames,
-            self.min_pixels,
-            self.max_pixels,
-            self.total_pixels,
-            pick="stream" if self.stream else "even",
-            drop_still=self.drop_still,
-            stated_fps=self.stated_fps,
-        )
+        sizes = (self.fps, self.min_frames, self.max_frames, self.min_pixels, self.max_pixels, self.total_pixels)
+        pick: FramePick = "stream" if self.stream else "even"
+        return VideoSampling(*sizes, pick=pick, drop_still=self.drop_still, stated_fps=self.stated_fps)
 
 
 class RewardRecipe(Section):
