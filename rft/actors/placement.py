@@ -71,7 +71,8 @@ def place_number(recipe: Recipe, part: Part, number: int) -> int:
 def place_processes(recipe: Recipe, num_ranks: int, nodes: Sequence[Node]) -> Placement:
     """The recipe's engines, `num_ranks` learning processes and, with these, its judge, on the nodes.
 
-    The kind of the largest first; of a kind all on the fullest node that holds them, else the emptiest node first.
+    Learning processes of one replica share a node. The kind of the largest processes comes first; of a kind, all go to
+    the fullest node that holds them, else to the emptiest nodes first.
     ClusterError: they do not fit.
     """
     nodes = tuple(sorted(nodes, key=lambda node: (node.name, node.node_id)))
@@ -83,12 +84,14 @@ def place_processes(recipe: Recipe, num_ranks: int, nodes: Sequence[Node]) -> Pl
     for number, (_, parts) in enumerate(wanted):
         kinds.setdefault(parts[-1].split()[0], []).append(number)
     for waiting in sorted(kinds.values(), key=lambda numbers: -wanted[numbers[0]][0]):
-        size = wanted[waiting[0]][0]
+        size, parts = wanted[waiting[0]]
+        replicas = recipe.learner.num_replicas
+        block = num_ranks // replicas if replicas > 1 and parts[-1].startswith("rank") else 1
         while waiting:
-            index = _next_node(free, size, len(waiting))
+            index = _next_node(free, size * block, len(waiting) // block)
             if index is None:
                 raise ClusterError(_problem(wanted, waiting, nodes, on_gpus))
-            here = waiting[: free[index] // size]
+            here = waiting[: free[index] // (size * block) * block]
             given |= dict.fromkeys(here, nodes[index])
             free[index] -= size * len(here)
             waiting = waiting[len(here) :]

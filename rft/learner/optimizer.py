@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
 from rft.learner.optimizer_chunk import CHUNK
-from rft.learner.sharding import full, num_ranks, sharded_like, this_rank
+from rft.learner.sharding import full, num_ranks, place_in_replica, sharded_like
 from rft.recipe import LearnerRecipe
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -36,7 +36,7 @@ class LeanAdamW(torch.optim.Optimizer):
     A chunk is computed in float32 on the parameters' device, so offloading changes no result. Numbers kept in bfloat16
     are rounded up or down at random, right on average: rounding to the nearest would swallow what changes a number by
     less than 0.2 %, such as a second moment that decays by 0.1 %. The noise follows from the number of updates and the
-    rank, so that a resumed run draws the same.
+    share, so that a resumed run draws the same, and replicas of a share do.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class LeanAdamW(torch.optim.Optimizer):
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         sizes = [_own(parameter).numel() for parameter in parameters]
         self._device = _own(parameters[0]).device
+        self._place = place_in_replica(parameters[0])
         home = torch.device("cpu") if offload else self._device
         self._moments = torch.zeros(len(MOMENTS), sum(sizes), dtype=state_dtype, device=home)
         if self._device.type == "cuda" and offload:
@@ -61,12 +62,16 @@ class LeanAdamW(torch.optim.Optimizer):
             shaped = [moment.view(_own(parameter).shape) for moment in flat]
             self.state[parameter] = {"step": torch.zeros(()), **dict(zip(MOMENTS, shaped, strict=True))}
 
+    @property
+    def moments_dtype(self) -> torch.dtype:
+        return self._moments.dtype
+
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         noise = torch.Generator(self._device)
         num_updates = sum(int(state["step"]) for state in self.state.values())
-        noise.manual_seed(num_updates * 2**16 + this_rank())
+        noise.manual_seed(num_updates * 2**16 + self._place)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -146,15 +151,25 @@ def read_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dic
     return state | {name: _sharded_as(state[name], parameter) for name in MOMENTS}
 
 
-def write_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, whole: dict[str, Tensor]) -> None:
-    """Undo `read_state`. `whole`: the same, put together from all ranks, on the CPU."""
+def empty_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
+    """Tensors like those of `read_state` after an update, of any value; the number of updates is [1]."""
+    dtype = optimizer.moments_dtype if isinstance(optimizer, LeanAdamW) else parameter.dtype
+    moments = {name: torch.empty_like(parameter, dtype=dtype, requires_grad=False) for name in MOMENTS}
+    return moments | {"step": torch.empty(1)}
+
+
+def write_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, state: dict[str, Tensor]) -> None:
+    """Undo `read_state`. `state`: the same, its moments sharded as `parameter`, or whole on the CPU."""
+    sharded = {name: state[name] for name in MOMENTS}
+    if not isinstance(parameter, DTensor) or not isinstance(state[MOMENTS[0]], DTensor):
+        dtype = state[MOMENTS[0]].dtype if isinstance(optimizer, LeanAdamW) else None
+        sharded = {name: sharded_like(moment, parameter, dtype) for name, moment in sharded.items()}
     if not isinstance(optimizer, LeanAdamW):
-        moments = {name: sharded_like(whole[name], parameter) for name in MOMENTS}
-        optimizer.state[parameter] = moments | {"step": whole["step"].to(parameter.device)}
+        optimizer.state[parameter] = sharded | {"step": state["step"].to(parameter.device)}
         return
     for name in MOMENTS:
-        optimizer.state[parameter][name].copy_(_own(sharded_like(whole[name], parameter, whole[name].dtype)))
-    optimizer.state[parameter]["step"].copy_(whole["step"])
+        optimizer.state[parameter][name].copy_(_own(sharded[name]))
+    optimizer.state[parameter]["step"].copy_(state["step"])
 
 
 def _wide(parameter: Tensor) -> torch.dtype:

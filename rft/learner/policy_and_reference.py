@@ -199,5 +199,6 @@ class Policies:
         )
         if is_initialized():
             tower = model.model.visual if tower_is_frozen(model) else None
-            shard(policy, tuple(model._no_split_modules), self._loading.device, self._loading.dtype, tower)
+            blocks, loading = tuple(model._no_split_modules), self._loading
+            shard(policy, blocks, loading.device, loading.dtype, tower, self._recipe.learner.num_replicas)
         return policy

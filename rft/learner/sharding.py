@@ -81,14 +81,20 @@ def shard(
     device: torch.device,
     compute_dtype: torch.dtype,
     frozen_tower: nn.Module | None = None,
+    num_replicas: int = 1,
 ) -> None:
     """Shard `policy` in place, a block (module of a class in `block_names`) at a time.
+
+    `num_replicas`: as of the recipe; the ranks of one replica follow each other.
 
     Parameters keep their dtype, in which gradients are reduced and the optimizer works; forward and backward compute
     in `compute_dtype`. A frozen vision tower stays whole on every rank, in `compute_dtype`: a rank that has a clip's
     features needs no tower, while another computes them.
     """
     mesh = init_device_mesh(device.type, (num_ranks(),))
+    if num_replicas > 1:
+        sizes = (num_replicas, num_ranks() // num_replicas)
+        mesh = init_device_mesh(device.type, sizes, mesh_dim_names=("replicate", "shard"))
     precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
     if compute_dtype in (torch.float32, torch.float64):
         precision = MixedPrecisionPolicy()
@@ -101,6 +107,12 @@ def shard(
     fully_shard(
         policy, mesh=mesh, mp_policy=precision, reshard_after_forward=False, ignored_params=set(whole.parameters())
     )
+
+
+def place_in_replica(tensor: Tensor) -> int:
+    """Number of this rank's share of a sharded tensor; 0 of a whole one. Replicas of a share have the same number."""
+    coordinate = tensor.device_mesh.get_coordinate() if isinstance(tensor, DTensor) else None
+    return coordinate[-1] if coordinate else 0
 
 
 def full(tensor: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The policy's weights out of the learner and back: for engines, as a Hugging Face folder, and to resume exactly."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,11 +15,15 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from rft.errors import CheckpointError
 from rft.learner.model import lora_layers
-from rft.learner.optimizer import MOMENTS, read_state, write_state
-from rft.learner.sharding import full, sharded_like, this_rank
+from rft.learner.optimizer import MOMENTS, empty_state, read_state, write_state
+from rft.learner.sharded_state import read_shards, shard_names, write_shards
+from rft.learner.sharding import full, num_ranks, sharded_like, this_rank
 
 STATE_FILE = "optimizer.safetensors"
-"""Trainable parameters as the optimizer holds them, its moments, and the random state."""
+"""Trainable parameters as the optimizer holds them, its moments, and the random state; written by one rank."""
+
+STATE_FOLDER = "optimizer"
+"""The same, written by several ranks."""
 
 
 def full_weights(model: PreTrainedModel, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -106,34 +111,37 @@ def save_adapter(model: PreTrainedModel, config: LoraConfig, directory: Path) ->
 
 
 def save_state(model: PreTrainedModel, optimizer: torch.optim.Optimizer, directory: Path) -> None:
-    """All that the next update depends on, apart from frozen weights. Every rank must call this."""
-    tensors = {"random/cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    """All that the next update depends on, apart from frozen weights. Every rank must call this.
+
+    One rank writes a file; several write a folder, each its own share, which no other ever holds.
+    """
+    is_whole = num_ranks() == 1
+    tensors = _random_states() if this_rank() == 0 else {}
     for name, parameter in trainable(model).items():
         for key, tensor in {"parameter": parameter, **read_state(optimizer, parameter)}.items():
-            whole = full(tensor)
-            if this_rank() == 0:
-                tensors[f"{key}/{name}"] = whole.detach().cpu().contiguous()
-    if this_rank() == 0:
+            kept = full(tensor).detach().cpu().contiguous() if is_whole else tensor.detach()
+            tensors[f"{key}/{name}"] = kept if is_whole or kept.ndim else kept.reshape(1)
+    if is_whole:
         save_file(tensors, directory / STATE_FILE)
+    else:
+        write_shards(tensors, directory / STATE_FOLDER)
 
 
 def load_state(model: PreTrainedModel, optimizer: torch.optim.Optimizer, directory: Path) -> None:
-    """Undo `save_state`, on any number of ranks. Raises CheckpointError where the folder fits another model."""
-    path = directory / STATE_FILE
-    parameters = trainable(model)
+    """Undo `save_state`, on any number of ranks, whatever their number was.
+
+    Raises CheckpointError where the folder fits another model.
+    """
+    shards, path = directory / STATE_FOLDER, directory / STATE_FILE
+    if shards.is_dir():
+        _load_shards(model, optimizer, shards)
+        return
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
-            wanted = {f"parameter/{name}" for name in parameters}
-            found = {name for name in names if name.startswith("parameter/")}
-            if wanted != found:
-                raise CheckpointError(_mismatch(path, wanted, found))
-            torch.set_rng_state(file.get_tensor("random/cpu"))
-            if "random/cuda" in names and torch.cuda.is_available():
-                torch.cuda.set_rng_state(file.get_tensor("random/cuda"))
-            for name, parameter in parameters.items():
+            _check_names(path, model, names)
+            _set_random_states({name: file.get_tensor(name) for name in names if name.startswith("random/")})
+            for name, parameter in trainable(model).items():
                 with torch.no_grad():
                     parameter.copy_(sharded_like(file.get_tensor(f"parameter/{name}"), parameter))
                 if f"step/{name}" in names:
@@ -143,13 +151,43 @@ def load_state(model: PreTrainedModel, optimizer: torch.optim.Optimizer, directo
         raise CheckpointError(f"{path}: cannot be read: {error}. Resume from another checkpoint.") from error
 
 
+def _load_shards(model: PreTrainedModel, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    names = shard_names(folder)
+    _check_names(folder, model, names)
+    parameters = trainable(model)
+    states = {name: empty_state(optimizer, parameters[name]) for name in parameters if f"step/{name}" in names}
+    tensors = {name: state for name, state in _random_states().items() if name in names}
+    tensors |= {f"parameter/{name}": parameter.detach() for name, parameter in parameters.items()}
+    tensors |= {f"{key}/{name}": tensor for name, state in states.items() for key, tensor in state.items()}
+    read_shards(tensors, folder)
+    _set_random_states(tensors)
+    for name, state in states.items():
+        write_state(optimizer, parameters[name], state | {"step": state["step"].reshape(())})
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"random/cpu": torch.get_rng_state()}
+    return states | ({"random/cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+
+
+def _set_random_states(states: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(states["random/cpu"])
+    if "random/cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["random/cuda"])
+
+
 def trainable(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _mismatch(path: Path, wanted: set[str], found: set[str]) -> str:
+def _check_names(path: Path, model: PreTrainedModel, names: set[str]) -> None:
+    """Raises CheckpointError where the state in `path`, with tensors of these names, is of another model."""
+    wanted = {f"parameter/{name}" for name in trainable(model)}
+    found = {name for name in names if name.startswith("parameter/")}
     missing, unknown = sorted(wanted - found), sorted(found - wanted)
-    return (
+    if not missing and not unknown:
+        return
+    raise CheckpointError(
         f"{path}: holds the weights of another model or training mode: {len(missing)} are missing "
         f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])}). "
         "Resume with the model, learner.lora and learner.freeze_vision of the run that wrote it."

@@ -240,6 +240,9 @@ class LearnerRecipe(Section):
     context_parallel: int = Field(1, ge=1)
     """Ranks that share each prompt: its tokens, frames and completions are dealt to them, for prompts too long for one.
     Divides num_ranks."""
+    num_replicas: int = Field(1, ge=1)
+    """Copies of the policy among them, each sharded over num_ranks / num_replicas (HSDP): with as many as nodes, only
+    gradients go from node to node."""
     max_tokens_per_forward: int = Field(16384, ge=1)
     """Packed tokens of the groups that share one forward pass; a larger group runs alone."""
     logprob_chunk: int = Field(1024, ge=1)

@@ -66,6 +66,11 @@ def _of_training(recipe: Recipe) -> Iterator[Problem]:
             f"{learner.warmup_steps} is not less than the {updates} updates of the run: "
             "the learning rate would never be reached.",
         )
+    if learner.num_ranks % learner.num_replicas:
+        yield Problem(
+            "learner.num_replicas",
+            f"{learner.num_replicas} copies cannot share {learner.num_ranks} ranks evenly. Set it to a divisor.",
+        )
     if rollout.share_gpu and rollout.gpus_per_worker > 1:
         yield Problem(
             "rollout.share_gpu",

@@ -1,4 +1,4 @@
-"""A cluster that was there: how it is joined, and what its nodes must have. Real nodes: tests/e2e/test_cluster.py."""
+"""A cluster that was there: how it is joined, what its nodes must have. Real nodes: tests/e2e/test_three_nodes.py."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -9,14 +9,16 @@ from rft.recipe import Recipe
 from rft.tables import plain
 
 
-def recipe_of(engines: int = 1, size: int = 1, ranks: int = 1, judge: int = 0, *, shared: bool = False) -> Recipe:
+def recipe_of(
+    engines: int = 1, size: int = 1, ranks: int = 1, judge: int = 0, replicas: int = 1, *, shared: bool = False
+) -> Recipe:
     keys = {
         "model": "m",
         "tasks": {},
         "data": {"train": []},
         "steps": 1,
         "rollout": {"num_workers": engines, "gpus_per_worker": size, "share_gpu": shared},
-        "learner": {"num_ranks": ranks},
+        "learner": {"num_ranks": ranks, "num_replicas": replicas},
         "judge": {"model": "j", "gpus": judge} if judge else None,
     }
     return Recipe.model_validate(keys)
@@ -40,6 +42,9 @@ def nodes_of(*gpus: int, cpus: int = 4) -> list[Node]:
         # A learning process goes where most of them fit, the next ones beside it.
         (recipe_of(6, ranks=10), (8, 8), "000000 1111111100"),
         (recipe_of(2, ranks=1, judge=4), (4, 4), "11 1 0"),
+        # The processes of a replica stay together.
+        (recipe_of(1, ranks=6, replicas=2), (4, 4), "0 000111"),
+        (recipe_of(4, ranks=4, replicas=2, shared=True), (3, 3), "0011"),
         # Pairs.
         (recipe_of(6, ranks=6, shared=True), (4, 4), "000011"),
         (recipe_of(2, ranks=4, judge=2, shared=True), (4, 2), "0000 1"),
