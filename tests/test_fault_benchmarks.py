@@ -56,7 +56,7 @@ def test_signals_go_to_the_processes_they_are_for() -> None:
     while not family.children():
         assert driver.poll() is None
     (child,) = family.children()
-    while child.name() != "sleep":  # it is a copy of its parent until it runs the program
+    while child.cmdline()[:1] != ["sleep"]:  # it is a copy of its parent until it runs the program
         assert driver.poll() is None
     assert (is_called(child, "sleep"), is_called(child, "raylet"), is_called(family, "sleep")) == (True, False, False)
     assert strike(FAULTS["kill raylet"], family) == 0
