@@ -29,7 +29,7 @@ from rft.recipe import Recipe
 from rft.recipe.load import load_recipe
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.tables import TextTable
-from rft.types import FRAMES_PER_GRID, Video, VideoSampling
+from rft.types import FRAMES_PER_GRID, Several, Video, VideoSampling
 
 LENGTH_S = 40.0
 EVENT_S = 1.0
@@ -113,11 +113,12 @@ def tokens(frames: Frames) -> int:
 
 def measured_recipe(recipe: Recipe) -> dict[str, float]:
     """Means over the clips of `data.eval`."""
-    media = [to_prompt(row, recipe).media for row in read_rows(recipe.data.eval, recipe.data.video_root, recipe.tasks)]
-    clips = [one for one in media if isinstance(one, Video)]
+    rows = read_rows(recipe.data.eval, recipe.data.video_root, recipe.tasks)
+    media = [to_prompt(row, recipe).media for row in rows]
+    parts = [part for one in media for part in (one.parts if isinstance(one, Several) else (one,))]
     begun = time.process_time()
-    decoded = [decode(clip) for clip in clips]
-    return {"tokens": mean(map(tokens, decoded)), "cpu_s": (time.process_time() - begun) / len(clips)}
+    shown = sum(tokens(decode(part)) for part in parts if isinstance(part, Video))
+    return {"tokens": shown / len(rows), "cpu_s": (time.process_time() - begun) / len(rows)}
 
 
 def table(rows: dict[str, Row]) -> TextTable:

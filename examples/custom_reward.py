@@ -9,7 +9,8 @@ from rewards import REWARDS
 from rewards.parsing import answer_text, parse_span
 from rewards.targets.span import SpanTarget
 from rewards.types import Score
-from rft.recipe import ScoringRecipe, VideoRecipe
+from rft.recipe import ScoringRecipe
+from rft.recipe.video import VideoRecipe
 from rft.scoring.group import WeightedReward, score_group
 from rft.tasks import TASKS
 from rft.types import Completion, Prompt, Video

@@ -82,9 +82,7 @@ class LearnerRank:
         self._is_due.clear()
         self._prefetching = self._prefetch_thread.submit(self._learner.prefetch, prompts, self._is_due.is_set)
 
-    def update(
-        self, groups: Sequence[TrainGroup]
-    ) -> tuple[dict[str, float], int, dict[int, tuple[TokenRatio, ...]]]:
+    def update(self, groups: Sequence[TrainGroup]) -> tuple[dict[str, float], int, dict[int, tuple[TokenRatio, ...]]]:
         """Metrics, the new policy version, and the token ratios of this rank's groups."""
         self._is_due.set()
         wait([self._prefetching])

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from rewards.targets.values import shown
-from rft.data.frames import ClipError, Frames, Shown, StorageError, path_problem
+from rft.data.frames import ClipError, Shown, StorageError, frames_of, path_problem
 from rft.data.row_files import read_row_file
 from rft.data.shards import media_exists
 from rft.errors import DataError, listed, near_name, refuse, shortened
@@ -148,18 +148,27 @@ def bad_rows(reasons: Sequence[str], total: int, max_share: float) -> tuple[str,
 
 def to_prompt(row: Row, recipe: Recipe) -> Prompt:
     """The prompt of `row`: text, media and target under `recipe`."""
-    shown = [_medium(part, row, recipe) for part in row.parts]
-    media: Media | None = Several(tuple(shown)) if row.media else shown[0] if shown else None
+    shown = [medium for part in row.parts for medium in _showings(part, row, recipe)]
+    media: Media | None = Several(tuple(shown)) if len(shown) > 1 else shown[0] if shown else None
     task = TASKS[row.task]
     text = task.prompt_text(row, recipe.tasks[row.task].think)
+    if not row.media and len(shown) > 1:
+        text = text.replace(MEDIA_MARK, MEDIA_MARK * len(shown))
     fields = row.model_dump(mode="json", exclude_none=True)
     return Prompt(row.id, row.task, text, media, task.target(row), row.dataset, fields)
 
 
-def _medium(part: Part, row: Row, recipe: Recipe) -> Medium:
+def _showings(part: Part, row: Row, recipe: Recipe) -> list[Medium]:
     if part.video is None:
-        return Image(Path(part.path), recipe.video.min_pixels, recipe.video.max_pixels)
-    return Video(Path(part.path), video_sampling(row, recipe), part.start_s, part.end_s, part.source_fps)
+        return [Image(Path(part.path), recipe.video.min_pixels, recipe.video.max_pixels)]
+    place = (part.start_s, part.end_s, part.source_fps)
+    return [Video(Path(part.path), sampling, *place) for sampling in video_samplings(row, recipe)]
+
+
+def video_samplings(row: Row, recipe: Recipe) -> tuple[VideoSampling, ...]:
+    """The rule for the frames of each showing of a row's clip under `recipe`, or of each of its clips."""
+    first = video_sampling(row, recipe)
+    return (first, *recipe.video.samplings()[1:]) if row.video else (first,)
 
 
 def video_sampling(row: Row, recipe: Recipe) -> VideoSampling:
@@ -236,9 +245,9 @@ def usable_rows(
     for row in rows:
         prompt = to_prompt(row, recipe)
         try:
-            frames = clips.load(prompt.media)
-            if isinstance(frames, Frames) and row.video:
-                prompt = replace(prompt, target=replace(prompt.target, duration_s=frames.duration_s))
+            frames = frames_of(clips.load(prompt.media))
+            if row.video:
+                prompt = replace(prompt, target=replace(prompt.target, duration_s=frames[0].duration_s))
             usable.append(UsableRow(row, prompt))
         except ClipError as error:
             bad.append(f"{row.id}: {error}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rft.data.dataset import bad_rows, read_rows, video_sampling
+from rft.data.dataset import bad_rows, read_rows, video_samplings
 from rft.data.row_files import row_file_problem
 from rft.data.shards import media_exists, split_name
 from rft.errors import DataError, Problem, RecipeError, problem_text
@@ -63,19 +63,19 @@ def check_data(recipe: Recipe) -> DataCheck:
     rows = [row for split in ("train", "eval") for row in splits.get(split, ())]
     return DataCheck(
         {split: dict(Counter(row.task for row in of_split)) for split, of_split in splits.items()},
-        shown=frozenset(tuple(_shown(part, row, recipe) for part in row.parts) for row in rows),
+        shown=frozenset(tuple(one for part in row.parts for one in _shown(part, row, recipe)) for row in rows),
         texts=frozenset(TASKS[row.task].prompt_text(row, recipe.tasks[row.task].think) for row in rows),
         blocks=tuple(blocks),
         findings=tuple(findings),
     )
 
 
-def _shown(part: Part, row: Row, recipe: Recipe) -> ShownPart:
+def _shown(part: Part, row: Row, recipe: Recipe) -> list[ShownPart]:
     if part.video is None:
-        return None, None
-    if row.media is None:
-        return video_sampling(row, recipe), row.clip_s
-    return video_sampling(row, recipe), None if part.end_s is None else part.end_s - (part.start_s or 0.0)
+        return [(None, None)]
+    ends = None if part.end_s is None else part.end_s - (part.start_s or 0.0)
+    length_s = row.clip_s if row.media is None else ends
+    return [(sampling, length_s) for sampling in video_samplings(row, recipe)]
 
 
 def _of_media(key: str, rows: Sequence[Row], max_bad_share: float) -> Iterator[Problem | str]:
@@ -114,8 +114,9 @@ def _of_kinds(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> list[Probl
         rows = [row for row in held_out if row.video is None and isinstance(row, MultipleChoiceRow)]
         refused.append(("eval.second_look", rows, "show no video for a second look. Take them out of data.eval."))
     limit = recipe.rollout.max_media
-    rows = [row for of_split in splits.values() for row in of_split if _most_of_a_kind(row) > limit]
-    most = max(map(_most_of_a_kind, rows), default=0)
+    counts = [(row, _most_of_a_kind(row, recipe)) for of_split in splits.values() for row in of_split]
+    rows = [row for row, count in counts if count > limit]
+    most = max((count for _, count in counts), default=0)
     refused.append(("rollout.max_media", rows, f"show up to {most} clips or images. Set it to {most}."))
     rows = [row for row in train if row.kind == "text"]
     if learner.num_ranks > 1 and not learner.freezes_tower and len(rows) < len(train):
@@ -124,8 +125,10 @@ def _of_kinds(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> list[Probl
     return [Problem(key, f"{len(rows):,} rows, such as {rows[0].id}, {why}") for key, rows, why in refused if rows]
 
 
-def _most_of_a_kind(row: Row) -> int:
-    """Clips or images of the row, whichever are more."""
+def _most_of_a_kind(row: Row, recipe: Recipe) -> int:
+    """Clips or images that the row shows, whichever are more."""
+    if row.video:
+        return len(recipe.video.samplings())
     num_clips = sum(part.video is not None for part in row.parts)
     return max(num_clips, len(row.parts) - num_clips)
 

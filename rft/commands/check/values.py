@@ -27,10 +27,26 @@ def value_problems(recipe: Recipe) -> list[Problem]:
 
 def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:
     video = recipe.video
-    if video.min_frames > video.max_frames:
-        yield Problem("video.min_frames", f"{video.min_frames} is more than video.max_frames, {video.max_frames}.")
-    if video.min_pixels > video.max_pixels:
-        yield Problem("video.min_pixels", f"{video.min_pixels} is more than video.max_pixels, {video.max_pixels}.")
+    for section, rule in zip(("video", "video.again"), video.samplings(), strict=False):
+        if rule.min_frames > rule.max_frames:
+            yield Problem(
+                f"{section}.min_frames", f"{rule.min_frames} is more than {section}.max_frames, {rule.max_frames}."
+            )
+        if rule.min_pixels > rule.max_pixels:
+            yield Problem(
+                f"{section}.min_pixels", f"{rule.min_pixels} is more than {section}.max_pixels, {rule.max_pixels}."
+            )
+    if video.again is not None:
+        others = {
+            "video.stream": video.stream,
+            "scoring.order_bonus": recipe.scoring.order_bonus is not None,
+            "eval.second_look": recipe.eval.second_look is not None,
+            "eval.views": bool(recipe.eval.views),
+            **{f"tasks.{name}.frames": task.frames != "sampled" for name, task in recipe.tasks.items()},
+        }
+        for key, is_set in others.items():
+            if is_set:
+                yield Problem("video.again", f"does not go with {key}, which needs a clip that is shown once.")
     if video.decoder == "torchcodec" and importlib.util.find_spec("torchcodec") is None:
         yield Problem("video.decoder", "torchcodec is not installed. Install it and FFmpeg, or use pyav.")
     for name, task_recipe in recipe.tasks.items():

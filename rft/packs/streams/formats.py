@@ -100,8 +100,10 @@ def _ovo_rows(item: OVOItem) -> Iterator[dict[str, Any]]:
             question = f"How often has this happened so far: {item.activity}?"
             yield fields | {"task": "stream_count", "question": question, "target": {"count": asked["count"]}}
         elif asked.get("type") in (0, 1):
-            step = f"Is the person now doing this step: {asked['step']}?" if "step" in asked else (
-                f"Can this be answered from what has been seen so far: {item.question}"
+            step = (
+                f"Is the person now doing this step: {asked['step']}?"
+                if "step" in asked
+                else (f"Can this be answered from what has been seen so far: {item.question}")
             )
             target = {"choice": LETTERS[asked["type"]], "kind": item.task}
             yield fields | {"task": "stream_choice", "question": step, "options": list(YES_NO), "target": target}

@@ -192,6 +192,19 @@ def test_frames_of_a_tracking_clip_go_by_its_boxes(frames: str, expected: tuple[
     assert to_prompt(TASKS["temporal_grounding"].example, recipe).media.sampling == recipe.video.sampling()
 
 
+@pytest.mark.parametrize(("query", "marks"), [("it moves", 0), ("<media> it moves", 2)])
+def test_a_clip_is_shown_again_in_another_size(query: str, marks: int) -> None:
+    row = TASKS["temporal_grounding"].example.model_copy(update={"query": query})
+    video = {"max_frames": 8, "again": {"max_frames": 64, "min_pixels": 784, "max_pixels": 784}}
+    keys = {"model": "m", "tasks": {"temporal_grounding": {}}, "data": {"train": []}, "steps": 1, "video": video}
+    prompt = to_prompt(row, recipe := Recipe.model_validate(keys))
+    first, second = prompt.media.parts
+    assert (first.path, first.start_s, first.end_s) == (second.path, second.start_s, second.end_s)
+    assert first.sampling == recipe.video.sampling()
+    assert second.sampling == replace(first.sampling, max_frames=64, min_pixels=784, max_pixels=784)
+    assert prompt.text.count("<media>") == marks
+
+
 class FakeClips:
     def __init__(self, bad: set[str] = frozenset()) -> None:  # type: ignore[assignment]
         self.bad = bad

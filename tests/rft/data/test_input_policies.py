@@ -58,9 +58,7 @@ def test_a_stated_rate_stands_for_the_true_one_and_moves_no_frame(tmp_path: Path
     """8 of 16 frames of 8 s, one per second, told as 2 per second."""
     path = folder_of(tmp_path / "frames", list(range(16)))
     told = replace(SAMPLING, min_frames=8, max_frames=8)
-    true, stated = (
-        decode(video(path, sampling=one, source_fps=2.0)) for one in (told, replace(told, stated_fps=2.0))
-    )
+    true, stated = (decode(video(path, sampling=one, source_fps=2.0)) for one in (told, replace(told, stated_fps=2.0)))
     assert stated.frame_indices == true.frame_indices
     assert stated.timestamps_s == true.timestamps_s
     assert [8 / 16 * frames.source_fps for frames in (true, stated)] == [1.0, 2.0]

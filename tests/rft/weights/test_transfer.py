@@ -54,9 +54,7 @@ OLD, OTHER, NEW = ("10.0.0.1", 1), ("10.0.0.1", 2), ("10.0.0.1", 3)
         ([OLD, OTHER], NEW),
     ],
 )
-def test_engines_stay_in_their_group_while_it_holds_all_of_them(
-    groups: list[Address | None], group: Address
-) -> None:
+def test_engines_stay_in_their_group_while_it_holds_all_of_them(groups: list[Address | None], group: Address) -> None:
     ref = WeightsRef(4, StagedWeights((), {}, new_group=NEW), Probe((), ()))
     assert [to.source for to in broadcast_refs(ref, groups)] == [
         StagedWeights((), {}, NEW, Broadcast(group, place, len(groups))) for place in range(len(groups))

@@ -3,7 +3,7 @@
 import pytest
 
 from rft.commands.check.prompt_length import visual_tokens
-from rft.recipe import PATCH_PIXELS, VideoRecipe
+from rft.recipe.video import PATCH_PIXELS, VideoRecipe
 
 
 @pytest.mark.parametrize(

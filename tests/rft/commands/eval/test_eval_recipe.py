@@ -8,7 +8,7 @@ import pytest
 
 from rft.commands.eval.request import eval_recipe
 from rft.errors import CheckpointError, RecipeError
-from rft.recipe import VideoRecipe
+from rft.recipe.video import VideoRecipe
 from rft.runs.checkpoint import TrainState, save_checkpoint
 from rft.runs.run_dir import RunDir
 from rft.tasks import TASKS
