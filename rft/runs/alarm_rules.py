@@ -34,7 +34,8 @@ GROWTH = 5.0
 not change in a run."""
 
 LEAST_GAIN = 0.05
-"""Least gain of a held-out metric since the first evaluation of which it is asked where it comes from."""
+"""Least gain of a held-out metric, since the first evaluation and above the best baseline, of which it is asked where
+it comes from."""
 
 ROUNDING_GAP = 1e-3
 """Log-probability gaps below this are rounding; growth is counted from here."""
@@ -239,12 +240,20 @@ def format_saturated(history: History) -> Iterator[Finding]:
 
 
 def looks_away(history: History) -> Iterator[Finding]:
-    """Share of a task's gain since its first evaluation that is there without the picture too (eval.views: [blank])."""
+    """Share of a set's gain that is there without the picture too (eval.views: [blank]).
+
+    Only what is gained above the best baseline counts: an answer without the picture can reach that far.
+    """
     for task, names in history.sets_of_tasks().items():
         for name in names:
             shared = f" ({task})" if name.endswith(f" ({task})") else ""
             blank = history.evaluations.get(f"{name.removesuffix(shared)} (blank){shared}", [])
-            gains = [values[-1][1] - values[0][1] for values in (history.evaluations[name], blank) if len(values) > 1]
+            baseline = history.held_out[name].baseline or 0.0
+            gains = [
+                values[-1][1] - max(values[0][1], baseline)
+                for values in (history.evaluations[name], blank)
+                if len(values) > 1
+            ]
             if len(gains) == 2 and gains[0] >= LEAST_GAIN:
                 yield Finding(gains[1] / gains[0], task)
 

@@ -180,6 +180,19 @@ def test_no_alarm_fires_on_a_healthy_run(seed: int) -> None:
     assert fired(healthy(seed)) == []
 
 
+@pytest.mark.parametrize(("blank", "alarms"), [(0.32, []), (0.56, []), (0.6, ["looks_away"])])
+def test_a_gain_on_grey_clips_counts_above_the_baseline_alone(blank: float, alarms: list[str]) -> None:
+    """A policy that begins below it: the metric as filmed rises by 0.4 above the baseline of 0.3."""
+
+    def change(at: float, metrics: Metrics) -> Metrics:
+        return {
+            "eval/multiple_choice": 0.05 + 0.65 * at,
+            "eval/multiple_choice (blank)": 0.05 + (blank - 0.05) * at,
+        }
+
+    assert [alarm.name for alarm in fired(planted(0, change)) if alarm.name == "looks_away"] == alarms
+
+
 def test_a_rise_is_bounded_by_two_standard_errors() -> None:
     # Means 2 and 5, mean squares of the deviations 1 and 4: an error of sqrt(1 / 2 + 4 / 2).
     assert rise([1.0, 3.0], [3.0, 7.0]) == pytest.approx((3 - 2 * 2.5**0.5, 3 + 2 * 2.5**0.5))
