@@ -15,7 +15,7 @@ from rft.evaluation.intervals import Estimate, bootstrap
 from rft.recipe.watch import ViewName
 from rft.tables import TextTable
 from rft.tasks import TASKS
-from rft.types import Prompt, Video
+from rft.types import Media, Prompt, Several, Video
 
 _IN_VIEW = re.compile(r"(?P<of>.+) \((?P<view>blank|shuffled|reversed|mirrored|swapped)\)", re.DOTALL)
 
@@ -27,49 +27,60 @@ def split_view(name: str) -> tuple[str, str | None]:
 
 
 def in_view(prompts: Sequence[Prompt], view: ViewName, seed: int) -> list[Prompt]:
-    """The prompts with their clips in a view; without those that have no clip, or no known answer there.
+    """The prompts with all their clips in a view; without those that have no clip, or no known answer there.
 
-    `seed` decides the order of shuffled frames, and which clips are swapped.
+    A row that shows an image is left out: images have no view. `seed` decides the order of shuffled frames, and whose
+    clips are swapped.
     """
-    others = _other_clips(prompts, seed) if view == "swapped" else {}
+    others = _other_media(prompts, seed) if view == "swapped" else {}
     shown = []
     for prompt in prompts:
-        clip, target = prompt.media, prompt.target
-        if not isinstance(clip, Video):
+        clips, target = _clips(prompt.media), prompt.target
+        if not clips or (view == "swapped" and prompt.prompt_id not in others):
             continue
         if view == "swapped":
-            if prompt.prompt_id not in others:
-                continue
-            clip = others[prompt.prompt_id]
+            media = others[prompt.prompt_id]
         elif view == "shuffled":
-            clip = replace(clip, shuffle_seed=seed)
+            media = _of_clips([replace(clip, shuffle_seed=seed) for clip in clips])
         else:
-            clip = replace(clip, view=view)
+            media = _of_clips([replace(clip, view=view) for clip in clips])
             if view != "blank":
                 changed = TASKS[prompt.task].target_in_view(target, prompt.row, view)
                 if changed is None:
                     continue
                 target = changed
         name, of_set = f"{prompt.prompt_id} ({view})", f"{prompt.dataset or prompt.task} ({view})"
-        shown.append(replace(prompt, prompt_id=name, media=clip, target=target, dataset=of_set))
+        shown.append(replace(prompt, prompt_id=name, media=media, target=target, dataset=of_set))
     return shown
 
 
-def _other_clips(prompts: Sequence[Prompt], seed: int) -> dict[str, Video]:
-    """Prompt id -> clip of another file, of a row of the same task; without those for which there is none."""
-    by_task: dict[str, list[tuple[str, Video]]] = defaultdict(list)
+def _clips(media: Media | None) -> tuple[Video, ...]:
+    """The clips in order; () where there is none, or an image among them."""
+    parts = media.parts if isinstance(media, Several) else (media,)
+    clips = tuple(part for part in parts if isinstance(part, Video))
+    return clips if len(clips) == len(parts) else ()
+
+
+def _of_clips(clips: Sequence[Video]) -> Media:
+    return clips[0] if len(clips) == 1 else Several(tuple(clips))
+
+
+def _other_media(prompts: Sequence[Prompt], seed: int) -> dict[str, Media]:
+    """Prompt id -> as many clips, of other files, of a row of the same task; without those for which there are none."""
+    alike: dict[tuple[str, int], list[tuple[str, tuple[Video, ...]]]] = defaultdict(list)
     for prompt in prompts:
-        if isinstance(prompt.media, Video):
-            by_task[prompt.task].append((prompt.prompt_id, prompt.media))
-    rng, clips = random.Random(seed), {}
-    for of_task in by_task.values():
-        order = rng.sample(of_task, len(of_task))
-        for place, (prompt_id, clip) in enumerate(order):
+        if clips := _clips(prompt.media):
+            alike[prompt.task, len(clips)].append((prompt.prompt_id, clips))
+    rng, found = random.Random(seed), {}
+    for rows in alike.values():
+        order = rng.sample(rows, len(rows))
+        for place, (prompt_id, clips) in enumerate(order):
+            own = {clip.path for clip in clips}
             following = (order[(place + step) % len(order)][1] for step in range(1, len(order)))
-            other = next((one for one in following if one.path != clip.path), None)
+            other = next((row for row in following if own.isdisjoint(clip.path for clip in row)), None)
             if other:
-                clips[prompt_id] = other
-    return clips
+                found[prompt_id] = _of_clips(other)
+    return found
 
 
 def reliance(result: EvalResult, name: str, mode: Mode) -> Mapping[str, Estimate]:

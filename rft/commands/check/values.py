@@ -41,7 +41,6 @@ def _of_video_and_data(recipe: Recipe) -> Iterator[Problem]:
             "video.stream": video.stream,
             "scoring.order_bonus": recipe.scoring.order_bonus is not None,
             "eval.second_look": recipe.eval.second_look is not None,
-            "eval.views": bool(recipe.eval.views),
             **{f"tasks.{name}.frames": task.frames != "sampled" for name, task in recipe.tasks.items()},
         }
         for key, is_set in others.items():

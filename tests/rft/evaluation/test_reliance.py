@@ -1,7 +1,7 @@
 """The held-out rows seen otherwise: what changes, what is left out, and how much answers rely on it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from rft.evaluation.baselines import Baselines
 from rft.evaluation.comparison import Comparison
 from rft.evaluation.evaluate import evaluate
 from rft.evaluation.views import in_view, measured, reliance, reliance_table, split_view
-from rft.types import Completion, Prompt, Sampling, Video, VideoSampling
+from rft.types import Completion, Image, Media, Prompt, Sampling, Several, Video, VideoSampling
 
 FRAMES = VideoSampling(2.0, 4, 8, 784, 784, 7840)
 SAMPLING = Sampling(1, 1.0, 1.0, 0, 32)
@@ -63,6 +63,32 @@ def test_swapped_rows_get_the_clip_of_another_file_of_their_task() -> None:
     assert sorted(one.prompt_id for one in shown) == [f"{name} (swapped)" for name in "abcd"]
     assert {str(one.media.path) for one in shown} == {f"{name}.mp4" for name in "abcd"}
     assert all(not str(one.media.path).startswith(one.prompt_id[0]) for one in shown)
+
+
+def test_all_clips_of_a_row_are_in_the_view() -> None:
+    def showing(name: str, media: Media) -> Prompt:
+        return replace(choice(name, "A", ["left", "right"]), media=media)
+
+    def clips(*names: str) -> Several:
+        return Several(tuple(clip(f"{name}.mp4") for name in names))
+
+    pairs = [showing("ab", clips("a", "b")), showing("bc", clips("b", "c")), showing("cd", clips("c", "d"))]
+    for view in ("blank", "mirrored"):
+        shown = in_view(pairs, view, 0)
+        assert [one.media for one in shown] == [
+            Several(tuple(replace(part, view=view) for part in prompt.media.parts)) for prompt in pairs
+        ]
+    (shuffled,) = in_view(pairs[:1], "shuffled", 7)
+    assert [part.shuffle_seed for part in shuffled.media.parts] == [7, 7]
+    # Only ab and cd share no file; a row of one clip is no other for a row of two, nor the reverse.
+    swapped = in_view([*pairs, showing("e", clip("e.mp4"))], "swapped", 0)
+    assert {one.prompt_id: one.media for one in swapped} == {
+        "ab (swapped)": pairs[2].media,
+        "cd (swapped)": pairs[0].media,
+    }
+    beside_an_image = showing("f", Several((clip("f.mp4"), Image(Path("f.png"), 784, 784))))
+    for view in ("blank", "shuffled", "swapped"):
+        assert in_view([beside_an_image, showing("g", Image(Path("g.png"), 784, 784))], view, 0) == []
 
 
 def test_pixels_of_a_view() -> None:
