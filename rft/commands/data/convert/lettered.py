@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from string import ascii_uppercase
+from typing import Any
 
 _ANSWER = re.compile(r"(?:<answer>)?\s*\(?([A-Za-z])[).]?\s*(?:</answer>)?")
 _LETTER = re.compile(r"^\(?([A-Z])[).:]\s*")
+_BEFORE_OPTION = re.compile(r"\n\s*\(?(?=[A-Z][).:]\s)")
+_TAG = re.compile(r"</?answer>")
 
 
 def letter_of(answer: str) -> str | None:
@@ -16,3 +20,22 @@ def letter_of(answer: str) -> str | None:
 def without_letters(options: Sequence[str]) -> list[str]:
     """ "A. a cup" -> "a cup": our question writes the letters itself."""
     return [_LETTER.sub("", option.strip()) for option in options]
+
+
+def lettered_question(problem: str, answer: str) -> dict[str, Any] | None:
+    """A row's question, options and target, of a text that its options end; None: it has none, or no letter answers."""
+    (question, options), letter = split_options(problem), letter_of(answer)
+    return {"question": question, "options": options, "target": {"choice": letter}} if letter and options else None
+
+
+def split_options(problem: str) -> tuple[str, list[str]]:
+    """("Why?", ["a cup", "a hat"]) of "Why?\\nA. a cup\\nB. a hat"; the text and [] where no such lines end it."""
+    question, *options = _BEFORE_OPTION.split(problem.strip())
+    if "".join(option[0] for option in options) != ascii_uppercase[: len(options)] or len(options) < 2:
+        return problem.strip(), []
+    return question.strip(), without_letters(options)
+
+
+def without_tags(answer: str) -> str:
+    """ "He falls." of "<answer>He falls.</answer>"; a text without tags as it is."""
+    return _TAG.sub("", answer).strip()

@@ -8,8 +8,12 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from rft.data.row_files import read_row_file
 from rft.errors import NAMED_PROBLEMS, DataError, listed, refuse
-from rft.files import parse_json, read_jsonl
+from rft.files import parse_json
+
+TABLES = (".jsonl", ".parquet")
+"""Endings of files that hold one record a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +104,12 @@ Shape = TypeVar("Shape")
 
 
 def read_json(path: Path, shape: type[Shape]) -> Shape:
-    """What a JSON file holds, as `shape` says; where its name ends in .jsonl, the list of what its lines hold.
+    """What a JSON file holds, as `shape` says; where its name ends in .jsonl or .parquet, the list of its rows.
 
     DataError: not readable, a key written twice, or every place that has another shape.
     """
     try:
-        return TypeAdapter(shape).validate_python(_records(path) if path.suffix.lower() == ".jsonl" else _value(path))
+        return TypeAdapter(shape).validate_python(_records(path) if path.suffix.lower() in TABLES else _value(path))
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         raise DataError(listed(lines, NAMED_PROBLEMS)) from error
@@ -113,7 +117,7 @@ def read_json(path: Path, shape: type[Shape]) -> Shape:
 
 def _records(path: Path) -> list[dict[str, Any]]:
     problems: list[str] = []
-    records = [line.value for line in read_jsonl(path, problems)]
+    records = [line.value for line in read_row_file(path, problems)]
     refuse(problems)
     return records
 
