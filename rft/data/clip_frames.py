@@ -18,14 +18,14 @@ class ClipFrames:
     """Called with a number, at least 1: so many frames of the clip as JPEG files, evenly spaced, in order.
 
     Of several clips over all their frames. All of them if there are fewer; () for a prompt without a clip. They are the
-    frames that the policy gets, as filmed, out of the run's cache. Raises ClipError.
+    frames that the policy gets, in their true order, out of the run's cache. Raises ClipError.
     """
 
     media: Media | None
     clips: ClipCache
 
     def __call__(self, number: int) -> tuple[bytes, ...]:
-        media = replace(self.media, shuffle_seed=None, view=None) if isinstance(self.media, Video) else self.media
+        media = replace(self.media, shuffle_seed=None) if isinstance(self.media, Video) else self.media
         pixels = [frame for frames in frames_of(self.clips.load(media)) for frame in frames.pixels]
         return tuple(_jpeg(pixels[i]) for i in evenly(len(pixels), number))
 

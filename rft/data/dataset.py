@@ -162,7 +162,7 @@ def _showings(part: Part, row: Row, recipe: Recipe) -> list[Medium]:
     if part.video is None:
         return [Image(Path(part.path), recipe.video.min_pixels, recipe.video.max_pixels)]
     place = (part.start_s, part.end_s, part.source_fps)
-    return [Video(Path(part.path), sampling, *place) for sampling in video_samplings(row, recipe)]
+    return [Video(Path(part.path), sampling, *place, view=part.view) for sampling in video_samplings(row, recipe)]
 
 
 def video_samplings(row: Row, recipe: Recipe) -> tuple[VideoSampling, ...]:

@@ -45,7 +45,8 @@ def in_view(prompts: Sequence[Prompt], view: ViewName, seed: int) -> list[Prompt
         else:
             media = _of_clips([replace(clip, view=view) for clip in clips])
             if view != "blank":
-                changed = TASKS[prompt.task].target_in_view(target, prompt.row, view)
+                is_known = not any(clip.view for clip in clips)
+                changed = TASKS[prompt.task].target_in_view(target, prompt.row, view) if is_known else None
                 if changed is None:
                     continue
                 target = changed

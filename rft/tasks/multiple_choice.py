@@ -57,6 +57,9 @@ class MultipleChoice(Task):
         right = tuple(SIDES.get(word, word) for word in options[LETTERS.index(target.choice)])
         return replace(target, choice=LETTERS[options.index(right)]) if right in options else None
 
+    def claim(self, row: MultipleChoiceRow, target: ChoiceTarget) -> str:
+        return f'is "{row.options[LETTERS.index(target.choice)]}" the right answer to "{row.question.strip()}"'
+
     def baselines(self, train: Sequence[ChoiceTarget], rows: HeldOut[ChoiceTarget]) -> Answers:
         letter = majority([target.choice for target in train or [target for target, _ in rows]])
         return {"majority": [ChoiceTarget(letter).written()] * len(rows)} if letter else {}

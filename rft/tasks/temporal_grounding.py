@@ -50,6 +50,10 @@ class TemporalGrounding(Task):
         start_s, end_s = (max(0.0, target.duration_s - time_s) for time_s in (target.end_s, target.start_s))
         return replace(target, start_s=start_s, end_s=end_s)
 
+    def claim(self, row: TemporalGroundingRow, target: SpanTarget) -> str:
+        span = f"{target.start_s:.2f} to {target.end_s:.2f} seconds"
+        return f'does this happen from {span}: "{row.query.strip()}"'
+
     def baselines(self, train: Sequence[SpanTarget], rows: HeldOut[SpanTarget]) -> Answers:
         targets = [((target.start_s, target.end_s),) for target in train]
         spans = span_baselines(targets, [clip_s for _, clip_s in rows])

@@ -15,7 +15,7 @@ LATE_END_S = 1.55
 """Seconds by which a target span may end after its clip: published ends exceed published lengths, by up to 1.5 s in
 Charades-STA. More means times in another unit or of another clip."""
 
-OF_CLIPS = ("start_s", "end_s", "source_fps", "duration_s", "frame_times_s")
+OF_CLIPS = ("start_s", "end_s", "source_fps", "view", "duration_s", "frame_times_s")
 """Fields of a row that need a video."""
 
 T = TypeVar("T")
@@ -48,13 +48,14 @@ class Part(BaseModel):
     start_s: float | None = Field(None, ge=0, allow_inf_nan=False)
     end_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     source_fps: float | None = Field(None, gt=0, allow_inf_nan=False)
+    view: View | None = None
 
     @model_validator(mode="after")
     def _is_one_medium(self) -> Self:
         if (self.video is None) == (self.image is None):
             raise ValueError("name a video or an image.")
-        if self.image and (self.start_s, self.end_s, self.source_fps) != (None, None, None):
-            raise ValueError("start_s, end_s and source_fps are for videos. Take them out.")
+        if self.image and (self.start_s, self.end_s, self.source_fps, self.view) != (None, None, None, None):
+            raise ValueError("start_s, end_s, source_fps and view are for videos. Take them out.")
         return self
 
     @property
@@ -83,6 +84,8 @@ class Row(BaseModel):
     """End of the clip in the file; default: the file's end."""
     source_fps: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Frames per second of a folder of frames; a file states its own."""
+    view: View | None = None
+    """Shows the clip otherwise: "mirrored", "reversed" or "blank" (grey); the target is that of what is shown."""
     duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Length of the whole file, if known: times in the target are checked against it."""
     frame_times_s: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = Field(None, min_length=1)
@@ -118,6 +121,7 @@ class Row(BaseModel):
                 start_s=self.start_s,
                 end_s=self.end_s,
                 source_fps=self.source_fps,
+                view=self.view,
             ),
         )
 
@@ -188,6 +192,13 @@ class Task(ABC):
         """Target of the row where its clip is mirrored or runs backwards; None: not known.
 
         `row`: its fields, as in the file.
+        """
+        return None
+
+    def claim(self, row: Any, target: Any) -> str | None:
+        """What a target says of the row's clip, to be asked with "In which of the two .. ?"; None: it cannot be said.
+
+        Such as 'is "left" the right answer to "Which way does it go?"'.
         """
         return None
 

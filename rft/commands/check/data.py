@@ -111,8 +111,10 @@ def _of_kinds(recipe: Recipe, splits: Mapping[str, Sequence[Row]]) -> list[Probl
         rows = [row for row in train if row.video is None and bonus.reward in chosen_rewards(recipe.tasks, row.task)]
         refused.append(("scoring.order_bonus", rows, "show no video to shuffle. Take them out of data.train."))
     if recipe.eval.second_look is not None:
-        rows = [row for row in held_out if row.video is None and isinstance(row, MultipleChoiceRow)]
-        refused.append(("eval.second_look", rows, "show no video for a second look. Take them out of data.eval."))
+        of_choice = [row for row in held_out if isinstance(row, MultipleChoiceRow)]
+        rows = [row for row in of_choice if row.video is None or row.view == "reversed"]
+        why = "show no video, or one backwards, for a second look. Take them out of data.eval."
+        refused.append(("eval.second_look", rows, why))
     limit = recipe.rollout.max_media
     counts = [(row, _most_of_a_kind(row, recipe)) for of_split in splits.values() for row in of_split]
     rows = [row for row, count in counts if count > limit]

@@ -113,7 +113,7 @@ def _frames(row: Row, target: Target) -> Frames | None:
         num_frames=num_boxes,
         pick="start_then_even" if (row.dataset or "").startswith("got10k/") else "even",
     )
-    return decode(Video(Path(row.video), sampling, row.start_s, row.end_s, row.source_fps))
+    return decode(Video(Path(row.video), sampling, row.start_s, row.end_s, row.source_fps, view=row.view))
 
 
 def _heading(row: Row, target: Target) -> list[str]:

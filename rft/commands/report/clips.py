@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from rft.data.dataset import sampling_at, task_sampling
 from rft.data.frames import first_to_last, read_frames
@@ -15,7 +15,7 @@ from rft.recipe import Recipe
 from rft.recipe.load import load_recipe
 from rft.recipe.model_folder import size_factor
 from rft.runs.run_dir import RunDir
-from rft.types import Image, Video
+from rft.types import Image, Video, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,9 @@ JPEG_QUALITY = 72
 MAX_BYTES = 11 << 20
 """Most bytes of frames that a page holds."""
 
+_KEY = re.compile(f"([0-9a-f]{{32}})(?:-({'|'.join(get_args(View))}))?")
+"""Name of a decoded clip, and the view in which it is shown."""
+
 
 @dataclass(frozen=True)
 class Clips:
@@ -40,9 +43,9 @@ class Clips:
     factor: int
 
     def key(self, group: Mapping[str, Any], media: Mapping[str, Any]) -> str:
-        """Name in the folder of a clip of a group. Raises ClipError where only its file could tell, and is not there.
+        """Name in the folder of a clip of a group, and its view.
 
-        `media`: one of the group's "media".
+        `media`: one of the group's "media". Raises ClipError where only its file could tell, and is not there.
         """
         from rft.data.video import clip_key  # loads PyAV, which a page without clips does not need
 
@@ -53,21 +56,24 @@ class Clips:
         sampling = task_sampling(group["task"], len(group["boxes"]), self.recipe)
         sampling = sampling_at(sampling, media["frame_times_s"])
         clip = Video(path, sampling, media["start_s"], media["end_s"], media["source_fps"], content=content)
-        return clip_key(clip, video.decoder, self.factor)
+        key = clip_key(clip, video.decoder, self.factor)
+        return f"{key}-{media['view']}" if media["view"] else key
 
     def frames(self, key: str) -> dict[str, Any]:
         """{"times", "duration_s", "ratio", "images"}: seconds, width over height, JPEGs as data URIs.
 
         Or {"missing": why}.
         """
-        if not re.fullmatch("[0-9a-f]{32}", key):
+        named = _KEY.fullmatch(key)
+        if named is None:
             return {"missing": "no such clip"}
         try:
-            frames = read_frames(self.directory / f"{key}.clip")
+            frames = read_frames(self.directory / f"{named[1]}.clip")
         except FileNotFoundError:
             return {"missing": "its decoded frames are not in the folder of clips any more"}
         except (OSError, ValueError) as error:
             return {"missing": f"its decoded frames cannot be read: {error}"}
+        frames = frames.seen(cast(View, named[2])) if named[2] else frames
         places = first_to_last(len(frames.pixels), MAX_FRAMES)
         height, width = frames.pixels.shape[1:3]
         return {

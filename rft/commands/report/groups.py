@@ -39,12 +39,13 @@ def media_forms(record: Record) -> list[dict[str, Any]]:
     row = record.get("row") or {}
     if parts := row.get("media"):
         return [_medium_form({**part, "content": one}) for part, one in zip(parts, record["content"], strict=True)]
-    shows = record["video"] or record.get("image")
-    return [_medium_form({**record, "frame_times_s": row.get("frame_times_s")})] if shows else []
+    if not (record["video"] or record.get("image")):
+        return []
+    return [_medium_form({**record, "frame_times_s": row.get("frame_times_s"), "view": row.get("view")})]
 
 
 def _medium_form(part: Record) -> dict[str, Any]:
-    cut = {key: part.get(key) for key in ("start_s", "end_s", "source_fps", "content", "frame_times_s")}
+    cut = {key: part.get(key) for key in ("start_s", "end_s", "source_fps", "content", "frame_times_s", "view")}
     return {"path": part.get("video") or part["image"], "is_image": part.get("video") is None, **cut}
 
 

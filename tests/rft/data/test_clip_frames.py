@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,4 +31,6 @@ def test_frames_of_the_cache_as_jpeg_files_in_true_order(tmp_path: Path) -> None
     pictures = [Picture.open(io.BytesIO(file)) for file in ClipFrames(video, clips)(2)]
     assert [(picture.format, picture.size) for picture in pictures] == [("JPEG", (16, 8))] * 2
     assert [int(np.asarray(picture).mean().round()) for picture in pictures] == [60, 180]
+    backwards = [Picture.open(io.BytesIO(file)) for file in ClipFrames(replace(video, view="reversed"), clips)(2)]
+    assert [int(np.asarray(picture).mean().round()) for picture in backwards] == [120, 0]
     assert ClipFrames(None, clips)(2) == ()

@@ -155,6 +155,7 @@ def test_a_row_shows_a_video_an_image_or_nothing(tmp_path: Path) -> None:
         ({**QUESTION, "video": "a.mp4", "image": "b.png"}, "a row shows a video or an image, not both"),
         ({**QUESTION, "image": "b.png", "end_s": 3.0, "source_fps": 2.0}, "end_s, source_fps: only for rows with a"),
         ({**QUESTION, "duration_s": 3.0}, "duration_s: only for rows with a video"),
+        ({**QUESTION, "image": "b.png", "view": "mirrored"}, "view: only for rows with a video"),
         ({**QUESTION, "image": ""}, "image: String should have at least 1 character"),
         (
             {"task": "temporal_grounding", "image": "b.png", "query": "it", "target": {"span": [0, 1]}},

@@ -49,11 +49,14 @@ def test_answers_change_with_the_view_or_the_row_is_left_out() -> None:
     (backwards,) = in_view([grounding("g1", 1, 4)], "reversed", 0)
     assert (backwards.target.start_s, backwards.target.end_s) == (6, 9)
     assert in_view([grounding("g1", 1, 4, None)], "reversed", 0) == []
+    (mirrored,) = in_view([grounding("g1", 1, 4)], "mirrored", 0)
+    assert in_view([mirrored], "reversed", 0) == []
+    assert [shown.media.view for shown in in_view([mirrored], "blank", 0)] == ["blank"]
     sides = ["left", "right", "up"]
     prompts = [choice("a", "A", sides), choice("b", "C", sides), choice("c", "A", sides, "What does the left man do?"),
                choice("d", "A", ["left", "up"])]  # fmt: skip
-    mirrored = {shown.prompt_id: shown.target.choice for shown in in_view(prompts, "mirrored", 0)}
-    assert mirrored == {"a (mirrored)": "B", "b (mirrored)": "C"}
+    answers = {shown.prompt_id: shown.target.choice for shown in in_view(prompts, "mirrored", 0)}
+    assert answers == {"a (mirrored)": "B", "b (mirrored)": "C"}
     assert in_view(prompts, "reversed", 0) == []
 
 

@@ -63,9 +63,12 @@ def test_what_needs_a_video_is_refused_on_other_rows(checked: Checker, row: dict
         "scoring.order_bonus: 8 rows, such as row 8, show no video to shuffle. Take them out of data.train."
     ]
     held_out = {"data": {"train": ["rows.jsonl"], "eval": ["rows.jsonl"]}, "eval": {"second_look": {}}}
-    assert [text for text in problems_of(checked(VIDEO, row, **held_out)) if "second_look" in text] == [
-        "eval.second_look: 8 rows, such as row 8, show no video for a second look. Take them out of data.eval."
-    ]
+    backwards = VIDEO | {"view": "reversed"}
+    for unseen in (row, backwards):
+        assert [text for text in problems_of(checked(VIDEO, unseen, **held_out)) if "second_look" in text] == [
+            "eval.second_look: 8 rows, such as row 8, show no video, or one backwards, for a second look. "
+            "Take them out of data.eval."
+        ]
     assert problems_of(checked(VIDEO, scoring=bonus)) == []
 
 

@@ -293,6 +293,18 @@ def test_a_clip_is_found_under_the_key_that_it_was_decoded_with(
     assert shown.key(form, form["media"][0]) == clip_key(media)
 
 
+def test_a_clip_is_shown_as_its_row_asks(run: RunDir) -> None:
+    asked = group("p", "multiple_choice", replace(CLIP, view="reversed"), ChoiceTarget("B"), "", 9)
+    asked = replace(asked, prompt=replace(asked.prompt, row={"view": "reversed"}))
+    write_rollouts(run.rollouts_file(9), 9, [asked])
+    shown, form = clips.run_clips(run), group_form(list(read_records(run.rollouts_file(9))))
+    assert isinstance(shown, clips.Clips)
+    key = shown.key(form, form["media"][0])
+    as_filmed = shown.frames(clip_key(CLIP))["images"]
+    assert shown.frames(key)["images"] == as_filmed[::-1] != as_filmed
+    assert shown.frames(f"{clip_key(CLIP)}-sideways") == {"missing": "no such clip"}
+
+
 def test_several_clips_of_a_prompt_are_found_one_by_one(run: RunDir) -> None:
     media = Several((replace(CLIP, end_s=9.0), Image(Path("i.png"), 784, 784, content="cc"), CLIP))
     clip = {"video": str(CLIP.path), "start_s": 1.0}
