@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rft.actors.cpu import decode_processes
 from rft.actors.session import ALARMED, INTERRUPTED, Session, session
 from rft.clock import Clock
-from rft.data.dataset import PromptOrder, UsableRow, read_rows, to_prompt
+from rft.data.dataset import PromptOrder, UsableRow, recipe_rows, to_prompt
 from rft.data.video import ClipPrefetch
 from rft.errors import Interrupted, LearnerError, RftError
 from rft.evaluation.baselines import Baselines, measure_baselines
@@ -205,7 +205,7 @@ class TrainingRun:
     def prompt_order(self) -> PromptOrder:
         recipe = self.recipe
         self.session.view.phase("reading data")
-        rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
+        rows = recipe_rows(recipe.data.train, recipe)
         prompts = [to_prompt(row, recipe) for row in rows]
         prefetch = ClipPrefetch(self.session.clips, decode_processes(recipe, len(os.sched_getaffinity(0))))
         self.session.closing.callback(prefetch.close)

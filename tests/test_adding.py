@@ -162,7 +162,7 @@ FORMAT = '''\
 
 import json
 
-from rft.commands.data.convert.source import Draft, Format, Published, SourceRequest
+from rft.data.convert.source import Draft, Format, Published, SourceRequest
 
 
 def read(request: SourceRequest) -> Published:

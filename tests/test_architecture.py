@@ -25,6 +25,7 @@ LAYERS = (
     "rft.recipe",
     "rft.synthetic",
     "rft.data",
+    "rft.packs",
     "rft.algorithm",
     "rft.scoring",
     "rft.evaluation",
@@ -38,7 +39,6 @@ LAYERS = (
     "rft.actors",
     "rft.launch",
     "rft.commands",
-    "rft.packs",
     "rft.__main__",
 )
 """A folder or loose file imports only from itself and from those before it, inside functions too."""
@@ -61,7 +61,7 @@ LIGHT = (
     "rft.data.dataset",
     "rft.__main__",
     "rft.commands.check.check",
-    "rft.commands.data.convert.conversion",
+    "rft.data.convert.conversion",
     "rft.commands.data.inspect",
     "rft.commands.data.selection",
     "rft.commands.eval.offline",

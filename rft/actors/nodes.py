@@ -105,7 +105,7 @@ def input_paths(recipe: Recipe) -> list[Path]:
     data = recipe.data
     roots = [data.video_root] if data.video_root else [file.parent for file in (*data.train, *data.eval)]
     sources = [task.source for task in recipe.tasks.values() if task.source]
-    code = [own_file(name) for name in (*sources, recipe.algorithm.loss_type) if is_own(name)]
+    code = [own_file(name) for name in (*sources, recipe.algorithm.loss_type, data.format or "") if is_own(name)]
     paths = [Path(recipe.model), *roots, *code, *([Path(recipe.judge.model)] if recipe.judge else [])]
     return [path for path in dict.fromkeys(paths) if path.exists()]
 

@@ -8,8 +8,8 @@ from importlib.resources import files
 from rewards import REWARDS, accepted_targets
 from rewards.discovery import modules_named
 from rewards.types import Target
-from rft.commands.data.convert.conversion import format_named, pack_formats
-from rft.commands.data.convert.formats import FORMATS
+from rft.data.convert.conversion import format_named, pack_formats
+from rft.data.convert.formats import FORMATS
 from rft.recipe.shipped import shipped_recipes
 from rft.tasks import TASKS
 

@@ -1,23 +1,21 @@
-"""Rows of JSONL files, with every problem listed, and prompts in a seeded order that can be resumed."""
+"""Rows of files, with every problem listed, and prompts in a seeded order that can be resumed."""
 
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from pydantic import ValidationError
-
-from rewards.targets.values import shown
-from rft.data.frames import ClipError, Shown, StorageError, frames_of, path_problem
+from rft.data.convert.conversion import read_published
+from rft.data.frames import ClipError, Shown, StorageError, frames_of
+from rft.data.row import read_row
 from rft.data.row_files import read_row_file
 from rft.data.shards import media_exists
-from rft.errors import DataError, listed, near_name, refuse, shortened
-from rft.files import TOO_DEEP
+from rft.errors import DataError, listed, refuse, shortened
 from rft.recipe import Recipe
 from rft.tasks import TASKS
-from rft.tasks.types import Part, Row, Task
+from rft.tasks.types import Part, Row
 from rft.types import MEDIA_MARK, Demonstration, Image, Media, Medium, Prompt, Several, Video, VideoSampling
 
 STORAGE_TRIES = 25
@@ -33,21 +31,25 @@ WHOLE: Shard = (0, 1)
 
 NAMED_FILES = 5
 
-NAMED_OF_ROW = 5
-"""Most problems of one row's fields that are written out; the others are counted."""
 
-
-def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[str]) -> tuple[Row, ...]:
+def read_rows(
+    paths: Sequence[Path], video_root: Path | None, tasks: Collection[str], published_as: str | None = None
+) -> tuple[Row, ...]:
     """The rows of all files, in order, each of its task's own type, with the path of its video or image resolved.
 
-    Relative paths start from `video_root`, or from the folder of the row's file. Whether the videos exist is checked by
-    `missing_files` and by decoding. Raises DataError with every problem, by file and line.
+    Relative paths start from `video_root`, or from the folder of the row's file. `published_as`: format of the files;
+    None: they hold rows. Whether the videos exist is checked by `missing_files` and by decoding. Raises DataError with
+    every problem, by file and line.
     """
     problems: list[str] = []
     rows: dict[str, Row] = {}
     read_at: dict[str, str] = {}
     for path in paths:
-        for line in read_row_file(path, problems):
+        if published_as is None:
+            lines = read_row_file(path, problems)
+        else:
+            lines = read_published(published_as, path, video_root, tasks, problems)
+        for line in lines:
             row = read_row(line.value, video_root or Path(line.file).parent, tasks)
             if isinstance(row, Row) and row.id in rows:
                 taken = f"id {shortened(repr(row.id))} is taken by {read_at[row.id]}"
@@ -62,53 +64,9 @@ def read_rows(paths: Sequence[Path], video_root: Path | None, tasks: Collection[
     return tuple(rows.values())
 
 
-def read_row(data: dict[str, Any], root: Path, tasks: Collection[str]) -> Row | list[str]:
-    """The row, its paths from `root`; or its problems."""
-    name = data.get("task")
-    if not isinstance(name, str) or name not in tasks or name not in TASKS:
-        what = "missing" if name is None else f"unknown task {shown(name)}"
-        return [f"task: {what}.{near_name(name if isinstance(name, str) else '', tasks)}"]
-    task = TASKS[name]
-    try:
-        return _resolved(task.row_type.model_validate(data, strict=False), task, root)
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
-        more = len(errors) - NAMED_OF_ROW
-        named = [_explained(one, task.row_type) for one in errors[:NAMED_OF_ROW]]
-        return [*named, f"... and {more} more problems of this row"] if more > 0 else named
-    except RecursionError:
-        return [TOO_DEEP]
-    except ValueError as error:
-        return [str(error)]
-
-
-def _resolved(row: Row, task: Task, root: Path) -> Row:
-    """The row with its paths from `root`. Raises ValueError: its target is wrong, or a path must not be opened."""
-    try:
-        task.target(row)
-    except ValueError as error:
-        raise ValueError(f"target: {shortened(str(error))}") from error
-    if row.media is None:
-        return row.model_copy(update=_whole_paths(row, root))
-    if (marks := task.prompt_text(row, think=False).count(MEDIA_MARK)) not in (0, len(row.media)):
-        raise ValueError(f"the question has {marks} {MEDIA_MARK} for {len(row.media)} media; write one each, or none")
-    return row.model_copy(update={"media": tuple(p.model_copy(update=_whole_paths(p, root)) for p in row.media)})
-
-
-def _whole_paths(shown: Row | Part, root: Path) -> dict[str, str]:
-    """Field -> path from `root`. Raises ValueError: it must not be opened."""
-    paths = {}
-    for name, written in {"video": shown.video, "image": shown.image}.items():
-        if written is None:
-            continue
-        try:
-            path = root / Path(written).expanduser()
-        except RuntimeError as error:
-            raise ValueError(f"{name}: {shortened(written)}: no such user; write the path out") from error
-        if problem := path_problem(path):
-            raise ValueError(f"{name}: {shortened(repr(str(path)))}: {problem}; correct the row or drop it")
-        paths[name] = str(path)
-    return paths
+def recipe_rows(paths: Sequence[Path], recipe: Recipe) -> tuple[Row, ...]:
+    """The rows of `data.train` or `data.eval`, as by `read_rows`; () for no paths."""
+    return read_rows(paths, recipe.data.video_root, recipe.tasks, recipe.data.format) if paths else ()
 
 
 def missing_files(rows: Sequence[Row]) -> str | None:
@@ -121,16 +79,6 @@ def missing_files(rows: Sequence[Row]) -> str | None:
     named = listed([f"  {file}" for file in missing], NAMED_FILES)
     what = " and ".join(f"{kind}s" for kind in ("video", "image") if any(getattr(part, kind) for part in parts))
     return f"{len(missing)} of {len(files)} {what} not found. Set data.video_root, or drop their rows.\n{named}"
-
-
-def _explained(error: Any, row_type: type[Row]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{shortened(key)}: unknown key.{near_name(key, row_type.model_fields)}"
-    if error["type"] == "missing":
-        return f"{key}: missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
 
 
 def bad_rows(reasons: Sequence[str], total: int, max_share: float) -> tuple[str, bool]:
@@ -238,7 +186,7 @@ def usable_rows(
     A row whose clip or image is missing or damaged is reported to `on_bad` and left out. Raises DataError if rows are
     invalid, or if more are left out than data.max_bad_share allows.
     """
-    rows = read_rows(paths, recipe.data.video_root, recipe.tasks) if paths else ()
+    rows = recipe_rows(paths, recipe)
     rows = tuple(row for row in rows if task in (None, row.task))[shard[0] :: shard[1]]
     on_total(len(rows))
     usable, bad = [], []

@@ -25,6 +25,9 @@ class DataRecipe(Section):
     """Files of training rows: JSONL, parquet, a folder of them, or hf://OWNER/NAME/SPLIT (docs/data.md)."""
     eval: tuple[Path, ...] = ()
     """Files of held-out rows."""
+    format: str | None = None
+    """Published format of these files and of `cold_start.data`: a name of `rft list formats`, FILE.py:FORMAT for one in
+    a file of your own, or a name that an installed package registers; null: they hold rows."""
     video_root: Path | None = None
     """Folder that relative paths of videos and images start from; default: the folder of the file of rows."""
     max_bad_share: float = Field(0.01, ge=0, le=1)

@@ -10,15 +10,18 @@ from rft.recipe.section import KeyPath
 from rft.recipe.strict_yaml import Document
 from rft.tasks import TASKS
 
+VALUES = (("algorithm", "loss_type"), ("data", "format"))
+"""Keys whose value may be FILE.py:NAME."""
+
 
 def own_names(data: object) -> Iterator[str]:
-    """Every FILE.py:NAME that the data of a recipe names, tasks first, then rewards and the loss."""
+    """Every FILE.py:NAME that the data of a recipe names, tasks first, each with its rewards."""
     tasks = _section(data, "tasks")
     yield from filter(is_own, tasks)
     for part in tasks.values():
         yield from filter(is_own, [part.get("source")] if isinstance(part, dict) else [])
         yield from filter(is_own, _section(part, "rewards"))
-    yield from filter(is_own, [_section(data, "algorithm").get("loss_type")])
+    yield from filter(is_own, [_section(data, section).get(key) for section, key in VALUES])
 
 
 def write_whole_paths(document: Document, folder: Path) -> None:
@@ -28,9 +31,10 @@ def write_whole_paths(document: Document, folder: Path) -> None:
         _rename(document, ("tasks", key, "rewards"), folder)
         if isinstance(part, dict) and is_own(part.get("source")):
             part["source"] = absolute_name(part["source"], folder)
-    algorithm = _section(document.data, "algorithm")
-    if is_own(algorithm.get("loss_type")):
-        algorithm["loss_type"] = absolute_name(algorithm["loss_type"], folder)
+    for name, key in VALUES:
+        section = _section(document.data, name)
+        if is_own(section.get(key)):
+            section[key] = absolute_name(section[key], folder)
 
 
 def load_tasks(document: Document, refused: Mapping[str, str]) -> None:
@@ -64,10 +68,11 @@ def _leave_out(document: Document, name: str, why: str) -> None:
         for key in [key for key, part in place.items() if name in (key, _section(part).get("source"))]:
             document.problems.append(_problem(document, (*path, key), why))
             del place[key]
-    algorithm = _section(document.data, "algorithm")
-    if algorithm.get("loss_type") == name:
-        document.problems.append(_problem(document, ("algorithm", "loss_type"), why))
-        del algorithm["loss_type"]
+    for path in VALUES:
+        section = _section(document.data, path[0])
+        if section.get(path[1]) == name:
+            document.problems.append(_problem(document, path, why))
+            del section[path[1]]
 
 
 def _problem(document: Document, path: KeyPath, why: str) -> Problem:

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from rft.data.convert.conversion import format_named
 from rft.errors import CheckpointError
 from rft.files import write_text
 from rft.own_code import is_own, own_file
@@ -15,15 +16,16 @@ from rft.tasks import TASKS
 
 
 def code_files(recipe: Recipe) -> tuple[Path, ...]:
-    """Files of the rewards, tasks and loss of a recipe that are not of rft itself."""
+    """Files of the rewards, tasks, loss and data format of a recipe that are not of rft itself."""
     used = [
         *(type(TASKS[task]) for task in recipe.tasks),
         *(reward for task in recipe.tasks for reward in own_rewards(recipe, task).values()),
+        *([format_named(recipe.data.format).read] if recipe.data.format else []),
     ]
     outside = [one.__module__ for one in used if one.__module__.partition(".")[0] not in ("rft", "rewards")]
     files = [Path(file).resolve() for name in outside if (file := sys.modules[name].__file__)]
-    loss = recipe.algorithm.loss_type
-    return tuple(dict.fromkeys([*files, *([own_file(loss)] if is_own(loss) else [])]))
+    own = [own_file(name) for name in (recipe.algorithm.loss_type, recipe.data.format or "") if is_own(name)]
+    return tuple(dict.fromkeys([*files, *own]))
 
 
 def changed_code(run: RunDir, recipe: Recipe) -> tuple[str, ...]:

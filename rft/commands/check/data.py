@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rft.data.dataset import bad_rows, read_rows, video_samplings
+from rft.data.dataset import bad_rows, recipe_rows, video_samplings
 from rft.data.row_files import row_file_problem
 from rft.data.shards import media_exists, split_name
 from rft.errors import DataError, Problem, RecipeError, problem_text
@@ -48,12 +48,12 @@ def check_data(recipe: Recipe) -> DataCheck:
     if recipe.cold_start:
         named["cold_start"] = ("cold_start.data", recipe.cold_start.data)
     for split, (key, files) in named.items():
-        missing = [problem for path in files if (problem := row_file_problem(path))]
+        missing = [problem for path in files if (problem := _file_problem(path, recipe.data.format))]
         findings += [Problem(key, problem) for problem in missing]
         if not known or missing or not files:
             continue
         try:
-            splits[split] = read_rows(files, recipe.data.video_root, tuple(recipe.tasks))
+            splits[split] = recipe_rows(files, recipe)
         except DataError as error:
             blocks.append(str(error))
             continue
@@ -68,6 +68,13 @@ def check_data(recipe: Recipe) -> DataCheck:
         blocks=tuple(blocks),
         findings=tuple(findings),
     )
+
+
+def _file_problem(path: Path, published_as: str | None) -> str | None:
+    """Why there can be nothing to read at `path`, without reading it; None where there can."""
+    if published_as is None:
+        return row_file_problem(path)
+    return None if path.exists() else f"{path} not found in {Path.cwd()}."
 
 
 def _shown(part: Part, row: Row, recipe: Recipe) -> list[ShownPart]:

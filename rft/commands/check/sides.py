@@ -1,7 +1,7 @@
 """`rft check --deep`: starts engine and learner, and compares them."""
 
 from rft.actors.session import session
-from rft.data.dataset import read_rows, to_prompt
+from rft.data.dataset import recipe_rows, to_prompt
 from rft.parity.check import compare_engine_and_learner, pick_prompts, report_or_raise
 from rft.recipe import Recipe
 
@@ -13,7 +13,7 @@ def check_sides(recipe: Recipe) -> None:
     """
     with session(recipe, f"rft check --deep {recipe.model}") as opened:
         view = opened.view
-        rows = read_rows(recipe.data.train, recipe.data.video_root, recipe.tasks)
+        rows = recipe_rows(recipe.data.train, recipe)
         view.phase("starting engines and learner")
         pool = opened.start_pool(recipe.learner.num_ranks)
         from rft.actors.learner import LearnerActors

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rft.commands.data.convert.formats import FORMATS
+from rft.data.convert.formats import FORMATS
 from rft.errors import refuse
 
 
@@ -130,7 +130,7 @@ def _real_clips(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
+    from rft.data.convert.conversion import ConvertOptions, convert, write_rows
     from rft.tables import plain
 
     options = ConvertOptions(

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from rewards.statements import sentences
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Format, Published, SourceRequest, read_json
 
 VDC_QUERIES = {
     "short": "Summarise the video in one sentence.",

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from rewards.parsing import parse_timed_texts
-from rft.commands.data.convert.dense_events import SUFFIXES, VideoEvents
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.dense_events import SUFFIXES, VideoEvents
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 PART_S = 2.0
 """Seconds of QVHighlights' clips."""

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest
+from rft.data.convert.source import Format, Published, SourceRequest
 from rft.errors import NAMED_PROBLEMS, DataError, listed
 
 QUESTIONS = {

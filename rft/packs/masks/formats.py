@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
 from rft.errors import DataError
 from rft.packs.masks.mask import Mask, Rle, mask_of, read_rle, rle_of
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from rft.commands.data.convert.source import read_json
+from rft.data.convert.source import read_json
 from rft.data.decoders import open_source
 from rft.errors import DataError
 from rft.tasks import TASKS

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from rewards.parsing import parse_words
-from rft.commands.data.convert.dense_events import SUFFIXES
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.data.convert.dense_events import SUFFIXES
+from rft.data.convert.source import Format, Published, SourceRequest, read_json
 from rft.packs.retrieval.targets import MOST_CANDIDATES
 
 VERIFIED_SPLITS = {

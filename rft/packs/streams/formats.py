@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 LETTERS = "ABCDEFG"
 YES_NO = ("No", "Yes")

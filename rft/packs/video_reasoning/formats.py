@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Format, Published, SourceRequest, read_json
 from rft.errors import DataError, refuse
 from rft.packs.video_reasoning.demonstrations import DEMONSTRATIONS
 from rft.packs.video_reasoning.demonstrations.board import square_name

@@ -7,9 +7,9 @@ import pytest
 
 from rewards import REWARDS, accepted_targets
 from rewards.discovery import modules_named
-from rft.commands.data.convert.conversion import pack_formats
-from rft.commands.data.convert.formats import FORMATS
 from rft.commands.list import listing
+from rft.data.convert.conversion import pack_formats
+from rft.data.convert.formats import FORMATS
 from rft.evaluation.evaluate import parser_tables
 from rft.tasks import TASKS
 from rft.tasks.types import Task

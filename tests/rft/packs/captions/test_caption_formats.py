@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from annotation_files import annotations
 
-from rft.commands.data.convert.conversion import ConvertOptions, convert
+from rft.data.convert.conversion import ConvertOptions, convert
 
 QA = [
     {"question": "Who?", "answer": "a boy", "category": "person"},

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from annotation_files import annotations
 
-from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert
+from rft.data.convert.conversion import Conversion, ConvertOptions, convert
 from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.tasks import TASKS
 from rft.types import Prompt

@@ -7,7 +7,7 @@ import pytest
 from annotation_files import annotations
 
 from rewards.targets.label import LabelTarget
-from rft.commands.data.convert.conversion import ConvertOptions, convert
+from rft.data.convert.conversion import ConvertOptions, convert
 from rft.errors import DataError
 from rft.tasks import TASKS
 

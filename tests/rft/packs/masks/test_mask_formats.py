@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
+from rft.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
 from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.packs.masks.formats import moments, union

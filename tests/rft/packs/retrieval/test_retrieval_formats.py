@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert
+from rft.data.convert.conversion import Conversion, ConvertOptions, convert
 from rft.errors import DataError
 from rft.packs.retrieval.sheets import CELL, MARGIN, NUM_FRAMES, main, write_sheets
 from rft.synthetic.clips import write_frames

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rft.commands.data.convert.conversion import ConvertOptions, convert
+from rft.data.convert.conversion import ConvertOptions, convert
 from rft.data.video import decode
 from rft.packs.streams.drawn import COLOURS, QUESTIONS, draw
 from rft.packs.streams.tasks import (

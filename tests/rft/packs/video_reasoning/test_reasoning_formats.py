@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from annotation_files import annotations
 
-from rft.commands.data.convert.conversion import ConvertOptions, convert, format_named
-from rft.commands.data.convert.source import SourceRequest
+from rft.data.convert.conversion import ConvertOptions, convert, format_named
+from rft.data.convert.source import SourceRequest
 from rft.errors import DataError
 from rft.packs.video_reasoning.formats import FILES
 from rft.packs.video_reasoning.rewards import verified_answer

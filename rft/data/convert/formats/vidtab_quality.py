@@ -5,7 +5,7 @@ from collections import Counter
 
 from pydantic import BaseModel, ConfigDict
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Format, Published, SourceRequest, read_json
 
 PREFIX = "Quality_Access_"
 SPLITS = {f"{PREFIX}{split}": split for split in ("4shot", "16shot", "100shot", "test")}

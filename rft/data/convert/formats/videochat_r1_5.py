@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
-from rft.commands.data.convert.lettered import letter_of, without_letters
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+from rft.data.convert.lettered import letter_of, without_letters
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
 
 TASK_OF = {"tg": "temporal_grounding", "gqa": "grounded_qa", "mc": "multiple_choice"}
 """Kind of a set -> our task; sets of other kinds (igqa, detection) ask for boxes in an image."""

@@ -1,6 +1,6 @@
 """ActivityNet Captions as JSON by video; its `phrases` are not used."""
 
-from rft.commands.data.convert.dense_events import dense_events_format
+from rft.data.convert.dense_events import dense_events_format
 
 FORMAT = dense_events_format(
     "activitynet_captions",

@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rft.commands.data.convert.source import Anomaly
-from rft.data.dataset import read_row
+from rft.data.convert.source import Anomaly
+from rft.data.row import read_row
 from rft.tasks import TASKS
 from rft.tasks.types import Row
 

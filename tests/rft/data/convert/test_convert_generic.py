@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rft.__main__ import main
-from rft.commands.data.convert.conversion import ConvertOptions, convert, write_rows
+from rft.data.convert.conversion import ConvertOptions, convert, write_rows
 from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.tasks import TASKS

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rft.commands.data.convert.lettered import letter_of, without_letters
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.lettered import letter_of, without_letters
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {"onethinker_rl_train": "rl", "onethinker_rl_train_unsampled": "rl_unsampled"}
 CHOICE = "multiple choice"

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
-from rft.commands.data.convert.lettered import lettered_question
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.lettered import lettered_question
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 TASK_OF = {
     "charades": "temporal_grounding",

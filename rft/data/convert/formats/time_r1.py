@@ -7,7 +7,7 @@ from collections import Counter
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from rft.commands.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json
 from rft.errors import DataError
 
 TRAIN, BENCH = "train_2k5", "tvgbench"

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rft.commands.data.convert.lettered import letter_of, without_letters
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.lettered import letter_of, without_letters
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {"Video-R1-260k": "260k", "Video-R1-COT-165k": "cot_165k"}
 CHOICE = "multiple choice"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Format, Published, SourceRequest, read_json
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 """Endings of videos; most were published as .mp4."""

@@ -2,7 +2,7 @@
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Format, Published, SourceRequest, read_json
 
 
 class Clip(BaseModel):

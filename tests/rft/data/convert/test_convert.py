@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
-from rft.commands.data.convert.formats.got10k import even_indices
-from rft.commands.data.convert.formats.vidtab_quality import labels_in
+from rft.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
+from rft.data.convert.formats.got10k import even_indices
+from rft.data.convert.formats.vidtab_quality import labels_in
 from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.tables import plain

@@ -1,6 +1,6 @@
 """Charades-STA as JSON by video: the form that TimeZero and VideoChat-R1 published."""
 
-from rft.commands.data.convert.dense_events import dense_events_format
+from rft.data.convert.dense_events import dense_events_format
 
 FORMAT = dense_events_format(
     "charades_sta",

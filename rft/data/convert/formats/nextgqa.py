@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.source import Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {"nextgqa_val": "val", "val": "val", "nextgqa_test": "test", "test": "test"}
 

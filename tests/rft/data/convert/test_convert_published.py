@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from annotation_files import annotations
 
-from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
+from rft.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
 from rft.data.dataset import read_rows
 from rft.tasks import TASKS
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json
 
 TRAIN = "timelens-100k"
 

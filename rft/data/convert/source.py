@@ -48,8 +48,10 @@ class SourceRequest:
         """The requested split, or the one that `known` gives for the file's name. DataError: neither is there."""
         split = self.split or known.get(self.source.stem)
         if split is None:
-            names = ", ".join(known)
-            raise DataError(f"{self.source}: the name does not state the split (known: {names}). Give it with --split.")
+            raise DataError(
+                f"{self.source}: the name does not state the split (known: {', '.join(known)}). Give rft data convert "
+                "--split."
+            )
         return split
 
     @property
@@ -68,7 +70,7 @@ class Anomaly:
     """Something odd about one row."""
 
     kind: str
-    """A key of rft.commands.data.convert.examine.KINDS."""
+    """A key of rft.data.convert.examine.KINDS."""
     row_id: str
     detail: str = ""
 

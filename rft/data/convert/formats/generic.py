@@ -9,7 +9,7 @@ from rewards.targets import TARGETS
 from rewards.targets.choice import LETTERS
 from rewards.targets.values import cell_texts
 from rewards.types import Target, cell_json
-from rft.commands.data.convert.source import Draft, Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Draft, Format, Published, SourceRequest, read_json
 from rft.errors import DataError, near_name, refuse
 from rft.tasks import TASKS
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from rft.commands.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json
 from rft.errors import refuse
 
 SPLITS = {"got_train": "train", "train": "train", "got_val": "val", "val": "val"}

@@ -8,8 +8,8 @@ import pytest
 from pyarrow import Table
 from pyarrow.parquet import write_table
 
-from rft.commands.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
-from rft.commands.data.convert.lettered import split_options
+from rft.data.convert.conversion import Conversion, ConvertOptions, convert, write_rows
+from rft.data.convert.lettered import split_options
 from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.tasks import TASKS

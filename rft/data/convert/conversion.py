@@ -3,18 +3,18 @@
 import importlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from rewards.discovery import modules_named
-from rft.commands.data.convert.examine import KINDS, Examined, examine
-from rft.commands.data.convert.formats import FORMATS
-from rft.commands.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest
+from rft.data.convert.examine import KINDS, Examined, examine
+from rft.data.convert.formats import FORMATS
+from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest
 from rft.errors import NAMED_PROBLEMS, DataError, RecipeError, listed, near_name
-from rft.files import GIVE_ANOTHER, write_text
+from rft.files import GIVE_ANOTHER, JsonLine, write_text
 from rft.own_code import is_own, load_installed, load_own
 from rft.tables import TextTable
 from rft.tasks import TASKS
@@ -149,10 +149,38 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
     return Conversion(f"{name}: {source}", published, examined, missing, options)
 
 
+def read_published(
+    name: str, source: Path, video_root: Path | None, tasks: Collection[str], problems: list[str]
+) -> Iterator[JsonLine]:
+    """The rows of a published file or folder, numbered in its order, with whole paths of their videos.
+
+    The videos lie below `video_root`, or beside the file, or in the folder. The task is the first of the format's that
+    is one of `tasks`. What is wrong is added to `problems`, with file and row.
+    """
+    root = video_root or (source if source.is_dir() else source.parent)
+    try:
+        able = format_named(name).tasks
+        task = next((task for task in able if task in tasks), None)
+        if able and task is None:
+            raise DataError(f"{name}: its rows have the task {' or '.join(able)}, and none is in `tasks`.")
+        conversion = convert(name, source, ConvertOptions(task, video_root=root))
+    except DataError as error:
+        problems.append(str(error))
+        return
+    reasons = {anomaly.row_id: f"{anomaly.kind} {anomaly.detail}".rstrip() for anomaly in conversion.refused}
+    for number, row in enumerate(conversion.examined, start=1):
+        line = JsonLine(str(source), number, dict(row.fields), "")
+        if row.is_fatal:
+            what = f"{row.row_id}: {reasons[row.row_id]}. Correct it, or leave it out: rft data convert --drop-invalid"
+            problems.append(f"{line.where}: {what}")
+        else:
+            yield line
+
+
 def format_named(name: str) -> Format:
     """The format of one of FORMATS, of a pack, of FILE.py:NAME or of a package. DataError: there is none."""
     if name in FORMATS:
-        known: Format = importlib.import_module(f"rft.commands.data.convert.formats.{name}").FORMAT
+        known: Format = importlib.import_module(f"rft.data.convert.formats.{name}").FORMAT
         return known
     if name in (packed := pack_formats()):
         return packed[name]
@@ -163,7 +191,7 @@ def format_named(name: str) -> Format:
     if own is None:
         raise DataError(f"unknown format {name!r}.{near_name(name, [*FORMATS, *packed])}")
     if not isinstance(own, Format):
-        raise DataError(f"{name}: is no Format of rft/commands/data/convert/source.py.")
+        raise DataError(f"{name}: is no Format of rft/data/convert/source.py.")
     return own
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 
-from rft.commands.data.convert.source import Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.source import Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {"rl_selfqa_1.7k_cleaned": "rl", "rl_selfqa_test": "rl_test"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from rft.commands.data.convert.lettered import letter_of, lettered_question, without_tags
-from rft.commands.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.lettered import letter_of, lettered_question, without_tags
+from rft.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json, value_counts
 
 SPLITS = {name: name for name in ("train", "val", "test", "openended")}
 
