@@ -80,7 +80,7 @@ class RolloutWorker:
         try:
             frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.media)
             rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
-            view = await asyncio.wrap_future(self._engine.view_prompt(rendered))
+            view = await asyncio.wrap_future(self._engine.view_prompt(rendered, frames.key if frames else ""))
             completions = await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed))
         except self._engine_failed:
             raise

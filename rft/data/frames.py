@@ -1,6 +1,7 @@
 """Frames of a clip, and their file format."""
 
 import errno
+import hashlib
 import json
 import random
 import stat
@@ -84,6 +85,22 @@ class Frames:
             "mirrored": lambda: self.pixels[:, :, ::-1],
         }[view]()
         return replace(self, pixels=np.ascontiguousarray(pixels), key=f"{self.key}-{view}")
+
+    def stretches(self, num_frames: int) -> tuple["Frames", ...]:
+        """The frames in parts of `num_frames`, the last one shorter where they do not divide.
+
+        A part's key names its own pixels, times and rate, so clips that begin alike have the first parts in common.
+        """
+        rate = self.source_fps * len(self.pixels) / self.num_source_frames
+        parts = []
+        for start in range(0, len(self.pixels), num_frames):
+            place = slice(start, start + num_frames)
+            pixels, times_s = np.ascontiguousarray(self.pixels[place]), self.timestamps_s[place]
+            digest = hashlib.blake2b(pixels.data, digest_size=16)
+            digest.update(f"{pixels.shape} {times_s} {rate:.6g}".encode())
+            facts = (times_s, self.frame_indices[place], rate, len(pixels), len(pixels) / rate, digest.hexdigest())
+            parts.append(Frames(pixels, *facts))
+        return tuple(parts)
 
 
 @dataclass(frozen=True, slots=True)

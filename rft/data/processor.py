@@ -1,7 +1,7 @@
 """Prompt and Frames -> token ids and model inputs, by the model's processor; the same for learner and engine."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from rft.data.cache import MemoryCache
 from rft.data.frames import Frames, Shown, frames_of
 from rft.errors import DataError
 from rft.recipe import Recipe
-from rft.types import MEDIA_MARK, Image, Prompt, Several
+from rft.types import FRAMES_PER_GRID, MEDIA_MARK, Image, Prompt, Several, Video
 
 Kind = Literal["video", "image"]
 
@@ -25,6 +25,9 @@ VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|imag
 FPS_NUDGE = 1 - 1e-6
 """Learner and engine turn seconds into whole M-RoPE positions by truncation, one in single precision, the other in
 double. Seconds a millionth too long keep exact multiples off the edge at which the two would differ."""
+
+STRETCH_FRAMES = 4 * FRAMES_PER_GRID
+"""Frames of a stream that an engine gets, and keeps, as one item: so many more may be computed again."""
 
 MAX_CACHED_BYTES = 1 << 30
 """Limit of processed clips and images in memory: about 15 clips of 3,700 tokens."""
@@ -141,18 +144,29 @@ class PromptProcessor:
             }
         return arguments
 
-    def engine_input(self, prompt: Prompt, frames: Shown | None) -> dict[str, Any]:
-        """Input of vLLM's `LLM.generate` for the prompt."""
-        text: dict[str, Any] = {"prompt": self.text(prompt)}
-        if frames is None:
-            return text
-        kinds, data = frames_by_kind(prompt, frames), dict[str, Any]()
-        if kinds["image"]:
-            data["image"] = [PIL.Image.fromarray(image.pixels[0]) for image in kinds["image"]]
-        if kinds["video"]:
+    def engine_media(self, prompt: Prompt, frames: Shown | None) -> dict[Kind, list[Frames]]:
+        """ "video" and "image" -> what vLLM gets of them: the prompt's clips and images, of a stream its stretches.
+
+        vLLM names an item by one key in all blocks of its prefix cache, so that a clip in one item would share nothing
+        with the same clip up to a later time.
+        """
+        kinds = frames_by_kind(prompt, frames)
+        if self._clip_first and isinstance(prompt.media, Video):
+            kinds["video"] = [part for clip in kinds["video"] for part in clip.stretches(STRETCH_FRAMES)]
+        return kinds
+
+    def engine_input(self, prompt: Prompt, media: Mapping[Kind, Sequence[Frames]]) -> dict[str, Any]:
+        """Input of vLLM's `LLM.generate` for the prompt. `media`: of `engine_media`."""
+        text = self.text(prompt)
+        if isinstance(prompt.media, Video):
+            text = text.replace(self._video_token, self._video_token * len(media["video"]))
+        data: dict[str, Any] = {}
+        if media["image"]:
+            data["image"] = [PIL.Image.fromarray(image.pixels[0]) for image in media["image"]]
+        if media["video"]:
             no_sampling = {"do_sample_frames": False}
-            data["video"] = [(clip.pixels, self._metadata(clip) | no_sampling) for clip in kinds["video"]]
-        return text | {"multi_modal_data": data}
+            data["video"] = [(clip.pixels, self._metadata(clip) | no_sampling) for clip in media["video"]]
+        return {"prompt": text} | ({"multi_modal_data": data} if data else {})
 
     def engine_options(self) -> dict[str, Any]:
         """Arguments of vLLM's `LLM` that keep it from resizing frames, which have their final size."""

@@ -47,7 +47,8 @@ class VideoRecipe(Section):
     stream: bool = False
     """Questions along a clip share it: frames every 1/fps s from its start up to the row's end_s, an odd last one left
     out, twice as far apart until they are at most max_frames, and of one size; the clip stands before the prompt's
-    text; rows of a clip follow each other; the learner computes their clip once (docs/learner.md)."""
+    text; rows of a clip follow each other; the learner computes their clip once (docs/learner.md), the engine each
+    stretch of it (docs/rollout.md)."""
     stated_fps: float | None = Field(None, gt=0)
     """Frames per second that the model is told; null: the true ones, which Qwen3-VL is told in any case."""
     again: AgainRecipe | None = None

@@ -17,11 +17,12 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from rft.data.frames import Shown
-from rft.data.processor import PromptProcessor, frames_by_kind
+from rft.data.processor import STRETCH_FRAMES, PromptProcessor
 from rft.parity.compare import PromptView
 from rft.recipe import Recipe
 from rft.rollout.feature_connector import clip_identifier, connector_config, feature_counts
 from rft.rollout.prompt_view import view_prompt
+from rft.rollout.stretches import join_positions
 from rft.types import Completion, Prompt, Sampling
 from rft.weights.loader import WeightLoader
 from rft.weights.ref import Address, StagedWeights, WeightsRef
@@ -73,6 +74,8 @@ class Engine:
 
         def build() -> None:
             self._engine = LLMEngine.from_engine_args(EngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
+            if recipe.video.stream:
+                self._engine.collective_rpc(join_positions)
             self._weights = WeightLoader(self._engine, open_receiver(self._engine, recipe.rollout, use_gpu), model)
 
         # vLLM keeps CUDA streams by thread: what builds the engine has to step it.
@@ -83,29 +86,32 @@ class Engine:
 
     def render(self, prompt: Prompt, frames: Shown | None) -> Any:
         """The prompt after vLLM's tokenizer and processor. Raises what they raise, as for a prompt that is too long."""
-        engine_input = self._processor.engine_input(prompt, frames)
-        kinds = frames_by_kind(prompt, frames)
+        media = self._processor.engine_media(prompt, frames)
+        engine_input = self._processor.engine_input(prompt, media)
         if frames is not None:
             # The key names the frames' content, so vLLM need not hash the pixels to find a known clip.
             engine_input["multi_modal_uuids"] = {
                 kind: [clip_identifier(self._frozen_tower, one.key) for one in of_kind]
-                for kind, of_kind in kinds.items()
+                for kind, of_kind in media.items()
                 if of_kind
             }
         (rendered,) = self._engine.renderer.render_cmpl([engine_input])
-        for item, clip in zip(rendered.get("mm_kwargs", {}).get("video", ()), kinds["video"], strict=False):
+        for item, clip in zip(rendered.get("mm_kwargs", {}).get("video", ()), media["video"], strict=False):
             if item is not None and "second_per_grid_ts" in item:
                 # vLLM rounds them to the model's dtype: bfloat16 would move frame pairs to other positions.
                 rounded, seconds = item["second_per_grid_ts"], self._processor.seconds_per_grid(clip)
                 rounded.data = torch.full_like(rounded.data, seconds, dtype=torch.float32)
         return rendered
 
-    def view_prompt(self, rendered: Any) -> Future[PromptView]:
-        """The engine's view of a rendered prompt, without log-probabilities; nothing is sampled."""
+    def view_prompt(self, rendered: Any, clip: str) -> Future[PromptView]:
+        """The engine's view of a rendered prompt, without log-probabilities; nothing is sampled.
+
+        `clip`: key of the frames that it was rendered with.
+        """
 
         def view(future: Future[PromptView]) -> None:
             self._weights.wake()
-            future.set_result(view_prompt(self._engine, rendered, self._policy_version))
+            future.set_result(view_prompt(self._engine, rendered, clip, self._policy_version))
 
         return self._command(view)
 
@@ -257,12 +263,13 @@ class Engine:
 def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
     """Arguments of vLLM's engine for `recipe`, its rollout.engine last."""
     rollout = recipe.rollout
+    num_videos = -(-recipe.video.max_frames // STRETCH_FRAMES) if recipe.video.stream else 1
     args: dict[str, Any] = {
         "model": model,
         "dtype": recipe.learner.dtype,
         "max_model_len": rollout.max_model_len,
         "max_num_seqs": rollout.max_num_seqs,
-        "limit_mm_per_prompt": {"image": rollout.max_media, "video": rollout.max_media},
+        "limit_mm_per_prompt": {"image": rollout.max_media, "video": max(rollout.max_media, num_videos)},
         "enable_prefix_caching": True,
         # Log-probabilities of the distribution the tokens were drawn from, after bias, temperature, top-p and top-k.
         "logprobs_mode": "processed_logprobs",

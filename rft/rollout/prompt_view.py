@@ -9,11 +9,11 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from rft.parity.compare import PromptView
-from rft.rollout.feature_connector import tower_and_key
+from rft.rollout.stretches import joined
 
 
-def view_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> PromptView:
-    """The engine's view of a prompt that its renderer made, without log-probabilities.
+def view_prompt(engine: LLMEngine, rendered: Any, clip: str, policy_version: int) -> PromptView:
+    """The engine's view of a prompt that its renderer made, without log-probabilities. `clip`: key of its frames.
 
     The request is prepared as for a run, with the cached inputs of a known clip, but not run.
     """
@@ -21,8 +21,8 @@ def view_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> Prompt
         "view", rendered, SamplingParams(max_tokens=1), supported_tasks=engine.get_supported_tasks()
     )
     prepared, _ = engine.engine_core.engine_core.preprocess_add_request(request)
-    features = sorted(prepared.mm_features, key=lambda feature: feature.mm_position.offset)
-    data = [{name: value.data for name, value in feature.data.items()} for feature in features]
+    features = prepared.mm_features
+    data = [{name: value.data for name, value in feature.data.items()} for feature in joined(features)]
     token_ids = list(prepared.prompt_token_ids)
     # All tensor-parallel workers have the same positions.
     positions = engine.collective_rpc(model_positions, args=(token_ids, features))[0]
@@ -31,7 +31,7 @@ def view_prompt(engine: LLMEngine, rendered: Any, policy_version: int) -> Prompt
         policy_version=policy_version,
         text=engine.get_tokenizer().decode(token_ids),
         token_ids=tuple(token_ids),
-        clip="+".join(tower_and_key(feature.identifier)[1] for feature in features),
+        clip=clip,
         grid=tuple(side for grid in grids for side in grid.tolist()),
         seconds_per_grid=tuple(float(one["second_per_grid_ts"]) for one in data if "second_per_grid_ts" in one),
         position_ids=tuple(map(tuple, positions)),

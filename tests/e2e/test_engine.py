@@ -1,7 +1,7 @@
 """One vLLM engine without Ray: it reads what the learner reads, and may be given more than fits in one forward."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,12 +14,12 @@ import pytest
 import torch
 from engine_process import engine_process
 from PIL import Image
-from transformers import GenerationConfig
+from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from rewards.targets.span import SpanTarget
-from rft.data.processor import PromptProcessor
 from rft.data.video import decode
+from rft.learner.batch import prompt_positions
 from rft.recipe import Recipe
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
@@ -58,6 +58,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = np.random.default_rng(0)
     for number in range(40):
         Image.fromarray(draw.integers(0, 256, (60, 90, 3), np.uint8)).save(folder / "fast" / f"{number:02}.png")
+    noise = draw.integers(0, 256, (88, 60, 90, 3), np.uint8)
+    for name in ("long", "other"):
+        (folder / name).mkdir()
+        for number, frame in enumerate(noise):
+            pixels = frame if number <= 40 or name == "long" else 255 - frame
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
     return folder
 
 
@@ -72,6 +78,7 @@ def engine(folder: Path) -> "Engine":
             "tasks": {},
             "data": {"train": ()},
             "steps": 1,
+            "video": {"stream": True},
             "rollout": {"max_model_len": 1024, "kv_cache_gib": 0.25},
             "learner": {"dtype": "bfloat16"},
         }
@@ -95,15 +102,18 @@ def read_by_both(folder: Path, name: str, source_fps: float | None, fps: float) 
     sampling = VideoSampling(fps, 4, 32, 56 * 56, 84 * 84, 10**6)
     video = Video(folder / name, sampling, source_fps=source_fps)
     prompt, frames = Prompt(name, "temporal_grounding", "When does it move?", video, SpanTarget(0, 1)), decode(video)
-    inputs = PromptProcessor(str(folder / "policy")).encode(prompt, frames)
+    inputs = engine(folder)._processor.encode(prompt, frames)
     rendered = engine(folder).render(prompt, frames)
-    item = rendered["mm_kwargs"]["video"][0]
+    stretches = rendered["mm_kwargs"]["video"]
+    item = stretches[0]
+    grids = torch.stack([one["video_grid_thw"].data for one in stretches])
+    assert (grids[:, 1:] == grids[0, 1:]).all()
     (completion,) = engine(folder).submit(rendered, Sampling(1, 1.0, 1.0, 0, 4), 0).result()
     return Read(
         (list(inputs.token_ids), list(rendered["prompt_token_ids"])),
         (inputs.seconds_per_grid.item(), item["second_per_grid_ts"].data.item()),
-        (inputs.grid[0].tolist(), item["video_grid_thw"].data.tolist()),
-        pixel_gap(inputs.patches, item["pixel_values_videos"].data),
+        (inputs.grid[0].tolist(), [int(grids[:, 0].sum()), *grids[0, 1:].tolist()]),
+        pixel_gap(inputs.patches, torch.cat([one["pixel_values_videos"].data for one in stretches])),
         completion.num_prompt_tokens,
     )
 
@@ -176,3 +186,69 @@ def test_completions_end_at_every_end_token_of_the_model(process: ProcessPoolExe
     assert len(found) == 8
     assert {one.finish_reason for one in found} == {"stop"}
     assert all([token for token in one.token_ids if token in ends] == [one.token_ids[-1]] for one in found)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question along a clip."""
+
+    num_prompt_tokens: int
+    num_found: int
+    """Of them, what was found computed."""
+    agrees: bool
+    """Whether engine and learner have the same tokens and positions."""
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+def asked(folder: Path, name: str, end_s: float) -> Asked:
+    one = engine(folder)
+    sampling = VideoSampling(4.0, 4, 64, 56 * 56, 84 * 84, 10**6, pick="stream")
+    video = Video(folder / name, sampling, end_s=end_s, source_fps=8.0)
+    prompt, frames = Prompt("q", "temporal_grounding", "When does it move?", video, SpanTarget(0, 1)), decode(video)
+    rendered, inputs = one.render(prompt, frames), one._processor.encode(prompt, frames)
+    view = one.view_prompt(rendered, frames.key).result()
+    positions = prompt_positions(policy(folder), inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
+    one.counters().result()
+    (completion,) = one.submit(rendered, Sampling(1, 0.0, 1.0, 0, 8), 0).result()
+    return Asked(
+        completion.num_prompt_tokens,
+        int(one.counters().result()["prefix_cache_hits"]),
+        (view.token_ids, [*map(list, view.position_ids)]) == (inputs.token_ids, positions.tolist()),
+        completion.token_ids,
+        completion.logprobs,
+    )
+
+
+@cache
+def policy(folder: Path) -> PreTrainedModel:
+    return AutoModelForImageTextToText.from_pretrained(folder / "policy")
+
+
+def asked_along(folder: Path, questions: Sequence[tuple[str, float]], *, forgets: bool) -> list[Asked]:
+    """`forgets`: with empty caches for each."""
+    found = []
+    for number, question in enumerate(questions):
+        if forgets or not number:
+            one = engine(folder)._engine
+            one.reset_prefix_cache(), one.reset_mm_cache(), one.reset_encoder_cache()
+        found.append(asked(folder, *question))
+    return found
+
+
+def test_a_question_finds_the_stretches_of_earlier_ones(process: ProcessPoolExecutor, folder: Path) -> None:
+    """Whole stretches of 24 tokens behind 11 of text, in whole blocks of 32; "other" differs from 5 s on."""
+    questions = [("long", 8.0), ("long", 5.0), ("long", 10.0), ("long", 10.0), ("other", 5.0), ("other", 10.0)]
+    shared, alone = (
+        process.submit(asked_along, folder, questions, forgets=forgets).result(timeout=300) for forgets in (False, True)
+    )
+    assert [one.num_found for one in shared] == [0, 32, 96, 128, 64, 32]
+    assert [one.num_found for one in alone] == [0] * 6
+    assert [one.num_prompt_tokens for one in shared] == [122, 86, 146, 146, 86, 146]
+    assert all(one.agrees for one in (*shared, *alone))
+    for one, again in zip(shared, alone, strict=True):
+        print(one, again)
+        assert one.token_ids == again.token_ids
+        assert one.logprobs == pytest.approx(again.logprobs, abs=0.02)
+    assert shared[1] == replace(shared[4], num_found=32)
+    assert shared[3].logprobs != pytest.approx(shared[5].logprobs, abs=0.02)

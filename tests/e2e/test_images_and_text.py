@@ -80,7 +80,7 @@ def check_record(run: RunDir) -> None:
 
 
 def test_a_mixed_file_is_trained_on_and_evaluated_with_qwen3_vl(tmp_path: Path) -> None:
-    """The vision tower too, after a supervised stage."""
+    """The vision tower too, after a supervised stage; clips as streams, which an engine gets in four stretches."""
     build_qwen3_policy(tmp_path / "policy")
     rows, folder = write_mixed(tmp_path), RunDir(tmp_path / "run")
     recipe = write_recipe(
@@ -89,6 +89,7 @@ def test_a_mixed_file_is_trained_on_and_evaluated_with_qwen3_vl(tmp_path: Path) 
         64,
         steps=STEPS,
         prompts_per_step=6,
+        video={"stream": True, "fps": 8, "max_frames": 64, "min_pixels": 64**2, "max_pixels": 64**2},
         algorithm={"zero_std_groups": "keep", "beta": 0.1},
         learner={"learning_rate": 1e-3, "dtype": "float32", "freeze_vision": False},
         cold_start={"data": [str(rows)], "steps": 2, "learning_rate": 3e-3, "rows_per_step": 6},

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +59,10 @@ def make_frames(num_frames: int = 8, fps: float = 4.0, every: int = 2, seed: int
     return Frames(
         pixels, tuple(i / fps for i in indices), indices, fps, total, total / fps, f"{num_frames} {fps} {seed}"
     )
+
+
+def engine_input(processor: PromptProcessor, prompt: Prompt, frames: Frames | None) -> dict[str, Any]:
+    return processor.engine_input(prompt, processor.engine_media(prompt, frames))
 
 
 def test_prompt_has_the_chat_around_question_and_video(policy: Path) -> None:
@@ -179,7 +184,7 @@ def test_an_image_is_taken_at_its_size_and_shown_as_an_image(policy: Path) -> No
     expected = (torch.from_numpy(frames.pixels[0, :14, :14]) / 255 - mean) / std
     first = inputs.patches[0].reshape(3, 2, 14, 14).permute(1, 2, 3, 0)
     assert torch.allclose(first, expected.expand(2, -1, -1, -1), atol=1e-5)  # twice, as a frame pair of its own
-    (shown,) = processor.engine_input(question(IMAGE), frames)["multi_modal_data"]["image"]
+    (shown,) = engine_input(processor, question(IMAGE), frames)["multi_modal_data"]["image"]
     assert np.array_equal(np.asarray(shown), frames.pixels[0])
 
 
@@ -188,7 +193,7 @@ def test_a_text_alone_has_nothing_but_tokens(policy: Path) -> None:
     inputs = processor.encode(question(None), None)
     assert processor.tokenizer.decode(inputs.token_ids).endswith("Which?<|im_end|>\n<|im_start|>assistant\n")
     assert (inputs.patches, inputs.grid, inputs.seconds_per_grid) == (None, None, None)
-    assert processor.engine_input(question(None), None).keys() == {"prompt"}
+    assert engine_input(processor, question(None), None).keys() == {"prompt"}
 
 
 @pytest.mark.parametrize("token", ["<|image_pad|>", "<|video_pad|>"])
@@ -228,7 +233,7 @@ def test_qwen3_times_count_from_the_start_of_the_clip_and_hold_at_a_variable_rat
     inputs = qwen3.encode(make_prompt("When, late?"), frames)
     text = qwen3.tokenizer.decode(inputs.token_ids)
     assert text.index("<0.2 seconds>") < text.index("<6.0 seconds>")
-    ((_, metadata),) = qwen3.engine_input(make_prompt(), frames)["multi_modal_data"]["video"]
+    ((_, metadata),) = engine_input(qwen3, make_prompt(), frames)["multi_modal_data"]["video"]
     assert [index / metadata["fps"] for index in metadata["frames_indices"]] == [0.1, 0.3, 5.0, 7.0]
 
 
@@ -237,3 +242,45 @@ def test_qwen3_reads_images_and_texts(qwen3: PromptProcessor) -> None:
     assert inputs.grid.tolist() == [[1, 4, 6]]
     assert qwen3.tokenizer.decode(inputs.token_ids).count("<|image_pad|>") == 6
     assert qwen3.encode(question(None), None).grid is None
+
+
+@pytest.fixture(params=["qwen2_5", "qwen3"])
+def streams(request: pytest.FixtureRequest, policy: Path, qwen3: PromptProcessor) -> PromptProcessor:
+    folder = policy if request.param == "qwen2_5" else qwen3._processor.tokenizer.name_or_path
+    return PromptProcessor(str(folder), clip_first=True)
+
+
+def test_the_stretches_of_a_stream_are_read_as_the_clip(streams: PromptProcessor) -> None:
+    frames = make_frames(num_frames=20)
+    frames = replace(frames, pixels=np.resize(frames.pixels, (20, 64, 64, 3))) if streams.size_factor == 32 else frames
+    whole, media = streams.encode(make_prompt(), frames), streams.engine_media(make_prompt(), frames)
+    assert [len(part.pixels) for part in media["video"]] == [8, 8, 4]
+    if whole.seconds_per_grid is not None:
+        seconds = [streams.seconds_per_grid(part) for part in media["video"]]
+        assert seconds == [streams.seconds_per_grid(frames)] * 3
+    parts = streams._processor(
+        text=[streams.engine_input(make_prompt(), media)["prompt"]],
+        videos=[part.pixels for part in media["video"]],
+        video_metadata=[VideoMetadata(**streams._metadata(part)) for part in media["video"]],
+        do_sample_frames=False,
+        do_resize=False,
+        cap_pixels_per_frame=False,
+        return_tensors="pt",
+    )
+    assert tuple(parts["input_ids"][0].tolist()) == whole.token_ids
+    assert torch.equal(parts["pixel_values_videos"], whole.patches)
+    assert parts["video_grid_thw"][:, 0].tolist() == [4, 4, 2]
+
+
+def test_clips_that_begin_alike_have_their_first_stretches_in_common() -> None:
+    def keys(frames: Frames) -> list[str]:
+        return [part.key for part in frames.stretches(8)]
+
+    clip = make_frames(num_frames=24)
+    earlier = Frames(clip.pixels[:20], clip.timestamps_s[:20], clip.frame_indices[:20], 4.0, 40, 10.0, "earlier")
+    later = replace(clip, pixels=np.concatenate([clip.pixels[:16], 255 - clip.pixels[16:]]))
+    assert keys(earlier)[:2] == keys(later)[:2] == keys(clip)[:2]
+    assert len({*keys(clip), *keys(earlier), *keys(later)}) == 5
+    slower = replace(clip, source_fps=2.0)
+    moved = replace(clip, timestamps_s=tuple(time_s + 0.5 for time_s in clip.timestamps_s))
+    assert not {*keys(slower), *keys(moved)} & {*keys(clip)}

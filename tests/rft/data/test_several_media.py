@@ -143,7 +143,8 @@ def test_tokens_and_patches_lie_in_the_order_of_the_text(processor: PromptProces
     assert shades.argsort().tolist() == [0, 2, 1]
     if inputs.seconds_per_grid is not None:
         assert inputs.seconds_per_grid.tolist() == pytest.approx([0.5, 0.0, 2.0], rel=1e-5)
-    engine = processor.engine_input(shown("Which?"), grey_parts(processor))
+    prompt = shown("Which?")
+    engine = processor.engine_input(prompt, processor.engine_media(prompt, grey_parts(processor)))
     assert [len(engine["multi_modal_data"][kind]) for kind in ("video", "image")] == [2, 1]
 
 
