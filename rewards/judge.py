@@ -1,32 +1,36 @@
 """A language model as judge, behind an OpenAI-compatible chat endpoint: time limit, retries, cache, counts.
 
 Raises JudgeError if the judge cannot be reached or its replies cannot be parsed: a missing verdict is never a score.
+The transport is the client of the package openai, without its own retries: each failed request is counted here.
 """
 
 import base64
 import hashlib
-import http.client
 import json
 import os
 import sqlite3
 import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from email.message import Message
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from rewards.reply_cache import ReplyCache, Usage
+
+if TYPE_CHECKING:  # loaded when a judge is asked: no other reward needs it
+    from openai import OpenAI
 
 TIMEOUT_S = 30.0
 """Default time limit of one request, in seconds."""
 
 NOT_STARTED = "http://not-started.invalid/v1"
 """Stands for the address of a judge that the run starts, before it does."""
+
+NO_KEY = "none"
+"""Of a client that sends no key: it is not built without one, and takes OPENAI_API_KEY."""
 
 _MOST_BYTES = 1_000_000
 """Most bytes of a reply; a longer one is an error."""
@@ -80,9 +84,6 @@ class ChatJudge:
     def __init__(self, endpoint: Endpoint) -> None:
         """Raises JudgeError if the cache file cannot be used."""
         self.endpoint = endpoint
-        # A proxy of the machine does not lead back to it.
-        is_here = urllib.parse.urlsplit(endpoint.url).hostname in ("127.0.0.1", "localhost")
-        self._opener = urllib.request.build_opener(_NoRedirect, *[urllib.request.ProxyHandler({})] * is_here)
         self._lock = threading.Lock()
         self._in_flight: dict[str, threading.Lock] = {}
         try:
@@ -118,20 +119,19 @@ class ChatJudge:
                     usage = Usage(cache_hits=1)
                     self.cache.count(self.endpoint.model, usage)
                     return read(stored), usage
-                return self._ask_endpoint(key, json.dumps(body).encode(), read)
+                return self._ask_endpoint(key, body, read)
         except sqlite3.Error as error:
             raise JudgeError(f"judge_cache {self.endpoint.cache}: {error}") from error
         finally:
             with self._lock:
                 self._in_flight.pop(key, None)
 
-    def _ask_endpoint(self, key: str, body: bytes, read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
+    def _ask_endpoint(self, key: str, body: dict[str, Any], read: Callable[[str], Answer]) -> tuple[Answer, Usage]:
         endpoint, spent = self.endpoint, Usage()
-        headers = self._headers()
         for tries in range(endpoint.retries + 1):
             text, used, failed = "", Usage(requests=1, failures=1), None
             try:
-                text, used = self._send(body, headers)
+                text, used = self._send(body)
                 answer = read(text)
             except _Failed as error:
                 failed = error
@@ -153,29 +153,42 @@ class ChatJudge:
             "Start it, or correct judge_url and judge_model."
         )
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
-        if self.endpoint.key_env:
-            secret = os.environ.get(self.endpoint.key_env)
-            if not secret:
-                raise JudgeError(f"judge_key_env: the environment variable {self.endpoint.key_env} is not set")
-            headers["Authorization"] = f"Bearer {secret}"
-        return headers
-
-    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[str, Usage]:
-        """(text of the reply, what it cost). Raises _Failed without a chat completion."""
-        deadline = time.monotonic() + self.endpoint.timeout_s
-        request = urllib.request.Request(f"{self.endpoint.url.rstrip('/')}/chat/completions", body, headers)
+    @cached_property
+    def _client(self) -> "OpenAI":
+        """Raises JudgeError: no key, or no package openai."""
         try:
-            with self._opener.open(request, timeout=self.endpoint.timeout_s) as response:
-                text, prompt_tokens, completion_tokens = _reply(_read_until(response, deadline))
-        except urllib.error.HTTPError as error:
-            busy = error.code in (408, 409, 425, 429) or error.code >= 500
-            after = error.headers.get("Retry-After", "")
+            from openai import DefaultHttpxClient, OpenAI
+        except ImportError as error:
+            raise JudgeError("the package openai is not installed, which asks the judge: pip install openai") from error
+
+        endpoint = self.endpoint
+        key = os.environ.get(endpoint.key_env) if endpoint.key_env else NO_KEY
+        if not key:
+            raise JudgeError(f"judge_key_env: the environment variable {endpoint.key_env} is not set")
+        # A proxy of the machine does not lead back to it. A redirect would send the key to an address that the recipe
+        # does not name.
+        is_here = urlsplit(endpoint.url).hostname in ("127.0.0.1", "localhost")
+        http = DefaultHttpxClient(trust_env=not is_here, follow_redirects=False)
+        return OpenAI(base_url=endpoint.url, api_key=key, timeout=endpoint.timeout_s, max_retries=0, http_client=http)
+
+    def _send(self, body: dict[str, Any]) -> tuple[str, Usage]:
+        """(text of the reply, what it cost). Raises _Failed without a chat completion."""
+        create = self._client.chat.completions.with_streaming_response.create
+        from httpx import HTTPError
+        from openai import APIConnectionError, APIStatusError, omit
+
+        deadline = time.monotonic() + self.endpoint.timeout_s
+        no_key = {} if self.endpoint.key_env else {"Authorization": omit}
+        try:
+            with create(**body, extra_headers=no_key) as response:
+                text, prompt_tokens, completion_tokens = _reply(_read_until(response.iter_bytes(), deadline))
+        except APIStatusError as error:
+            busy = error.status_code in (408, 409, 425, 429) or error.status_code >= 500
+            after = error.response.headers.get("Retry-After", "")
             wait_s = float(after) if after.isascii() and after.isdigit() else 0.0
-            raise _Failed(f"answered {error.code}: {_error_text(error)}", busy, wait_s) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _Failed(f"gave no answer: {getattr(error, 'reason', None) or error!r}") from error
+            raise _Failed(f"answered {error.status_code}: {error.response.text[:300].strip()}", busy, wait_s) from error
+        except (APIConnectionError, HTTPError, TimeoutError) as error:
+            raise _Failed(f"gave no answer: {error.__cause__ or error!r}") from error
         except ValueError as error:
             raise _Failed(f"sent no chat completion: {error}") from error
         prices = self.endpoint.prices
@@ -200,19 +213,10 @@ class _Failed(Exception):
         self.retry, self.wait_s = retry, wait_s
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Refuses redirects: they would send the key to an address that the recipe does not name."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> None:
-        return None
-
-
-def _read_until(response: Any, deadline: float) -> bytes:
+def _read_until(pieces: Iterable[bytes], deadline: float) -> bytes:
     """The whole body. Raises TimeoutError past the deadline, a limit for the body as a whole, not for each piece."""
     body = b""
-    while piece := response.read1(65536):
+    for piece in pieces:
         body += piece
         if time.monotonic() > deadline:
             raise TimeoutError("timed out")
@@ -232,11 +236,3 @@ def _reply(body: bytes) -> tuple[str, int, int]:
     except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__} {error}") from error
     raise ValueError("its content is no text")
-
-
-def _error_text(error: urllib.error.HTTPError) -> str:
-    """First 300 bytes of the body of an error response."""
-    try:
-        return error.read(300).decode(errors="replace").strip()
-    except (OSError, http.client.HTTPException) as broken:
-        return repr(broken)

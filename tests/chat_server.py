@@ -31,7 +31,8 @@ class ChatServer:
         with self.lock:
             number = len(self.bodies)
             self.bodies.append(body)
-            self.headers.append({"path": handler.path, **dict(handler.headers)})
+            sent = {name.lower(): value for name, value in handler.headers.items()}
+            self.headers.append({"path": handler.path, **sent})
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:

@@ -150,10 +150,11 @@ def test_the_rules_find_offences() -> None:
 
 
 def test_rewards_need_the_standard_library_alone() -> None:
+    """But for a judge, which is asked by openai's client."""
     for path in SOURCES:
         if path.is_relative_to(ROOT / "rewards"):
             outside = {name.split(".")[0] for name in imported(path)} - sys.stdlib_module_names - {"rewards"}
-            assert outside == set(), path
+            assert outside == ({"openai", "httpx"} if path.name == "judge.py" else set()), path
 
 
 def test_the_types_of_a_step_import_only_rewards() -> None:

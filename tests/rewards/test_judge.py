@@ -34,7 +34,7 @@ def test_a_question_in_the_words_of_the_api(monkeypatch: pytest.MonkeyPatch) -> 
         answer, usage = judge.ask("how", "what", int)
     assert answer == 7
     assert chat.headers[0]["path"] == "/v1/chat/completions"
-    assert chat.headers[0]["Authorization"] == "Bearer secret"
+    assert chat.headers[0]["authorization"] == "Bearer secret"
     assert chat.bodies[0]["messages"] == [{"role": "system", "content": "how"}, {"role": "user", "content": "what"}]
     assert (chat.bodies[0]["model"], chat.bodies[0]["temperature"]) == ("m", 0)
     assert usage == Usage(1, 0, 0, 100, 10, pytest.approx((100 * 2 + 10 * 5) / 1e6))
@@ -54,9 +54,10 @@ def test_images_go_with_the_question_and_belong_to_its_key() -> None:
 
 def test_without_a_key_none_is_sent_and_a_missing_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOME_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "of another endpoint")
     with chat_server(after(0, "")) as chat:
         judge_of(chat.url).ask("how", "what", int)
-        assert "Authorization" not in chat.headers[0]
+        assert "authorization" not in chat.headers[0]
         with pytest.raises(JudgeError, match="variable SOME_KEY is not set"):
             judge_of(chat.url, key_env="SOME_KEY").ask("how", "what", int)
     assert len(chat.bodies) == 1
