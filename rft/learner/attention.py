@@ -17,7 +17,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from rft.learner.context import RowShare, Run
+from rft.learner.context import RowShare
+from rft.learner.row_shape import GroupShape, Run
 from rft.recipe.model_folder import packing_obstacle
 
 PACKED_ATTENTION = "rft_packed"
@@ -25,19 +26,6 @@ PACKED_ATTENTION = "rft_packed"
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-
-
-@dataclass(frozen=True, slots=True)
-class GroupShape:
-    """Tokens of a group in its row: `num_prefix` that all its completions see, then each completion's."""
-
-    num_prefix: int
-    lengths: tuple[int, ...]
-    num_shared: int = 0
-    """Tokens at the start of the last group before it that shares none, which all of this group see too."""
-
-    def __len__(self) -> int:
-        return self.num_prefix + sum(self.lengths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ A rank has one early and one late part, so that all have as many keys to look at
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,11 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-if TYPE_CHECKING:
-    from rft.learner.attention import GroupShape
-
-Run = tuple[int, int]
-"""Start and stop."""
+from rft.learner.row_shape import GroupShape, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class RowShare:
         return torch.cat([gathered, own], dim=-2).index_select(-2, self.order)
 
 
-def share_row(groups: Sequence["GroupShape"], context: Context) -> RowShare:
+def share_row(groups: Sequence[GroupShape], context: Context) -> RowShare:
     """`groups`: with the completions of this rank alone."""
     *starts, length = accumulate(map(len, groups), initial=0)
     placed = list(zip(starts, groups, strict=True))

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rft.learner.attention import GroupShape
 from rft.learner.context import Context, RowShare, share_row
+from rft.learner.row_shape import GroupShape
 from rft.learner.vision import VisualInput, join_visuals, share_visual
 
 

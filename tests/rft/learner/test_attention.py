@@ -10,8 +10,9 @@ from torch.distributed import ProcessGroup
 from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from rft.learner.attention import Block, GroupShape, Packing, blocks, cut_blocks, packed_attention
+from rft.learner.attention import Block, Packing, blocks, cut_blocks, packed_attention
 from rft.learner.context import Context, share_row
+from rft.learner.row_shape import GroupShape
 
 ROWS = (
     (GroupShape(7, (4, 1, 6)),),

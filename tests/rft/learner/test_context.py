@@ -10,10 +10,10 @@ from torch.distributed import ProcessGroup
 from torch.nn.functional import pad
 
 from rft.errors import DataError
-from rft.learner.attention import GroupShape
 from rft.learner.batch import LearnedCompletion, TokenGroup
 from rft.learner.context import Context, share_row
 from rft.learner.policy_and_reference import Loading, Policies
+from rft.learner.row_shape import GroupShape
 from rft.learner.vision import VisualFeatures, VisualInput, share_visual
 from rft.types import Prompt
 

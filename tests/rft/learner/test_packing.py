@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rft.data.processor import PromptInputs
-from rft.learner.attention import GroupShape
 from rft.learner.batch import prompt_positions
 from rft.learner.model import Policy
 from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, pack_group, packed_length, split_groups
+from rft.learner.row_shape import GroupShape
 from rft.learner.vision import VisualInput
 
 COMPLETIONS = ((10, 11, 12, END), (13,), (14, 15, 16, 17, 18, END))
