@@ -13,6 +13,7 @@ from transformers.video_utils import VideoMetadata
 
 from rft.data.cache import MemoryCache
 from rft.data.frames import Frames, Shown, frames_of
+from rft.data.patches import byte_scale, joined
 from rft.errors import DataError
 from rft.recipe import Recipe
 from rft.types import FRAMES_PER_GRID, MEDIA_MARK, Image, Prompt, Several, Video
@@ -30,7 +31,7 @@ STRETCH_FRAMES = 4 * FRAMES_PER_GRID
 """Frames of a stream that an engine gets, and keeps, as one item: so many more may be computed again."""
 
 MAX_CACHED_BYTES = 1 << 30
-"""Limit of processed clips and images in memory: about 15 clips of 3,700 tokens."""
+"""Limit of processed clips and images in memory: about 60 clips of 3,700 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,14 @@ class PromptInputs:
     token_ids: tuple[int, ...]
     """[T], with the visual placeholders expanded and the generation prompt at the end."""
     patches: torch.Tensor | None = None
-    """float32 [patches, patch size], of the n clips and images in order; None: text only."""
+    """[patches, patch size], of the n clips and images in order: bytes, or floats with `scale` None; None: text."""
     grid: torch.Tensor | None = None
     """int64 [n, 3]: frame pairs (of an image: 1), rows and columns of patches."""
     seconds_per_grid: torch.Tensor | None = None
     """float32 [n]: seconds between frame pairs, 0 for an image; None: the model's positions do not use them, or there
     is no clip."""
+    scale: torch.Tensor | None = None
+    """As of `rft.data.patches.byte_scale`; None: the patches are what the tower takes."""
 
     @property
     def num_bytes(self) -> int:
@@ -76,6 +79,7 @@ class PromptProcessor:
         special = {*VISION_TOKENS, self._video_token, self._image_token}
         self.banned_token_ids: tuple[int, ...] = tuple(sorted(vocabulary[token] for token in special & set(vocabulary)))
         video = self._processor.video_processor
+        self._scale = byte_scale(video, self._processor.image_processor)
         self.size_factor: int = video.patch_size * video.merge_size
         """Frame sides are multiples of it."""
 
@@ -125,7 +129,7 @@ class PromptProcessor:
         token_ids = tuple(outputs["input_ids"][0].tolist())
         if frames is None:
             return PromptInputs(token_ids)
-        inputs = PromptInputs(token_ids, *_in_order(_kinds(prompt), outputs))
+        inputs = PromptInputs(token_ids, *_in_order(_kinds(prompt), outputs), self._scale)
         self._cache.put(key, inputs, inputs.num_bytes)
         return inputs
 
@@ -133,6 +137,8 @@ class PromptProcessor:
         """Arguments of the model's processor for clips and images, which are not resized or sampled again."""
         kinds = frames_by_kind(prompt, frames)
         arguments: dict[str, Any] = {}
+        if self._scale is not None:
+            arguments |= {"do_rescale": False, "do_normalize": False}
         if images := kinds["image"]:
             arguments |= {"images": [PIL.Image.fromarray(image.pixels[0]) for image in images], "do_resize": False}
         if clips := kinds["video"]:
@@ -225,7 +231,7 @@ def _in_order(kinds: Sequence[Kind], outputs: Any) -> tuple[torch.Tensor, torch.
     stated = outputs.get("second_per_grid_ts")
     seconds = [] if stated is None else torch.as_tensor(stated, dtype=torch.float32).tolist()
     return (
-        torch.cat([patches[kind].pop(0) for kind in kinds]),
+        joined([patches[kind].pop(0) for kind in kinds]),
         torch.stack([grids[kind].pop(0) for kind in kinds]),
         torch.tensor([seconds.pop(0) if kind == "video" else 0.0 for kind in kinds]) if seconds else None,
     )

@@ -203,7 +203,8 @@ def visual_input(inputs: "PromptInputs", frames: "Shown | None") -> VisualInput 
     if frames is None or inputs.grid is None:
         return None
     # Features are kept by clip: those of several are computed each time.
-    return VisualInput(inputs.patches, inputs.grid, frames.key if len(inputs.grid) == 1 else None)
+    key = frames.key if len(inputs.grid) == 1 else None
+    return VisualInput(inputs.patches, inputs.grid, key, scale=inputs.scale)
 
 
 def prompt_positions(

@@ -12,6 +12,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from rft.data.cache import MemoryCache
 from rft.data.feature_store import FeatureFolder
+from rft.data.patches import joined, scaled
 from rft.learner.context import Context, gather_rows
 
 VISION_ATTENTION = "rft_windows_in_flash_form"
@@ -85,7 +86,7 @@ class VisualInput:
     """Clips and images for the tower, or what it made of them."""
 
     pixels: Tensor | None
-    """[patches of them all, values of a patch]; None beside `features`."""
+    """[patches of them all, values of a patch]: bytes, or with `scale` None floats; None beside `features`."""
     grid: Tensor
     """[clips and images, 3]: frame pairs (of an image: 1), rows and columns of patches."""
     key: str | None = None
@@ -95,6 +96,8 @@ class VisualInput:
     """Shown for the sake of the other ranks only; its features fill no place."""
     share: VisualShare | None = None
     """Of clips and images that several ranks encode; None: they are all here."""
+    scale: Tensor | None = None
+    """Of the bytes, as of `rft.data.patches.byte_scale`."""
 
     def begins(self, other: "VisualInput") -> bool:
         """Whether `other`, also one clip in pixels, goes on from all that this one shows."""
@@ -109,6 +112,7 @@ class VisualInput:
             grid=self.grid.to(device, non_blocking=True),
             features=self.features and self.features.map(lambda tensor: tensor.to(device, non_blocking=True)),
             share=self.share and replace(self.share, rows=self.share.rows.to(device, non_blocking=True)),
+            scale=None if self.scale is None else self.scale.to(device, non_blocking=True),
         )
 
 
@@ -120,7 +124,8 @@ def join_visuals(visuals: Sequence[VisualInput | None]) -> VisualInput | None:
     grid = torch.cat([visual.grid for visual in shown])
     features = [visual.features for visual in shown if visual.features is not None]
     if not features:
-        return VisualInput(torch.cat([visual.pixels for visual in shown if visual.pixels is not None]), grid)
+        pixels = joined([visual.pixels for visual in shown if visual.pixels is not None])
+        return VisualInput(pixels, grid, scale=shown[0].scale)
     assert len(features) == len(shown)
     layers = zip(*(one.deepstack_features for one in features), strict=True)
     return VisualInput(
@@ -161,15 +166,20 @@ def share_visual(visual: VisualInput, rows: Tensor, context: Context, merge: int
     pixels = visual.pixels[edges[context.rank] : edges[context.rank + 1]]
     if first == last:
         filler = pixels.new_zeros(merge**2, pixels.shape[1])
-        return VisualInput(filler, torch.tensor([[1, merge, merge]]), is_filler=True, share=share)
+        least = torch.tensor([[1, merge, merge]])
+        return VisualInput(filler, least, is_filler=True, share=share, scale=visual.scale)
     ends = pairs.cumsum(0)
     own = ends.clamp(first, last) - (ends - pairs).clamp(first, last)
-    return VisualInput(pixels, torch.cat([own[:, None], visual.grid[:, 1:]], dim=1)[own > 0], share=share)
+    grid = torch.cat([own[:, None], visual.grid[:, 1:]], dim=1)[own > 0]
+    return VisualInput(pixels, grid, share=share, scale=visual.scale)
 
 
 def encode_visual(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures:
     """One pass of the tower, which sees an image as a clip of one frame pair."""
-    outputs = model.model.get_video_features(visual.pixels, visual.grid, return_dict=True)
+    pixels = visual.pixels
+    if pixels is not None and visual.scale is not None:
+        pixels = scaled(pixels, visual.scale)
+    outputs = model.model.get_video_features(pixels, visual.grid, return_dict=True)
     return VisualFeatures(
         tuple(outputs.pooler_output),
         tuple(tuple(layer) for layer in getattr(outputs, "deepstack_features", None) or ()),

@@ -10,6 +10,7 @@ from transformers import AutoModelForImageTextToText
 from rewards.targets.choice import ChoiceTarget
 from rft.actors.cold_start import in_batches
 from rft.data.dataset import read_rows, to_prompt
+from rft.data.patches import scaled
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.learner.batch import prompt_positions
@@ -77,7 +78,9 @@ def test_a_step_has_the_loss_of_its_rows_alone(stage: Stage) -> None:
         names = ("pixel_values_videos", "video_grid_thw")
         if isinstance(shown.prompt.media, Image):
             names = ("pixel_values", "image_grid_thw")
-        visual = dict(zip(names, (inputs.patches, inputs.grid), strict=True)) if shown.prompt.media else {}
+        visual = {}
+        if inputs.patches is not None:
+            visual = dict(zip(names, (scaled(inputs.patches, inputs.scale), inputs.grid), strict=True))
         with torch.no_grad():
             logits = model(input_ids=ids, position_ids=positions[:, None], **visual).logits[0, :-1]
         logprobs = logits[len(inputs.token_ids) - 1 :].log_softmax(-1)

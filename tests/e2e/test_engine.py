@@ -18,6 +18,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from rewards.targets.span import SpanTarget
+from rft.data.patches import scaled
 from rft.data.video import decode
 from rft.learner.batch import prompt_positions
 from rft.recipe import Recipe
@@ -113,7 +114,9 @@ def read_by_both(folder: Path, name: str, source_fps: float | None, fps: float) 
         (list(inputs.token_ids), list(rendered["prompt_token_ids"])),
         (inputs.seconds_per_grid.item(), item["second_per_grid_ts"].data.item()),
         (inputs.grid[0].tolist(), [int(grids[:, 0].sum()), *grids[0, 1:].tolist()]),
-        pixel_gap(inputs.patches, torch.cat([one["pixel_values_videos"].data for one in stretches])),
+        pixel_gap(
+            scaled(inputs.patches, inputs.scale), torch.cat([one["pixel_values_videos"].data for one in stretches])
+        ),
         completion.num_prompt_tokens,
     )
 

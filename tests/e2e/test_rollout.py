@@ -19,6 +19,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from rewards.targets.span import SpanTarget
 from rft.actors.cluster import cluster, gpu_options
 from rft.actors.rollout import start_pool
+from rft.data.patches import scaled
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.errors import Interrupted, RolloutError
@@ -92,7 +93,7 @@ class Engines:
             logits = model(
                 input_ids=ids,
                 position_ids=torch.cat([places, after], dim=1)[:, None],
-                pixel_values_videos=inputs.patches,
+                pixel_values_videos=scaled(inputs.patches, inputs.scale),
                 video_grid_thw=inputs.grid,
                 second_per_grid_ts=inputs.seconds_per_grid,
             ).logits[0, len(inputs.token_ids) - 1 : -1]

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from family_policies import build_qwen3_policy
@@ -13,6 +14,7 @@ from transformers.video_utils import VideoMetadata
 from rewards.targets.choice import ChoiceTarget
 from rewards.targets.span import SpanTarget
 from rft.data.frames import Frames
+from rft.data.patches import scaled
 from rft.data.processor import FPS_NUDGE, PromptProcessor
 from rft.errors import DataError
 from rft.learner.batch import prompt_positions
@@ -79,11 +81,42 @@ def test_prompt_has_the_chat_around_question_and_video(policy: Path) -> None:
 
 def test_frames_are_taken_at_their_size_and_pixel_values_kept(policy: Path) -> None:
     frames = make_frames()
-    patches = PromptProcessor(str(policy)).encode(make_prompt(), frames).patches
+    inputs = PromptProcessor(str(policy)).encode(make_prompt(), frames)
     mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
     expected = (torch.from_numpy(frames.pixels[0, :14, :14]) / 255 - mean) / std
-    first = patches[0].reshape(3, 2, 14, 14)[:, 0].permute(1, 2, 0)
+    first = scaled(inputs.patches, inputs.scale)[0].reshape(3, 2, 14, 14)[:, 0].permute(1, 2, 0)
     assert torch.allclose(first, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["policy", "qwen3"])
+def test_bytes_become_the_floats_that_the_models_processor_gives(family: str, request: pytest.FixtureRequest) -> None:
+    """Bit for bit, of clip and image, whose pixels have each of the 256 values."""
+    policy = request.getfixturevalue(family)
+    processor = policy if isinstance(policy, PromptProcessor) else PromptProcessor(str(policy))
+    side = 4 * processor.size_factor
+    pixels = np.random.default_rng(1).integers(0, 256, (4, side, side, 3), np.uint8)
+    clip = replace(make_frames(num_frames=4), pixels=pixels, key="clip")
+    image = replace(make_image(28, 28), pixels=pixels[:1], key="image")
+    own = processor._processor
+    kwargs = {"do_resize": False, "return_tensors": "pt"}
+    expected = {
+        "clip": own.video_processor(videos=[pixels], do_sample_frames=False, **kwargs)["pixel_values_videos"],
+        "image": own.image_processor(images=[PIL.Image.fromarray(pixels[0])], **kwargs)["pixel_values"],
+    }
+    found = {"clip": processor.encode(make_prompt(), clip), "image": processor.encode(question(IMAGE), image)}
+    for name, inputs in found.items():
+        assert inputs.patches.dtype == torch.uint8
+        assert torch.equal(scaled(inputs.patches, inputs.scale), expected[name])
+
+
+def test_patches_are_floats_where_clips_and_images_are_scaled_otherwise(policy: Path, tmp_path: Path) -> None:
+    processor = PromptProcessor(str(policy))
+    inputs = processor.encode(make_prompt(), make_frames())
+    processor._processor.image_processor.image_mean = [0.5, 0.5, 0.5]
+    processor.save(tmp_path)
+    own = PromptProcessor(str(tmp_path)).encode(make_prompt(), make_frames())
+    assert own.scale is None
+    assert torch.equal(own.patches, scaled(inputs.patches, inputs.scale))
 
 
 def test_a_system_prompt_replaces_the_default(policy: Path) -> None:
@@ -182,7 +215,7 @@ def test_an_image_is_taken_at_its_size_and_shown_as_an_image(policy: Path) -> No
     assert inputs.seconds_per_grid is None
     mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
     expected = (torch.from_numpy(frames.pixels[0, :14, :14]) / 255 - mean) / std
-    first = inputs.patches[0].reshape(3, 2, 14, 14).permute(1, 2, 3, 0)
+    first = scaled(inputs.patches, inputs.scale)[0].reshape(3, 2, 14, 14).permute(1, 2, 3, 0)
     assert torch.allclose(first, expected.expand(2, -1, -1, -1), atol=1e-5)  # twice, as a frame pair of its own
     (shown,) = engine_input(processor, question(IMAGE), frames)["multi_modal_data"]["image"]
     assert np.array_equal(np.asarray(shown), frames.pixels[0])
@@ -224,7 +257,7 @@ def test_qwen3_tells_the_times_of_frame_pairs_in_words(qwen3: PromptProcessor) -
         return_tensors="pt",
     )
     assert inputs.token_ids == tuple(plain["input_ids"][0].tolist())
-    assert torch.equal(inputs.patches, plain["pixel_values_videos"])
+    assert torch.equal(scaled(inputs.patches, inputs.scale), plain["pixel_values_videos"])
 
 
 def test_qwen3_times_count_from_the_start_of_the_clip_and_hold_at_a_variable_rate(qwen3: PromptProcessor) -> None:
@@ -268,7 +301,7 @@ def test_the_stretches_of_a_stream_are_read_as_the_clip(streams: PromptProcessor
         return_tensors="pt",
     )
     assert tuple(parts["input_ids"][0].tolist()) == whole.token_ids
-    assert torch.equal(parts["pixel_values_videos"], whole.patches)
+    assert torch.equal(parts["pixel_values_videos"], scaled(whole.patches, whole.scale))
     assert parts["video_grid_thw"][:, 0].tolist() == [4, 4, 2]
 
 

@@ -139,7 +139,7 @@ def test_tokens_and_patches_lie_in_the_order_of_the_text(processor: PromptProces
     assert inputs.grid[:, 0].tolist() == [2, 1, 1]
     assert inputs.patches is not None
     patches = inputs.patches.split(inputs.grid.prod(1).tolist())
-    shades = torch.stack([part.mean() for part in patches])
+    shades = torch.stack([part.float().mean() for part in patches])
     assert shades.argsort().tolist() == [0, 2, 1]
     if inputs.seconds_per_grid is not None:
         assert inputs.seconds_per_grid.tolist() == pytest.approx([0.5, 0.0, 2.0], rel=1e-5)

@@ -62,8 +62,11 @@ GRID = torch.tensor([[3, 4, 6], [1, 4, 4]])
 """Frame pairs of 24, 24, 24 and 16 patches: 6, 6, 6 and 4 visual tokens."""
 
 
+SCALE = torch.ones(2, 1)
+
+
 def clips() -> VisualInput:
-    return VisualInput(torch.arange(88.0)[:, None].expand(88, 2), GRID)
+    return VisualInput(torch.arange(88, dtype=torch.uint8)[:, None].expand(88, 2), GRID, scale=SCALE)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,7 @@ def test_frames_are_dealt_to_ranks(size: int, rank: int, grid: list[list[int]], 
     assert own.grid.tolist() == grid
     assert own.pixels[:, 0].tolist() == list(patches)
     assert own.is_filler == (size == 8 and rank == 0)
+    assert own.scale is SCALE
     assert own.share is not None
     assert own.share.num_counted == (0 if rank else 2)
 

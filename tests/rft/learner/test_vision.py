@@ -12,6 +12,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 
 import rft.learner.vision as vision
 from rft.data.feature_store import FeatureFolder
+from rft.data.patches import scaled
 from rft.errors import DataError
 from rft.learner.learner import Learner
 from rft.learner.model import load_policy
@@ -21,6 +22,7 @@ from rft.learner.vision import (
     PatchEmbedding,
     VisualFeatures,
     VisualInput,
+    encode_visual,
     join_visuals,
     tower_fingerprint,
 )
@@ -66,6 +68,17 @@ def test_patch_embedding_as_a_matrix_equals_the_convolution(tiny_dir: Path) -> N
     product = embedding(patches)
     embedding.proj.__class__ = torch.nn.Conv3d
     assert torch.allclose(product, embedding(patches), rtol=1e-12)
+
+
+def test_the_tower_reads_bytes_as_the_floats_that_they_stand_for(tiny_dir: Path) -> None:
+    model, scale = load_policy(tiny_dir, torch.float32), torch.tensor([[122.8, 116.7, 104.1], [68.5, 66.6, 70.3]])
+    grids = [torch.tensor([[1, 2, 4]]), torch.tensor([[2, 2, 2]])]
+    clips = [torch.randint(0, 256, (8, 3 * 2 * 14 * 14), dtype=torch.uint8) for _ in grids]
+    as_bytes = [VisualInput(*each, scale=scale) for each in zip(clips, grids, strict=True)]
+    as_floats = [VisualInput(scaled(*each), grid) for *each, grid in zip(clips, [scale] * 2, grids, strict=True)]
+    with torch.no_grad():
+        found, expected = (encode_visual(model, join_visuals(one)).tensors() for one in (as_bytes, as_floats))
+    assert all(torch.equal(*each) for each in zip(found, expected, strict=True))
 
 
 def test_one_pass_per_group_and_update(tiny_dir: Path) -> None:
