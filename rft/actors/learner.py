@@ -171,12 +171,9 @@ class LearnerActors:
         return self._token_ratios
 
     def prefetch(self, prompts: Sequence[Prompt]) -> None:
-        """Read these prompts next, before anything that is asked later; does not wait for it.
-
-        Only a single rank does: which of several gets which group depends on the completions.
-        """
-        if len(self._ranks.actors) == 1:
-            self._ranks.actors[0].prefetch.remote(prompts)
+        """Read these prompts next, before anything that is asked later; does not wait for it."""
+        for rank in self._ranks.actors:
+            rank.prefetch.remote(prompts)
 
     def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         answers = self._ranks.call_all("update", groups, num_groups=len(groups))

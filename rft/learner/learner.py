@@ -109,10 +109,14 @@ class Learner:
         """Process what the prompts show while their completions are sampled, as far as it is decoded and the
         processor's cache holds it.
 
-        `is_due`: whether the update has come, which processes the rest itself.
+        Which rank gets which group depends on the completions, so each processes all prompts. Its reference's tower
+        sees an equal share of them, first; the other ranks find the features in the folder. `is_due`: whether the
+        update has come, which processes the rest itself.
         """
         num_bytes = 0
-        for prompt in prompts:
+        own = range(this_rank(), len(prompts), num_ranks())
+        for place in sorted(range(len(prompts)), key=lambda place: place not in own):
+            prompt = prompts[place]
             if is_due():
                 return
             try:
@@ -125,7 +129,8 @@ class Learner:
             num_bytes += inputs.num_bytes
             if num_bytes > MAX_CACHED_BYTES:
                 return
-            self._policies.prefetch(visual_input(inputs, frames))
+            if place in own:
+                self._policies.prefetch(visual_input(inputs, frames))
 
     def update(self, groups: Sequence[TrainGroup]) -> dict[str, float]:
         """Train on the rollouts of a step; returns the metrics of the last of num_iterations times over them.

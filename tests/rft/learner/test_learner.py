@@ -13,11 +13,12 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from rft.data.frames import ClipError, Frames
+from rft.data.processor import PromptInputs
 from rft.errors import CheckpointError, DataError, RolloutError
 from rft.learner.learner import Learner
 from rft.learner.sharding import full
 from rft.learner.weights import trainable
-from rft.types import TrainGroup, Video
+from rft.types import Prompt, TrainGroup, Video
 
 MakeLearner = Callable[..., Learner]
 
@@ -89,6 +90,27 @@ def test_prefetched_prompts_are_read_before_the_update(
     assert [features.num_encoded for features in seen if features] == [3, 3, 3]
     for changed in changes:
         assert_same(expected, changed, 0.0)
+
+
+def test_each_rank_processes_all_prompts_and_shows_its_tower_a_share(
+    make_learner: MakeLearner, groups: tuple[TrainGroup, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = make_learner(algorithm={"beta": 0.1})
+    asked, prompts = [], [group.prompt for group in groups]
+    encode = learner.processor.encode
+
+    def noted(prompt: Prompt, frames: Frames) -> PromptInputs:
+        asked.append(prompt)
+        return encode(prompt, frames)
+
+    monkeypatch.setattr(learner.processor, "encode", noted)
+    monkeypatch.setattr("rft.learner.learner.num_ranks", lambda: 2)
+    monkeypatch.setattr("rft.learner.learner.this_rank", lambda: 1)
+    learner.prefetch(prompts)
+    features = learner._policies._reference_features
+    assert asked == [prompts[1], prompts[0], prompts[2]]
+    assert features is not None
+    assert features.num_encoded == 1
 
 
 def test_a_prefetched_prompt_that_cannot_be_read_is_passed_over(
