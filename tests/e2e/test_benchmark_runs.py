@@ -65,6 +65,13 @@ def test_features() -> None:
     assert all(way["rollout"] > 0 and way["update"] > 0 for way in ways.values())
 
 
+def test_prompts() -> None:
+    found = run("prompts", "--clips", "1", "--frames", "4", "--height", "56", "--width", "84", "--rounds", "1")
+    assert list(found["ways"]) == ["floats", "bytes", "2 threads", "2 processes", "ahead"]
+    assert all(seconds > 0 for way in found["ways"].values() for seconds in way.values())
+    assert found["mib"] == 4 * 56 * 84 * 3 / 2**20
+
+
 def test_streams() -> None:
     small = ("--questions", "2", "--frame-pairs", "4", "--group", "2", "--completion-tokens", "6", "--repeats", "1")
     found = run("streams", *small)
