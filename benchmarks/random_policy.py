@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -146,7 +146,9 @@ class OneVideo:
         )
 
     def encode(self, prompt: Prompt, frames: object) -> PromptInputs:
-        return self.inputs
+        """With patches of its own, as of a clip that no cache holds."""
+        patches = self.inputs.patches
+        return replace(self.inputs, patches=None if patches is None else patches.clone())
 
     def load(self, video: Video) -> "OneVideo":
         return self

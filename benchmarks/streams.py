@@ -46,7 +46,7 @@ class Stream(OneVideo):
         pairs = int(end_of(prompt))
         return PromptInputs(
             token_ids=(13, VISION_START, *[VIDEO] * (pairs * self.side**2 // 4), VISION_END, *QUESTION),
-            patches=self.patches[: pairs * self.side**2],
+            patches=self.patches[: pairs * self.side**2].clone(),
             grid=torch.tensor([[pairs, self.side, self.side]]),
             seconds_per_grid=torch.tensor([1.0]),
         )

@@ -14,6 +14,8 @@ from rft.data.cache import MemoryCache
 from rft.data.feature_store import FeatureFolder
 from rft.data.patches import joined, scaled
 from rft.learner.context import Context, gather_rows
+from rft.learner.sharding import num_ranks
+from rft.recipe.model_folder import SLICE_PATCHES
 
 VISION_ATTENTION = "rft_windows_in_flash_form"
 """transformers hands an implementation whose name contains "flash" all windows at once, as cumulative lengths;
@@ -54,6 +56,15 @@ class VisualFeatures:
     def side_by_side(self) -> Tensor:
         """[visual tokens, width * (1 + inner layers)] of the one clip or image, as vLLM's towers give it."""
         return torch.cat(self.tensors(), dim=1)
+
+    @staticmethod
+    def of_several(parts: Sequence["VisualFeatures"]) -> "VisualFeatures":
+        """Those of all clips and images of the parts, in order."""
+        layers = zip(*(part.deepstack_features for part in parts), strict=True)
+        return VisualFeatures(
+            tuple(tensor for part in parts for tensor in part.pooler_output),
+            tuple(tuple(tensor for of_part in layer for tensor in of_part) for layer in layers),
+        )
 
     @staticmethod
     def of_one(features: Tensor, width: int) -> "VisualFeatures":
@@ -127,15 +138,7 @@ def join_visuals(visuals: Sequence[VisualInput | None]) -> VisualInput | None:
         pixels = joined([visual.pixels for visual in shown if visual.pixels is not None])
         return VisualInput(pixels, grid, scale=shown[0].scale)
     assert len(features) == len(shown)
-    layers = zip(*(one.deepstack_features for one in features), strict=True)
-    return VisualInput(
-        None,
-        grid,
-        features=VisualFeatures(
-            tuple(tensor for one in features for tensor in one.pooler_output),
-            tuple(tuple(tensor for visuals in layer for tensor in visuals) for layer in layers),
-        ),
-    )
+    return VisualInput(None, grid, features=VisualFeatures.of_several(features))
 
 
 def filler_visual(model: PreTrainedModel) -> VisualInput:
@@ -175,7 +178,22 @@ def share_visual(visual: VisualInput, rows: Tensor, context: Context, merge: int
 
 
 def encode_visual(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures:
-    """One pass of the tower, which sees an image as a clip of one frame pair."""
+    """What the tower makes of clips and images; it sees an image as a clip of one frame pair.
+
+    With gradient checkpointing it sees at most SLICE_PATCHES at a time, as frame pairs do not see each other, and all
+    features come as of one clip: the backward pass recomputes a block of one slice, in place of all. Not on several
+    ranks, which would have to make as many passes as each other.
+    """
+    if visual.pixels is None or not model.is_gradient_checkpointing or num_ranks() > 1:
+        return _encode(model, visual)
+    grids = _slices(visual.grid)
+    pixels = torch.split(visual.pixels, [int(grid.prod(1).sum()) for grid in grids])
+    slices = [replace(visual, pixels=one, grid=grid) for one, grid in zip(pixels, grids, strict=True)]
+    return VisualFeatures.of_several([_encode(model, one) for one in slices]).joined()
+
+
+def _encode(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures:
+    """One pass of the tower."""
     pixels = visual.pixels
     if pixels is not None and visual.scale is not None:
         pixels = scaled(pixels, visual.scale)
@@ -184,6 +202,22 @@ def encode_visual(model: PreTrainedModel, visual: VisualInput) -> VisualFeatures
         tuple(outputs.pooler_output),
         tuple(tuple(layer) for layer in getattr(outputs, "deepstack_features", None) or ()),
     )
+
+
+def _slices(grid: Tensor) -> list[Tensor]:
+    """Grids of consecutive frame pairs with at most SLICE_PATCHES each, or one pair."""
+    slices: list[list[list[int]]] = [[]]
+    room = SLICE_PATCHES
+    for pairs, rows, columns in grid.tolist():
+        while pairs:
+            if room < rows * columns and slices[-1]:
+                slices.append([])
+                room = SLICE_PATCHES
+            fitting = min(pairs, max(1, room // (rows * columns)))
+            slices[-1].append([fitting, rows, columns])
+            pairs -= fitting
+            room -= fitting * rows * columns
+    return [torch.tensor(one, device=grid.device) for one in slices]
 
 
 class FeatureCache:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rft.learner.optimizer_chunk import CHUNK, CHUNK_BYTES
 from rft.recipe import LearnerRecipe, LoraRecipe
+from rft.recipe.model_folder import SLICE_PATCHES
 
 BYTES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number by its data type."""
@@ -235,10 +236,10 @@ def update_bytes(
     """Bytes that an update adds to `state_bytes` at its peak, with `groups` in its largest forward pass.
 
     Either where a forward pass ends, all that the backward pass needs, the logits of a chunk and the head's gradient
-    being held (with checkpointing: these, or one layer); or where the backward pass ends, with all gradients and one
-    layer; or in the optimizer. In between one shrinks as the other grows. `accumulates`: other forward passes came
-    before it, whose gradients are held too. Ranks that share prompts hold their share of the tokens, and of a layer the
-    keys and values of all tokens, as they came and in order.
+    being held (with checkpointing: these, or one layer, or on one rank a slice of a block of the tower); or where the
+    backward pass ends, with all gradients and one layer; or in the optimizer. In between one shrinks as the other
+    grows. `accumulates`: other forward passes came before it, whose gradients are held too. Ranks that share prompts
+    hold their share of the tokens, and of a layer the keys and values of all tokens, as they came and in order.
     """
     size, master = BYTES[learner.dtype], BYTES[learner.master_dtype]
     is_sharded = learner.num_ranks > 1 or (learner.lora is None and size < master)
@@ -249,7 +250,9 @@ def update_bytes(
     share = learner.context_parallel
     gathered = 2 * tokens * size * 2 * shape.kv_heads * shape.head_width if share > 1 else 0.0
     written, tokens, patches = (-(-number // share) for number in (written, tokens, patches))
-    layer, block = _layer_bytes(shape, tokens, size) + gathered, _block_bytes(shape, patches, size)
+    in_slices = learner.gradient_checkpointing and learner.num_ranks == 1
+    at_once = min(patches, SLICE_PATCHES) if in_slices else patches
+    layer, block = _layer_bytes(shape, tokens, size) + gathered, _block_bytes(shape, at_once, size)
     if master > size and not is_sharded:  # adapters in float32 take copies of what they read
         layer += tokens * master * sum(read for read, _ in adapter_sides(shape, learner.lora))
     merger = patches * size * 5 * shape.tower_hidden

@@ -43,6 +43,40 @@ def learner(model_dir: Path, features_dir: Path | None = None, **sections: dict[
     )
 
 
+@pytest.mark.parametrize(
+    ("grid", "slices"),
+    [
+        ([[2, 4, 6]], [[[2, 4, 6]]]),
+        ([[5, 4, 6]], [[[2, 4, 6]], [[2, 4, 6]], [[1, 4, 6]]]),
+        ([[1, 4, 6], [3, 4, 4]], [[[1, 4, 6], [2, 4, 4]], [[1, 4, 4]]]),
+        ([[2, 8, 8], [1, 2, 2]], [[[1, 8, 8]], [[1, 8, 8]], [[1, 2, 2]]]),
+    ],
+)
+def test_slices_hold_whole_frame_pairs(
+    grid: list[list[int]], slices: list[list[list[int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vision, "SLICE_PATCHES", 60)
+    assert [one.tolist() for one in vision._slices(torch.tensor(grid))] == slices
+
+
+def test_checkpointing_shows_the_tower_a_slice_at_a_time(tiny_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "SLICE_PATCHES", 60)
+    grid = torch.tensor([(5, 4, 6), (1, 4, 4)])
+    pixels = torch.randn(int(grid.prod(-1).sum()), 3 * 2 * 14 * 14, dtype=torch.float64)
+    models = [exact(tiny_dir, gradient_checkpointing=checkpointing) for checkpointing in (False, True)]
+    found, seen = [], []
+    for model in models:
+        model.model.visual.register_forward_pre_hook(lambda tower, given: seen.append(len(given[0])))
+        features = torch.cat(vision.encode_visual(model, VisualInput(pixels, grid)).pooler_output)
+        features.square().sum().backward()
+        found.append((features, gradients(model)))
+    assert seen == [136, 48, 48, 40]
+    (whole, of_whole), (sliced, of_sliced) = found
+    assert (whole - sliced).abs().max() < 1e-12
+    for name, gradient in of_whole.items():
+        assert torch.allclose(of_sliced[name], gradient, rtol=1e-9, atol=1e-12), name
+
+
 @pytest.mark.parametrize("grids", [[GRID], [(2, 4, 4)], [(1, 4, 6), (3, 6, 4)]])
 def test_batched_vision_windows_equal_the_loop(tiny_dir: Path, grids: list[tuple[int, int, int]]) -> None:
     grid = torch.tensor(grids)
