@@ -18,12 +18,11 @@ THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
 # A match that begins inside a number would end where one from its first digit ends.
 _NUMBER = r"(?<![0-9])[0-9]++\.*+[0-9]*+"
 _DASHED = re.compile(rf"({_NUMBER})\s*+-\s*+({_NUMBER})")
-_WORDED = re.compile(rf"({_NUMBER}) to ({_NUMBER})")
+_WORDED = re.compile(rf"({_NUMBER})\s*+(?<= )to \s*+({_NUMBER})")
 _SENTENCE_END = re.compile(r"[!?\n]")
-_EVENT_WORD = re.compile(r"\b(?:start|end|happen)")
-_ANY_NUMBER = re.compile(_NUMBER)
-_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})")
-_SIGNED = re.compile(rf"-?+{_NUMBER}")
+_EVENT_WORD = re.compile(r"start|end|happen")
+_WHOLE_NUMBER = re.compile(r"\b(?:[0-9]+\.[0-9]+|[0-9]+)\b")
+_SIGNED = re.compile(r"[-+]?[0-9]*\.[0-9]+|[-+]?[0-9]+")
 
 
 def span_set_f1(completion: str, target: SpansTarget) -> Score:
@@ -67,10 +66,8 @@ def released_spans(text: str) -> list[Span]:
     pairs = _DASHED.findall(text) or _WORDED.findall(text)
     if not pairs:
         sentences = [part for part in _SENTENCE_END.split(text) if _EVENT_WORD.search(part)]
-        numbers = [match[0] for part in sentences if (match := _ANY_NUMBER.search(part))]
-        clocks = [str(3600 * int(h) + 60 * int(m) + int(s)) for h, m, s in _CLOCK.findall(text)]
-        singles = numbers if len(numbers) > 1 else clocks
-        pairs = list(pairwise(singles))[::2]
+        numbers = [match[0] for part in sentences if (match := _WHOLE_NUMBER.search(part))]
+        pairs = list(pairwise(numbers))[::2]
     values = [(_float(a), _float(b)) for a, b in pairs]
     spans = [(a, b) for a, b in values if a is not None and b is not None]
     return [(min(span), max(span)) for span in spans] if len(spans) == len(values) else []

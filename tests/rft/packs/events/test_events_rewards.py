@@ -87,6 +87,7 @@ def test_one_of_several_spans(text: str, iou: float, fault: str | None) -> None:
         ("frame 3 at 7", 0.0, 0.0),
         ("6 - 8", 0.0, 1.0),
         ("-7", 0.0, 0.0),
+        ("7..", 1.0, 1.0),
         ("", 0.0, 0.0),
     ],
 )
@@ -168,7 +169,11 @@ def test_words_and_seconds() -> None:
         ("12.. - 14", []),
         ("9 to 3", [(3.0, 9.0)]),
         ("it starts at 3!\nit ends at 9", [(3.0, 9.0)]),
-        ("at 0:00:03 and 0:00:09", [(3.0, 9.0)]),
+        ("3  to\n9", []),
+        ("3  to \n9", [(3.0, 9.0)]),
+        ("on weekend 3, 4!\nwith a friend 9.5", [(3.0, 9.5)]),
+        ("it starts at 0:00:03!\nit ends at 0:00:09", [(0.0, 0.0)]),
+        ("at 0:00:03 and 0:00:09", []),
     ],
 )
 def test_what_the_released_code_reads(text: str, spans: list[tuple[float, float]]) -> None:
