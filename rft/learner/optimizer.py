@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
-from rft.learner.optimizer_chunk import CHUNK
+from rft.learner.parts import CHUNK
 from rft.learner.sharding import full, num_ranks, place_in_replica, sharded_like
 from rft.recipe import LearnerRecipe
 

@@ -14,8 +14,8 @@ from rft.data.cache import MemoryCache
 from rft.data.feature_store import FeatureFolder
 from rft.data.patches import joined, scaled
 from rft.learner.context import Context, gather_rows
+from rft.learner.parts import SLICE_PATCHES
 from rft.learner.sharding import num_ranks
-from rft.recipe.model_folder import SLICE_PATCHES
 
 VISION_ATTENTION = "rft_windows_in_flash_form"
 """transformers hands an implementation whose name contains "flash" all windows at once, as cumulative lengths;

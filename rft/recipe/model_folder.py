@@ -11,9 +11,6 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+$")
 PACKED_TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 """Model types whose text layers pass `packing` on to attention; tests compare each with unpacked copies."""
 
-SLICE_PATCHES = 8192
-"""Patches, 2,048 visual tokens, that a vision tower sees at a time with gradient checkpointing, on one rank."""
-
 
 def model_problems(model: str) -> tuple[list[str], list[str]]:
     """(problems, notes) of a recipe's model: a folder, or a name on the hub."""

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rft.learner.optimizer_chunk import CHUNK, CHUNK_BYTES
+from rft.learner.parts import CHUNK, CHUNK_BYTES, SLICE_PATCHES
 from rft.recipe import LearnerRecipe, LoraRecipe
-from rft.recipe.model_folder import SLICE_PATCHES
 
 BYTES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number by its data type."""

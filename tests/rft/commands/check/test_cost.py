@@ -20,7 +20,7 @@ from rft.commands.check.cost import (
 )
 from rft.commands.check.estimate import GPUS, Work, cost_lines, find_gpu, parse_gpus, step_work
 from rft.errors import RecipeError
-from rft.learner.optimizer_chunk import CHUNK
+from rft.learner.parts import CHUNK
 from rft.recipe import LearnerRecipe, LoraRecipe, Recipe
 
 TEXT = {
