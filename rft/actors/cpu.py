@@ -36,6 +36,11 @@ def decode_processes(recipe: Recipe, cores: int) -> int:
     return max(2, min(MOST_DECODERS, cores // 4)) if given is None else given
 
 
+def clips_at_once(recipe: Recipe, cores: int) -> int:
+    """Clips that an engine loads at one time: its share of those that a machine decodes."""
+    return max(2, decode_processes(recipe, cores) // recipe.rollout.num_workers)
+
+
 def lower_priority() -> None:
     """From now on this thread runs only on cores that nobody else wants, where the system knows how."""
     if hasattr(os, "SCHED_IDLE"):

@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from rft.actors.cluster import ENDED, cause_of, check_servers, end_actor, gpu_options
-from rft.actors.cpu import gpu_process_threads
+from rft.actors.cpu import clips_at_once, gpu_process_threads
 from rft.actors.imports import large_imports
 from rft.actors.joined import use_own_interface
 from rft.data.video import ClipCache
@@ -23,9 +23,6 @@ from rft.types import Completion, Prompt, Sampling
 from rft.weights.ref import Address, StagedWeights, WeightsRef
 from rft.weights.transfer import FALL_BACK, LOAD_TIMEOUT_S
 
-NUM_DECODERS = 2
-"""Clips a worker loads at one time, while its engine decodes tokens."""
-
 
 class RolloutWorker:
     """One vLLM engine. Requests join the batch that is being decoded and return as they finish."""
@@ -33,7 +30,7 @@ class RolloutWorker:
     def __init__(self, model: str, recipe: Recipe, clips_dir: Path, use_gpu: bool) -> None:
         self._args = (model, recipe, clips_dir, use_gpu)
         self._clips = ClipCache.of(recipe, clips_dir)
-        self._decoders = ThreadPoolExecutor(NUM_DECODERS, "decoder")
+        self._decoders = ThreadPoolExecutor(clips_at_once(recipe, len(os.sched_getaffinity(0))), "decoder")
         # One thread: neither tokenizers nor vLLM's processor cache may be used by two.
         self._renderer = ThreadPoolExecutor(1, "renderer")
         self._num_aborts = 0

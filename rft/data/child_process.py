@@ -89,6 +89,33 @@ class ChildProcess:
         return None if code == -signal.SIGALRM else code
 
 
+class ChildProcesses:
+    """Child processes of one module, as many as threads use at one time; they end as a ChildProcess does."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._all: list[ChildProcess] = []
+        self._idle: list[ChildProcess] = []
+
+    @contextlib.contextmanager
+    def own(self) -> Iterator[ChildProcess]:
+        """One that no other thread uses meanwhile."""
+        try:
+            child = self._idle.pop()
+        except IndexError:
+            child = ChildProcess(self._module)
+            self._all.append(child)
+        try:
+            yield child
+        finally:
+            self._idle.append(child)
+
+    def close(self) -> None:
+        """End them all; who asks next starts one again."""
+        for child in self._all:
+            child.close()
+
+
 def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
     connection.close()
     # The process leads its own group, which also holds whatever it started.

@@ -17,7 +17,7 @@ import numpy as np
 
 from rft.data import decode_process
 from rft.data.cache import FolderCache
-from rft.data.child_process import ChildProcess
+from rft.data.child_process import ChildProcesses
 from rft.data.decoders import FrameSource, open_source
 from rft.data.frames import (
     TIME_TOLERANCE_S,
@@ -222,7 +222,8 @@ def _file_content(path: Path) -> str:
 class ClipCache:
     """Decoded clips and images in a folder that all processes of a run share; each is decoded once.
 
-    A child process decodes, for at most `timeout_s` per clip. At `max_gib` the least recently used clips are removed.
+    Child processes decode, one for each thread that does so, for at most `timeout_s` per clip. At `max_gib` the least
+    recently used clips are removed.
     May be pickled: the copy uses the same folder.
     """
 
@@ -241,7 +242,7 @@ class ClipCache:
         self._decoder: DecoderName = decoder
         self._factor = factor
         self._timeout_s = timeout_s
-        self._child = ChildProcess(decode_process.__name__)
+        self._children = ChildProcesses(decode_process.__name__)
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -258,8 +259,8 @@ class ClipCache:
         return ClipCache, self._args
 
     def close(self) -> None:
-        """End the child process; it also ends with this object and with the program."""
-        self._child.close()
+        """End the child processes; they also end with this object and with the program."""
+        self._children.close()
 
     def fingerprinted(self, media: Media | None) -> Media | None:
         """`media` with the fingerprint of its file as `content`; None for None. Raises ClipError without such a file.
@@ -321,7 +322,10 @@ class ClipCache:
         # It loads torch, for which the decoder's limit of time is not meant.
         import rft.data.sampling  # noqa: F401
 
-        with decode_process.remote_source(self._child, self._timeout_s, media.path, *reader_args) as source:
+        with (
+            self._children.own() as child,
+            decode_process.remote_source(child, self._timeout_s, media.path, *reader_args) as source,
+        ):
             frames = _clip_frames(media, source, self._factor, key)
         self.decodes += 1
         try:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from rft.actors.cpu import decode_processes, gpu_process_threads, learner_threads
+from rft.actors.cpu import clips_at_once, decode_processes, gpu_process_threads, learner_threads
 from rft.recipe import Recipe
 
 
@@ -43,3 +43,8 @@ def test_engines_and_learner_beside_gpus_share_the_cores(
 )
 def test_clips_decoded_ahead(given: int | None, cores: int, number: int) -> None:
     assert decode_processes(recipe_of(video={"decode_ahead": given}), cores) == number
+
+
+@pytest.mark.parametrize(("num_workers", "cores", "number"), [(1, 2, 2), (1, 32, 8), (4, 64, 4), (8, 96, 2)])
+def test_engines_share_the_clips_that_a_machine_decodes(num_workers: int, cores: int, number: int) -> None:
+    assert clips_at_once(recipe_of(rollout={"num_workers": num_workers}), cores) == number

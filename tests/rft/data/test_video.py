@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pickle
 import shutil
@@ -7,8 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -23,7 +26,7 @@ from rft.data import decode_process
 from rft.data.child_process import ChildProcess
 from rft.data.dataset import PromptOrder
 from rft.data.decode_process import remote_source
-from rft.data.decoders import open_source
+from rft.data.decoders import FrameSource, open_source
 from rft.data.frames import ClipError, Frames, StorageError
 from rft.data.video import ClipCache, clip_key, content_of, decode
 from rft.errors import DataError
@@ -85,6 +88,28 @@ def test_threads_that_miss_together_decode_once(write_clip: WriteClip, cache: Cl
     for thread in threads:
         thread.join()
     assert (cache.decodes, cache.hits) == (1, 3)
+
+
+def test_threads_decode_at_the_same_time_each_in_a_process_that_is_used_again(
+    write_clip: WriteClip, cache: ClipCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, pids = threading.Barrier(2), []
+
+    @contextlib.contextmanager
+    def remote(child: ChildProcess, *request: Any) -> Iterator[FrameSource]:
+        with remote_source(child, *request) as source:
+            pids.append(child.pid)
+            together.wait(60)
+            yield source
+
+    monkeypatch.setattr(decode_process, "remote_source", remote)
+    path = write_clip()
+    by_lock = {clip_key(clip)[:2]: clip for clip in (video(path, start_s=0.01 * number) for number in range(9))}
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(cache.load, list(by_lock.values())[:4]))
+    assert (cache.decodes, len(pids)) == (4, 4)
+    assert len({*pids[:2]}) == 2
+    assert {*pids[2:]} == {*pids[:2]}
 
 
 def test_key_follows_content_and_sampling(write_clip: WriteClip, tmp_path: Path) -> None:
@@ -218,7 +243,8 @@ def test_a_decoder_that_takes_too_long_is_ended(write_clip: WriteClip, tmp_path:
     for _ in range(2):
         with pytest.raises(ClipError, match=r"clip\.mp4: decoding takes longer than video\.decode_timeout_s=0\.0005"):
             hasty.load(clip)
-    assert hasty._child.pid is None
+    with hasty._children.own() as child:
+        assert child.pid is None
 
 
 def test_a_decoder_that_crashes_costs_one_clip(write_clip: WriteClip) -> None:
