@@ -1,5 +1,6 @@
 """Real Ray and vLLM on a tiny policy: what is sampled, what a weight load changes, what survives a killed worker."""
 
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -19,12 +20,14 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from rewards.targets.span import SpanTarget
 from rft.actors.cluster import cluster, gpu_options
 from rft.actors.rollout import start_pool
+from rft.data.dataset import usable_rows
 from rft.data.patches import scaled
 from rft.data.processor import PromptProcessor
 from rft.data.video import ClipCache
 from rft.errors import Interrupted, RolloutError
+from rft.evaluation.lmms_requests import Request, rows_asked
 from rft.learner.batch import prompt_positions
-from rft.recipe import Recipe, RolloutRecipe
+from rft.recipe import DataRecipe, Recipe, RolloutRecipe
 from rft.rollout.pool import WorkerPool
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
@@ -152,6 +155,33 @@ def test_logprobs_are_those_of_the_model_class(engines: Engines, temperature: fl
             gaps.append(torch.tensor(completion.logprobs).sub(expected).abs().max().item())
     print(f"largest log-probability gap: {max(gaps):.1e}")
     assert max(gaps) < LOGPROB_GAP
+
+
+def test_lmms_eval_gets_the_tokens_of_rft_eval(engines: Engines, tmp_path: Path) -> None:
+    asked = [("the circle moves", 0), ("the circle", 0), ("the circle moves", 1)]
+    rows = [
+        {
+            "id": f"{clip} {query}",
+            "task": "temporal_grounding",
+            "query": query,
+            "video": str(engines.prompt(clip).media.path),
+            "target": {"span": [1.0, 2.0]},
+        }
+        for query, clip in asked
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = engines.recipe.model_copy(update={"data": DataRecipe(train=(), eval=(path,))})
+    ours = [row.prompt for row in usable_rows([path], recipe, engines.clips)]
+    requests = [
+        Request(f"task:{number}", f"When, in words: {query}?", {"video": f"clip{clip}.mp4", "times": "1 - 2"})
+        for number, (query, clip) in reversed(list(enumerate(asked)))
+    ]
+    theirs = [row.prompt for row in rows_asked(requests, recipe)]
+    tokens = [[group[0].token_ids for _, group in sorted(engines.generate(some, GREEDY).items())]
+              for some in (ours, theirs)]  # fmt: skip
+    assert tokens[0] == tokens[1][::-1]
+    assert len(set(tokens[0])) == 3
 
 
 @pytest.fixture(scope="module")
