@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rft.data.dataset import read_row, read_rows, to_prompt
+from rft.data.dataset import read_rows, to_prompt
+from rft.data.row import read_row
 from rft.errors import DataError
 from rft.evaluation.lmms_requests import Request, match, rows_asked
 from rft.recipe.load import parse_recipe
