@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rft.data.dataset import UsableRow, read_rows, to_prompt
+from rft.data.dataset import UsableRow, recipe_rows, to_prompt
 from rft.errors import refuse
 from rft.recipe import Recipe
 from rft.tasks.types import Row
@@ -35,7 +35,7 @@ def rows_asked(requests: Sequence[Request], recipe: Recipe) -> list[UsableRow]:
 
     Clips are not decoded yet. DataError: with every request that has no row, or several that ask otherwise.
     """
-    rows = read_rows(recipe.data.eval, recipe.data.video_root, recipe.tasks)
+    rows = recipe_rows(recipe.data.eval, recipe)
     return [UsableRow(row, to_prompt(row, recipe)) for row in match(requests, rows)]
 
 
