@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from inspect import signature
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 import transformers
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForImageTextToText, PreTrainedModel
@@ -19,6 +20,8 @@ from rft.learner.attention import Packing, pack_text_attention, why_not_packed
 from rft.learner.packing import PackedBatch
 from rft.learner.vision import batch_vision_windows, embed_patches_as_matrix, encode_visual
 from rft.recipe import LoraRecipe
+
+STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def load_policy(
@@ -31,6 +34,8 @@ def load_policy(
     packed: bool = False,
 ) -> PreTrainedModel:
     """The model of a Hugging Face folder in training mode, its vision windows batched.
+
+    On the CPU in its `stored_dtype`, weights stay in the files, mapped into memory: they are read as they are used.
 
     `packed`: its text layers take packed groups, and nothing else, where `why_not_packed` gives no reason.
 
@@ -52,6 +57,17 @@ def load_policy(
     if freeze_vision:
         model.model.visual.requires_grad_(False)
     return model.to(device).train()
+
+
+def stored_dtype(model_dir: str | Path) -> torch.dtype | None:
+    """In which all weights of a folder can be loaded as they are; None where it does not hold them in safetensors."""
+    found = set()
+    for path in Path(model_dir).glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            found |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    if not found or not found <= STORED_DTYPES.keys():
+        return None
+    return reduce(torch.promote_types, (STORED_DTYPES[name] for name in found))
 
 
 def _check_takes_features(model: PreTrainedModel, model_dir: str | Path) -> None:

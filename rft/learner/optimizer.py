@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
 from rft.learner.parts import CHUNK
-from rft.learner.sharding import full, num_ranks, place_in_replica, sharded_like
+from rft.learner.sharding import full, num_ranks, place_in_replica, sharded_as, sharded_like
 from rft.recipe import LearnerRecipe
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -148,7 +148,8 @@ def read_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dic
     state: dict[str, Tensor] = optimizer.state.get(parameter, {})
     if not isinstance(optimizer, LeanAdamW):
         return state
-    return state | {name: _sharded_as(state[name], parameter) for name in MOMENTS}
+    device = _own(parameter).device
+    return state | {name: sharded_as(state[name].to(device), parameter) for name in MOMENTS}
 
 
 def empty_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
@@ -180,21 +181,6 @@ def _wide(parameter: Tensor) -> torch.dtype:
 def _own(tensor: Tensor) -> Tensor:
     """This rank's share, in the same memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
-
-
-def _sharded_as(share: Tensor, parameter: nn.Parameter) -> Tensor:
-    """This rank's share on the device of `parameter`, as a part of a tensor of its shape."""
-    moved = share.to(_own(parameter).device)
-    if not isinstance(parameter, DTensor):
-        return moved
-    return DTensor.from_local(
-        moved,
-        parameter.device_mesh,
-        parameter.placements,
-        run_check=False,
-        shape=parameter.shape,
-        stride=parameter.stride(),
-    )
 
 
 def _pin(tensor: Tensor) -> None:

@@ -14,9 +14,9 @@ from transformers import PreTrainedModel
 from rft.data.feature_store import FeatureFolder
 from rft.errors import DataError
 from rft.learner.attention import is_packed, why_not_packed
-from rft.learner.model import Policy, add_lora, load_policy, lora_layers
+from rft.learner.model import Policy, add_lora, load_policy, lora_layers, stored_dtype
 from rft.learner.packing import PackedBatch, PackedGroup, batch_groups, join_groups, share_groups, visual_rows
-from rft.learner.sharding import in_turns, init_alone, make_context, shard
+from rft.learner.sharding import init_alone, make_context, shard
 from rft.learner.vision import (
     FeatureCache,
     VisualFeatures,
@@ -51,11 +51,10 @@ class Policies:
         """Raises DataError where `model_dir` holds no usable model, or one whose prompts cannot be shared out."""
         self._recipe, self._banned, self._loading = recipe, tuple(banned), loading
         self._reference_features: FeatureCache | None = None
-        with in_turns():  # until its shard is cut, a rank holds the whole model in the CPU's memory
-            self.model, self.lora = self._trained(model_dir)
-            self._features = self._feature_cache(self.model)
-            self.policy = self._with_sampling(self.model)
-            self._reference = self._frozen(model_dir)
+        self.model, self.lora = self._trained(model_dir)
+        self._features = self._feature_cache(self.model)
+        self.policy = self._with_sampling(self.model, None if self.lora else self._master)
+        self._reference = self._frozen(model_dir)
         if recipe.learner.context_parallel > 1 and not self.is_packed:
             raise DataError(
                 f"{model_dir}: learner.context_parallel shares out packed groups, and those of this model are not "
@@ -144,43 +143,67 @@ class Policies:
 
     def _trained(self, model_dir: str | Path) -> tuple[PreTrainedModel, LoraConfig | None]:
         learner, loading = self._recipe.learner, self._loading
-        # Full training in bfloat16 keeps float32 master weights, which a learning rate of 1e-6 needs.
-        wide = loading.dtype == torch.bfloat16 and learner.master_dtype == "float32"
-        master = torch.float32 if wide and learner.lora is None else loading.dtype
-        if master != loading.dtype and not is_initialized():
+        if self._master != loading.dtype and not is_initialized():
             init_alone(loading.device)
-        model = load_policy(
+        model = self._load(
             model_dir,
-            master,
-            device="cpu" if is_initialized() else loading.device,  # shards are moved as they are cut
-            gradient_checkpointing=learner.gradient_checkpointing,
+            self._master,
+            checkpointing=learner.gradient_checkpointing,
             freeze_vision=learner.freeze_vision,
-            packed=loading.packed,
         )
         reason = why_not_packed(model) if loading.packed else None
         if reason is not None:
             warnings.warn(f"{model_dir}: a group is trained as copies of its prompt, because {reason}.", stacklevel=1)
         if learner.lora is None:
             return model, None
-        return model, add_lora(model, learner.lora, self._recipe.seed, torch.float32 if wide else loading.dtype)
+        return model, add_lora(model, learner.lora, self._recipe.seed, self._wide)
+
+    @property
+    def _wide(self) -> torch.dtype:
+        """Of the weights that are trained. In bfloat16 a learning rate of 1e-6 would be rounded away."""
+        wide = self._loading.dtype == torch.bfloat16 and self._recipe.learner.master_dtype == "float32"
+        return torch.float32 if wide else self._loading.dtype
+
+    @property
+    def _master(self) -> torch.dtype:
+        """Of the model's own weights."""
+        return self._wide if self._recipe.learner.lora is None else self._loading.dtype
 
     def _frozen(self, model_dir: str | Path) -> Policy | None:
         """None where no KL term asks for a reference, or where the policy without its adapters is it."""
         if self._recipe.algorithm.beta == 0 or self.lora is not None:
             return None
-        loading = self._loading
-        device = "cpu" if is_initialized() else loading.device
-        model = load_policy(model_dir, loading.dtype, device=device, packed=loading.packed).requires_grad_(False)
+        model = self._load(model_dir, self._loading.dtype).requires_grad_(False)
         if self._features is None:  # else the policy's tower is as frozen, and the same
             self._reference_features = self._feature_cache(model)
-        return self._with_sampling(model)
+        return self._with_sampling(model, self._loading.dtype)
+
+    def _load(
+        self, model_dir: str | Path, dtype: torch.dtype, *, checkpointing: bool = False, freeze_vision: bool = False
+    ) -> PreTrainedModel:
+        """In `dtype` on the device; where shards will be cut of it, in its files' own, mapped into memory from them."""
+        device = self._loading.device
+        if is_initialized():
+            device = torch.device("cpu")
+            if self._recipe.learner.lora is None:  # adapters begin in the dtype of the layers that they lie beside
+                dtype = stored_dtype(model_dir) or dtype
+        return load_policy(
+            model_dir,
+            dtype,
+            device=device,
+            gradient_checkpointing=checkpointing,
+            freeze_vision=freeze_vision,
+            packed=self._loading.packed,
+        )
 
     def _feature_cache(self, model: PreTrainedModel) -> FeatureCache | None:
         """None where the tower is trained."""
         if not tower_is_frozen(model):
             return None
         loading = self._loading
-        tower = model.model.visual.to(device=loading.device, dtype=loading.dtype)
+        tower = model.model.visual.to(loading.device)
+        for parameter in tower.parameters():  # and no buffers: rotary frequencies are float32 in engines too
+            parameter.data = parameter.data.to(loading.dtype)
 
         def encode(visual: VisualInput) -> VisualFeatures:
             with torch.no_grad():
@@ -190,7 +213,8 @@ class Policies:
         folder = FeatureFolder(directory, self._recipe.video.cache_gib) if directory else None
         return FeatureCache(encode, tower_fingerprint(tower), model.config.text_config.hidden_size, folder)
 
-    def _with_sampling(self, model: PreTrainedModel) -> Policy:
+    def _with_sampling(self, model: PreTrainedModel, dtype: torch.dtype | None) -> Policy:
+        """`dtype`: that the weights are sharded in; None: in their own."""
         policy = Policy(
             model,
             temperature=self._recipe.sampling.temperature,
@@ -200,5 +224,6 @@ class Policies:
         if is_initialized():
             tower = model.model.visual if tower_is_frozen(model) else None
             blocks, loading = tuple(model._no_split_modules), self._loading
-            shard(policy, blocks, loading.device, loading.dtype, tower, self._recipe.learner.num_replicas)
+            num_replicas = self._recipe.learner.num_replicas
+            shard(policy, blocks, loading.device, loading.dtype, tower, num_replicas, dtype)
         return policy

@@ -1,7 +1,6 @@
 """Several learner processes as one: parameters, gradients and optimizer state sharded over them by FSDP2."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from rft.learner.context import Context
 
@@ -61,20 +60,6 @@ def make_context(size: int, device: torch.device) -> Context | None:
     return Context(this_rank() % size, size, mesh.get_group("context"))
 
 
-@contextmanager
-def in_turns() -> Iterator[None]:
-    """One rank after the other runs the block, which must call no collective. Every rank must come here."""
-    turns = num_ranks() if num_ranks() > 1 else 0
-    own = this_rank() if turns else 0
-    for _ in range(own):
-        dist.barrier()
-    try:
-        yield
-    finally:
-        for _ in range(own, turns):
-            dist.barrier()
-
-
 def shard(
     policy: nn.Module,
     block_names: Sequence[str],
@@ -82,13 +67,15 @@ def shard(
     compute_dtype: torch.dtype,
     frozen_tower: nn.Module | None = None,
     num_replicas: int = 1,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Shard `policy` in place, a block (module of a class in `block_names`) at a time.
 
-    `num_replicas`: as of the recipe; the ranks of one replica follow each other.
+    `num_replicas`: as of the recipe; the ranks of one replica follow each other. Of the values that `policy` has, a
+    rank reads its own share alone: they may lie in files that are mapped into memory.
 
-    Parameters keep their dtype, in which gradients are reduced and the optimizer works; forward and backward compute
-    in `compute_dtype`. A frozen vision tower stays whole on every rank, in `compute_dtype`: a rank that has a clip's
+    Parameters get `dtype`, or keep theirs, in which gradients are reduced and the optimizer works; forward and backward
+    compute in `compute_dtype`. A frozen vision tower stays as it is, whole on every rank: a rank that has a clip's
     features needs no tower, while another computes them.
     """
     mesh = init_device_mesh(device.type, (num_ranks(),))
@@ -98,15 +85,39 @@ def shard(
     precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
     if compute_dtype in (torch.float32, torch.float64):
         precision = MixedPrecisionPolicy()
-    whole = frozen_tower.to(device=device, dtype=compute_dtype) if frozen_tower is not None else nn.Module()
-    kept = set(whole.modules())
+    whole = frozen_tower or nn.Module()
+    kept, ignored = set(whole.modules()), set(whole.parameters())
+    values = _take_values(policy, ignored, dtype)
     for module in policy.modules():
         if type(module).__name__ in block_names and module not in kept:
             fully_shard(module, mesh=mesh, mp_policy=precision)
     # The root holds embeddings and head, which the chunked log-probabilities need again in the backward pass.
-    fully_shard(
-        policy, mesh=mesh, mp_policy=precision, reshard_after_forward=False, ignored_params=set(whole.parameters())
-    )
+    fully_shard(policy, mesh=mesh, mp_policy=precision, reshard_after_forward=False, ignored_params=ignored)
+    _give_values(policy, values, device)
+
+
+def _take_values(policy: nn.Module, ignored: set[nn.Parameter], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Parameter's name -> its value, but for `ignored` ones; what stays is a shape without values, in `dtype`."""
+    taken = {name: parameter for name, parameter in policy.named_parameters() if parameter not in ignored}
+    empty = {parameter: torch.empty_like(parameter, dtype=dtype, device="meta") for parameter in taken.values()}
+    _replace_parameters(policy, empty)
+    return {name: parameter.detach() for name, parameter in taken.items()}
+
+
+def _give_values(policy: nn.Module, values: dict[str, Tensor], device: torch.device) -> None:
+    """Undo `_take_values` on the sharded `policy`: this rank's shares on `device`. `values` are gone afterwards."""
+    empty = dict(policy.named_parameters())
+    shares = {empty[name]: sharded_like(values.pop(name), empty[name], device=device) for name in list(values)}
+    _replace_parameters(policy, shares)
+
+
+def _replace_parameters(module: nn.Module, new: Mapping[nn.Parameter, Tensor]) -> None:
+    """`new`: parameter -> what takes its place, wherever it is used: tied ones stay tied."""
+    made = {old: nn.Parameter(tensor, requires_grad=old.requires_grad) for old, tensor in new.items()}
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            if parameter in made:
+                setattr(part, name, made[parameter])
 
 
 def place_in_replica(tensor: Tensor) -> int:
@@ -120,12 +131,33 @@ def full(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def sharded_like(whole: Tensor, example: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """`whole` on the device of `example` and in its dtype, or `dtype`; this rank's share where `example` is sharded."""
-    moved = whole.to(device=example.device, dtype=dtype or example.dtype)
+def sharded_like(
+    whole: Tensor, example: Tensor, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> Tensor:
+    """A copy of `whole`, or of this rank's share of it where `example` is sharded.
+
+    On the device of `example` and in its dtype unless `device` and `dtype` are given. No more of `whole` is read than
+    is copied.
+    """
+    share = whole
+    if isinstance(example, DTensor):
+        per_rank = -(-len(whole) // example.device_mesh.size(-1))
+        share = whole[place_in_replica(example) * per_rank :][:per_rank]
+    return sharded_as(share.to(device=device or example.device, dtype=dtype or example.dtype, copy=True), example)
+
+
+def sharded_as(share: Tensor, example: Tensor) -> Tensor:
+    """This rank's share as a part of a tensor that is sharded as `example` is; itself where that is whole."""
     if not isinstance(example, DTensor):
-        return moved
-    return distribute_tensor(moved, example.device_mesh, example.placements, src_data_rank=None)
+        return share
+    return DTensor.from_local(
+        share,
+        example.device_mesh,
+        example.placements,
+        run_check=False,
+        shape=example.shape,
+        stride=example.stride(),
+    )
 
 
 def gather_from_ranks(value: Value) -> list[Value]:

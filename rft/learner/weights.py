@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from huggingface_hub import save_torch_state_dict
+from huggingface_hub import split_torch_state_dict_into_shards
 from peft import LoraConfig
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -26,21 +26,13 @@ STATE_FOLDER = "optimizer"
 """The same, written by several ranks."""
 
 
-def full_weights(model: PreTrainedModel, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Copies of all weights in the names of the saved model, on the CPU, adapters merged; {} on ranks above 0.
-
-    Every rank must call this.
-    """
-    return _copies(model, dtype, set(model.state_dict()), torch.device("cpu"), this_rank() == 0)
-
-
 def moving_weights(
     model: PreTrainedModel, dtype: torch.dtype, device: torch.device, *, on_every_rank: bool = False
 ) -> dict[str, Tensor]:
-    """As `full_weights`, on `device`, without what training cannot move.
+    """Copies on `device` of the weights that training moves, named as in the saved model, adapters merged.
 
     Layers that lie beside a trained one come along: an engine fuses some of them (q, k and v; gate and up), and what it
-    has fused it replaces whole. `on_every_rank`: the others keep copies too.
+    has fused it replaces whole. {} on ranks above 0, unless `on_every_rank`. Every rank must call this.
     """
     return _copies(model, dtype, _beside_trained(model), device, this_rank() == 0 or on_every_rank)
 
@@ -66,10 +58,9 @@ def _copies(
 ) -> dict[str, Tensor]:
     """Of the weights in `names`, adapters merged; {} unless `keep`. Sharded ones are put together on every rank."""
     merged = {f"{name}.base_layer.weight": layer for name, layer in lora_layers(model).items()}
-    tied = model.all_tied_weights_keys
     weights = {}
-    for name, tensor in model.state_dict().items():
-        if name not in names or name in tied or ".lora_" in name:
+    for name, tensor in _own_weights(model).items():
+        if name not in names:
             continue
         whole = full(tensor)
         if name in merged:
@@ -77,18 +68,46 @@ def _copies(
             up, down = full(layer.lora_B["default"].weight), full(layer.lora_A["default"].weight)
             whole = whole + (up @ down) * layer.scaling["default"]
         if keep:
-            weights[name.replace(".base_layer.", ".")] = whole.detach().to(device=device, dtype=dtype, copy=True)
-    renamed: dict[str, Tensor] = revert_weight_conversion(model, weights)
-    return renamed
+            weights[name] = whole.detach().to(device=device, dtype=dtype, copy=True)
+    return _as_saved(model, weights)
 
 
-def save_policy(model: PreTrainedModel, directory: Path, dtype: torch.dtype) -> None:
-    """A Hugging Face folder that from_pretrained and vLLM load, without the processor. Every rank must call this."""
-    weights = full_weights(model, dtype)
+def _own_weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Of the state dict: what the model without adapters holds, tied ones once."""
+    tied = model.all_tied_weights_keys
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in tied and ".lora_" not in name}
+
+
+def _as_saved(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In the names and shapes of the model's files."""
+    without_adapters = {name.replace(".base_layer.", "."): tensor for name, tensor in weights.items()}
+    saved: dict[str, Tensor] = revert_weight_conversion(model, without_adapters)
+    return saved
+
+
+def save_policy(model: PreTrainedModel, directory: Path, dtype: torch.dtype, max_file_bytes: int = 5 * 10**9) -> None:
+    """A Hugging Face folder that from_pretrained and vLLM load, without the processor. Every rank must call this.
+
+    Weights are put together file by file: the first rank holds those of one file, the others one weight at a time.
+    """
+    saved = {
+        name: _as_saved(model, {name: torch.empty(weight.shape, dtype=dtype, device="meta")})
+        for name, weight in _own_weights(model).items()
+    }
+    sources = {of_file: name for name, shapes in saved.items() for of_file in shapes}
+    shapes = {of_file: shape for shapes in saved.values() for of_file, shape in shapes.items()}
+    plan = split_torch_state_dict_into_shards(shapes, max_shard_size=max_file_bytes)
+    if this_rank() == 0:
+        directory.mkdir(parents=True, exist_ok=True)
+    for file, names in plan.filename_to_tensors.items():
+        weights = _copies(model, dtype, {sources[name] for name in names}, torch.device("cpu"), this_rank() == 0)
+        if weights:
+            save_file({name: weights[name].contiguous() for name in names}, directory / file, {"format": "pt"})
     if this_rank() != 0:
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    save_torch_state_dict(weights, directory)
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
     config = type(model.config).from_dict(model.config.to_dict())
     config.dtype = dtype
     config.architectures = [type(model).__name__]
