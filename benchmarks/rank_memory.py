@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
         }
         for number in arguments.ranks:
             parts = (number, free_port(), folder, arguments.size, arguments.file_mb)
-            torch.multiprocessing.spawn(one_rank, parts, number)
+            torch.multiprocessing.start_processes(one_rank, parts, number, start_method="spawn")
             result["ranks"][number] = torch.load(folder / f"{number}.pt")
     return finish("rank_memory", result, [table(result)], arguments)
 

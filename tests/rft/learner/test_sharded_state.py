@@ -1,12 +1,14 @@
-"""Four processes, as one replica and as two: the update of one process, and a state that each layout can read."""
+"""Four processes, as one replica and as two: the update of one process, and a state that each layout can read; and two
+replicas of two processes that share each prompt."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
 import torch
 from forked import in_ranks
+from safetensors.torch import load_file
+from test_sharding import free_port, learn
 from torch import Tensor, nn
 
 from rft.errors import CheckpointError
@@ -60,7 +62,7 @@ def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
     }
 
 
-def one_rank(rank: int, port: int, folder: Path) -> None:
+def one_rank(rank: int, port: int, model_dir: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     init_distributed(rank, NUM_RANKS, "127.0.0.1", port, torch.device("cpu"))
     rows = torch.arange(20, dtype=torch.float64).reshape(NUM_RANKS, 5) / 7
@@ -83,6 +85,7 @@ def one_rank(rank: int, port: int, folder: Path) -> None:
     for tensor in state.values():  # put together inside each replica
         first, *others = gather_from_ranks(full(tensor))
         assert all(torch.equal(first, other) for other in others), "noise of rounding differs between replicas"
+    learn(model_dir, folder / "shared", "full", context=2, replicas=2)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     os._exit(0)  # as in test_sharding.py
@@ -102,11 +105,8 @@ def read_back(model: nn.Module, folder: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-def test_four_processes_learn_save_and_continue_as_one(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    in_ranks(one_rank, NUM_RANKS, port, tmp_path)
+def test_four_processes_learn_save_and_continue_as_one(tiny_dir: Path, tmp_path: Path) -> None:
+    in_ranks(one_rank, NUM_RANKS, free_port(), tiny_dir, tmp_path)
     folder = tmp_path / "1"
     files = sorted(folder.iterdir())
     assert [file.suffix for file in files] == [".safetensors"] * NUM_RANKS
@@ -118,6 +118,12 @@ def test_four_processes_learn_save_and_continue_as_one(tmp_path: Path) -> None:
         read_shards({"other": torch.zeros(3)}, folder)
     with pytest.raises(CheckpointError, match="cannot be read: Size mismatch"):
         read_shards({"parameter/0.scale": torch.zeros(4, dtype=torch.float64)}, folder)
+    learn(tiny_dir, tmp_path / "alone", "full")
+    weights, expected = (load_file(tmp_path / who / "weights.safetensors") for who in ("shared", "alone"))
+    print({n: float((t-expected[n]).abs().max()) for n,t in weights.items()})
+    assert weights.keys() == expected.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0.0, atol=1e-10)
     files[0].write_bytes(files[0].read_bytes()[:100])
     with pytest.raises(CheckpointError, match="cannot be read"):
         shard_names(folder)

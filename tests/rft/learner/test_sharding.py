@@ -27,10 +27,10 @@ SHARING = ("full", "checkpointed", "lora")
 """Cases in which the two processes also share each prompt."""
 
 
-def learn(model_dir: Path, out: Path, case: str, context: int = 1) -> Learner:
+def learn(model_dir: Path, out: Path, case: str, context: int = 1, replicas: int = 1) -> Learner:
     """Two updates (the second of one group, so that one of two ranks has none), a save, one more, the weights."""
     batch = three_groups()
-    learner = make(model_dir, case, context)
+    learner = make(model_dir, case, context, replicas)
     lines = [learner.update(batch), learner.update(batch[:2])]
     learner.save(out / "saved")
     weights, probe = learner.state_dict_for_rollout()
@@ -42,9 +42,9 @@ def learn(model_dir: Path, out: Path, case: str, context: int = 1) -> Learner:
     return learner
 
 
-def make(model_dir: Path, case: str, context: int = 1) -> Learner:
+def make(model_dir: Path, case: str, context: int = 1, replicas: int = 1) -> Learner:
     settings = recipe(**CASES[case])
-    learner = settings.learner.model_copy(update={"context_parallel": context})
+    learner = settings.learner.model_copy(update={"context_parallel": context, "num_replicas": replicas})
     settings = settings.model_copy(update={"learner": learner})
     return Learner(model_dir, settings, FakeProcessor(), FakeClips(), total_updates=4, dtype=torch.float64)
 
