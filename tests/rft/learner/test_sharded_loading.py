@@ -1,7 +1,6 @@
 """A policy that two ranks load and save: each reads its own share of the files, and the folder is that of one rank."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tiny_policy import recipe, tiny_config
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel, Qwen2_5_VLForConditionalGeneration
 
+from benchmarks.rank_memory import rise_mib
 from rft.learner.model import add_lora, load_policy, stored_dtype
 from rft.learner.policy_and_reference import Loading, Policies
 from rft.learner.sharding import full, init_distributed
@@ -85,24 +85,12 @@ def one_rank(rank: int, port: int, folder: Path, large: Path, out: Path) -> None
             reference = load_policy(folder, dtype).requires_grad_(False)
             assert_equal(values(policies._reference.model), values(reference))
         save_policy(policies.model, out / case, torch.bfloat16, FILE_BYTES)
-    before = reset_peak_mib()
+    before = rise_mib()
     Policies(large, CASES["wide"][0], (), Loading(CPU, torch.bfloat16, packed=True, features_dir=None))
-    (out / f"peak{rank}").write_text(str(peak_mib() - before))
+    (out / f"peak{rank}").write_text(str(rise_mib(before)))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     os._exit(0)  # as in test_sharding.py
-
-
-def reset_peak_mib() -> float:
-    """Memory of this process from now on counts as its peak; returns it."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak_mib()
-
-
-def peak_mib() -> float:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 @pytest.mark.slow
