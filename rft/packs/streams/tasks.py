@@ -22,8 +22,11 @@ WAIT = "wait"
 _COUNT = re.compile(r"[^\d.-]*+(\d{1,6}+)[^\d.-]*+\.?+")
 _SECONDS = r"(\d{1,9}+(?:\.\d*+)?+)\s*+(?:seconds?+|s)?+"
 _TIMED = re.compile(rf"\s*+(?:at\s++)?+{_SECONDS}\s*+[:,]\s*+(.*+)", re.IGNORECASE | re.DOTALL)
-_LETTER_FIRST = re.compile(r"\s*+([A-E])\.")
-_LONE_LETTER = re.compile(r"(?<![a-z])[a-e](?![a-z])")
+_LETTER_FIRST = re.compile(r"([a-e])\..+\Z", re.IGNORECASE)
+_LONE_LETTER = re.compile(r"\b[a-e]\b", re.IGNORECASE)
+_MARKS = ';/[]"{}()=+\\_-><@`,?!'
+_FULL_STOP = re.compile(r"\.(?!\d)")
+_THOUSANDS = re.compile(r"\d,\d")
 
 
 class StreamRow(Row):
@@ -171,20 +174,32 @@ def reply_in_time(completion: str, target: ReplyTarget, *, within_s: float = 4.0
 
 
 def released_choice(completion: str, target: StreamChoiceTarget) -> Score:
-    """1 if OVBench's released scorer reads the right letter: "A." at the start, else the first lone letter a to e.
+    """1 if OVBench's released scorer reads the right letter: "A. text", else the first lone letter a to e.
 
     The article counts as a letter: "a person" reads as A (arXiv:2501.00584, lmms-eval task).
     """
     answer = answer_text(completion)
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
-    text = answer[:LONGEST_ANSWER]
-    match = _LETTER_FIRST.match(text)
-    lone = _LONE_LETTER.search(" ".join(parse_words(text)))
-    letter = match[1] if match else lone[0].upper() if lone else None
-    if letter is None:
+    text = answer[:LONGEST_ANSWER].strip()
+    match = _LETTER_FIRST.match(text) or _LONE_LETTER.search(_without_marks(text))
+    if match is None:
         return Score(0.0, answer, "no letter that the released code reads", "unreadable")
-    return choice_score(letter, answer, target.choice)
+    return choice_score(match[0][0].upper(), answer, target.choice)
+
+
+def _without_marks(text: str) -> str:
+    """The text in which the released scorer looks for a lone letter: words that marks parted may have grown together.
+
+    A mark that stands beside a blank anywhere leaves nothing, as all do where a number has a comma; others leave a
+    blank. Of full stops without a digit behind them the first 32 leave nothing.
+    """
+    text = text.replace("\n", " ").replace("\t", " ")
+    grows = _THOUSANDS.search(text) is not None
+    cleaned = text
+    for mark in _MARKS:
+        cleaned = cleaned.replace(mark, "" if grows or f"{mark} " in text or f" {mark}" in text else " ")
+    return _FULL_STOP.sub("", cleaned, count=32)
 
 
 def _word_f1(text: str, other: str) -> float:

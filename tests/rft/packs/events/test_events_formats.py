@@ -8,6 +8,8 @@ from annotation_files import annotations
 
 from rft.data.convert.conversion import Conversion, ConvertOptions, convert
 from rft.evaluation.baselines import Baselines, measure_baselines
+from rft.evaluation.evaluate import RowSet
+from rft.evaluation.published_results import published_results
 from rft.tasks import TASKS
 from rft.types import Prompt
 
@@ -53,6 +55,16 @@ def test_dense_captions() -> None:
                     round(found[f"{n} equal parts"]["SODA_d"].value, 3)) for n in (1, 3, 5, 8, 10)}  # fmt: skip
     # By the released metric code of VidChapters and of SODA.
     assert measured == {1: (0.004, 0.041), 3: (0.076, 0.161), 5: (0.149, 0.237), 8: (0.218, 0.298), 10: (0.237, 0.309)}
+
+
+@pytest.mark.parametrize(
+    ("task", "dataset", "rows"), [("saliency", "qvhighlights/val", 1550), ("timed_captions", "youcook2/val", 457)]
+)
+def test_figures_of_papers_are_of_metrics_that_the_task_has(task: str, dataset: str, rows: int) -> None:
+    of_task = TASKS[task]
+    ours = of_task.metrics("", of_task.target(of_task.example), of_task.own_rewards)
+    (trace,) = published_results(RowSet(task, dataset, rows, rows)).comparable
+    assert ours.keys() > trace.values.keys()
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,20 @@ def test_a_count(text: str, count: int | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "letter"),
-    [("B. he waved", "B"), ("b", "B"), ("(C)", "C"), ("a person waves, so B", "A"), ("he waved", None), ("ABCD", None)],
+    [
+        ("B. he waved", "B"),
+        ("b", "B"),
+        ("(C)", "C"),
+        ("a person waves, so B", "A"),
+        ("he waved", None),
+        ("ABCD", None),
+        ("B.he waved", "B"),
+        ("x.b", None),
+        ("2b", None),
+        ("B-roll", "B"),
+        ("a-b - c", "C"),
+        ("in 1,000 (b)s", None),
+    ],
 )
 def test_what_the_released_scorer_reads(text: str, letter: str | None) -> None:
     values = {x: released_choice(said(text), StreamChoiceTarget(x, "now")).value for x in "ABCDE"}
