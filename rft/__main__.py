@@ -164,7 +164,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     pushed.add_argument("--dry-run", metavar="DIR", type=Path, help=text)
     text = "Write a data set, convert a published one to rows, or look at rows."
     kinds = add_data(adder.add_parser("data", help=text, description=text), _command)
-    _add_needle(_command(kinds, "needle", _needle, "Put images into long videos, with questions about them."))
+    _add_needle(_command(kinds, "needle", _needle, "Put images or clips into long videos, with questions about them."))
     return parser, adder.choices
 
 
@@ -211,7 +211,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_needle(needle: argparse.ArgumentParser) -> None:
-    needle.add_argument("needles", metavar="NEEDLES.json", type=Path, help="published needles, beside their images")
+    needle.add_argument("needles", metavar="NEEDLES.json", type=Path, help="published needles, beside their images or clips")
     needle.add_argument("--haystack", metavar="VIDEO", type=Path, nargs="+", required=True, help="joined in this order")
     needle.add_argument("--frames", metavar="N", type=int, nargs="+", required=True, help="lengths, in frames")
     needle.add_argument("--depths", metavar="D", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from rft.errors import DataError
 from rft.tasks import TASKS
 
 NEEDLE_FRAMES = 4
-"""Frames that show each needle. Source: VideoChat-Flash."""
+"""Frames that show a needle that is an image. Source: VideoChat-Flash."""
 
 _OPTION = re.compile(r"\(([A-G])\)\s*+([^\n]*+)")
 
 
 class PublishedNeedle(BaseModel):
-    """{"question", "answer", "image"} or {"question1", "answer1", "question2", "answer2", "images"}."""
+    """{"question", "answer", "image"} or {"question1", "answer1", "question2", "answer2", "images"}; clips are named as
+    images are."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -32,7 +34,7 @@ class PublishedNeedle(BaseModel):
 
     @property
     def hops(self) -> tuple[str, ...]:
-        """The images in the order of the video."""
+        """The images and clips in the order of the video."""
         return self.images or ((self.image,) if self.image else ())
 
     @property
@@ -53,9 +55,10 @@ def write_needles(
 ) -> int:
     """Writes rows.jsonl and the videos, one for each needle, length in frames and depth; returns the number of rows.
 
-    `source`: a published needle file; its images stand below its folder. A needle of one image is put at each depth;
-    several images are spread evenly from the first frame to the last, whatever the depths. Raises DataError with
-    every problem: images that are missing, haystacks that are too short, questions without options.
+    `source`: a published needle file; its images and clips stand below its folder, clips as video files or folders of
+    frames, of `fps` too. A single needle is put at each depth; several are spread evenly from the first frame to the
+    last, whatever the depths. Raises DataError with every problem: needles that are missing, haystacks that are too
+    short, questions without options.
     """
     needles = read_json(source, tuple[PublishedNeedle, ...])
     problems = [problem for number, needle in enumerate(needles) for problem in _problems(number, needle, source)]
@@ -64,11 +67,11 @@ def write_needles(
     frames = _haystack_frames(haystacks, max(lengths), fps, directory / "haystack")
     rows: list[Mapping[str, Any]] = []
     for number, needle in enumerate(needles):
-        images = [_fitted(source.parent / name, frames[0], directory / "needles") for name in needle.hops]
+        shown = [_needle_frames(source.parent / name, frames[0], fps, directory / "needles") for name in needle.hops]
         for length in lengths:
-            for depth in depths if len(images) == 1 else (0.0,):
-                name = f"{number:04d}_{length}" + (f"_{depth:.2f}" if len(images) == 1 else "")
-                _write_video(directory / "videos" / name, frames[:length], images, depth)
+            for depth in depths if len(shown) == 1 else (0.0,):
+                name = f"{number:04d}_{length}" + (f"_{depth:.2f}" if len(shown) == 1 else "")
+                _write_video(directory / "videos" / name, frames[:length], shown, depth)
                 rows += _rows(name, needle, length, depth, fps)
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     (directory / "rows.jsonl").write_text(text, encoding="utf-8")
@@ -97,9 +100,9 @@ def split_question(text: str) -> tuple[str, list[str]]:
 
 def _problems(number: int, needle: PublishedNeedle, source: Path) -> Iterator[str]:
     if not needle.hops or not needle.questions:
-        yield f"{source}: needle {number} names no image, or has no question."
+        yield f"{source}: needle {number} names no image or clip, or has no question."
     for name in needle.hops:
-        if not (source.parent / name).is_file():
+        if not (source.parent / name).exists():
             yield f"{source}: needle {number}: {source.parent / name} is not there."
     for text, _ in needle.questions:
         if len(split_question(text)[1]) < 2:
@@ -112,11 +115,9 @@ def _haystack_frames(haystacks: Sequence[Path], number: int, fps: float, folder:
     files: list[Path] = []
     size: tuple[int, int] | None = None
     for path in haystacks:
-        source = open_source(path, fps if path.is_dir() else None, "pyav")
-        times = np.asarray(source.timestamps_s)
-        wanted = np.arange(times[0], times[-1] + 1e-6, 1 / fps)[: number - len(files)]
-        indices = np.clip(np.searchsorted(times, wanted - 1e-6), 0, len(times) - 1).tolist()
-        for frame in source.read(indices):
+        if len(files) == number:
+            break
+        for frame in _frames_at(path, fps, number - len(files)):
             picture = Image.fromarray(frame)
             size = size or picture.size
             files.append(folder / f"{len(files):06d}.jpg")
@@ -126,27 +127,43 @@ def _haystack_frames(haystacks: Sequence[Path], number: int, fps: float, folder:
     return files
 
 
-def _fitted(image: Path, like: Path, folder: Path) -> Path:
-    """The image at the size of the haystack's frames, on black, as a JPEG file."""
+def _frames_at(path: Path, fps: float, most: int | None = None) -> Iterator[np.ndarray]:
+    """The first `most` frames of a clip at `fps`; a folder holds frames of that rate."""
+    source = open_source(path, fps if path.is_dir() else None, "pyav")
+    times = np.asarray(source.timestamps_s)
+    wanted = np.arange(times[0], times[-1] + 1e-6, 1 / fps)[:most]
+    return source.read(np.clip(np.searchsorted(times, wanted - 1e-6), 0, len(times) - 1).tolist())
+
+
+def _needle_frames(path: Path, like: Path, fps: float, folder: Path) -> list[Path]:
+    """Files of the frames that show a needle, at the size of the haystack's: an image in several, a clip in its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{image.stem}.jpg"
-    with Image.open(like) as frame, Image.open(image) as picture:
-        canvas = Image.new("RGB", frame.size)
-        fitted = picture.convert("RGB")
-        fitted.thumbnail(frame.size)
-        canvas.paste(fitted, ((frame.width - fitted.width) // 2, (frame.height - fitted.height) // 2))
-        canvas.save(file, quality=90)
+    with Image.open(like) as frame:
+        size = frame.size
+    if path.is_dir() or (guess_type(path.name)[0] or "").startswith("video/"):
+        pictures = [Image.fromarray(frame) for frame in _frames_at(path, fps)]
+        return [_fitted(picture, size, folder / f"{path.stem}_{n:06d}.jpg") for n, picture in enumerate(pictures)]
+    with Image.open(path) as picture:
+        return [_fitted(picture.convert("RGB"), size, folder / f"{path.stem}.jpg")] * NEEDLE_FRAMES
+
+
+def _fitted(picture: Image.Image, size: tuple[int, int], file: Path) -> Path:
+    """The file of the picture in this size, on black."""
+    canvas = Image.new("RGB", size)
+    picture.thumbnail(size)
+    canvas.paste(picture, ((size[0] - picture.width) // 2, (size[1] - picture.height) // 2))
+    canvas.save(file, quality=90)
     return file
 
 
-def _write_video(folder: Path, frames: Sequence[Path], images: Sequence[Path], depth: float) -> None:
-    """A folder of links: the frames, of which NEEDLE_FRAMES at each needle's place are the needle."""
+def _write_video(folder: Path, frames: Sequence[Path], needles: Sequence[Sequence[Path]], depth: float) -> None:
+    """A folder of links: the frames, of which those at each needle's place are the needle's."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = dict(enumerate(frames))
-    last = max(len(frames) - NEEDLE_FRAMES, 0)
-    places = [int(depth * last)] if len(images) == 1 else [i * last // (len(images) - 1) for i in range(len(images))]
-    for place, image in zip(places, images, strict=True):
-        shown |= dict.fromkeys(range(place, min(place + NEEDLE_FRAMES, len(frames))), image)
+    for number, needle in enumerate(needles):
+        last = max(len(frames) - len(needle), 0)
+        place = number * last // (len(needles) - 1) if len(needles) > 1 else int(depth * last)
+        shown |= dict(zip(range(place, len(frames)), needle, strict=False))
     for number, file in shown.items():
         link = folder / f"{number:06d}.jpg"
         link.unlink(missing_ok=True)

@@ -73,13 +73,28 @@ def test_several_needles_are_spread_from_first_to_last(tmp_path: Path, film: Pat
     assert {row.target["hops"] for row in read_rows([tmp_path / "out" / "rows.jsonl"], None, TASKS)} == {2}
 
 
+def test_a_clip_is_a_needle_of_its_own_frames(tmp_path: Path, film: Path) -> None:
+    needles = [{"question": QUESTION, "answer": "A", "image": "fade"}, {"images": ["fade", "red.png"]}]
+    source = published(tmp_path, [needles[0], needles[0] | needles[1]])
+    (tmp_path / "fade").mkdir()
+    for number in range(3):
+        Image.new("RGB", (28, 28), (0, 0, 255 - 60 * number)).save(tmp_path / "fade" / f"{number}.png")
+    assert write_needles(source, [film, film], [10], [0.5], tmp_path / "out") == 2
+    one, several = (seen(tmp_path / "out" / "rows.jsonl", number) for number in range(2))
+    faded = [255, 195, 135]
+    assert one[3:6, 2].tolist() == pytest.approx(faded, abs=4)
+    assert [abs(int(frame[0]) - 100) < 4 for frame in one] == [True] * 3 + [False] * 3 + [True] * 4
+    assert several[:3, 2].tolist() == pytest.approx(faded, abs=4)
+    assert [int(frame.argmax()) for frame in several[6:]] == [0] * 4
+
+
 @pytest.mark.parametrize(
     ("needle", "message"),
     [
         ({"question": QUESTION, "answer": "A", "image": "none.png"}, "none.png is not there"),
         ({"question": "What colour?", "answer": "A", "image": "red.png"}, r"no options '\(A\) ..'"),
         ({"question": QUESTION, "answer": "D", "image": "red.png"}, "choice: D is not among the options A..B"),
-        ({"image": "red.png"}, "names no image, or has no question"),
+        ({"image": "red.png"}, "names no image or clip, or has no question"),
     ],
 )
 def test_what_cannot_be_a_needle_is_named(tmp_path: Path, film: Path, needle: dict[str, object], message: str) -> None:
