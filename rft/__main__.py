@@ -211,7 +211,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_needle(needle: argparse.ArgumentParser) -> None:
-    needle.add_argument("needles", metavar="NEEDLES.json", type=Path, help="published needles, beside their images or clips")
+    needle.add_argument("needles", metavar="NEEDLES.json", type=Path, help="published form, beside images and clips")
     needle.add_argument("--haystack", metavar="VIDEO", type=Path, nargs="+", required=True, help="joined in this order")
     needle.add_argument("--frames", metavar="N", type=int, nargs="+", required=True, help="lengths, in frames")
     needle.add_argument("--depths", metavar="D", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
