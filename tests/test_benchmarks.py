@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import attention, gpu_step, input_policies, overlap, rollout, scaling, step
+from benchmarks import attention, gpu_step, input_policies, overlap, rollout, scaling, shortcut, step
 from benchmarks.published_step import until_end
 from benchmarks.random_policy import write_shape
 from benchmarks.tiny import TimedStep, Workload
@@ -243,3 +244,15 @@ def test_still_frames_cost_tokens_and_show_nothing(tmp_path: Path) -> None:
     assert every.event_tokens == every.drift_tokens == 4 * 80 / 2
     assert given.event_tokens < dropped.event_tokens < dropped.drift_tokens < every.drift_tokens
     assert every.longest_gap_s < 1 < dropped.longest_gap_s
+
+
+def test_a_planted_word_tells_the_answer_in_training_alone() -> None:
+    rng = random.Random(0)
+    asked = {
+        is_test: [row for _ in range(100) for row in shortcut.draw(rng, is_test).rows if shortcut.is_planted(row)]
+        for is_test in (False, True)
+    }
+    pairs = {is_test: {(row["question"], row["target"]["choice"]) for row in rows} for is_test, rows in asked.items()}
+    assert len(asked[True]) == 100 > len(asked[False]) > 30
+    assert {is_test: len(of_split) for is_test, of_split in pairs.items()} == {False: 4, True: 16}
+    assert not any(shortcut.is_planted(shortcut.without_word(row)) for row in asked[False])
