@@ -296,6 +296,8 @@ class TrainingRun:
             train_steps(batches, pool, learner, record, stop)
         except Interrupted:
             view.note("the evaluation between two steps is left to --resume")
+        finally:
+            record.wait_until_saved()  # before anything else begins from the last checkpoint
         saved = record.save()
         self.clock.add({f"grpo/{name}": seconds for name, seconds in record.clock.seconds.items()})
         self.write_seconds()

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -48,31 +49,55 @@ class TrainState(BaseModel):
 
 
 def save_checkpoint(run_dir: RunDir, step: int, write: Callable[[Path], None], state: TrainState, keep: int) -> Path:
-    """The folder of the new checkpoint; older ones than the last `keep` are then removed.
+    """The folder of the new checkpoint: `begin_checkpoint` and what it leaves to do."""
+    return begin_checkpoint(run_dir, step, write, state, keep)()
+
+
+def begin_checkpoint(
+    run_dir: RunDir, step: int, write: Callable[[Path], None], state: TrainState, keep: int
+) -> Callable[[], Path]:
+    """Write the files of a new checkpoint; returns what makes it one, which needs nothing but them.
+
+    That is called once, from any thread, before another checkpoint is begun. It adds digests, forces the files to
+    disk, removes older checkpoints than the last `keep`, and returns the folder.
 
     `write` fills an empty folder beside the final one, which takes its name only once all of it is on disk.
     A complete checkpoint of this step stays as it is: an interrupt may follow a save that was due.
-    Raises CheckpointError where the disk refuses; the checkpoints before stay as they were.
+    Both raise CheckpointError where the disk refuses; the checkpoints before stay as they were.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; a run keeps at least one checkpoint")
     final = run_dir.checkpoint(step)
     if final in run_dir.complete_checkpoints():
-        return final
+        return lambda: final
     partial = final.with_name(f"{PARTIAL_PREFIX}{final.name}")
-    try:
+    with _whole_or_gone(run_dir, final, partial):
         if partial.exists():
             shutil.rmtree(partial)
         partial.mkdir(parents=True)
         write(partial)
         (partial / STATE_NAME).write_text(state.model_dump_json(indent=1), encoding="utf-8")
-        (partial / DIGESTS_NAME).write_text(json.dumps(digests(partial), indent=1), encoding="utf-8")
-        for path in (*partial.rglob("*"), partial):
-            flush(path)  # so that a full disk shows before the rename
-        if final.exists():
-            shutil.rmtree(final)  # without a state file, as the copy of a checkpoint broken off would be
-        os.rename(partial, final)
-        flush(final.parent)
+
+    def finish() -> Path:
+        with _whole_or_gone(run_dir, final, partial):
+            (partial / DIGESTS_NAME).write_text(json.dumps(digests(partial), indent=1), encoding="utf-8")
+            for path in (*partial.rglob("*"), partial):
+                flush(path)  # so that a full disk shows before the rename
+            if final.exists():
+                shutil.rmtree(final)  # without a state file, as the copy of a checkpoint broken off would be
+            os.rename(partial, final)
+            flush(final.parent)
+        prune(run_dir, keep)
+        return final
+
+    return finish
+
+
+@contextmanager
+def _whole_or_gone(run_dir: RunDir, final: Path, partial: Path) -> Iterator[None]:
+    """Removes `partial` where the block fails."""
+    try:
+        yield
     except Exception as error:
         # What cannot be removed now is removed by the next save or start, and is never taken for a checkpoint.
         shutil.rmtree(partial, ignore_errors=True)
@@ -82,8 +107,6 @@ def save_checkpoint(run_dir: RunDir, step: int, write: Callable[[Path], None], s
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    prune(run_dir, keep)
-    return final
 
 
 def load_state(path: Path) -> TrainState:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from rft.clock import Clock
@@ -14,7 +15,7 @@ from rft.rollout.pool import FailedPrompt
 from rft.rollout_batches import RolloutBatch
 from rft.runs.ahead_batch import write_ahead_batch
 from rft.runs.alarms import Alarms
-from rft.runs.checkpoint import TrainState, save_checkpoint
+from rft.runs.checkpoint import TrainState, begin_checkpoint
 from rft.runs.metrics import MetricsWriter, read_metrics
 from rft.runs.rollout_files import write_rollouts
 from rft.runs.run_dir import RunDir
@@ -64,6 +65,9 @@ class RunRecorder:
         self._groups: Sequence[Group] = ()
         """Of the last step."""
         self._saved_step = resumed.step if resumed else 0
+        self._saving: Future[Path] | None = None
+        """Of the last checkpoint, until it is asked for."""
+        self._saving_thread = ThreadPoolExecutor(1, "checkpoint")
         self._now, self._saved_at = now, now()
         self.clock = Clock(resumed.totals if resumed else None)
         """Seconds by phase of all GRPO steps, evaluations between them included."""
@@ -107,8 +111,11 @@ class RunRecorder:
             self._view.note(f"no answer to {failed.prompt_id}: {failed.problem}")
 
     def after_step(self) -> None:
+        """Save and evaluate where due. The checkpoint is made whole while the next step runs."""
+        if self._saving and self._saving.done():
+            self.wait_until_saved()
         if self._save_is_due():
-            self.save()
+            self._begin_save()
         self.evaluate_if_due()
         self._mark()
 
@@ -139,10 +146,23 @@ class RunRecorder:
             self._stop(new[0].title)
 
     def save(self) -> Path:
-        """A checkpoint of the last recorded step, unless there is one already."""
-        path = self._run.checkpoint(self.num_steps)
-        if self._saved_step == self.num_steps and path.exists():
-            return path
+        """A whole checkpoint of the last recorded step, unless there is one already."""
+        self._begin_save()
+        self.wait_until_saved()
+        return self._run.checkpoint(self.num_steps)
+
+    def wait_until_saved(self) -> None:
+        """Return once the last checkpoint is whole. CheckpointError: it could not be made so."""
+        saving, self._saving = self._saving, None
+        if saving:
+            with self.clock.phase("checkpoint"):
+                saving.result()
+
+    def _begin_save(self) -> None:
+        """Write the files of a checkpoint, and leave it to the thread to make it one."""
+        self.wait_until_saved()
+        if self._saved_step == self.num_steps and self._run.checkpoint(self.num_steps).exists():
+            return
         self._view.phase("checkpoint")
         with self.clock.phase("checkpoint"):
             state = TrainState(
@@ -155,11 +175,11 @@ class RunRecorder:
                 variances=dict(self._variances),
                 totals=self.clock.seconds,
             )
-            saved = save_checkpoint(self._run, self.num_steps, self._write, state, self._recipe.keep_checkpoints)
+            finish = begin_checkpoint(self._run, self.num_steps, self._write, state, self._recipe.keep_checkpoints)
+        self._saving = self._saving_thread.submit(finish)
         self._saved_step, self._saved_at = self.num_steps, self._now()
         if self._trackers and self._groups:
             self._trackers.log_rollouts(self.num_steps, self._groups)
-        return saved
 
     def _save_is_due(self) -> bool:
         recipe = self._recipe

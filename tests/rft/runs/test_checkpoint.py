@@ -11,7 +11,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from rft.errors import CheckpointError
-from rft.runs.checkpoint import DIGESTS_NAME, TrainState, check_digests, load_state, save_checkpoint
+from rft.runs.checkpoint import (
+    DIGESTS_NAME,
+    TrainState,
+    begin_checkpoint,
+    check_digests,
+    load_state,
+    save_checkpoint,
+)
 from rft.runs.run_dir import STATE_NAME, RunDir
 
 
@@ -106,6 +113,16 @@ def test_other_errors_pass_through_and_leave_nothing(tmp_path: Path, error: type
     with pytest.raises(error):
         save_checkpoint(run, 2, broken, state(2), keep=1)
     assert names(run) == []
+
+
+def test_a_run_killed_before_a_checkpoint_is_whole_has_the_one_before(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    save_checkpoint(run, 1, small, state(1), keep=1)
+    begin_checkpoint(run, 2, small, state(2), keep=1)
+    assert run.latest_checkpoint() == run.checkpoint(1)
+    assert load_state(run.checkpoint(1)) == state(1)
+    save_checkpoint(run, 3, small, state(3), keep=1)
+    assert run.complete_checkpoints() == (run.checkpoint(3),)
 
 
 def test_leftovers_of_a_killed_save_are_replaced(tmp_path: Path) -> None:

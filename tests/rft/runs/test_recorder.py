@@ -1,6 +1,7 @@
 """When a run saves: every so many steps, after so many seconds, and at its end; what trackers get."""
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from rewards.targets.choice import ChoiceTarget
 from rft.data.dataset import PromptOrder
+from rft.errors import CheckpointError
 from rft.recipe import Recipe
 from rft.rollout_batches import RolloutBatch
 from rft.runs.checkpoint import TrainState, load_state
@@ -51,7 +53,43 @@ def test_a_checkpoint_is_due_by_steps_by_time_and_at_the_end(
         time[0] += seconds
         record.step(StepResult(step, RolloutBatch((), (), 0, {}, {}), {}, (), None))
         record.after_step()
+    record.wait_until_saved()
     assert [step_of(path) for path in run.complete_checkpoints()] == saved
+
+
+class PipeLearner(Learner):
+    """From its second save on it leaves a pipe among its files, which cannot be forced to disk: to open it waits for
+    a writer, and then fails."""
+
+    num_saves = 0
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        self.num_saves += 1
+        if self.num_saves > 1:
+            os.mkfifo(directory / "pipe")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_next_step_runs_while_a_checkpoint_is_made_whole_and_learns_of_its_error(
+    ends: bool, tmp_path: Path
+) -> None:
+    recipe = Recipe.model_validate(
+        {"model": "policy", "tasks": {}, "data": {"train": ["rows.jsonl"]}, "steps": 9, "save_every": 1}
+    )
+    run, prompt = RunDir(tmp_path), Prompt("a", "multiple_choice", "?", None, ChoiceTarget("A"))
+    order = PromptOrder([prompt], 0, None, 0.0)
+    view = PlainView("run", io.StringIO())
+    record = RunRecorder(recipe, run, view, PipeLearner(), order, lambda rows: None, lambda: ())
+    for step in range(2):
+        record.step(StepResult(step, RolloutBatch((), (), 0, {}, {}), {}, (), None))
+        record.after_step()
+    assert [step_of(path) for path in run.complete_checkpoints()] == [1]
+    record.step(StepResult(2, RolloutBatch((), (), 0, {}, {}), {}, (), None))
+    os.close(os.open(run.checkpoints / ".partial_step_000002" / "pipe", os.O_WRONLY))
+    with pytest.raises(CheckpointError, match=r"step_000002: the checkpoint cannot be written.*step_000001"):
+        record.save() if ends else record.after_step()
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step_000001"]
 
 
 class Shown:
@@ -84,6 +122,7 @@ def test_trackers_get_every_step_and_the_rollouts_of_checkpoints(tmp_path: Path)
             batch = RolloutBatch((Group(prompt, ()),), (), 0, {}, {})
             record.step(StepResult(step, batch, {"reward": 0.5 * step}, (), None))
             record.after_step()
+        record.wait_until_saved()
 
     steps(0, None)
     steps(2, load_state(run.checkpoint(2)))
