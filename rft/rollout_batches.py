@@ -1,8 +1,10 @@
-"""The batches of a run: groups of prompts that are sampled and scored, at most one step ahead of the learner."""
+"""The batches of a run: groups of prompts that are sampled and scored, as many steps ahead as the recipe allows."""
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rft.clock import Clock, PhaseSpan
@@ -10,7 +12,7 @@ from rft.errors import Interrupted
 from rft.recipe import Recipe
 from rft.scoring.frame_order import with_order_bonus
 from rft.scoring.group import ScoreGroup, score_by_recipe, solved
-from rft.scoring.group_metrics import group_metrics, join_metrics, train_group_metrics
+from rft.scoring.group_metrics import group_metrics, join_metrics, staleness_metrics, train_group_metrics
 from rft.scoring.train_groups import running_reward_variances, train_groups, with_ground_truth
 from rft.types import Group, Prompt, Sampler, TrainGroup
 
@@ -40,7 +42,7 @@ class RolloutBatch:
     groups: tuple[Group, ...]
     train_groups: tuple[TrainGroup, ...]
     position: int
-    """Of the prompts, before these were taken."""
+    """Of the prompts, after these were taken."""
     variances: Mapping[str, float]
     """Task -> variance of the rewards inside a group, running over the steps; these groups included."""
     seconds: Mapping[str, float]
@@ -50,7 +52,9 @@ class RolloutBatch:
     counters: Mapping[str, float] = field(default_factory=dict)
     """Of what scored the groups, such as the requests to a judge."""
     is_ahead: bool = False
-    """Sampled while the learner worked on the step before."""
+    """Sampled while the learner worked on steps before."""
+    waited_s: float = 0.0
+    """How long the learner waited for it, having nothing else to do."""
 
     def metrics(self) -> dict[str, float]:
         """Counts and means of the groups, and seconds by phase: what is sampled ahead takes none of the step's."""
@@ -64,7 +68,7 @@ class RolloutBatches:
     """Iterates over (step, its batch) from `first_step` on, up to the recipe's last step or an interrupt.
 
     With `rollout.ahead`, sampling of the next batch begins in the background when one is handed out, by the policy
-    that this one came from. A batch that `Interrupted` leaves half done sets its prompts back.
+    that this one came from. With `rollout.partial` so many batches are sampled at a time, and go on under new weights.
     """
 
     def __init__(
@@ -87,58 +91,116 @@ class RolloutBatches:
         """
         self._recipe, self._prompts, self._sampler = recipe, prompts, sampler
         self._prefetch, self._on_progress = prefetch, on_progress
-        self._first_step, self._next_batch, self._variances = first_step, next_batch, variances or {}
+        self._first_step, self._variances = first_step, variances or {}
         self._score, self._score_counters = score, score_counters
-        self._sampling: Future[RolloutBatch] | None = None
-        self._background = ThreadPoolExecutor(1, "rollouts")
+        self._ahead: deque[Future[RolloutBatch]] = deque()
+        """The batches of the next steps whose sampling has begun."""
+        self._num_begun = first_step
+        """Steps whose sampling has begun, counted from the first of the run."""
+        if next_batch is not None:
+            sampled: Future[RolloutBatch] = Future()
+            sampled.set_result(next_batch)
+            self._ahead.append(sampled)
+            self._num_begun += 1
+        self._background = ThreadPoolExecutor(recipe.rollout.ahead + 1, "rollouts")
+        # One thread: each step's prompts follow those of the step before.
+        self._taking = ThreadPoolExecutor(1, "prompts")
+        self._ordering, self._scoring = threading.Lock(), threading.Lock()
 
     def __iter__(self) -> Iterator[tuple[int, RolloutBatch]]:
+        rollout = self._recipe.rollout
         for step in range(self._first_step, self._recipe.steps):
+            if rollout.partial:
+                self._begin_until(step + rollout.ahead)
             try:
-                batch = self.finish_ahead() or self._sample(step)
+                batch = self._next(step)
             except Interrupted:
                 return
-            self._next_batch, self._variances = None, batch.variances
-            if self._recipe.rollout.ahead and step + 1 < self._recipe.steps:
-                self._sampling = self._background.submit(self._sample, step + 1, is_ahead=True)
+            self._variances = batch.variances
+            if rollout.ahead:
+                self._begin_until(step + rollout.ahead)
             yield step, batch
 
     def finish_ahead(self) -> RolloutBatch | None:
-        """Wait for the batch that is sampled ahead; None where there is none, or it was interrupted."""
-        if self._sampling is not None:
-            sampling, self._sampling = self._sampling, None
-            try:
-                self._next_batch = sampling.result()
-            except Interrupted:
-                self._next_batch = None
-        return self._next_batch
+        """Wait for the batch that is sampled ahead; None where there is none, it was interrupted, or it goes on being
+        sampled under new weights."""
+        if not self._ahead or self._recipe.rollout.partial:
+            return None
+        try:
+            return self._ahead[0].result()
+        except Interrupted:
+            return None
+
+    def staleness(self, batch: RolloutBatch, policy_version: int) -> dict[str, float]:
+        """How far behind the policy that is to learn the policies are that drew the batch; {} where none may be.
+
+        RuntimeError: further than `rollout.ahead` steps.
+        """
+        recipe = self._recipe
+        if not recipe.rollout.ahead:
+            return {}
+        metrics = staleness_metrics(batch.groups, policy_version)
+        most, bound = metrics.get("staleness/max", 0.0), recipe.rollout.ahead * recipe.algorithm.updates_per_step
+        if most > bound:
+            raise RuntimeError(f"a completion is {most:g} policy versions old; rollout.ahead allows {bound}")
+        return metrics
 
     def close(self) -> None:
         """Wait for what is sampled in the background."""
         self._background.shutdown()
+        self._taking.shutdown()
 
-    def _sample(self, step: int, *, is_ahead: bool = False) -> RolloutBatch:
-        """Sample and score the groups of a step; up to max_resamples further prompts replace groups without signal."""
-        recipe, prompts, clock = self._recipe, self._prompts, Clock()
+    def _begin_until(self, last: int) -> None:
+        """Begin to sample the steps up to `last`."""
+        while self._num_begun <= min(last, self._recipe.steps - 1):
+            taking = self._taking.submit(self._take, self._recipe.prompts_per_step)
+            before = self._ahead[-1] if self._ahead else None
+            self._ahead.append(self._background.submit(self._sample, self._num_begun, taking, before))
+            self._num_begun += 1
+
+    def _next(self, step: int) -> RolloutBatch:
+        """The batch of `step`, once it is sampled."""
+        if not self._ahead:
+            self._num_begun += 1
+            return self._sample(step)
+        clock = Clock()
+        with clock.phase("wait"):
+            batch = self._ahead.popleft().result()
+        return replace(batch, waited_s=clock.seconds["wait"])
+
+    def _take(self, number: int) -> tuple[tuple[Prompt, ...], int]:
+        """(the next prompts, the position after them)."""
+        with self._ordering:
+            return self._prompts.take(number), self._prompts.position
+
+    def _sample(
+        self,
+        step: int,
+        taking: Future[tuple[tuple[Prompt, ...], int]] | None = None,
+        before: Future[RolloutBatch] | None = None,
+    ) -> RolloutBatch:
+        """Sample and score the groups of a step; up to max_resamples further prompts replace groups without signal.
+
+        `taking`: the first prompts, of a step in the background. `before`: the step before, where it is sampled at the
+        same time.
+        """
+        recipe, clock, is_ahead = self._recipe, Clock(), taking is not None
         groups: list[Group] = []
-        position, variances = prompts.position, self._variances
+        variances = self._variances
         wanted, most = recipe.prompts_per_step, recipe.prompts_per_step + recipe.algorithm.max_resamples
-        try:
-            while wanted > 0:
-                with clock.phase("data"):
-                    taken = prompts.take(wanted)
-                seed = rollout_seed(recipe.seed, step, len(groups))
-                with clock.phase("rollout"):
-                    sampled = self._sample_groups(taken, seed, is_ahead)
-                groups += sampled
-                variances = running_reward_variances(variances, sampled)
-                learned = train_groups(groups, recipe.algorithm, variances)
-                num_with_signal = sum(group.has_signal for group in learned)
-                wanted = min(recipe.prompts_per_step - num_with_signal, most - len(groups))
-        except Interrupted:
-            prompts.position = position
-            raise
-        prompts.drop(solved(groups, recipe.tasks, recipe.data.drop_solved))
+        while wanted > 0:
+            with clock.phase("data"):
+                taken, position = taking.result() if taking and not groups else self._take(wanted)
+            seed = rollout_seed(recipe.seed, step, len(groups))
+            with clock.phase("rollout"):
+                sampled = self._sample_groups(taken, seed, is_ahead)
+            groups += sampled
+            variances = running_reward_variances(before.result().variances if before else variances, sampled)
+            learned = train_groups(groups, recipe.algorithm, variances)
+            num_with_signal = sum(group.has_signal for group in learned)
+            wanted = min(recipe.prompts_per_step - num_with_signal, most - len(groups))
+        with self._ordering:
+            self._prompts.drop(solved(groups, recipe.tasks, recipe.data.drop_solved))
         phases, counters = (clock.seconds, tuple(clock.spans)), self._score_counters()
         return RolloutBatch(tuple(groups), learned, position, variances, *phases, counters, is_ahead)
 
@@ -149,16 +211,17 @@ class RolloutBatches:
             if not is_ahead:  # the update's progress is the one shown
                 self._on_progress(phase, done, total)
 
-        # A request to stop waits for the update, and for what is sampled meanwhile: the resumed run learns from it.
-        may_stop = not is_ahead
+        # A request to stop waits for the update, and for what a checkpoint holds of what is sampled meanwhile.
+        may_stop = not is_ahead or self._recipe.rollout.partial
         if not is_ahead:  # else the learner is busy with the update
             self._prefetch(prompts)
         groups: dict[int, Group] = {}
         progress("rollout", 0, len(prompts))
         sampling = self._recipe.sampling.sampling()
         for index, completions in self._sampler.generate(prompts, sampling, seed, may_stop=may_stop):
-            group = self._score(prompts[index], completions, self._recipe)
-            groups[index] = with_ground_truth(group, self._recipe, self._score)
+            with self._scoring:
+                group = self._score(prompts[index], completions, self._recipe)
+                groups[index] = with_ground_truth(group, self._recipe, self._score)
             progress("rollout", len(groups), len(prompts))
         ordered = [groups[index] for index in range(len(prompts))]
         return with_order_bonus(ordered, self._recipe, self._sampler, seed, progress, self._score, may_stop=may_stop)

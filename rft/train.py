@@ -97,7 +97,8 @@ def train(
     """
     with closing(batches):
         for step, batch in batches:
-            clock = Clock()
+            clock = Clock({"wait": batch.waited_s})
+            staleness = batches.staleness(batch, learner.policy_version)
             record.progress("update", 0, 0)
             with clock.phase("update"):
                 learned = learner.update(batch.train_groups)
@@ -105,7 +106,8 @@ def train(
                 next_batch = batches.finish_ahead()
             with clock.phase("weights"):
                 probe_gap = pool.load_weights(learner.publish_weights())
-            metrics = join_metrics(learned, {"probe_gap": probe_gap}, batch.metrics(), pool.counters(), clock.metrics())
+            of_batch = batch.metrics() | staleness
+            metrics = join_metrics(learned, {"probe_gap": probe_gap}, of_batch, pool.counters(), clock.metrics())
             spans = tuple(clock.spans)
             record.step(StepResult(step, batch, metrics, spans, next_batch, learner.token_ratios))
             if should_stop():

@@ -177,7 +177,9 @@ class Completion:
     num_prompt_tokens: int
     finish_reason: FinishReason
     policy_version: int
-    """Number of optimizer updates of the policy that wrote it."""
+    """Number of optimizer updates of the policy that drew its first token."""
+    later_versions: tuple[tuple[int, int], ...] = ()
+    """(place of a token, version of the policy that drew it and those after it), where weights changed meanwhile."""
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.logprobs):

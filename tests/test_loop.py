@@ -128,6 +128,7 @@ class Record:
     metrics: list[dict[str, float]] = field(default_factory=list)
     num_after: int = 0
     next_batch: RolloutBatch | None = None
+    position: int = 0
     variances: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
 
@@ -137,7 +138,7 @@ class Record:
     def step(self, result: StepResult) -> None:
         self.steps.append((result.step, [g.prompt.prompt_id for g in result.batch.groups]))
         self.metrics.append(result.metrics)
-        self.next_batch = result.next_batch
+        self.next_batch, self.position = result.next_batch, result.batch.position
         self.ratios += [ratio for ((*_, ratio),) in result.token_ratios.values()]
         self.variances.append(result.batch.variances.get("multiple_choice", 0.0))
 
@@ -219,9 +220,9 @@ def test_stop_and_resume_is_the_same_run() -> None:
 def test_interrupted_step_is_taken_again() -> None:
     reference = Pool()
     run(recipe(), Prompts(), reference, Learner(), Record())
-    prompts, record = Prompts(), Record()
-    stopped = run(recipe(), prompts, Pool(interrupt_at_seed=reference.requests[1][1]), Learner(), record)
-    assert (stopped, prompts.position, len(record.steps)) == (1, 2, 1)
+    record = Record()
+    stopped = run(recipe(), Prompts(), Pool(interrupt_at_seed=reference.requests[1][1]), Learner(), record)
+    assert (stopped, record.position, len(record.steps)) == (1, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_groups_sampled_ahead_survive_in_the_checkpoint(tmp_path: Path, ground_t
     assert record.next_batch is not None
     write_ahead_batch(tmp_path, record.next_batch)
     resumed = PromptOrder(order, 0, AllClips(), 0.0)
-    resumed.position = record.next_batch.position
+    resumed.position = record.position
     next_batch = read_ahead_batch(tmp_path, resumed, asked, {})
     assert next_batch is not None
     assert next_batch.groups == record.next_batch.groups
@@ -328,10 +329,10 @@ def test_a_request_to_stop_waits_for_what_is_sampled_ahead() -> None:
 def test_an_interrupt_of_what_runs_ahead_keeps_the_step_that_was_learned() -> None:
     reference = Pool()
     run(recipe(), Prompts(), reference, Learner(), Record())
-    prompts, record, learner = Prompts(), Record(), Learner()
+    record, learner = Record(), Learner()
     pool = Pool(interrupt_at_seed=reference.requests[1][1])
-    assert run(recipe(**AHEAD), prompts, pool, learner, record, should_stop=lambda: learner.policy_version > 0) == 1
-    assert (prompts.position, len(record.steps), record.next_batch) == (2, 1, None)
+    assert run(recipe(**AHEAD), Prompts(), pool, learner, record, should_stop=lambda: learner.policy_version > 0) == 1
+    assert (record.position, len(record.steps), record.next_batch) == (2, 1, None)
     assert pool.version == 1
 
 
@@ -355,7 +356,7 @@ def test_solved_prompts_are_dropped_and_the_resumed_run_is_the_same(tmp_path: Pa
     done = run(recipe(**asked), first, parts, learner, record, should_stop=lambda: next(stop))
     assert record.next_batch is not None
     write_ahead_batch(tmp_path, record.next_batch)
-    resumed.position, resumed.solved = record.next_batch.position, dict(first.solved)
+    resumed.position, resumed.solved = record.position, dict(first.solved)
     next_batch = read_ahead_batch(tmp_path, resumed, recipe(**asked), {})
     run(recipe(**asked), resumed, parts, learner, Record(), first_step=done, next_batch=next_batch)
     assert parts.requests == whole.requests

@@ -15,10 +15,12 @@ from rft.actors.cluster import ENDED, cause_of, check_servers, end_actor, gpu_op
 from rft.actors.cpu import clips_at_once, gpu_process_threads
 from rft.actors.imports import large_imports
 from rft.actors.joined import use_own_interface
+from rft.data.frames import Shown
 from rft.data.video import ClipCache
 from rft.errors import LearnerError
 from rft.recipe import Recipe, RolloutRecipe
-from rft.rollout.pool import Generated, ViewedPrompt, WorkerDied, WorkerPool
+from rft.rollout.pool import WorkerPool
+from rft.rollout.worker import Generated, ViewedPrompt, WorkerDied
 from rft.types import Completion, Prompt, Sampling
 from rft.weights.ref import Address, StagedWeights, WeightsRef
 from rft.weights.transfer import FALL_BACK, LOAD_TIMEOUT_S
@@ -60,12 +62,18 @@ class RolloutWorker:
         """The group of one prompt. What goes wrong with this prompt alone is an answer, not an exception."""
         loop = asyncio.get_running_loop()
         num_aborts = self._num_aborts
+
+        def submit(frames: Shown | None) -> Future[tuple[Completion, ...]]:
+            rendered = self._engine.render(prompt, frames)
+            if num_aborts != self._num_aborts:
+                raise RuntimeError("aborted")
+            return self._engine.submit(rendered, sampling, seed)
+
         try:
             frames = await loop.run_in_executor(self._decoders, self._clips.load, prompt.media)
-            rendered = await loop.run_in_executor(self._renderer, self._engine.render, prompt, frames)
-            if num_aborts != self._num_aborts:
-                return failure(sampling, "aborted")
-            return Generated(await asyncio.wrap_future(self._engine.submit(rendered, sampling, seed)))
+            # Both by the renderer's thread: new weights, which empty vLLM's processor cache, must not come between.
+            submitted = await loop.run_in_executor(self._renderer, submit, frames)
+            return Generated(await asyncio.wrap_future(submitted))
         except self._engine_failed:
             raise
         except Exception as error:

@@ -130,8 +130,12 @@ class SamplingRecipe(Section):
 class RolloutRecipe(Section):
     num_workers: int = Field(1, ge=1)
     """Number of vLLM engines, each a Ray actor."""
-    ahead: int = Field(0, ge=0, le=1)
-    """1: sample the next step's groups while the learner works on this one's; they are one policy version old."""
+    ahead: int = Field(0, ge=0)
+    """Steps that sampling may be ahead of the learner. 1: the next step's groups are sampled while the learner works on
+    this one's, and are one policy version old; more: with `partial`."""
+    partial: bool = False
+    """Partial rollouts: completions that are not finished when new weights arrive go on under these, and the learner
+    does not wait for them. Of each token the log-probability is that of the policy that drew it."""
     gpus_per_worker: int = Field(1, ge=1)
     """Tensor-parallel size of an engine, on GPUs."""
     share_gpu: bool = False

@@ -76,6 +76,7 @@ class Engine:
             self._engine = LLMEngine.from_engine_args(EngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
             if recipe.video.stream:
                 self._engine.collective_rpc(join_positions)
+            self._engine.set_weight_version(str(self._policy_version))
             self._weights = WeightLoader(self._engine, open_receiver(self._engine, recipe.rollout, use_gpu), model)
 
         # vLLM keeps CUDA streams by thread: what builds the engine has to step it.
@@ -149,10 +150,10 @@ class Engine:
         return self._command(group)
 
     def load_weights(self, ref: WeightsRef) -> Future[float]:
-        """The gap of the probe. The engine must be idle, and `render` not running."""
+        """The gap of the probe. `render` must not be running, and what it returned be submitted."""
 
         def load(future: Future[float]) -> None:
-            gap = self._weights.load(ref)
+            gap = self._weights.load(ref, self._finish)
             self._policy_version, self._frozen_tower = ref.policy_version, ref.frozen_tower
             future.set_result(gap)
 
@@ -244,13 +245,15 @@ class Engine:
         banned = self._logit_bias.keys() & set(output.token_ids)
         if banned:
             raise ValueError(f"banned tokens {sorted(banned)} were sampled: their logits exceed all others by {-BAN:g}")
+        first, *later = output.weight_versions
         return Completion(
             text=self._processor.tokenizer.decode(output.token_ids, skip_special_tokens=True),
             token_ids=tuple(output.token_ids),
             logprobs=tuple(output.logprobs.logprobs),
             num_prompt_tokens=num_prompt_tokens,
             finish_reason=output.finish_reason,
-            policy_version=self._policy_version,
+            policy_version=int(first.version),
+            later_versions=tuple((span.start, int(span.version)) for span in later),
         )
 
     def _fail(self, error: Exception) -> None:
@@ -274,6 +277,8 @@ def engine_args(model: str, recipe: Recipe, use_gpu: bool) -> dict[str, Any]:
         # Log-probabilities of the distribution the tokens were drawn from, after bias, temperature, top-p and top-k.
         "logprobs_mode": "processed_logprobs",
         "seed": recipe.seed,
+        # The probe of new weights goes first, or it would wait for completions that go on under them.
+        "scheduling_policy": "priority" if rollout.partial else "fcfs",
         "use_tqdm_on_load": False,
         "disable_log_stats": False,
     }

@@ -1,19 +1,20 @@
 """Spreads prompts over rollout workers by load, replaces one that dies or hangs, and yields groups as they finish."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 from rft.errors import Interrupted, RolloutError
 from rft.parity.compare import PromptView
 from rft.recipe import RolloutRecipe
+from rft.rollout.worker import Generated, ViewedPrompt, Worker, WorkerDied
 from rft.types import Completion, Prompt, Sampling
-from rft.weights.ref import Address, StagedWeights, WeightsRef, broadcast_refs
+from rft.weights.ref import StagedWeights, WeightsRef, broadcast_refs
 
 POLL_S = 0.2
 """Longest time before a request to stop is noticed."""
@@ -21,29 +22,6 @@ POLL_S = 0.2
 QUEUE_DEPTH = 2
 """Sequences given to a worker per sequence it decodes: it never waits for the driver, and prompts not yet
 sent can still go to another worker."""
-
-
-class WorkerDied(Exception):
-    """The process of a worker ended or hangs, or its engine failed; it has to be replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """A worker's completions of one prompt."""
-
-    completions: tuple[Completion, ...]
-    problem: str | None = None
-    """Why there are none; the completions then only state the failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class ViewedPrompt:
-    """The engine's view of one prompt, and the completions that it sampled."""
-
-    view: PromptView | None
-    completions: tuple[Completion, ...]
-    problem: str | None = None
-    """Why there is no view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +32,17 @@ class FailedPrompt:
     problem: str
 
 
-class Worker(Protocol):
-    """One vLLM engine somewhere else. Futures raise WorkerDied when it is gone."""
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A generate() that is not done."""
 
-    def ready(self) -> Future[None]: ...
-
-    def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[Generated]: ...
-
-    def view_prompt(self, prompt: Prompt, sampling: Sampling, seed: int) -> Future[ViewedPrompt]:
-        """The engine's view and completions, to compare with the learner."""
-        ...
-
-    def broadcast_group(self, source: StagedWeights) -> Future[Address | None]:
-        """The group that the engine is in with the learner that `source` lies with; None: in none."""
-        ...
-
-    def load_weights(self, ref: WeightsRef) -> Future[float]:
-        """The probe's mean absolute log-probability gap after the load."""
-        ...
-
-    def counters(self) -> Future[dict[str, float]]:
-        """Counts since the last call."""
-        ...
-
-    def abort(self) -> None:
-        """Drop all requests; returns at once."""
-        ...
-
-    def sleep(self) -> Future[None]:
-        """Leave the GPU to the learner until the next call."""
-        ...
-
-    def close(self) -> None: ...
+    prompts: Sequence[Prompt]
+    sampling: Sampling
+    seed: int
+    waiting: deque[int]
+    """Indices of the prompts that no worker has."""
+    finished: list[tuple[int, Generated]] = field(default_factory=list)
+    """(index of a prompt, its result), not yielded yet."""
 
 
 @dataclass(slots=True)
@@ -93,10 +50,14 @@ class _Slot:
     """A worker, which is replaced if it dies, and its open requests."""
 
     worker: Worker
-    outstanding: dict[Future[Generated], int] = field(default_factory=dict)
-    """Future -> index of its prompt."""
+    outstanding: dict[Future[Generated], tuple[_Call, int]] = field(default_factory=dict)
+    """Future -> the call that it belongs to, and the index of its prompt."""
     answered_at: float = 0.0
     """When it last finished a group, or got the first of those that are open."""
+
+    @property
+    def num_sequences(self) -> int:
+        return sum(call.sampling.num_generations for call, _ in self.outstanding.values())
 
 
 def request_seed(seed: int, index: int) -> int:
@@ -105,7 +66,10 @@ def request_seed(seed: int, index: int) -> int:
 
 
 class WorkerPool:
-    """The RolloutPool of train.py. The workers start in the background: the first call waits for them."""
+    """The RolloutPool of train.py. The workers start in the background: the first call waits for them.
+
+    For any thread: one at a time speaks with the workers.
+    """
 
     def __init__(
         self,
@@ -124,8 +88,10 @@ class WorkerPool:
         self._should_stop = should_stop
         self._note, self._now = note, now
         self._slots = [_Slot(start_worker(index)) for index in range(recipe.num_workers)]
+        self._lock = threading.RLock()
         self._ready = False
-        self._generating = False
+        self._calls: list[_Call] = []
+        """In the order in which they began, and in which their prompts go to workers."""
         self._weights: WeightsRef | None = None
         self._num_restarts = 0
         self._counters: dict[str, float] = {}
@@ -134,8 +100,8 @@ class WorkerPool:
     def wait_until_ready(self) -> float:
         """Wait for all workers; returns the seconds waited. RolloutError: they cannot be started."""
         started = self._now()
-        if not self._ready:
-            for index, slot in enumerate(self._slots):
+        with self._lock:
+            for index, slot in enumerate(() if self._ready else self._slots):
                 try:
                     self._result(slot.worker.ready())
                 except WorkerDied as error:
@@ -157,28 +123,20 @@ class WorkerPool:
         in flight. A worker that finishes no group for stall_timeout_s counts as dead. Interrupted: should_stop()
         became true, and it `may_stop`. RolloutError: more workers died than may be replaced.
         """
-        if self._generating:
-            raise RuntimeError("a pool serves one generate() at a time")
         self.wait_until_ready()
-        self._generating = True
-        waiting = deque(range(len(prompts)))
-        limit = max(1, ceil(QUEUE_DEPTH * self._recipe.max_num_seqs / sampling.num_generations))
+        call = _Call(prompts, sampling, seed, deque(range(len(prompts))))
+        num_left = len(prompts)
+        self._calls.append(call)
         try:
-            while waiting or any(slot.outstanding for slot in self._slots):
+            while num_left:
                 if self._should_stop() and may_stop:
                     raise Interrupted
-                self._submit(waiting, limit, prompts, sampling, seed)
-                futures = [future for slot in self._slots for future in slot.outstanding]
-                wait(futures, POLL_S, FIRST_COMPLETED)
-                for slot in self._slots:
-                    for index, generated in self._collect(slot, waiting, may_stop=may_stop):
-                        yield index, self._counted(prompts[index], generated)
+                wait(self._submit(), POLL_S, FIRST_COMPLETED)
+                for index, generated in self._collect(call, may_stop=may_stop):
+                    num_left -= 1
+                    yield index, self._counted(prompts[index], generated)
         finally:
-            self._generating = False
-            for slot in self._slots:
-                if slot.outstanding:
-                    slot.outstanding.clear()
-                    slot.worker.abort()
+            self._leave(call)
         self._sleep(may_stop=may_stop)
 
     def view_prompts(
@@ -208,18 +166,11 @@ class WorkerPool:
         Not interrupted: the step whose weights they are is learned, and has to be recorded. RolloutError: a gap is
         beyond probe_tolerance, so a worker would sample from another policy than the learner's.
         """
-        if self._generating:
-            raise RuntimeError("weights cannot change while groups are sampled")
-        self.wait_until_ready()
-        refs = self._refs(ref)
-        self._weights = ref
-        loads = [(slot, slot.worker, slot.worker.load_weights(to)) for slot, to in zip(self._slots, refs, strict=True)]
-        gaps: list[float] = []
-        for slot, worker, load in loads:
-            try:
-                gaps.append(self._result(load, may_stop=False))
-            except WorkerDied as error:
-                gaps.append(self._replace(slot, worker, error, may_stop=False))
+        with self._lock:
+            if self._calls and not self._recipe.partial:
+                raise RuntimeError("weights cannot change while groups are sampled")
+            self.wait_until_ready()
+            gaps = self._load(ref)
         for index, gap in enumerate(gaps):
             self._check_gap(f"worker {index}", ref, gap)
         self._count("weights_mib", len(gaps) * ref.num_bytes / 2**20)
@@ -233,9 +184,10 @@ class WorkerPool:
         counts, self._counters = self._counters, {}
         total = {"restarts": 0.0, "resubmitted": 0.0, "failed_requests": 0.0} | counts
         self.wait_until_ready()
-        for slot in self._slots:
-            for name, value in self._call(slot, lambda worker: worker.counters(), may_stop=False).items():
-                total[name] = total.get(name, 0.0) + value
+        with self._lock:
+            for slot in self._slots:
+                for name, value in self._call(slot, lambda worker: worker.counters(), may_stop=False).items():
+                    total[name] = total.get(name, 0.0) + value
         return total
 
     def failed(self) -> tuple[FailedPrompt, ...]:
@@ -261,43 +213,68 @@ class WorkerPool:
         ]
         return broadcast_refs(ref, groups)
 
-    def _submit(
-        self, waiting: deque[int], limit: int, prompts: Sequence[Prompt], sampling: Sampling, seed: int
-    ) -> None:
-        while waiting:
-            slot = min(self._slots, key=lambda slot: len(slot.outstanding))
-            if len(slot.outstanding) >= limit:
-                return
-            index = waiting.popleft()
-            if not slot.outstanding:
-                slot.answered_at = self._now()
-            future = slot.worker.generate(prompts[index], sampling, request_seed(seed, index))
-            slot.outstanding[future] = index
-
-    def _collect(self, slot: _Slot, waiting: deque[int], *, may_stop: bool) -> list[tuple[int, Generated]]:
-        """(index, result) of finished requests.
-
-        A worker that died or stalled is replaced; its open requests go back to `waiting`.
-        """
-        finished: list[tuple[int, Generated]] = []
-        died: WorkerDied | None = None
-        for future in [future for future in slot.outstanding if future.done()]:
+    def _load(self, ref: WeightsRef) -> list[float]:
+        """The gap of each worker's probe."""
+        refs = self._refs(ref)
+        self._weights = ref
+        loads = [(slot, slot.worker, slot.worker.load_weights(to)) for slot, to in zip(self._slots, refs, strict=True)]
+        gaps: list[float] = []
+        for slot, worker, load in loads:
             try:
-                finished.append((slot.outstanding[future], future.result()))
+                gaps.append(self._result(load, may_stop=False))
             except WorkerDied as error:
-                died = died or error
-            else:
-                del slot.outstanding[future]
-                slot.answered_at = self._now()
-        if slot.outstanding and self._now() - slot.answered_at > self._recipe.stall_timeout_s:
-            died = died or self._stalled("finished no group")
-        if died is not None:
-            unfinished = sorted(slot.outstanding.values())
-            slot.outstanding.clear()
-            self._replace(slot, slot.worker, died, may_stop=may_stop)
-            waiting.extendleft(reversed(unfinished))
-            self._count("resubmitted", len(unfinished))
+                gaps.append(self._replace(slot, worker, error, may_stop=False))
+        return gaps
+
+    def _submit(self) -> list[Future[Generated]]:
+        """Give waiting prompts to workers that have room; returns all requests that are open."""
+        with self._lock:
+            for call in self._calls:
+                while call.waiting:
+                    slot = min(self._slots, key=lambda slot: slot.num_sequences)
+                    if slot.num_sequences >= QUEUE_DEPTH * self._recipe.max_num_seqs:
+                        break
+                    index = call.waiting.popleft()
+                    if not slot.outstanding:
+                        slot.answered_at = self._now()
+                    seed = request_seed(call.seed, index)
+                    slot.outstanding[slot.worker.generate(call.prompts[index], call.sampling, seed)] = call, index
+            return [future for slot in self._slots for future in slot.outstanding]
+
+    def _collect(self, call: _Call, *, may_stop: bool) -> list[tuple[int, Generated]]:
+        """(index, result) of finished requests of `call`; those of others are kept for them.
+
+        A worker that died or stalled is replaced; its open requests wait again.
+        """
+        with self._lock:
+            for slot in self._slots:
+                died: WorkerDied | None = None
+                for future in [future for future in slot.outstanding if future.done()]:
+                    of, index = slot.outstanding[future]
+                    try:
+                        of.finished.append((index, future.result()))
+                    except WorkerDied as error:
+                        died = died or error
+                    else:
+                        del slot.outstanding[future]
+                        slot.answered_at = self._now()
+                if slot.outstanding and self._now() - slot.answered_at > self._recipe.stall_timeout_s:
+                    died = died or self._stalled("finished no group")
+                if died is not None:
+                    self._replace(slot, slot.worker, died, may_stop=may_stop)
+            finished, call.finished = call.finished, []
         return finished
+
+    def _leave(self, call: _Call) -> None:
+        """Drop what is open of `call`; with a worker that has requests of others too, it runs on and is ignored."""
+        with self._lock:
+            self._calls.remove(call)
+            for slot in self._slots:
+                dropped = [future for future, (of, _) in slot.outstanding.items() if of is call]
+                for future in dropped:
+                    del slot.outstanding[future]
+                if dropped and not slot.outstanding:
+                    slot.worker.abort()
 
     def _counted(self, prompt: Prompt, generated: Generated) -> tuple[Completion, ...]:
         if generated.problem is not None:
@@ -336,8 +313,15 @@ class WorkerPool:
         )
 
     def _replace(self, slot: _Slot, worker: Worker, error: WorkerDied, *, may_stop: bool = True) -> float:
-        """Put a new worker with the current weights in `slot`; returns the gap of their probe, 0 without weights."""
+        """Put a new worker with the current weights in `slot`; returns the gap of their probe, 0 without weights.
+
+        Its open requests wait again, each in its place.
+        """
         index = self._slots.index(slot)
+        for call, prompt in sorted(slot.outstanding.values(), key=lambda of: of[1], reverse=True):
+            call.waiting.appendleft(prompt)
+        self._count("resubmitted", len(slot.outstanding))
+        slot.outstanding.clear()
         while True:
             worker.close()
             if self._num_restarts >= self._recipe.max_restarts:

@@ -44,7 +44,6 @@ def read_ahead_batch(
     path = checkpoint / NAME
     if not path.exists():
         return None
-    position = prompts.position
     lines = list(read_records(path))
     taken = prompts.take(len(lines))
     if [line["prompt_id"] for line in lines] != [prompt.prompt_id for prompt in taken]:
@@ -52,7 +51,7 @@ def read_ahead_batch(
     groups = tuple(_group(prompt, line) for prompt, line in zip(taken, lines, strict=True))
     variances = running_reward_variances(variances, groups)
     learned = train_groups(groups, recipe.algorithm, variances)
-    return RolloutBatch(groups, learned, position, variances, seconds={}, is_ahead=True)
+    return RolloutBatch(groups, learned, prompts.position, variances, seconds={}, is_ahead=True)
 
 
 def _group(prompt: Prompt, line: Mapping[str, Any]) -> Group:
@@ -62,5 +61,5 @@ def _group(prompt: Prompt, line: Mapping[str, Any]) -> Group:
 
 
 def _rollout(completion: dict, scores: dict, reward: float, problem: str) -> Rollout:  # type: ignore[type-arg]
-    completion |= {"token_ids": tuple(completion["token_ids"]), "logprobs": tuple(completion["logprobs"])}
+    completion |= {name: tuple(completion[name]) for name in ("token_ids", "logprobs", "later_versions")}
     return Rollout(Completion(**completion), {name: Score(**s) for name, s in scores.items()}, reward, problem)

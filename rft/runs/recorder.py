@@ -56,6 +56,8 @@ class RunRecorder:
         self._failed = failed
         self._num_bad = len(resumed.bad) if resumed else 0
         self._next_batch: RolloutBatch | None = None
+        self._data_position = resumed.data_position if resumed else 0
+        """Of the prompts of the next step."""
         self._variances: Mapping[str, float] = resumed.variances if resumed else {}
         self._timeline = TimelineWriter(run.timeline)
         self._alarms, self._stop = alarms or Alarms(recipe), stop
@@ -82,6 +84,7 @@ class RunRecorder:
     def step(self, result: StepResult) -> None:
         self.num_steps = result.step + 1
         self._next_batch, self._variances = result.next_batch, result.batch.variances
+        self._data_position = result.batch.position
         self._groups = result.batch.groups
         metrics = join_metrics(result.metrics, self._prompts.counters())
         self.clock.add(phase_seconds(metrics))
@@ -167,7 +170,7 @@ class RunRecorder:
         with self.clock.phase("checkpoint"):
             state = TrainState(
                 step=self.num_steps,
-                data_position=self._next_batch.position if self._next_batch else self._prompts.position,
+                data_position=self._data_position,
                 seed=self._recipe.seed,
                 policy_version=self._learner.policy_version,
                 bad=self._prompts.bad,

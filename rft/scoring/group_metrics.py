@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean
 
 from rewards.types import FAULTS, fault_of
-from rft.types import Group, TrainGroup
+from rft.types import Completion, Group, TrainGroup
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
@@ -41,6 +41,31 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics = {name: sum(values) / len(values) for name, values in by_name.items()}
     totals = {"sampled_tokens": float(sum(by_name["completion_tokens"])), "num_rollouts": float(len(rollouts))}
     return metrics | totals | faults | same_answer_shares(groups)
+
+
+def staleness_metrics(groups: Sequence[Group], policy_version: int) -> dict[str, float]:
+    """How many policy versions lie between those that drew the tokens and the one that is to learn from them.
+
+    `staleness/mean` over tokens, `staleness/max`, `staleness/several_versions_share` of the completions. Failed
+    completions are left out; {} where there are no others.
+    """
+    completions = [r.completion for group in groups for r in group.rollouts if r.completion.finish_reason != "error"]
+    behind = [policy_version - version for one in completions for version in token_versions(one)]
+    if not behind:
+        return {}
+    return {
+        "staleness/mean": fmean(behind),
+        "staleness/max": float(max(behind)),
+        "staleness/several_versions_share": fmean(bool(one.later_versions) for one in completions),
+    }
+
+
+def token_versions(completion: Completion) -> list[int]:
+    """[T], version of the policy that drew each token."""
+    versions = [completion.policy_version] * len(completion.token_ids)
+    for start, version in completion.later_versions:
+        versions[start:] = [version] * (len(versions) - start)
+    return versions
 
 
 def same_answer_shares(groups: Sequence[Group]) -> dict[str, float]:

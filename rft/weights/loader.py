@@ -1,15 +1,20 @@
 """Puts new weights into a vLLM engine, and proves that they arrived."""
 
+from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+from vllm.outputs import RequestOutput
 from vllm.platforms import current_platform
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from rft.weights.ref import Address, StagedWeights, StoredWeights, WeightsRef
 from rft.weights.transfer import NcclReceiver, Receiver, stored_tensors
+
+PROBE = "probe"
+"""Id of the probe's request."""
 
 
 class WeightLoader:
@@ -43,24 +48,24 @@ class WeightLoader:
         """The group for broadcasts that the engine is in with the learner that `source` lies with; None: in none."""
         return self._receiver.group(source) if isinstance(self._receiver, NcclReceiver) else None
 
-    def load(self, ref: WeightsRef) -> float:
+    def load(self, ref: WeightsRef, finish: Callable[[RequestOutput], None]) -> float:
         """Mean absolute difference between the engine's and the learner's log-probabilities of the probe.
 
-        The engine must be idle; a sleeping one is woken. Prefixes, processed clips and clip embeddings computed with
-        the old weights are dropped: the prefix cache holds keys and values of the old policy, and vLLM's three
-        multimodal caches name clips by content and must forget them together, or the next use of a known clip finds
-        its embeddings missing.
+        A sleeping engine is woken. Prefixes, processed clips and clip embeddings computed with the old weights are
+        dropped: the prefix cache holds keys and values of the old policy, and vLLM's three multimodal caches name clips
+        by content and must forget them together, or the next use of a known clip finds its embeddings missing.
+        Requests that are not finished go on: the new policy reads their prompts and the tokens drawn so far anew.
+        `finish` gets those that end with the probe.
         """
         engine = self._engine
-        if engine.has_unfinished_requests():
-            raise RuntimeError("weights can only be replaced while no request is being decoded")
         self._fill(ref)
         self._served = ref
-        if not engine.reset_prefix_cache():
+        if not engine.reset_prefix_cache(reset_running_requests=True):
             raise RuntimeError("the prefix cache still holds blocks of the old weights")
         engine.reset_mm_cache()
         engine.reset_encoder_cache()
-        measured = prompt_logprobs(engine, ref.probe.token_ids)
+        engine.set_weight_version(str(ref.policy_version))
+        measured = prompt_logprobs(engine, ref.probe.token_ids, finish)
         return fmean(abs(a - b) for a, b in zip(measured, ref.probe.logprobs, strict=True))
 
     def _fill(self, ref: WeightsRef) -> None:
@@ -97,13 +102,21 @@ def repack_tied_head(worker: Any) -> None:
             module.quant_method.process_weights_after_loading(module)
 
 
-def prompt_logprobs(engine: LLMEngine, token_ids: tuple[int, ...]) -> tuple[float, ...]:
-    """[len(token_ids) - 1], of each token after the first, under the bare logits of the policy."""
+def prompt_logprobs(
+    engine: LLMEngine, token_ids: tuple[int, ...], finish: Callable[[RequestOutput], None]
+) -> tuple[float, ...]:
+    """[len(token_ids) - 1], of each token after the first, under the bare logits of the policy.
+
+    `finish` gets other requests that end meanwhile.
+    """
     params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
     (request,) = engine.renderer.render_cmpl([{"prompt_token_ids": list(token_ids)}])
-    engine.add_request("probe", request, params)
-    while True:
+    engine.add_request(PROBE, request, params, priority=-1)
+    rows: Any = None
+    while rows is None:
         for output in engine.step():
-            if output.finished:
+            if output.request_id == PROBE:
                 rows = output.prompt_logprobs[1:]
-                return tuple(row[token].logprob for row, token in zip(rows, token_ids[1:], strict=True))
+            else:
+                finish(output)
+    return tuple(row[token].logprob for row, token in zip(rows, token_ids[1:], strict=True))

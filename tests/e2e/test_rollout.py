@@ -75,21 +75,27 @@ class Engines:
 
     def load(self, which: int, probe_of: int | None = None, moving: str = "") -> float:
         """`moving`: only weights with this in their name are handed over; the rest is in the policy's folder."""
+        self.holds = which
+        return self.pool.load_weights(self.weights(which, probe_of, moving))
+
+    def weights(self, which: int, probe_of: int | None = None, moving: str = "") -> WeightsRef:
+        """Of a policy, in the object store."""
         model = hf_model(self.policies[which if probe_of is None else probe_of])
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([PROBE_IDS])).logits[0].log_softmax(-1)
         logprobs = tuple(logits[i, token].item() for i, token in enumerate(PROBE_IDS[1:]))
         tensors = load_file(self.policies[which] / "model.safetensors")
         moved = ray.put({name: tensor for name, tensor in tensors.items() if moving in name})
-        self.holds = which
         folder = str(self.policies[which]) if moving else None
-        return self.pool.load_weights(WeightsRef(which, StoredWeights(moved), Probe(PROBE_IDS, logprobs), model=folder))
+        return WeightsRef(which, StoredWeights(moved), Probe(PROBE_IDS, logprobs), model=folder)
 
-    def learner_logprobs(self, prompt: Prompt, completion: Completion, temperature: float) -> torch.Tensor:
-        """[T], by the model class, under the distribution that vLLM samples from."""
+    def learner_logprobs(
+        self, prompt: Prompt, completion: Completion, temperature: float, policy: int | None = None
+    ) -> torch.Tensor:
+        """[T], by the model class, under the distribution that vLLM samples from. `policy`: in place of the one held."""
         inputs = self.processor.encode(prompt, self.clips.load(prompt.media))
         ids = torch.tensor([[*inputs.token_ids, *completion.token_ids]])
-        model = hf_model(self.policies[self.holds])
+        model = hf_model(self.policies[self.holds if policy is None else policy])
         places = prompt_positions(model, inputs.token_ids, inputs.grid, inputs.seconds_per_grid)
         after = torch.arange(len(completion.token_ids)).expand(3, -1) + places.max() + 1
         with torch.no_grad():
@@ -129,7 +135,10 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
             "data": {"train": ["rows.jsonl"]},
             "steps": 1,
             "video": {"min_pixels": 56 * 56, "max_pixels": 56 * 56},
-            "rollout": {"max_model_len": MODEL_LEN, "kv_cache_gib": 0.25, "max_restarts": 1},
+            "rollout": {
+                **{"max_model_len": MODEL_LEN, "kv_cache_gib": 0.25, "max_restarts": 1},
+                **{"ahead": 1, "partial": True},
+            },
             "learner": {"dtype": "float32"},
         }
     )
@@ -267,6 +276,29 @@ def test_new_weights_are_served_and_known_clips_seen_anew(engines: Engines) -> N
     assert engines.load(0) < LOGPROB_GAP
     again = engines.generate(prompts, GREEDY)
     assert [again[i][0].token_ids for i in (0, 1)] == [before[i][0].token_ids for i in (0, 1)]
+
+
+def test_completions_go_on_under_new_weights_and_each_token_has_the_logprob_of_its_policy(engines: Engines) -> None:
+    prompts = [engines.prompt(i) for i in range(8)]
+    weights = engines.weights(1)
+    groups = engines.pool.generate(prompts, replace(GROUP, num_generations=16, max_completion_length=LONG), 0)
+    found = dict([next(groups)])
+    assert engines.pool.load_weights(weights) < LOGPROB_GAP
+    found |= dict(groups)
+    started = [completion.policy_version for group in found.values() for completion in group]
+    assert set(started) == {0, 1}, "some are drawn before, and some wait meanwhile"
+    spanning = [(prompts[i], one) for i, group in found.items() for one in group if one.later_versions]
+    assert len(spanning) > 8
+    for prompt, completion in spanning[:8]:
+        ((change, version),) = completion.later_versions
+        assert (completion.policy_version, version) == (0, 1)
+        assert 0 < change < len(completion.token_ids)
+        drawn = torch.tensor(completion.logprobs)
+        of_first, of_second = (engines.learner_logprobs(prompt, completion, 1.0, policy) for policy in (0, 1))
+        expected = torch.cat([of_first[:change], of_second[change:]])
+        assert drawn.sub(expected).abs().max().item() < LOGPROB_GAP
+        assert min(drawn.sub(of_one).abs().max().item() for of_one in (of_first, of_second)) > 100 * LOGPROB_GAP
+    assert engines.load(0) < LOGPROB_GAP
 
 
 def test_weights_that_do_not_move_come_from_their_folder(engines: Engines) -> None:

@@ -86,6 +86,7 @@ def _of_training(recipe: Recipe) -> Iterator[Problem]:
             "learner.num_replicas",
             f"{learner.num_replicas} copies cannot share {learner.num_ranks} ranks evenly. Set it to a divisor.",
         )
+    yield from _of_partial_rollouts(recipe)
     if rollout.share_gpu and rollout.gpus_per_worker > 1:
         yield Problem(
             "rollout.share_gpu",
@@ -120,6 +121,22 @@ def _of_training(recipe: Recipe) -> Iterator[Problem]:
             "none. Raise prompts_per_step.",
         )
     yield from _of_ranks(recipe)
+
+
+def _of_partial_rollouts(recipe: Recipe) -> Iterator[Problem]:
+    rollout = recipe.rollout
+    if rollout.ahead > 1 and not rollout.partial:
+        yield Problem(
+            "rollout.ahead",
+            f"{rollout.ahead} gains nothing where weights wait until nothing is sampled. Set 1, or rollout.partial.",
+        )
+    if rollout.partial and not rollout.ahead:
+        yield Problem("rollout.partial", "nothing is sampled while weights change. Set rollout.ahead to 1 or more.")
+    if rollout.partial and recipe.algorithm.max_resamples:
+        yield Problem(
+            "algorithm.max_resamples",
+            "takes prompts that rollout.partial has begun to sample for later steps. Set one back.",
+        )
 
 
 def _of_ranks(recipe: Recipe) -> Iterator[Problem]:

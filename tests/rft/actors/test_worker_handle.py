@@ -7,7 +7,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, OwnerDiedError, Ray
 
 from rft.actors.rollout import _future
 from rft.errors import LearnerError
-from rft.rollout.pool import WorkerDied
+from rft.rollout.worker import WorkerDied
 
 
 class Ref:

@@ -7,7 +7,8 @@ import pytest
 from rft.errors import RolloutError
 from rft.recipe import RolloutRecipe
 from rft.rollout import pool as pool_module
-from rft.rollout.pool import WorkerDied, WorkerPool
+from rft.rollout.pool import WorkerPool
+from rft.rollout.worker import WorkerDied
 from rft.weights.ref import Address, Probe, StagedWeights, WeightsRef
 
 
