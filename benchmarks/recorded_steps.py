@@ -62,7 +62,8 @@ def read_run(folder: Path, cores: float) -> RecordedRun:
         seconds = line["time"] - before["time"]
         steps.append(RecordedStep(seconds, line.get("seconds/rollout", 0.0), line["seconds/update"], tuple(groups)))
     rollout = recipe.rollout
-    layout = Layout(rollout.num_workers, rollout.max_num_seqs, recipe.learner.num_ranks, rollout.ahead, cores=cores)
+    ranks, ahead = recipe.learner.num_ranks, (rollout.ahead, rollout.partial)
+    layout = Layout(rollout.num_workers, rollout.max_num_seqs, ranks, *ahead, cores=cores)
     return RecordedRun(f"{folder.parent.name}/{folder.name}", layout, tuple(steps))
 
 

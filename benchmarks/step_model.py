@@ -178,6 +178,8 @@ class Run:
             if self.layout.partial and seen_version < self.version:
                 seen_version = self.version
                 yield "hand_over", costs.hand_over
+                # The new policy reads prompts anew, and completions so far with them.
+                yield "prefill", len(unfinished) * (costs.vision + costs.prefill)
             number = self.num_begun
             lengths = self.groups[number][1].lengths if self.may_begin() else ()
             if lengths and (not running or len(running) + len(lengths) <= slots):
@@ -196,6 +198,7 @@ class Run:
                     number = heapq.heappop(running)[1]
                     unfinished[number] -= 1
                     if not unfinished[number]:
+                        del unfinished[number]
                         self.missing[self.groups[number][0]] -= 1
                         self.num_sampling -= 1
                         self.news = True

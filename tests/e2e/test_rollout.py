@@ -92,7 +92,7 @@ class Engines:
     def learner_logprobs(
         self, prompt: Prompt, completion: Completion, temperature: float, policy: int | None = None
     ) -> torch.Tensor:
-        """[T], by the model class, under the distribution that vLLM samples from. `policy`: in place of the one held."""
+        """[T], by the model class, under the distribution that vLLM samples from. `policy`: not the one that is held."""
         inputs = self.processor.encode(prompt, self.clips.load(prompt.media))
         ids = torch.tensor([[*inputs.token_ids, *completion.token_ids]])
         model = hf_model(self.policies[self.holds if policy is None else policy])
@@ -136,8 +136,11 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
             "steps": 1,
             "video": {"min_pixels": 56 * 56, "max_pixels": 56 * 56},
             "rollout": {
-                **{"max_model_len": MODEL_LEN, "kv_cache_gib": 0.25, "max_restarts": 1},
-                **{"ahead": 1, "partial": True},
+                "max_model_len": MODEL_LEN,
+                "kv_cache_gib": 0.25,
+                "max_restarts": 1,
+                "ahead": 1,
+                "partial": True,
             },
             "learner": {"dtype": "float32"},
         }

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import FAULTS, Fault, Score
-from rft.scoring.group_metrics import group_metrics, join_metrics, same_answer_shares
+from rft.scoring.group_metrics import group_metrics, join_metrics, same_answer_shares, staleness_metrics
 from rft.types import Completion, FinishReason, Group, Prompt, Rollout, Video, VideoSampling
 
 VIDEO = Video(Path("clip.mp4"), VideoSampling(2.0, 4, 8, 784, 784, 7840))
@@ -44,6 +45,20 @@ def test_group_metrics() -> None:
         "fault/multiple_choice/unreadable": 1.0,
     }
     assert group_metrics([]) == {}
+
+
+def test_staleness_of_tokens_and_completions() -> None:
+    """At version 5: tokens of versions 3, 3, 4, 5 and of 4, 4."""
+    failed = rollout(0.0, 0, "error")
+    drawn = [replace(rollout(1.0, 4).completion, policy_version=3, later_versions=((2, 4), (3, 5)))]
+    drawn.append(replace(rollout(1.0, 2).completion, policy_version=4))
+    groups = [group("multiple_choice", *(replace(failed, completion=one) for one in drawn), failed)]
+    assert staleness_metrics(groups, 5) == {
+        "staleness/mean": (2 + 2 + 1 + 0 + 1 + 1) / 6,
+        "staleness/max": 2.0,
+        "staleness/several_versions_share": 0.5,
+    }
+    assert staleness_metrics([group("multiple_choice", failed)], 5) == {}
 
 
 def test_no_part_of_a_step_overwrites_what_another_reports() -> None:

@@ -21,9 +21,6 @@ class FakeEngine:
         self.level = 0
         self.has_weights = True
 
-    def has_unfinished_requests(self) -> bool:
-        return False
-
     def is_sleeping(self) -> bool:
         return self.level > 0
 
@@ -41,9 +38,13 @@ class FakeEngine:
             self.told.append("weights" if "weights_iterator" in (kwargs or {}) else "folder")
             self.has_weights = True
 
-    def reset_prefix_cache(self) -> bool:
+    def reset_prefix_cache(self, reset_running_requests: bool) -> bool:
+        assert reset_running_requests
         self.told.append("caches")
         return True
+
+    def set_weight_version(self, version: str) -> None:
+        self.told.append(f"version {version}")
 
     def reset_mm_cache(self) -> None: ...
 
@@ -54,12 +55,12 @@ def loaded(monkeypatch: pytest.MonkeyPatch, model: str | None) -> tuple[Any, Fak
     """A loader that has loaded weights of which those of the folder `model` stay; and its engine."""
     from rft.weights import loader
 
-    monkeypatch.setattr(loader, "prompt_logprobs", lambda engine, token_ids: (-1.0,))
+    monkeypatch.setattr(loader, "prompt_logprobs", lambda engine, token_ids, finish: (-1.0,))
     engine = FakeEngine()
     found = loader.WeightLoader(engine, None, "folder")
     found.sleep()
     assert engine.level == 1, "before the first load nobody else has the engine's weights"
-    assert found.load(WeightsRef(0, NEW, Probe((1, 2), (-1.0,)), model=model)) == 0.0
+    assert found.load(WeightsRef(0, NEW, Probe((1, 2), (-1.0,)), model=model), print) == 0.0
     engine.told.clear()
     return found, engine
 
