@@ -77,6 +77,14 @@ def test_partial_rollouts_do_not_wait_for_the_longest(ahead: int, partial: bool,
     assert found.step == pytest.approx(expected, rel=0.1)
 
 
+def test_after_a_hand_over_the_engine_reads_unfinished_groups_anew() -> None:
+    """The long group is read at its beginning, and once more after the step of the short one."""
+    batches = [[SampledGroup((1,))], [SampledGroup((40,))]]
+    run = Run(replace(TAIL, vision=2.0, prefill=1.0), Layout(1, 2, 1, 1, partial=True), batches)
+    _, engine = run.play([run.learner(), run.engine()])
+    assert engine == {"vision": 2 * 2.0, "prefill": 2 * 1.0 + (2.0 + 1.0), "decode": 40.0, "hand_over": 0.0}
+
+
 def test_costly_groups_are_dealt_to_ranks_first_and_dropped_ones_to_none() -> None:
     batch = [SampledGroup((n,)) for n in (3, 3, 4)] + [SampledGroup((100,), is_learned=False)]
     costs = replace(COSTS, update=0.0, update_prompt=0.0, update_token=1.0)

@@ -92,7 +92,7 @@ class Engines:
     def learner_logprobs(
         self, prompt: Prompt, completion: Completion, temperature: float, policy: int | None = None
     ) -> torch.Tensor:
-        """[T], by the model class, under the distribution that vLLM samples from. `policy`: not the one that is held."""
+        """[T], by the model class, under the distribution that vLLM samples from. `policy`: default the one held."""
         inputs = self.processor.encode(prompt, self.clips.load(prompt.media))
         ids = torch.tensor([[*inputs.token_ids, *completion.token_ids]])
         model = hf_model(self.policies[self.holds if policy is None else policy])
