@@ -163,9 +163,11 @@ class RolloutBatches:
         if not self._ahead:
             self._num_begun += 1
             return self._sample(step)
-        clock = Clock()
+        sampling, clock = self._ahead.popleft(), Clock()
+        if not sampling.done():
+            self._on_progress("wait", 0, 0)
         with clock.phase("wait"):
-            batch = self._ahead.popleft().result()
+            batch = sampling.result()
         return replace(batch, waited_s=clock.seconds["wait"])
 
     def _take(self, number: int) -> tuple[tuple[Prompt, ...], int]:

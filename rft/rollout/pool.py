@@ -126,7 +126,8 @@ class WorkerPool:
         self.wait_until_ready()
         call = _Call(prompts, sampling, seed, deque(range(len(prompts))))
         num_left = len(prompts)
-        self._calls.append(call)
+        with self._lock:
+            self._calls.append(call)
         try:
             while num_left:
                 if self._should_stop() and may_stop:
@@ -171,9 +172,9 @@ class WorkerPool:
                 raise RuntimeError("weights cannot change while groups are sampled")
             self.wait_until_ready()
             gaps = self._load(ref)
-        for index, gap in enumerate(gaps):
-            self._check_gap(f"worker {index}", ref, gap)
-        self._count("weights_mib", len(gaps) * ref.num_bytes / 2**20)
+            for index, gap in enumerate(gaps):
+                self._check_gap(f"worker {index}", ref, gap)
+            self._count("weights_mib", len(gaps) * ref.num_bytes / 2**20)
         return max(gaps)
 
     def counters(self) -> dict[str, float]:
@@ -181,10 +182,10 @@ class WorkerPool:
 
         Not interrupted, as a load of weights.
         """
-        counts, self._counters = self._counters, {}
-        total = {"restarts": 0.0, "resubmitted": 0.0, "failed_requests": 0.0} | counts
         self.wait_until_ready()
         with self._lock:
+            counts, self._counters = self._counters, {}
+            total = {"restarts": 0.0, "resubmitted": 0.0, "failed_requests": 0.0} | counts
             for slot in self._slots:
                 for name, value in self._call(slot, lambda worker: worker.counters(), may_stop=False).items():
                     total[name] = total.get(name, 0.0) + value
@@ -192,7 +193,8 @@ class WorkerPool:
 
     def failed(self) -> tuple[FailedPrompt, ...]:
         """Prompts that could not be sampled since the last call."""
-        failed, self._failed = tuple(self._failed), []
+        with self._lock:
+            failed, self._failed = tuple(self._failed), []
         return failed
 
     def close(self) -> None:
@@ -278,8 +280,9 @@ class WorkerPool:
 
     def _counted(self, prompt: Prompt, generated: Generated) -> tuple[Completion, ...]:
         if generated.problem is not None:
-            self._count("failed_requests", 1)
-            self._failed.append(FailedPrompt(prompt.prompt_id, generated.problem))
+            with self._lock:
+                self._count("failed_requests", 1)
+                self._failed.append(FailedPrompt(prompt.prompt_id, generated.problem))
         return generated.completions
 
     def _call(self, slot: _Slot, method: Callable[[Worker], Future[Any]], *, may_stop: bool = True) -> Any:
