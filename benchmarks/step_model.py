@@ -44,7 +44,7 @@ class Layout:
     ahead: int = 0
     """Updates that the policy of a group may be behind the one that learns from it."""
     partial: bool = False
-    """Unfinished completions go on under new weights, read anew; False: the hand-over waits until nothing is sampled."""
+    """Unfinished completions go on under new weights; False: the hand-over waits until nothing is sampled."""
     cores: float = math.inf
     """Processes that run at full speed at a time; more than these share it."""
 
