@@ -1,6 +1,6 @@
 """Puts new weights into a vLLM engine, and proves that they arrived."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -62,6 +62,7 @@ class WeightLoader:
         self._served = ref
         if not engine.reset_prefix_cache(reset_running_requests=True):
             raise RuntimeError("the prefix cache still holds blocks of the old weights")
+        self._return_media()
         engine.reset_mm_cache()
         engine.reset_encoder_cache()
         engine.set_weight_version(str(ref.policy_version))
@@ -87,6 +88,21 @@ class WeightLoader:
         engine.collective_rpc(repack_tied_head)
         if was_asleep:
             engine.wake_up(["kv_cache"])
+
+    def _return_media(self) -> None:
+        """Give the worker all media of the requests that go on: it has none of prompts that it found computed.
+
+        vLLM's second model runner gets them anyway.
+        """
+        if not self._engine.vllm_config.use_v2_model_runner:
+            requests = self._engine.engine_core.engine_core.scheduler.requests.values()
+            self._engine.collective_rpc(take_media, args=({one.request_id: one.mm_features for one in requests},))
+
+
+def take_media(worker: Any, media: Mapping[str, Any]) -> None:
+    """Runs in a vLLM worker: `media` of requests by their ids, of those that it has."""
+    for request_id in media.keys() & worker.model_runner.requests.keys():
+        worker.model_runner.requests[request_id].mm_features = media[request_id]
 
 
 def repack_tied_head(worker: Any) -> None:

@@ -1,6 +1,7 @@
 """When a vLLM engine that sleeps keeps its weights, with an engine that is made up."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ NEW = StoredWeights({"weight": torch.ones(2)})
 
 class FakeEngine:
     """Notes what it is told, and has weights as far as it was not told to drop them."""
+
+    vllm_config = SimpleNamespace(use_v2_model_runner=True)
 
     def __init__(self) -> None:
         self.told: list[str] = []
