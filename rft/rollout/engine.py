@@ -76,7 +76,6 @@ class Engine:
             self._engine = LLMEngine.from_engine_args(EngineArgs(**args), usage_context=UsageContext.LLM_CLASS)
             if recipe.video.stream:
                 self._engine.collective_rpc(join_positions)
-            self._engine.set_weight_version(str(self._policy_version))
             self._weights = WeightLoader(self._engine, open_receiver(self._engine, recipe.rollout, use_gpu), model)
 
         # vLLM keeps CUDA streams by thread: what builds the engine has to step it.

@@ -28,6 +28,7 @@ class WeightLoader:
         self._served: WeightsRef | None = None
         self._has_dropped = False
         """Whether the sleeping engine has no copy of its weights."""
+        engine.set_weight_version("0")
 
     def sleep(self) -> None:
         """Leave the GPU to its other process. Weights of which none stays as it was are dropped, others copied to the
@@ -131,8 +132,8 @@ def prompt_logprobs(
     rows: Any = None
     while rows is None:
         for output in engine.step():
-            if output.request_id == PROBE:
-                rows = output.prompt_logprobs[1:]
-            else:
+            if output.request_id != PROBE:
                 finish(output)
+            elif output.finished:
+                rows = output.prompt_logprobs[1:]
     return tuple(row[token].logprob for row, token in zip(rows, token_ids[1:], strict=True))

@@ -103,6 +103,7 @@ class QueuedEngine:
 def answer(request_id: str) -> object:
     tokens = [int(request_id) + 5]
     one = SimpleNamespace(token_ids=tokens, logprobs=SimpleNamespace(logprobs=[-0.5]), finish_reason="stop")
+    one.weight_versions = [SimpleNamespace(version="3", start=0, end=1)]
     return SimpleNamespace(request_id=request_id, prompt_token_ids=[1, 2, 3], outputs=[one])
 
 
@@ -119,4 +120,5 @@ def test_answers_that_come_steps_later_reach_who_asked(monkeypatch: pytest.Monke
         asked = [engine.submit(None, Sampling(1, 1.0, 1.0, 0, 4), seed) for seed in range(3)]
         texts = [completion.text for future in asked for completion in future.result(timeout=60)]
         assert texts == [f"text [{first + place + 5}]" for place in range(3)]
+        assert [completion.policy_version for future in asked for completion in future.result()] == [3] * 3
     assert queued.steps_with_nothing >= 2
