@@ -173,8 +173,8 @@ class RunRecorder:
                 data_position=self._data_position,
                 seed=self._recipe.seed,
                 policy_version=self._learner.policy_version,
-                bad=self._prompts.bad,
-                solved=self._prompts.solved,
+                bad=dict(self._prompts.bad),
+                solved=dict(self._prompts.solved),
                 variances=dict(self._variances),
                 totals=self.clock.seconds,
             )
