@@ -23,7 +23,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.report import add_output_arguments, finish, gpu_name
-from rft.learner.attention import GroupShape, Packing, packed_attention
+from rft.learner.attention import Packing, packed_attention
+from rft.learner.row_shape import GroupShape
 from rft.tables import TextTable
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]

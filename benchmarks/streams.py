@@ -24,9 +24,10 @@ from benchmarks.random_policy import END, SIZES, VIDEO, VISION_END, VISION_START
 from benchmarks.report import add_output_arguments, finish
 from rft.commands.check.cost import ModelShape, tower_flops
 from rft.data.processor import PromptInputs
-from rft.learner.attention import GroupShape, blocks
+from rft.learner.attention import blocks
 from rft.learner.batch import MicroBatch, token_groups
 from rft.learner.learner import Learner
+from rft.learner.row_shape import GroupShape
 from rft.recipe import Recipe
 from rft.tables import TextTable
 from rft.types import Prompt, TrainGroup, Video

@@ -15,7 +15,7 @@ from benchmarks import attention, gpu_step, input_policies, overlap, rollout, sc
 from benchmarks.published_step import until_end
 from benchmarks.random_policy import write_shape
 from benchmarks.tiny import TimedStep, Workload
-from rft.learner.attention import GroupShape
+from rft.learner.row_shape import GroupShape
 from rft.recipe import Recipe
 
 WORK = Workload(prompts=4, group=2, completion_tokens=3, frames=4, steps=2)

@@ -12,10 +12,11 @@ import torch
 from rewards.targets.span import SpanTarget
 from rft.data.frames import Frames
 from rft.data.processor import PromptProcessor
-from rft.learner.attention import GroupShape, Packing, packed_attention
+from rft.learner.attention import Packing, packed_attention
 from rft.learner.learner import Learner
 from rft.learner.model import _compiled_logprobs, label_logprobs
 from rft.learner.optimizer import MOMENTS
+from rft.learner.row_shape import GroupShape
 from rft.learner.weights import trainable
 from rft.recipe import Recipe
 from rft.synthetic.policy import build_policy
