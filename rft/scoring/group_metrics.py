@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
 from rewards.types import FAULTS, fault_of
@@ -50,22 +51,20 @@ def staleness_metrics(groups: Sequence[Group], policy_version: int) -> dict[str,
     completions are left out; {} where there are no others.
     """
     completions = [r.completion for group in groups for r in group.rollouts if r.completion.finish_reason != "error"]
-    behind = [policy_version - version for one in completions for version in token_versions(one)]
+    behind = [(policy_version - version, num) for one in completions for version, num in versions_drawn(one) if num]
     if not behind:
         return {}
     return {
-        "staleness/mean": fmean(behind),
-        "staleness/max": float(max(behind)),
+        "staleness/mean": sum(age * num for age, num in behind) / sum(num for _, num in behind),
+        "staleness/max": float(max(age for age, _ in behind)),
         "staleness/several_versions_share": fmean(bool(one.later_versions) for one in completions),
     }
 
 
-def token_versions(completion: Completion) -> list[int]:
-    """[T], version of the policy that drew each token."""
-    versions = [completion.policy_version] * len(completion.token_ids)
-    for start, version in completion.later_versions:
-        versions[start:] = [version] * (len(versions) - start)
-    return versions
+def versions_drawn(completion: Completion) -> list[tuple[int, int]]:
+    """(version of the policy, how many tokens it drew), in the order of the tokens."""
+    begins = [(0, completion.policy_version), *completion.later_versions, (len(completion.token_ids), 0)]
+    return [(version, end - start) for (start, version), (end, _) in pairwise(begins)]
 
 
 def same_answer_shares(groups: Sequence[Group]) -> dict[str, float]:

@@ -29,7 +29,7 @@ from rft.evaluation.lmms_requests import Request, rows_asked
 from rft.learner.batch import prompt_positions
 from rft.recipe import DataRecipe, Recipe, RolloutRecipe
 from rft.rollout.pool import WorkerPool
-from rft.scoring.group_metrics import token_versions
+from rft.scoring.group_metrics import versions_drawn
 from rft.synthetic.clips import Scene, Shape, write_clip
 from rft.synthetic.policy import build_policy
 from rft.types import Completion, Prompt, Sampling, Video
@@ -299,7 +299,8 @@ def test_completions_go_on_under_new_weights_and_each_token_has_the_logprob_of_i
     for prompt, completion in spanning[::8]:
         drawn = torch.tensor(completion.logprobs)
         both = torch.stack([engines.learner_logprobs(prompt, completion, 1.0, policy) for policy in (0, 1)])
-        of_its_policy = both.gather(0, torch.tensor([token_versions(completion)]))[0]
+        versions = [version for version, num in versions_drawn(completion) for _ in range(num)]
+        of_its_policy = both.gather(0, torch.tensor([versions]))[0]
         assert drawn.sub(of_its_policy).abs().max().item() < LOGPROB_GAP
         assert drawn.sub(both).abs().amax(1).min().item() > 100 * LOGPROB_GAP
     assert engines.load(0) < LOGPROB_GAP
