@@ -25,7 +25,7 @@ class RewardChoice:
     """Rewards of the command line, which replace those of a recipe."""
 
     table: Mapping[str, RewardFn]
-    """Every reward by name, those of the user's files as FILE.py:FUNCTION."""
+    """Every reward by name but those that only one task has; those of the user's files as FILE.py:FUNCTION."""
     think: bool | None = None
     """Which format reward; None: the recipe's."""
     weights: Mapping[str, float] | None = None
@@ -34,7 +34,7 @@ class RewardChoice:
     def of(self, task: str, recipe: Recipe) -> tuple[WeightedReward, ...]:
         """The rewards of one task. Raises RewardError naming every reward that does not fit."""
         table = {**self.table, **own_rewards(recipe, task)}
-        chosen = self._named(task, recipe)
+        chosen = self._named(task, recipe, table)
         problems = []
         for name, part in chosen.items():
             if name not in table:
@@ -48,7 +48,7 @@ class RewardChoice:
             raise RewardError(problem_text(f"rewards of task {task}", problems))
         return tuple(WeightedReward(name, table[name], part.weight, part.args) for name, part in chosen.items())
 
-    def _named(self, task: str, recipe: Recipe) -> dict[str, RewardRecipe]:
+    def _named(self, task: str, recipe: Recipe, table: Mapping[str, RewardFn]) -> dict[str, RewardRecipe]:
         """Reward -> weight and arguments; of those on the command line, the ones that score the task's targets."""
         of_recipe = chosen_rewards(recipe.tasks, task)
         think = recipe.tasks[task].think if self.think is None else self.think
@@ -59,7 +59,7 @@ class RewardChoice:
         chosen = {}
         for word, weight in self.weights.items():
             for name in (form,) if word == "format" else SHORT_NAMES.get(word, (word,)):
-                if issubclass(TASKS[task].target_type, accepted_targets(self.table[name])):
+                if name in table and issubclass(TASKS[task].target_type, accepted_targets(table[name])):
                     args = of_recipe[name].args if name in of_recipe else {}
                     chosen[name] = RewardRecipe(weight=weight, args=args)
         return chosen
@@ -76,6 +76,7 @@ def score_names(rewards: Sequence[str]) -> dict[str, str]:
 def reward_choice(table: Mapping[str, RewardFn], think: bool | None, words: Sequence[str]) -> RewardChoice:
     """The rewards that NAME=WEIGHT words name. Raises RewardError with every one that cannot be used."""
     problems, weights, rewards = [], {}, dict(table)
+    known = {*SHORT_NAMES, *table, *(name for task in TASKS.values() for name in task.own_rewards)}
     for word in words:
         name, equals, number = word.rpartition("=")
         try:
@@ -84,12 +85,12 @@ def reward_choice(table: Mapping[str, RewardFn], think: bool | None, words: Sequ
             equals = ""
         if not equals or not abs(weights[name]) < 1e6:
             problems.append(f"{word}: write NAME=WEIGHT, such as iou=1.")
-        elif name not in SHORT_NAMES and name not in table:
+        elif name not in known:
             try:
                 if reward := own_reward(name):
                     rewards[name] = reward
                 else:
-                    problems.append(f"{name}: unknown reward.{near_name(name, [*SHORT_NAMES, *table])}")
+                    problems.append(f"{name}: unknown reward.{near_name(name, known)}")
             except RewardError as error:
                 problems.append(str(error))
     if problems:

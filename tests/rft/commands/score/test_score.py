@@ -92,6 +92,15 @@ def test_rewards_named_on_the_command_line_take_the_place_of_the_tasks(tmp_path:
     assert row["scores"] == {"think_format": 1.0, "answer_format": 0.0}
 
 
+def test_a_reward_that_one_task_alone_has(tmp_path: Path) -> None:
+    target = {"captions": [{"span": [0, 4], "text": "cut"}, {"span": [4, 8], "text": "fry"}]}
+    rows = [{"completion": "<answer>0 - 4, fry.</answer>", "target": target}]
+    (row,) = scored(tmp_path, rows, "timed_captions", rewards=("event_times=1",))
+    assert row["scores"] == {"event_times": pytest.approx(2 / 3)}
+    with pytest.raises(RewardError, match="none of event_times scores it"):
+        scored(tmp_path, [span(1, 2)], rewards=("event_times=1",))
+
+
 def test_a_reward_out_of_a_file(tmp_path: Path) -> None:
     rows = [{"completion": "x", "target": {"choice": "A"}}]
     (row,) = scored(tmp_path, rows, "multiple_choice", rewards=(f"{ODD}:fine=3",))
