@@ -12,6 +12,12 @@ from rewards.types import Span
 Event = tuple[Span, str]
 """(span in seconds, caption)."""
 
+Likeness = Callable[[str, str], float]
+"""How alike an answered and a true caption are, in [0, 1]."""
+
+DENSE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
+"""IoU thresholds of dense captioning."""
+
 
 def ordered_f1(answered: Sequence[Event], true: Sequence[Event], similarity: Callable[[Event, Event], float]) -> float:
     """F1 of the best one-to-one matching that keeps the order of the starts, in [0, 1]: 2 S / (answered + true).
@@ -36,10 +42,36 @@ def iou_of(event: Event, other: Event) -> float:
     return interval_iou(event[0], other[0])
 
 
-def iou_times_words(event: Event, other: Event) -> float:
-    """IoU of the spans times `word_f1` of the captions."""
-    iou = interval_iou(event[0], other[0])
-    return iou * word_f1(event[1], other[1]) if iou else 0.0
+def iou_times(likeness: Likeness) -> Callable[[Event, Event], float]:
+    """IoU of the spans times the likeness of the captions, as a similarity of events."""
+
+    def similarity(event: Event, other: Event) -> float:
+        iou = interval_iou(event[0], other[0])
+        return iou * likeness(event[1], other[1]) if iou else 0.0
+
+    return similarity
+
+
+def caption_score(answered: Sequence[Event], true: Sequence[Event], likeness: Likeness) -> float:
+    """Mean likeness of captions whose spans fit, in [0, 1]; 0 for no events.
+
+    At each of `DENSE_THRESHOLDS` an answered event is paired with every true one that it overlaps by that IoU, or with
+    nothing, which counts 0; mean over the pairs, then over the thresholds. True events that are left out cost nothing.
+    Source: the pairs of the dense captioning evaluation of ActivityNet, densevid_eval.
+    """
+    fits = [
+        [
+            (iou, likeness(text, words))
+            for other, words in true
+            if (iou := interval_iou(span, other)) >= DENSE_THRESHOLDS[0]
+        ]
+        for span, text in answered
+    ]
+    means = []
+    for t in DENSE_THRESHOLDS:
+        pairs = [value for fit in fits for value in [v for iou, v in fit if iou >= t] or [0.0]]
+        means.append(sum(pairs) / max(len(pairs), 1))
+    return sum(means) / len(means)
 
 
 def word_f1(text: str, other: str) -> float:

@@ -1,6 +1,6 @@
 """Rewards for answers about events, each in [0, 1]; every true event counts for one answered event at most."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rewards.geometry import interval_iou
 from rewards.parsing import answer_text, parse_timed_texts
@@ -8,13 +8,16 @@ from rewards.types import Score, Span
 from rft.packs.events.matching import (
     Event,
     average_precision,
+    caption_score,
     iou_of,
-    iou_times_words,
+    iou_times,
     ordered_f1,
     seconds_f1,
+    word_f1,
 )
 from rft.packs.events.reading import MOST_EVENTS, answered_saliency, answered_spans, answered_time
 from rft.packs.events.targets import AnyOfTarget, MomentTarget, SaliencyTarget, SpansTarget, TimedCaptionsTarget
+from rft.packs.events.text_scores import chrf
 
 GOOD = 3
 """Least score of a part that counts as highlight in `saliency_ap`: "good" of QVHighlights."""
@@ -82,12 +85,7 @@ def moment_nearness(completion: str, target: MomentTarget, *, reach: float = 0.2
 
 def event_times(completion: str, target: TimedCaptionsTarget) -> Score:
     """F1 of answered and true events by IoU alone, matched in order of time, in [0, 1]. Source: SODA_d."""
-    events = _captions_of(completion)
-    if isinstance(events, Score):
-        return events
-    value = ordered_f1(events, target.events, iou_of)
-    note = f"{len(events)} events for {len(target.events)}"
-    return _scored(value, completion, [span for span, _ in events], target.duration_s, note)
+    return _scored_events(completion, target, lambda events: ordered_f1(events, target.events, iou_of))
 
 
 def event_captions(completion: str, target: TimedCaptionsTarget) -> Score:
@@ -95,12 +93,26 @@ def event_captions(completion: str, target: TimedCaptionsTarget) -> Score:
 
     Source: SODA_c, Fujita et al., ECCV 2020, which takes METEOR where this takes the F1 of words.
     """
-    events = _captions_of(completion)
-    if isinstance(events, Score):
-        return events
-    value = ordered_f1(events, target.events, iou_times_words)
-    note = f"{len(events)} events for {len(target.events)}"
-    return _scored(value, completion, [span for span, _ in events], target.duration_s, note)
+    return _scored_events(completion, target, lambda events: ordered_f1(events, target.events, iou_times(word_f1)))
+
+
+def event_chrf(completion: str, target: TimedCaptionsTarget) -> Score:
+    """F1 of answered and true events by IoU times chrF of their captions, matched in order of time, in [0, 1].
+
+    As SODA_c (Fujita et al., ECCV 2020), which takes METEOR where this takes chrF. Needs the extra `text-scores`.
+    """
+    likeness = chrf()
+    return _scored_events(completion, target, lambda events: ordered_f1(events, target.events, iou_times(likeness)))
+
+
+def caption_chrf(completion: str, target: TimedCaptionsTarget) -> Score:
+    """Mean chrF of captions whose spans fit at IoU .3, .5, .7 and .9, in [0, 1]; see `caption_score`.
+
+    A metric rather than a reward: events that are left out cost nothing. Source: densevid_eval, which takes METEOR and
+    CIDEr where this takes chrF. Needs the extra `text-scores`.
+    """
+    likeness = chrf()
+    return _scored_events(completion, target, lambda events: caption_score(events, target.events, likeness))
 
 
 def saliency_ap(completion: str, target: SaliencyTarget, *, least: float = GOOD) -> Score:
@@ -134,15 +146,16 @@ def _spans_of(completion: str) -> tuple[Span, ...] | Score:
     return _refusal(answer, spans) or spans
 
 
-def _captions_of(completion: str) -> tuple[Event, ...] | Score:
-    """The events of the last <answer>, or the score of a completion without readable ones."""
+def _scored_events(completion: str, target: TimedCaptionsTarget, value_of: Callable[[Sequence[Event]], float]) -> Score:
+    """The value of the events of the last <answer>, with a note; 0 where none can be read."""
     answer = answer_text(completion)
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
     events = parse_timed_texts(answer)
     if events is None:
         return Score(0.0, answer, "no 'start - end, words' inside <answer>", "unreadable")
-    return _refusal(answer, [span for span, _ in events]) or events
+    spans, note = [span for span, _ in events], f"{len(events)} events for {len(target.events)}"
+    return _refusal(answer, spans) or _scored(value_of(events), completion, spans, target.duration_s, note)
 
 
 def _refusal(answer: str, spans: Sequence[Span]) -> Score | None:

@@ -10,11 +10,13 @@ from rewards.caption import harmonic_mean
 from rewards.parsing import answer_text, parse_timed_texts
 from rewards.types import Span
 from rft.packs.events import published
-from rft.packs.events.matching import average_precision, covered_share, mean_f1, word_f1
+from rft.packs.events.matching import DENSE_THRESHOLDS, average_precision, covered_share, mean_f1, word_f1
 from rft.packs.events.reading import MOST_EVENTS, answered_saliency, answered_spans
 from rft.packs.events.rewards import (
     best_iou,
+    caption_chrf,
     event_captions,
+    event_chrf,
     event_times,
     moment_nearness,
     saliency_ap,
@@ -32,9 +34,6 @@ from rft.packs.events.targets import (
 from rft.tasks.spans import span_baselines
 from rft.tasks.temporal_grounding import TemporalGroundingRow
 from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task
-
-DENSE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
-"""IoU thresholds of dense captioning's F1."""
 
 SALIENCY_LEVELS = {"Fair": 2, "Good": 3, "VeryGood": 4}
 """Name -> least score of a highlight. Source: QVHighlights."""
@@ -168,7 +167,12 @@ class TimedCaptions(Task):
         },
     )
     rewards = (("event_times", 1.0), ("event_captions", 1.0))
-    own_rewards: ClassVar[Rewards] = {"event_times": event_times, "event_captions": event_captions}
+    own_rewards: ClassVar[Rewards] = {
+        "event_times": event_times,
+        "event_captions": event_captions,
+        "event_chrf": event_chrf,
+        "caption_chrf": caption_chrf,
+    }
     main_metric = "SODA_words"
 
     def question(self, row: DenseRow, target: TimedCaptionsTarget) -> str:

@@ -1,17 +1,29 @@
 """Rewards about events on odd and telling answers, by hand-worked numbers."""
 
+import sys
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rft.packs.events import published
-from rft.packs.events.matching import average_precision, iou_of, mean_f1, ordered_f1, seconds_f1, word_f1
+from rft.errors import RewardError
+from rft.packs.events import published, text_scores
+from rft.packs.events.matching import (
+    average_precision,
+    caption_score,
+    iou_of,
+    mean_f1,
+    ordered_f1,
+    seconds_f1,
+    word_f1,
+)
 from rft.packs.events.reading import answered_saliency, answered_spans, answered_time
 from rft.packs.events.rewards import (
     best_iou,
+    caption_chrf,
     event_captions,
+    event_chrf,
     event_times,
     moment_nearness,
     saliency_ap,
@@ -116,6 +128,45 @@ def test_a_moment_without_the_clips_length_is_hit_or_missed() -> None:
 def test_events_with_captions(text: str, times: float, captions: float) -> None:
     assert event_times(said(text), STEPS).value == pytest.approx(times)
     assert event_captions(said(text), STEPS).value == pytest.approx(captions)
+
+
+@pytest.mark.parametrize(
+    ("text", "soda", "paired"),
+    [
+        ("0 - 4, abc. 4 - 8, fry it.", 1.0, 1.0),
+        # "ab" for "abc": precision 1; recall 2/3 of single characters, 1/2 of pairs, none of 3 can be asked. F2: 7/11.
+        ("0 - 4, ab. 4 - 8, Fry It.", (7 / 11 + 1) / 2, (7 / 11 + 1) / 2),
+        ("0 - 4, abc", 2 / 3, 1.0),
+        # IoU 0.5 with both, which is not 0.7: one right and one wrong pair at two of four thresholds.
+        ("0 - 8, abc", 2 * 0.5 / 3, 0.5 * 0.5),
+        ("0 - 4, xyz. 20 - 24, abc.", 0.0, 0.0),
+        ("4 - 0, abc", 0.0, 0.0),
+        ("abc", 0.0, 0.0),
+    ],
+)
+def test_captions_by_chrf(text: str, soda: float, paired: float) -> None:
+    pytest.importorskip("sacrebleu", reason="the extra text-scores")
+    target = TimedCaptionsTarget((((0.0, 4.0), "abc"), ((4.0, 8.0), "fry it")))
+    assert event_chrf(said(text), target).value == pytest.approx(soda)
+    assert caption_chrf(said(text), target).value == pytest.approx(paired)
+
+
+def test_captions_are_compared_where_spans_fit() -> None:
+    true = [((0.0, 4.0), "a"), ((0.0, 8.0), "b")]
+    same = [((0.0, 4.0), "a")]
+    # At .3 and .5 a pair for each true event, at .7 and .9 the right one alone.
+    assert caption_score(same, true, lambda text, other: float(text == other)) == (0.5 + 0.5 + 1 + 1) / 4
+    # Repeats do not cost, an event that fits none does.
+    assert caption_score(same * 2, true[:1], lambda text, other: 1.0) == 1.0
+    assert caption_score([*same, ((8.0, 9.0), "b")], true[:1], lambda text, other: 1.0) == 0.5
+    assert caption_score([], true, lambda text, other: 1.0) == 0.0
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    text_scores.chrf.cache_clear()
+    with pytest.raises(RewardError, match=r"sacrebleu is not installed\..*extra `text-scores`"):
+        event_chrf(said("0 - 4, cut the onion"), STEPS)
 
 
 @pytest.mark.parametrize(
