@@ -20,6 +20,7 @@ OWNED_ARGUMENTS = {
     "mm_processor_kwargs": "video",
     "max_model_len": "rollout.max_model_len",
     "max_num_seqs": "rollout.max_num_seqs",
+    "scheduling_policy": "rollout.partial",
     "kv_cache_memory_bytes": "rollout.kv_cache_gib, or rollout.gpu_memory_utilization on GPUs",
     "gpu_memory_utilization": "rollout.gpu_memory_utilization",
     "tensor_parallel_size": "rollout.gpus_per_worker",

@@ -88,3 +88,15 @@ def test_weights_that_partly_stay_are_kept_while_the_engine_sleeps(monkeypatch: 
     assert (engine.level, engine.has_weights) == (1, True)
     loader.wake()
     assert engine.told == ["wake None"]
+
+
+def test_requests_that_go_on_get_their_media_back() -> None:
+    """vLLM's worker has none of a prompt that it found computed."""
+    from rft.weights.loader import take_media
+
+    stripped, new = SimpleNamespace(mm_features=[]), SimpleNamespace(mm_features=["its clip"])
+    take_media(
+        SimpleNamespace(model_runner=SimpleNamespace(requests={"a": stripped, "b": new})),
+        {"a": ["a clip"], "waiting": ["another"]},
+    )
+    assert (stripped.mm_features, new.mm_features) == (["a clip"], ["its clip"])
