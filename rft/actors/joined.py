@@ -120,9 +120,14 @@ def cluster_nodes() -> list[Node]:
 
 
 def reserved(recipe: Recipe, part: Part, number: int) -> dict[str, Any]:
-    """What ray.remote is told of the place of a process."""
+    """What ray.remote is told of the place of a process. ClusterError: its node has left the cluster."""
     group = ray.util.get_placement_group(PLACES)
     place = place_number(recipe, part, number)
+    node_id = ray.util.placement_group_table(group)["bundles_to_node_id"].get(place)
+    if node_id not in {node.node_id for node in cluster_nodes()}:
+        raise ClusterError(
+            f"the node of {part} {number} has left the cluster. Continue with --resume: it gives the run new places."
+        )
     num_gpus = float(group.bundle_specs[place].get("GPU", 0))
     shared = recipe.rollout.share_gpu and part != "judge"
     return {

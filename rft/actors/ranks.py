@@ -86,7 +86,7 @@ class Ranks:
             check_servers()
             raise LearnerError(
                 f"a learner process ended while it was asked to {method.replace('_', ' ')}: {cause_of(error)}\n"
-                "Out of memory: lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
+                "If memory ran out, lower learner.max_tokens_per_forward, set learner.gradient_checkpointing or "
                 "learner.offload_optimizer, or use more ranks."
             ) from error
 

@@ -41,7 +41,7 @@ class Actor:
         (
             OutOfMemoryError("low on memory\n4 GiB of 4 GiB\nmuch else"),
             LearnerError,
-            "low on memory\n4 GiB of 4 GiB\nOut",
+            "low on memory\n4 GiB of 4 GiB\nIf",
         ),
         (RayTaskError("update", "a traceback", DataError("no such clip")), DataError, "^no such clip$"),
         (RayTaskError("update", "a traceback", ValueError("a bug")), RayTaskError, "a traceback"),
