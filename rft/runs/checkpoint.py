@@ -48,11 +48,6 @@ class TrainState(BaseModel):
     """Sums over the run so far, such as tokens and seconds by phase."""
 
 
-def save_checkpoint(run_dir: RunDir, step: int, write: Callable[[Path], None], state: TrainState, keep: int) -> Path:
-    """The folder of the new checkpoint: `begin_checkpoint` and what it leaves to do."""
-    return begin_checkpoint(run_dir, step, write, state, keep)()
-
-
 def begin_checkpoint(
     run_dir: RunDir, step: int, write: Callable[[Path], None], state: TrainState, keep: int
 ) -> Callable[[], Path]:

@@ -1,14 +1,32 @@
 """Questions whose options begin with their letters, and whose answer is a letter in tags."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+from rft.data.convert.source import Anomaly, Draft, Published, value_counts
+
+CHOICE = "multiple choice"
+"""Of the kinds of problem in one file, the one that becomes rows."""
 
 _ANSWER = re.compile(r"(?:<answer>)?\s*\(?([A-Za-z])[).]?\s*(?:</answer>)?")
 _LETTER = re.compile(r"^\(?([A-Z])[).:]\s*")
 _BEFORE_OPTION = re.compile(r"\n\s*\(?(?=[A-Z][).:]\s)")
 _TAG = re.compile(r"</?answer>")
+
+
+class Problem(Protocol):
+    """One of several kinds."""
+
+    @property
+    def data_type(self) -> str: ...
+
+    @property
+    def problem_type(self) -> str: ...
+
+
+P = TypeVar("P", bound=Problem)
 
 
 def letter_of(answer: str) -> str | None:
@@ -39,3 +57,14 @@ def split_options(problem: str) -> tuple[str, list[str]]:
 def without_tags(answer: str) -> str:
     """ "He falls." of "<answer>He falls.</answer>"; a text without tags as it is."""
     return _TAG.sub("", answer).strip()
+
+
+def of_choice(dataset: str, problems: Sequence[P], draft: Callable[[int, P], Draft | str]) -> Published:
+    """The problems of multiple choice; the others are counted and left out. `draft`: of one, or why it has none."""
+    chosen = [(number, problem) for number, problem in enumerate(problems) if problem.problem_type == CHOICE]
+    drafts = [(number, draft(number, problem)) for number, problem in chosen]
+    unread = [Anomaly("no_annotation", f"{dataset}/{number}", why) for number, why in drafts if isinstance(why, str)]
+    named = value_counts(f"{problem.data_type} {problem.problem_type}" for problem in problems)
+    left_out = f"{len(problems) - len(chosen):,}"
+    facts = (("problems by kind", named), ("left out: no multiple choice", left_out))
+    return Published(tuple(one for _, one in drafts if isinstance(one, Draft)), facts, anomalies=tuple(unread))

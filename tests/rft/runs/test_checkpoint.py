@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import save_checkpoint
 from safetensors.numpy import save_file
 
 from rft.errors import CheckpointError
@@ -17,7 +18,6 @@ from rft.runs.checkpoint import (
     begin_checkpoint,
     check_digests,
     load_state,
-    save_checkpoint,
 )
 from rft.runs.run_dir import STATE_NAME, RunDir
 

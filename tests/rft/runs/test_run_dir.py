@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkpoints import save_checkpoint
 
 from rft.errors import CheckpointError
 from rft.files import read_lines, write_text
 from rft.recipe import Recipe
-from rft.runs.checkpoint import TrainState, save_checkpoint
+from rft.runs.checkpoint import TrainState
 from rft.runs.metrics import read_metrics
 from rft.runs.run_dir import RunDir
 

@@ -8,11 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rft.data.convert.lettered import letter_of, without_letters
-from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.lettered import letter_of, of_choice, without_letters
+from rft.data.convert.source import Draft, Format, Published, SourceRequest, read_json
 
 SPLITS = {"onethinker_rl_train": "rl", "onethinker_rl_train_unsampled": "rl_unsampled"}
-CHOICE = "multiple choice"
 
 _PLACE = re.compile(r"<(?:video|image)>\s*")
 """Where the prompt shows the video or image; ours shows it by its own rule."""
@@ -37,21 +36,14 @@ class Problem(BaseModel):
 def read(request: SourceRequest) -> Published:
     """One draft per question with options. DataError: the file has another shape."""
     dataset = f"onethinker/{request.split_among(SPLITS)}"
-    problems = read_json(request.source, tuple[Problem, ...])
-    drafts, unread = [], []
-    for number, problem in enumerate(problems):
-        if problem.problem_type != CHOICE:
-            continue
+
+    def draft(number: int, problem: Problem) -> Draft | str:
         letter, files = letter_of(problem.answer), (*(problem.videos or ()), *(problem.images or ()))
-        if letter is None or len(files) != 1:
-            why = f"{len(files)} files" if letter else problem.answer
-            unread.append(Anomaly("no_annotation", f"{dataset}/{number}", why))
-        else:
-            drafts.append(_draft(request, dataset, number, problem, letter))
-    named = value_counts(f"{problem.data_type} {problem.problem_type}" for problem in problems)
-    left_out = sum(problem.problem_type != CHOICE for problem in problems)
-    facts = (("problems by kind", named), ("left out: no multiple choice", f"{left_out:,}"))
-    return Published(tuple(drafts), facts, anomalies=tuple(unread))
+        if letter is None:
+            return problem.answer
+        return _draft(request, dataset, number, problem, letter) if len(files) == 1 else f"{len(files)} files"
+
+    return of_choice(dataset, read_json(request.source, tuple[Problem, ...]), draft)
 
 
 def _draft(request: SourceRequest, dataset: str, number: int, problem: Problem, letter: str) -> Draft:

@@ -7,11 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rft.data.convert.lettered import letter_of, without_letters
-from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.data.convert.lettered import letter_of, of_choice, without_letters
+from rft.data.convert.source import Draft, Format, Published, SourceRequest, read_json
 
 SPLITS = {"Video-R1-260k": "260k", "Video-R1-COT-165k": "cot_165k"}
-CHOICE = "multiple choice"
 
 
 class Problem(BaseModel):
@@ -35,20 +34,12 @@ class Problem(BaseModel):
 def read(request: SourceRequest) -> Published:
     """One draft per question with options. DataError: the file has another shape."""
     dataset = f"video_r1/{request.split_among(SPLITS)}"
-    problems = read_json(request.source, tuple[Problem, ...])
-    drafts, unread = [], []
-    for number, problem in enumerate(problems):
-        if problem.problem_type != CHOICE:
-            continue
+
+    def draft(number: int, problem: Problem) -> Draft | str:
         letter = letter_of(problem.solution)
-        if letter is None:
-            unread.append(Anomaly("no_annotation", f"{dataset}/{number}", problem.solution))
-        else:
-            drafts.append(_draft(request, dataset, number, problem, letter))
-    named = value_counts(f"{problem.data_type} {problem.problem_type}" for problem in problems)
-    left_out = sum(problem.problem_type != CHOICE for problem in problems)
-    facts = (("problems by kind", named), ("left out: no multiple choice", f"{left_out:,}"))
-    return Published(tuple(drafts), facts, anomalies=tuple(unread))
+        return problem.solution if letter is None else _draft(request, dataset, number, problem, letter)
+
+    return of_choice(dataset, read_json(request.source, tuple[Problem, ...]), draft)
 
 
 def _draft(request: SourceRequest, dataset: str, number: int, problem: Problem, letter: str) -> Draft:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checkpoints import save_checkpoint
 
 from rft.commands.eval.request import eval_recipe
 from rft.errors import CheckpointError, RecipeError
 from rft.recipe.video import VideoRecipe
-from rft.runs.checkpoint import TrainState, save_checkpoint
+from rft.runs.checkpoint import TrainState
 from rft.runs.run_dir import RunDir
 from rft.tasks import TASKS
 
