@@ -50,7 +50,8 @@ def test_a_fault_strikes_in_the_chosen_call_and_never_again() -> None:
 
 
 def test_signals_go_to_the_processes_they_are_for() -> None:
-    script = "import subprocess, sys; subprocess.run(['sleep', '600'])"
+    # It outlives its child, which is killed first.
+    script = "import subprocess, time; subprocess.run(['sleep', '600']); time.sleep(600)"
     driver = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
     family = psutil.Process(driver.pid)
     while not family.children():
