@@ -1,9 +1,12 @@
 """Rewards for answers about events, each in [0, 1]; every true event counts for one answered event at most."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rewards.geometry import interval_iou
 from rewards.parsing import answer_text, parse_timed_texts
+from rewards.reply_cache import Usage
+from rewards.statements import StatementJudge, cost_note, judged
 from rewards.types import Score, Span
 from rft.packs.events.matching import (
     Event,
@@ -94,6 +97,29 @@ def event_captions(completion: str, target: TimedCaptionsTarget) -> Score:
     Source: SODA_c, Fujita et al., ECCV 2020, which takes METEOR where this takes the F1 of words.
     """
     return _scored_events(completion, target, lambda events: ordered_f1(events, target.events, iou_times(word_f1)))
+
+
+@judged
+def event_judged(completion: str, target: TimedCaptionsTarget, judge: StatementJudge) -> Score:
+    """F1 of answered and true events by IoU where the caption states the true one, matched in order of time, in [0, 1].
+
+    The judge reads each answered caption once, with all true captions whose spans overlap its own. Judges and their
+    keywords: rewards/statements.py. Raises JudgeError without a verdict.
+    """
+    spent = Usage()
+
+    def value_of(events: Sequence[Event]) -> float:
+        nonlocal spent
+        stated: dict[tuple[str, str], bool] = {}
+        for span, text in events:
+            overlapped = [words for other, words in target.events if interval_iou(span, other)]
+            verdicts = judge.verdicts(text, overlapped)
+            stated |= {(text, words): done for words, done in zip(overlapped, verdicts.stated, strict=True)}
+            spent += verdicts.spent
+        return ordered_f1(events, target.events, iou_times(lambda text, words: float(stated[text, words])))
+
+    score = _scored_events(completion, target, value_of)
+    return replace(score, note=score.note + cost_note(spent))
 
 
 def event_chrf(completion: str, target: TimedCaptionsTarget) -> Score:

@@ -17,6 +17,7 @@ from rft.packs.events.rewards import (
     caption_chrf,
     event_captions,
     event_chrf,
+    event_judged,
     event_times,
     moment_nearness,
     saliency_ap,
@@ -170,6 +171,7 @@ class TimedCaptions(Task):
     own_rewards: ClassVar[Rewards] = {
         "event_times": event_times,
         "event_captions": event_captions,
+        "event_judged": event_judged,
         "event_chrf": event_chrf,
         "caption_chrf": caption_chrf,
     }

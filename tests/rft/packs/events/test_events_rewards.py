@@ -1,12 +1,16 @@
 """Rewards about events on odd and telling answers, by hand-worked numbers."""
 
+import json
 import sys
 import time
+from typing import Any
 
 import pytest
+from chat_server import chat_server, verdicts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewards.judge import JudgeError
 from rft.errors import RewardError
 from rft.packs.events import published, text_scores
 from rft.packs.events.matching import (
@@ -24,6 +28,7 @@ from rft.packs.events.rewards import (
     caption_chrf,
     event_captions,
     event_chrf,
+    event_judged,
     event_times,
     moment_nearness,
     saliency_ap,
@@ -39,8 +44,8 @@ STEPS = TimedCaptionsTarget((((0.0, 4.0), "cut the onion"), ((4.0, 8.0), "fry it
 SALIENT = SaliencyTarget(2.0, ((0.0, 0.0), (4.0, 3.0), (1.0, 0.0), (4.0, 2.0)))
 
 ALL = [(span_set_f1, TWO), (seconds_overlap_f1, TWO), (best_iou, ANY), (moment_nearness, MOMENT), (event_times, STEPS),
-       (event_captions, STEPS), (saliency_ap, SALIENT), (published.span_set_f1, TWO), (published.best_iou, ANY),
-       (published.moment_nearness, MOMENT)]  # fmt: skip
+       (event_captions, STEPS), (event_judged, STEPS), (saliency_ap, SALIENT), (published.span_set_f1, TWO),
+       (published.best_iou, ANY), (published.moment_nearness, MOMENT)]  # fmt: skip
 
 
 def said(text: str) -> str:
@@ -149,6 +154,27 @@ def test_captions_by_chrf(text: str, soda: float, paired: float) -> None:
     target = TimedCaptionsTarget((((0.0, 4.0), "abc"), ((4.0, 8.0), "fry it")))
     assert event_chrf(said(text), target).value == pytest.approx(soda)
     assert caption_chrf(said(text), target).value == pytest.approx(paired)
+
+
+def test_captions_by_a_judge() -> None:
+    # The first caption overlaps both true events, with IoU 1 and 1/3; the second the latter alone, with IoU 2/3.
+    answer = said("0 - 6, he slices onions. 0 - 4, he slices onions. 6 - 8, in a pan")
+    two = TimedCaptionsTarget((((0.0, 6.0), "cut the onion"), ((4.0, 7.0), "fry it")), duration_s=8.0)
+    asks = {"judge": "model", "judge_model": "m", "judge_retries": 0}
+    with chat_server(verdicts(lambda caption, true: (caption, true) == ("he slices onions", "cut the onion"))) as chat:
+        score = event_judged(answer, two, **asks, judge_url=chat.url)
+        assert score.value == pytest.approx(2 * 1 / 5)
+        assert score.note == "3 events for 2; 3 requests, 300 + 30 tokens"
+        assert [len(verdict["events"]) for verdict in map(asked, chat.bodies)] == [2, 1, 1]
+    with pytest.raises(JudgeError, match="gave no answer"):
+        event_judged(answer, two, **asks, judge_url="http://127.0.0.1:9/v1")
+    assert event_judged(said("0 - 6, he cuts an onion; 4 - 7, sleep"), two).value == pytest.approx(2 * 1 / 4)
+
+
+def asked(body: dict[str, Any]) -> dict[str, Any]:
+    """Caption and true captions of a request to the judge."""
+    material: dict[str, Any] = json.loads(body["messages"][1]["content"])
+    return material
 
 
 def test_captions_are_compared_where_spans_fit() -> None:
