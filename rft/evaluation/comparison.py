@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from rft.evaluation.baselines import Baselines
 from rft.evaluation.evaluate import MODES, PARSERS, EvalResult, Mode, RowSet
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.evaluation.published_results import published_results
+from rft.evaluation.suites import Figures, MeasuredSuite, best_baselines, measured_suites
 from rft.evaluation.views import split_view
 from rft.tables import TextTable
 from rft.tasks import TASKS
@@ -148,7 +150,21 @@ def result_tables(result: EvalResult | None, baselines: Baselines) -> tuple[Text
         tables.append(_set_table(name, rows, result, baselines, main))
         if result and name in result.sets and (of_subsets := _subset_table(name, result, main)).rows:
             tables.append(of_subsets)
-    return tuple(tables)
+    suites, columns = _suites(result, baselines)
+    return (*tables, *(suite.table(columns) for suite in suites))
+
+
+def _suites(result: EvalResult | None, baselines: Baselines) -> tuple[list[MeasuredSuite], dict[str, Figures]]:
+    """The measured suites, and the columns of their tables."""
+    sets = baselines.sets | (result.sets if result else {})
+    suites = measured_suites({name: rows.num_rows for name, rows in sets.items()})
+    names = {name for suite in suites for name in suite.counts}
+    columns: dict[str, Figures] = {"best baseline": best_baselines(baselines.to_json())}
+    if result:
+        for mode, parser in product(MODES, PARSERS):
+            of_sets = {name: result.values(name, mode, parser) for name in names & result.sets.keys()}
+            columns[f"{mode}, {parser}"] = of_sets
+    return suites, columns
 
 
 def _subset_table(name: str, result: EvalResult, main: str) -> TextTable:
@@ -198,13 +214,15 @@ def cell(value: Estimate | float | None, is_main: bool) -> str:
 
 
 def figures(result: EvalResult | None, baselines: Baselines) -> dict[str, Any]:
-    """Contents of the tables as JSON: {"eval", "baselines", "baseline_intervals", "published"} by set."""
+    """Contents of the tables as JSON: {"eval", "baselines", "baseline_intervals", "published"} by set, and "suites"."""
     sets = baselines.sets | (result.sets if result else {})
+    suites, columns = _suites(result, baselines)
     return {
         **({"eval": result.to_json()} if result else {}),
         "baselines": baselines.to_json(),
         "baseline_intervals": baselines.intervals_json(),
         "published": {name: _published(rows) for name, rows in sets.items()},
+        "suites": {one.suite.name: one.to_json(columns) for one in suites},
     }
 
 

@@ -114,6 +114,16 @@ class EvalResult:
         rows, units = self.rows(name, mode, parser), self.units
         return bootstrap(list(rows.values()), self.seed, [units[row] for row in rows]) | corpus
 
+    def values(self, name: str, mode: Mode, parser: Parser = "lenient") -> dict[str, float]:
+        """Metric -> value over all rows, as `estimates` has it, without the cost of intervals."""
+        rows = list(self.rows(name, mode, parser).values())
+        if not rows:
+            return {}
+        samples = [sample for sample in self.of(name, mode) if parser in sample.parsed]
+        judged = [(sample.target, sample.parsed[parser].values) for sample in samples]
+        means = {metric: sum(row[metric] for row in rows) / len(rows) for metric in rows[0]}
+        return means | TASKS[self.sets[name].task].corpus_metrics(judged)
+
     def subsets(self, name: str, mode: Mode) -> dict[str, tuple[int, Estimate]]:
         """Part of the set (see Target.subsets) -> number of its rows, main metric; in the order of their names."""
         main, rows = TASKS[self.sets[name].task].main_metric, self.rows(name, mode)

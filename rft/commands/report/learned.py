@@ -1,13 +1,16 @@
 """Did it learn: the figures of each set of held-out rows, and their course over the steps."""
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rft.evaluation.comparison import cell
 from rft.evaluation.evaluate import MODES, RowSet
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.evaluation.published_results import published_results
+from rft.evaluation.suites import Figures, best_baselines, measured_suites
 from rft.runs.learning_curves import shared_rows
 from rft.runs.run_dir import RunDir
 from rft.tasks import TASKS
@@ -126,6 +129,19 @@ def all_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return tables
 
 
+def suite_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Per suite of which a set was measured {"title", "columns", "rows": lines of cells, "caption"}."""
+    evals: dict[str, Any] = summary.get("eval", {})
+    by_column: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    for result_name, result in evals.items():
+        for name, of_set in result.items():
+            for column, values, _ in _by_parser(result_name, of_set):
+                by_column[column][name] = values
+    columns: dict[str, Figures] = {"best baseline": best_baselines(summary.get("baselines", {})), **by_column}
+    rows = {name: of_set["rows"] for result in evals.values() for name, of_set in result.items() if "rows" in of_set}
+    return [asdict(suite.table(columns)) for suite in measured_suites(rows)]
+
+
 def grids(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of the last evaluation, per set whose parts cross two others: {"name", "mode", "rows", "columns", "values"}.
 
@@ -152,11 +168,17 @@ def _by_number(part: str) -> tuple[list[float], str]:
 
 def evaluation_lines(result_name: str, of_set: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """(name, metrics) of a set's answers by mode and parser."""
-    lines = []
+    return [
+        (name, values | {metric: Estimate(values[metric], *bounds[metric]) for metric in bounds})
+        for name, values, bounds in _by_parser(result_name, of_set)
+    ]
+
+
+def _by_parser(
+    result_name: str, of_set: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, float], dict[str, list[float]]]]:
+    """(name, means, intervals) of a set's answers by mode and parser, where there are any."""
     for mode in MODES:
         for parser, figures in (("", of_set), (", strict", of_set.get("strict", {}))):
-            values, bounds = figures.get(mode, {}), figures.get("intervals", {}).get(mode, {})
-            if values:
-                estimates = {metric: Estimate(values[metric], *bounds[metric]) for metric in bounds}
-                lines.append((f"{result_name}, {mode}{parser}", values | estimates))
-    return lines
+            if values := figures.get(mode, {}):
+                yield f"{result_name}, {mode}{parser}", values, figures.get("intervals", {}).get(mode, {})

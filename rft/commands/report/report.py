@@ -7,7 +7,7 @@ import yaml
 
 from rft.commands.report import clips, curves
 from rft.commands.report.chosen import chosen_groups
-from rft.commands.report.learned import all_figures, grids, learned
+from rft.commands.report.learned import all_figures, grids, learned, suite_figures
 from rft.commands.report.page import finite, run_page
 from rft.data.frames import ClipError
 from rft.errors import CheckpointError
@@ -44,6 +44,7 @@ def run_data(run: RunDir) -> dict[str, Any]:
         "model": recipe.get("model"),
         "learned": learned(run, summary, last_step),
         "figures": all_figures(summary),
+        "suites": suite_figures(summary),
         "grids": grids(summary),
         "rewards": curves.rewards(metrics),
         "alarms": summary.get("alarms"),

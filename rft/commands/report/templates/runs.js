@@ -36,6 +36,8 @@ function learnedSection(run) {
       "Blind: the best answer made without the video. Upper dot: before GRPO, lower dot: after it, dashed: blind."),
     run.learned.length ? el("div", {class: "cards"}, run.learned.map((set) => learnedCard(run, set)))
       : el("div", {class: "charts"}, Object.entries(run.rewards).map(([task, points]) => rewardChart(run, task, points))),
+    run.suites.map((suite) => el("div", {class: "card", style: "margin-top:1rem"}, el("h3", null, words(suite.title)),
+      table(suite.columns, suite.rows, "figures small suite"), el("p", {class: "soft small"}, suite.caption))),
     run.grids.map((grid) => heatMap(grid)),
     run.figures.length ? folded("All figures, by metric and parser", () => el("div", null, run.figures.map((set) => el("div", {style: "margin-top:1rem"},
       el("h3", null, `${words(set.name)}, ${set.num_rows} rows`), table(["", ...set.metrics], set.rows, "figures small"))))) : null);
