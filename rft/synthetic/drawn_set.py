@@ -1,6 +1,5 @@
-"""Writes a pack's drawn set: clips, rows about them, the same clips without evidence, and a tiny policy."""
+"""Writes a drawn set of a pack: clips, rows about them, the same clips without evidence, and a tiny policy."""
 
-import importlib
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from rewards.discovery import folders_with
+from rewards.discovery import modules_named
 from rft.errors import DataError, near_name
 from rft.synthetic.clips import SIDE, Pixels, write_frames
 from rft.synthetic.policy import build_policy
@@ -46,16 +45,16 @@ class DrawnSet:
     """How those are drawn where they differ from the training clips, such as by names that these lack."""
 
 
-def drawn_set(pack: str) -> DrawnSet:
-    """The drawn set of a pack. DataError: there is no such pack, or it draws none."""
-    packs = folders_with("rft.packs", "drawn")
-    if pack not in packs:
-        raise DataError(f"--pack {pack}: no pack with drawn clips.{near_name(pack, packs)}")
-    drawn: DrawnSet = importlib.import_module(f"rft.packs.{pack}.drawn").DRAWN
-    return drawn
+def drawn_set(name: str) -> DrawnSet:
+    """The drawn set of this name. DataError: no pack draws it."""
+    modules = modules_named("rft.packs", "drawn").values()
+    sets: dict[str, DrawnSet] = {name: drawn for module in modules for name, drawn in module.DRAWN.items()}
+    if name not in sets:
+        raise DataError(f"--pack {name}: no pack draws clips of this name.{near_name(name, sets)}")
+    return sets[name]
 
 
-def write_drawn_set(directory: Path, pack: str, drawn: DrawnSet, seed: int = 0) -> dict[str, int]:
+def write_drawn_set(directory: Path, name: str, drawn: DrawnSet, seed: int = 0) -> dict[str, int]:
     """Writes the .jsonl files, clips/ and policy/; returns the rows per file.
 
     `train`, `validation` and `test` hold questions, `cold_start` the rows of `train` with demonstrations, `test_blank`
@@ -67,24 +66,24 @@ def write_drawn_set(directory: Path, pack: str, drawn: DrawnSet, seed: int = 0) 
     try:
         (directory / "clips").mkdir(parents=True, exist_ok=True)
         for split, number in sizes.items():
-            rng = random.Random(f"{pack}-{split}-{seed}")
+            rng = random.Random(f"{name}-{split}-{seed}")
             draw = drawn.draw if split == "train" else drawn.draw_held_out or drawn.draw
             clips = [draw(rng) for _ in range(number)]
             with_evidence = list(_written(clips, directory, split, drawn))
-            rows[split] = _labelled(_questions(with_evidence), f"{pack}/{split}")
+            rows[split] = _labelled(_questions(with_evidence), f"{name}/{split}")
             if split == "train":
                 rows["cold_start"] = with_evidence
             if split == "test":
                 blank = [DrawnClip(clip.blank, clip.blank, clip.rows) for clip in clips]
                 blank_rows = _questions(_written(blank, directory, "test_blank", drawn))
-                rows["test_blank"] = _labelled(blank_rows, f"{pack}/blank")
-        for name, lines in rows.items():
+                rows["test_blank"] = _labelled(blank_rows, f"{name}/blank")
+        for file, lines in rows.items():
             text = "".join(f"{json.dumps(row)}\n" for row in lines)
-            (directory / f"{name}.jsonl").write_text(text, encoding="utf-8")
+            (directory / f"{file}.jsonl").write_text(text, encoding="utf-8")
         build_policy(directory / "policy", seed, _texts(drawn), drawn.side)
     except OSError as error:
         raise DataError(f"{directory}: cannot write: {error}. Name a folder with room and write access.") from error
-    return {name: len(lines) for name, lines in rows.items()}
+    return {file: len(lines) for file, lines in rows.items()}
 
 
 def _written(clips: Sequence[DrawnClip], directory: Path, split: str, drawn: DrawnSet) -> Iterator[dict[str, Any]]:

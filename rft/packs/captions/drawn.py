@@ -75,4 +75,4 @@ def _completion(events: list[tuple[str, str, str]]) -> str:
     return f"<think>{thought}</think><answer>{' '.join(_sentence(*event) for event in events)}</answer>"
 
 
-DRAWN = DrawnSet(draw_clip, FPS)
+DRAWN = {"captions": DrawnSet(draw_clip, FPS)}

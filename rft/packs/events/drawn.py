@@ -1,14 +1,15 @@
-"""Drawn clips of events: a shape that appears once or twice, a flash, chapters of one background colour each."""
+"""Drawn clips of events: a shape seen once or twice, a flash, chapters of a colour each; the order of such colours."""
 
 import random
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from rewards.types import Span
-from rft.packs.events.targets import MomentTarget, SpansTarget, TimedCaptionsTarget
+from rft.packs.events.targets import MomentTarget, OrderTarget, SpansTarget, TimedCaptionsTarget
 from rft.synthetic.clips import RGB, SIDE, Pixels, grey_noise
 from rft.synthetic.drawn_set import DrawnClip, DrawnSet
 from rft.tasks.types import thought_before
@@ -20,6 +21,8 @@ EARLY_S, LATE_S = 1.5, 0.5
 """Most seconds by which the loose annotator's spans begin too early and end too late, or the other way round."""
 WRONG_COLOUR = 0.25
 """Share of chapters to which the loose annotator gives another colour."""
+ANY_ORDER = 0.5
+"""Share of clips whose colours the loose annotator names in any order."""
 
 
 def draw(rng: random.Random) -> DrawnClip:
@@ -68,8 +71,8 @@ def _chapters(rng: random.Random) -> DrawnClip:
     spans = [(float(edges[i]), float(edges[i + 1])) for i in range(number)]
     pixels = grey_noise(rng, int(DURATION_S * FPS))
     blank = pixels.copy()
-    for (start, end), colour in zip(spans, colours, strict=True):
-        pixels[int(start * FPS) : int(end * FPS), SIDE // 4 : 3 * SIDE // 4] = RGB[colour]
+    for span, colour in zip(spans, colours, strict=True):
+        _band(pixels, span, RGB[colour])
     events = tuple((span, f"{colour} band") for span, colour in zip(spans, colours, strict=True))
     said = tuple(
         (_loose(span, rng), f"{rng.choice(COLOURS) if rng.random() < WRONG_COLOUR else text.split()[0]} band")
@@ -80,6 +83,22 @@ def _chapters(rng: random.Random) -> DrawnClip:
     return _clip(pixels, blank, row, thought_before(TimedCaptionsTarget(said).written(), words))
 
 
+def draw_order(rng: random.Random) -> DrawnClip:
+    """A clip with a band of two to four colours, one after the other, and the question in which order."""
+    colours = rng.sample(COLOURS, rng.choice((2, 3, 4)))
+    edges = [0, *sorted(rng.sample(range(1, DURATION_S), len(colours) - 1)), DURATION_S]
+    spans = [(float(start), float(end)) for start, end in pairwise(edges)]
+    pixels = grey_noise(rng, int(DURATION_S * FPS))
+    blank = pixels.copy()
+    for span, colour in zip(spans, colours, strict=True):
+        _band(pixels, span, RGB[colour])
+    said = rng.sample(colours, len(colours)) if rng.random() < ANY_ORDER else colours
+    words = _by_second(list(zip(spans, colours, strict=True)))
+    question = "In which order does the band show its colours?"
+    row = {"task": "event_order", "question": question, "target": OrderTarget(tuple(colours))}
+    return _clip(pixels, blank, row, thought_before(OrderTarget(tuple(said)).written(), words))
+
+
 def _clip(pixels: Pixels, blank: Pixels, row: dict[str, Any], demonstration: str) -> DrawnClip:
     return DrawnClip(pixels, blank, ({**row, "target": row["target"].to_json(), "demonstration": demonstration},))
 
@@ -88,6 +107,11 @@ def _square(pixels: Pixels, span: Span, rgb: tuple[int, int, int], rng: random.R
     """Draws a square of a third of the frame's side during the span."""
     x, y = (rng.randint(2, SIDE - SIDE // 3 - 2) for _ in range(2))
     pixels[int(span[0] * FPS) : int(span[1] * FPS), y : y + SIDE // 3, x : x + SIDE // 3] = rgb
+
+
+def _band(pixels: Pixels, span: Span, rgb: tuple[int, int, int]) -> None:
+    """Draws a band of half the frame's height during the span."""
+    pixels[int(span[0] * FPS) : int(span[1] * FPS), SIDE // 4 : 3 * SIDE // 4] = rgb
 
 
 def _half_seconds(gaps: Sequence[int], lengths: Sequence[int]) -> list[Span]:
@@ -114,4 +138,7 @@ def _loose(span: Span, rng: random.Random) -> Span:
     return (start, max(end, start + 0.5))
 
 
-DRAWN = DrawnSet(draw, FPS, num_train=1500, num_held_out=384)
+DRAWN = {
+    "events": DrawnSet(draw, FPS, num_train=1500, num_held_out=384),
+    "order": DrawnSet(draw_order, FPS, num_train=1500, num_held_out=384),
+}

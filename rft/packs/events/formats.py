@@ -1,18 +1,24 @@
 """Published annotations of events: QVHighlights, dense captions and chapters, TimeIT, E.T. Bench."""
 
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from rewards.parsing import parse_timed_texts
+from rewards.parsing import parse_timed_texts, parse_words
 from rft.data.convert.dense_events import SUFFIXES, VideoEvents
 from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.packs.events.matching import Event
 
 PART_S = 2.0
 """Seconds of QVHighlights' clips."""
+FEWEST_ORDERED = 3
+LETTERS_ORDERED = "ABCDE"
+"""Names of the events to put in order: as many as there are letters at most."""
 
 _Q_SPLITS = {f"highlight_{split}{end}": split for split in ("train", "val", "test") for end in ("_release", "_with_gt")}
 _QUOTED = re.compile(r"['\"](.+)['\"]", re.DOTALL)
@@ -45,12 +51,12 @@ def _qvhighlights(request: SourceRequest) -> Published:
     queries = read_json(request.source, tuple[Highlights, ...])
     drafts = []
     for query in queries:
-        target: dict[str, Any] = {"spans": [list(window) for window in query.relevant_windows]}
-        if request.task == "saliency":
-            target = {"part_s": PART_S, "saliency": query.saliency()}
+        key, target = str(query.qid), {"part_s": PART_S, "saliency": query.saliency()}
+        if request.task == "event_spans":
+            key, target = f"{key}/spans", {"spans": [list(window) for window in query.relevant_windows]}
         videos = [f"{query.vid}{suffix}" for suffix in SUFFIXES]
         row = {"duration_s": query.duration, "query": query.query, "target": target}
-        drafts.append(request.draft(dataset, query.qid, videos, **row))
+        drafts.append(request.draft(dataset, key, videos, **row))
     levels = {least: sum(not _reaches(query, least) for query in queries) for least in (3, 4)}
     facts = (
         ("queries by number of windows", value_counts(str(len(query.relevant_windows)) for query in queries)),
@@ -61,31 +67,54 @@ def _qvhighlights(request: SourceRequest) -> Published:
 
 
 def _dense_captions(name: str, splits: Mapping[str, str]) -> Format:
-    """Format of a set of videos with events; one row per video, the events in order of time."""
+    """Format of a set of videos with events; one row per video, to tell its events or to put some of them in order."""
 
     def read(request: SourceRequest) -> Published:
-        split = request.split_among(splits)
+        dataset = f"{name}/{request.split_among(splits)}"
         videos = read_json(request.source, dict[str, VideoEvents])
-        drafts = []
+        drafts, anomalies, asks_order = [], [], request.task == "event_order"
         for video, events in videos.items():
-            captions = sorted(zip(events.timestamps, events.sentences, strict=True), key=lambda event: event[0])
-            drafts.append(
-                request.draft(
-                    f"{name}/{split}",
-                    video,
-                    [f"{video}{suffix}" for suffix in SUFFIXES],
-                    duration_s=events.duration,
-                    target={"captions": [{"span": list(span), "text": text.strip()} for span, text in captions]},
-                )
-            )
+            told = sorted(zip(events.timestamps, events.sentences, strict=True), key=lambda event: event[0])
+            row = _order_row(told, random.Random(f"{name} {video}")) if asks_order else _told_row(told)
+            if isinstance(row, str):
+                anomalies.append(Anomaly("no_annotation", f"{dataset}/{video}", row))
+                continue
+            places = [f"{video}{suffix}" for suffix in SUFFIXES]
+            key = f"{video}/order" if asks_order else video
+            drafts.append(request.draft(dataset, key, places, duration_s=events.duration, **row))
         counts = Counter(len(events.timestamps) for events in videos.values())
+        left_out = value_counts(anomaly.detail for anomaly in anomalies)
         facts = (
             ("events", f"{sum(n * count for n, count in counts.items()):,}"),
             ("most events of a video", f"{max(counts, default=0)}"),
+            *((("videos left out", left_out),) if left_out else ()),
         )
-        return Published(tuple(drafts), facts)
+        return Published(tuple(drafts), facts, (), tuple(anomalies))
 
-    return Format(("timed_captions",), read)
+    return Format(("timed_captions", "event_order"), read)
+
+
+def _told_row(told: Sequence[Event]) -> dict[str, Any]:
+    return {"target": {"captions": [{"span": list(span), "text": text.strip()} for span, text in told]}}
+
+
+def _order_row(told: Sequence[Event], rng: random.Random) -> dict[str, Any] | str:
+    """Three to five of a video's events, given in order of time, under letters in any order; or why there is no row."""
+    if len(told) < FEWEST_ORDERED:
+        return f"fewer than {FEWEST_ORDERED} events"
+    spans = [span for span, _ in told]
+    if any(end <= start for start, end in spans) or any(late[0] < early[1] for early, late in pairwise(spans)):
+        return "events overlap, or end before they start"
+    words = {parse_words(text) for _, text in told}
+    if len(words) < len(told) or () in words:
+        return "captions are alike or empty"
+    happened = sorted(rng.sample(range(len(told)), rng.randint(FEWEST_ORDERED, min(len(LETTERS_ORDERED), len(told)))))
+    shown = rng.sample(happened, len(happened))
+    return {
+        "names": list(LETTERS_ORDERED[: len(shown)]),
+        "captions": [told[event][1].strip() for event in shown],
+        "target": {"order": [LETTERS_ORDERED[shown.index(event)] for event in happened]},
+    }
 
 
 class Conversation(BaseModel):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from rewards.caption import harmonic_mean
 from rewards.geometry import interval_iou, merged
@@ -35,6 +35,18 @@ def ordered_f1(answered: Sequence[Event], true: Sequence[Event], similarity: Cal
             row.append(max(best[j + 1], row[j], best[j] + similarity(event, other)))
         best = row
     return 2 * best[-1] / (len(answered) + len(true))
+
+
+def pair_f1(answered: Sequence[str], true: Sequence[str]) -> float:
+    """F1 of the pairs (earlier, later) of two lists of names, in [0, 1]; the true names differ from one another.
+
+    A name that is answered again stands at its first place, and its pairs count as answered. For an order of the true
+    names this is the share of pairs in the right order, (1 + Kendall's tau) / 2. Lists of one name have no pairs: 0.
+    """
+    places = {name: place for place, name in reversed(list(enumerate(answered)))}
+    common = sum(first in places and places[first] < places.get(second, -1) for first, second in combinations(true, 2))
+    num_pairs = sum(len(names) * (len(names) - 1) // 2 for names in (answered, true))
+    return 2 * common / num_pairs if num_pairs else 0.0
 
 
 def iou_of(event: Event, other: Event) -> float:

@@ -1,19 +1,22 @@
-"""E.T. Bench's released reading and metric of spans (arXiv:2409.18111, compute_metrics.py), its faults included.
+"""Released readings and metrics, their faults included: E.T. Bench's of spans, Visual Jigsaw's of an order.
 
-It reads the text behind the last answer tag here; the released code reads a whole answer without tags. Its last resort,
-the likeness of sentences by MiniLM, belongs to options alone and is not needed for spans.
+E.T. Bench (arXiv:2409.18111, compute_metrics.py) reads a whole answer without tags; here it reads the text of the last
+answer tag. Its last resort, the likeness of sentences by MiniLM, belongs to options alone and is not needed for spans.
 """
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 from rewards.geometry import interval_iou
 from rewards.parsing import LONGEST_ANSWER, answer_text
 from rewards.types import Score, Span
 from rft.packs.events.matching import mean_f1
-from rft.packs.events.targets import AnyOfTarget, MomentTarget, SpansTarget
+from rft.packs.events.targets import AnyOfTarget, MomentTarget, OrderTarget, SpansTarget
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
+PLACES_COUNT_ABOVE = 4
+"""Visual Jigsaw pays for single places only where there are more pieces."""
 
 # A match that begins inside a number would end where one from its first digit ends.
 _NUMBER = r"(?<![0-9])[0-9]++\.*+[0-9]*+"
@@ -56,6 +59,24 @@ def moment_nearness(completion: str, target: MomentTarget) -> Score:
     return Score(float(any(start <= time_s <= end for start, end in target.spans)), answer, f"{time_s:g} s")
 
 
+def order_agreement(completion: str, target: OrderTarget) -> Score:
+    """1 for the true order; else, of five names or more, a fifth of the share that stands in its place.
+
+    Names are divided by commas alone, capitals count. A list that is longer than the true one, but has as many
+    different names, earns the share too. Source: Visual Jigsaw (arXiv:2509.25190), visual_jigsaw.py; there the answer
+    stands in \\boxed{}, and a thought of repeated lines costs 0.5.
+    """
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    names, true = _listed(answer.split(",")), _listed(target.order)
+    if names == true:
+        return Score(1.0, answer, "the true order")
+    in_place = sum(name == right for name, right in zip(names, true, strict=False)) / len(true)
+    is_shared = len(true) > PLACES_COUNT_ABOVE and len(set(names)) == len(true)
+    return Score(in_place / 5 if is_shared else 0.0, answer, f"{in_place:.2f} in their place")
+
+
 def released_spans(text: str) -> list[Span]:
     """The spans that the released code reads: with a hyphen, else with " to ", else sentences' numbers in pairs.
 
@@ -78,6 +99,14 @@ def _read(completion: str) -> list[Span] | Score:
     if answer is None:
         return Score(0.0, None, "no <answer>", "no_tag")
     return released_spans(answer) or Score(0.0, answer, "nothing that the released code reads", "unreadable")
+
+
+def _listed(texts: Sequence[str]) -> list[int] | list[str]:
+    """Whole numbers where all are such, else the texts without outer blanks."""
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
+        return [text.strip() for text in texts]
 
 
 def _float(number: str) -> float | None:

@@ -2,7 +2,7 @@
 
 import re
 
-from rewards.parsing import LONGEST_ANSWER, parse_spans, parse_timed_texts, read_once
+from rewards.parsing import LONGEST_ANSWER, parse_spans, parse_timed_texts, parse_words, read_once
 from rewards.types import Span
 
 MOST_EVENTS = 100
@@ -11,6 +11,8 @@ MOST_EVENTS = 100
 _TIME = r"(?:[0-9]{1,6}+:(?=[0-9]))?+[0-9]{1,9}+(?:\.[0-9]*+)?+"
 _ONE_TIME = re.compile(rf"[^\d.:+-]*+({_TIME})(?:\s*+(?:seconds?+|secs?+|s)\b)?+[^\d:]*+", re.IGNORECASE)
 _SCORED = re.compile(rf"(?<![\w.:-])({_TIME})\s*+(?:s\b\s*+)?+[:=]\s++([0-9]{{1,6}}+(?:\.[0-9]*+)?+)(?![\w:])")
+_NUMBERED = re.compile(r"(?<![\w.])\(?[0-9]{1,3}[.):]\s*+(?=[^\W\d_])")
+_BETWEEN_NAMES = re.compile(r"[,;|\n>\u2190-\u21ff]|\bthen\b|\band\b", re.IGNORECASE)
 
 
 @read_once
@@ -49,6 +51,23 @@ def answered_saliency(answer: str, part_s: float, num_parts: int) -> list[float]
         if part < num_parts:
             scores[part] = max(scores[part], float(score))
     return scores
+
+
+@read_once
+def answered_order(answer: str) -> tuple[str, ...]:
+    """The names of a list, as written but for capitals, blanks and punctuation; () where there are none.
+
+    Reads "red, green", "1. Red 2. Green", "red -> green", "red, then green", a name a line, and of names of one
+    character "C A B" and "C-A-B".
+    """
+    if len(answer) > LONGEST_ANSWER:
+        return ()
+    listed = _NUMBERED.sub(",", answer)
+    words = parse_words(listed)
+    if all(len(word) == 1 for word in words):
+        return words
+    pieces = (" ".join(parse_words(piece)) for piece in _BETWEEN_NAMES.split(listed))
+    return tuple(name for name in pieces if name)
 
 
 def _seconds(time: str) -> float:

@@ -15,11 +15,20 @@ from rft.packs.events.matching import (
     iou_of,
     iou_times,
     ordered_f1,
+    pair_f1,
     seconds_f1,
     word_f1,
 )
-from rft.packs.events.reading import MOST_EVENTS, answered_saliency, answered_spans, answered_time
-from rft.packs.events.targets import AnyOfTarget, MomentTarget, SaliencyTarget, SpansTarget, TimedCaptionsTarget
+from rft.packs.events.reading import MOST_EVENTS, answered_order, answered_saliency, answered_spans, answered_time
+from rft.packs.events.targets import (
+    AnyOfTarget,
+    MomentTarget,
+    OrderTarget,
+    SaliencyTarget,
+    SpansTarget,
+    TimedCaptionsTarget,
+    order_problem,
+)
 from rft.packs.events.text_scores import chrf
 
 GOOD = 3
@@ -139,6 +148,24 @@ def caption_chrf(completion: str, target: TimedCaptionsTarget) -> Score:
     """
     likeness = chrf()
     return _scored_events(completion, target, lambda events: caption_score(events, target.events, likeness))
+
+
+def order_agreement(completion: str, target: OrderTarget) -> Score:
+    """F1 of the pairs (earlier, later) of the answered and the true names, in [0, 1].
+
+    Reads the last <answer> as names divided by commas, arrows or lines. Where every name is answered once, this is the
+    share of pairs in the right order. A guess of asked names earns 0.5 on average, however many they are; the longest
+    common subsequence would give it 0.75, 0.67 and 0.60 for 2, 3 and 4. Names left out, repeated or made up bring a
+    guess below that.
+    """
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    names = answered_order(answer)
+    problem = order_problem(names)
+    if problem is not None:
+        return Score(0.0, answer, *problem)
+    return Score(pair_f1(names, target.names), answer, f"{len(names)} names for {len(target.names)}")
 
 
 def saliency_ap(completion: str, target: SaliencyTarget, *, least: float = GOOD) -> Score:

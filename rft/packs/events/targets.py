@@ -1,4 +1,4 @@
-"""What is true of a clip's events: their spans, moments, captions, or how much each part stands out."""
+"""What is true of a clip's events: their spans, moments, captions, order, or how much each part stands out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from rewards.parsing import parse_timed_texts
 from rewards.targets.span import read_span
 from rewards.targets.values import read_list, read_numbers, read_text, shown, write_number
 from rewards.types import Fault, Span, Target
-from rft.packs.events.reading import answered_saliency, answered_spans, answered_time
+from rft.packs.events.reading import MOST_EVENTS, answered_order, answered_saliency, answered_spans, answered_time
 
 
 def write_span(span: Span) -> str:
@@ -146,6 +146,46 @@ class TimedCaptionsTarget(Target):
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTarget(Target):
+    """Names in the order in which they happen: OrderTarget(("red", "green", "blue"))."""
+
+    json_form = '{"order": ["first name", "second name", ...]}'
+    json_keys = (("order",),)
+    answer_form = "<answer>names, first to happen first</answer>"
+
+    order: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
+        listed = read_list("order", data["order"], 2, problems)
+        target = cls(tuple(read_text(f"order[{i}]", name, problems) for i, name in enumerate(listed)))
+        for i, name in enumerate(target.order):
+            count = len(answered_order(name))
+            if name and count != 1:
+                problems.append(f"order[{i}]: {shown(name)} is read as {count} names; call it by a word or a letter")
+        if len(set(target.names)) < len(target.names):
+            problems.append("order: two names are the same but for capitals and punctuation")
+        return target
+
+    def to_json(self) -> dict[str, object]:
+        return {"order": list(self.order)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names as answers are read."""
+        return tuple(name for written in self.order for name in answered_order(written))
+
+    def written(self) -> str:
+        return f"<answer>{', '.join(self.order)}</answer>"
+
+    def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
+        return order_problem(answered_order(answer))
+
+    def subsets(self) -> tuple[str, ...]:
+        return (f"{len(self.order)} names",)
+
+
+@dataclass(frozen=True, slots=True)
 class SaliencyTarget(Target):
     """How much each part of a clip stands out, by every annotator: SaliencyTarget(2.0, ((0, 1), (4, 3), (0, 0)))."""
 
@@ -198,6 +238,13 @@ def spans_problem(answer: str) -> tuple[str, Fault] | None:
     if spans is None:
         return "the answer holds no 'start - end'", "unreadable"
     return ("a span ends before it starts", "reversed") if any(end < start for start, end in spans) else None
+
+
+def order_problem(names: Sequence[str]) -> tuple[str, Fault] | None:
+    """(note, fault) of answered names that are none or too many, else None."""
+    if not names:
+        return "the answer holds no names", "unreadable"
+    return (f"{len(names)} names, more than {MOST_EVENTS}", "wrong_count") if len(names) > MOST_EVENTS else None
 
 
 def _read_spans(where: str, value: object, problems: list[str]) -> tuple[Span, ...]:

@@ -1,4 +1,4 @@
-"""Tasks about events: all spans, one like the shown one, one moment, events with captions, what stands out."""
+"""Tasks about events: all spans, one like the shown one, one moment, captions with times, order, what stands out."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from rewards.caption import harmonic_mean
-from rewards.parsing import answer_text, parse_timed_texts
+from rewards.parsing import answer_text, parse_timed_texts, parse_words
 from rewards.types import Span
 from rft.packs.events import published
-from rft.packs.events.matching import DENSE_THRESHOLDS, average_precision, covered_share, mean_f1, word_f1
-from rft.packs.events.reading import MOST_EVENTS, answered_saliency, answered_spans
+from rft.packs.events.matching import DENSE_THRESHOLDS, average_precision, covered_share, mean_f1, pair_f1, word_f1
+from rft.packs.events.reading import MOST_EVENTS, answered_order, answered_saliency, answered_spans
 from rft.packs.events.rewards import (
     best_iou,
     caption_chrf,
@@ -20,6 +20,7 @@ from rft.packs.events.rewards import (
     event_judged,
     event_times,
     moment_nearness,
+    order_agreement,
     saliency_ap,
     seconds_overlap_f1,
     span_set_f1,
@@ -27,6 +28,7 @@ from rft.packs.events.rewards import (
 from rft.packs.events.targets import (
     AnyOfTarget,
     MomentTarget,
+    OrderTarget,
     SaliencyTarget,
     SpansTarget,
     TimedCaptionsTarget,
@@ -34,7 +36,7 @@ from rft.packs.events.targets import (
 )
 from rft.tasks.spans import span_baselines
 from rft.tasks.temporal_grounding import TemporalGroundingRow
-from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task
+from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, majority
 
 SALIENCY_LEVELS = {"Fair": 2, "Good": 3, "VeryGood": 4}
 """Name -> least score of a highlight. Source: QVHighlights."""
@@ -206,6 +208,66 @@ class TimedCaptions(Task):
         text = f", {words[0][0].rstrip('.')}." if words else ""
         clips_s = [clip_s for _, clip_s in rows]
         return {f"{n} equal parts": _split_answers(clips_s, n, text) for n in SPLITS if None not in clips_s}
+
+
+class OrderRow(Row):
+    question: str = Field("In which order does this happen in the video?", min_length=1)
+    names: tuple[str, ...] = ()
+    """Names to put in order, listed in the question; default: the answer names what it finds."""
+    captions: tuple[str, ...] = ()
+    """What each name stands for, such as "cut the onion" for "A"; default: the names say it."""
+
+
+class EventOrder(Task):
+    name = "event_order"
+    row_type = OrderRow
+    target_type = OrderTarget
+    example = OrderRow(
+        id="example",
+        task="event_order",
+        video="kitchen.mp4",
+        names=("A", "B", "C"),
+        captions=("he fries the onion", "he adds salt", "a man cuts an onion"),
+        target={"order": ["C", "A", "B"]},
+    )
+    rewards = (("order_agreement", 1.0),)
+    own_rewards: ClassVar[Rewards] = {"order_agreement": order_agreement}
+    published_rewards: ClassVar[Rewards] = {"order_agreement": published.order_agreement}
+    main_metric = "exact"
+
+    def question(self, row: OrderRow, target: OrderTarget) -> str:
+        asked = row.question.strip()
+        if not row.names:
+            return f"{asked}\nGive the names in the order in which they happen."
+        named = zip(row.names, row.captions, strict=False)
+        listed = "\n".join(f"{name}: {caption.strip()}" for name, caption in named) or ", ".join(row.names)
+        return f"{asked}\n{listed}\nGive all {len(row.names)} in the order in which they happen."
+
+    def row_problems(self, row: OrderRow, target: OrderTarget) -> list[str]:
+        problems = []
+        if row.names and sorted(row.names) != sorted(target.order):
+            problems.append("order: holds other names than `names`; write the same ones in the order of the video")
+        if row.captions and len(row.captions) != len(row.names):
+            problems.append(f"captions: {len(row.captions)} for {len(row.names)} names; write one for each")
+        words = {parse_words(caption) for caption in row.captions}
+        if len(words) < len(row.captions):
+            problems.append("captions: two are the same but for capitals, blanks or punctuation; their order is chance")
+        return problems
+
+    def metrics(self, completion: str, target: OrderTarget, rewards: Rewards) -> dict[str, float]:
+        names = answered_order(answer_text(completion) or "")[:MOST_EVENTS]
+        return {
+            "exact": float(rewards["order_agreement"](completion, target).value == 1.0),
+            "pair_f1": pair_f1(names, target.names),
+            "right_names": float(sorted(names) == sorted(target.names)),
+        }
+
+    def baselines(self, train: Sequence[OrderTarget], rows: HeldOut[OrderTarget]) -> Answers:
+        """The true names in the order of the alphabet, as if every question listed them; the most frequent order."""
+        targets = [target for target, _ in rows]
+        usual = majority([target.written() for target in train or targets])
+        alphabetical = [OrderTarget(tuple(sorted(target.order))).written() for target in targets]
+        return {"alphabetical": alphabetical} | ({"majority": [usual] * len(rows)} if usual else {})
 
 
 class Saliency(Task):

@@ -73,4 +73,4 @@ def _word(state: State) -> str:
     return "small" if radius < SMALL else "big" if radius > BIG else FRAME_PARTS[int(3 * y)][int(3 * x)]
 
 
-DRAWN = DrawnSet(draw_clip, FPS, num_train=1200)
+DRAWN = {"labels": DrawnSet(draw_clip, FPS, num_train=1200)}

@@ -108,4 +108,4 @@ def _grown(cells: Mask) -> Mask:
     return Mask(height, width, int("".join("1" if one else "0" for one in on), 2))
 
 
-DRAWN = DrawnSet(draw_clip, FPS, num_train=1200, num_held_out=128, draw_held_out=draw_held_out_clip)
+DRAWN = {"masks": DrawnSet(draw_clip, FPS, num_train=1200, num_held_out=128, draw_held_out=draw_held_out_clip)}

@@ -38,4 +38,4 @@ def draw(rng: random.Random) -> DrawnClip:
     return DrawnClip(pixels, blank, (row,))
 
 
-DRAWN = DrawnSet(draw, FPS, num_train=1500, num_held_out=384)
+DRAWN = {"needles": DrawnSet(draw, FPS, num_train=1500, num_held_out=384)}

@@ -61,4 +61,4 @@ def _row(event: Event, in_time: Event, kind: str, captions: tuple[Event, ...], r
     }
 
 
-DRAWN = DrawnSet(draw_clip, FPS, num_held_out=96)
+DRAWN = {"retrieval": DrawnSet(draw_clip, FPS, num_held_out=96)}

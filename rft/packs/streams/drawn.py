@@ -54,4 +54,4 @@ def _row(by_second: list[str], kind: str, rng: random.Random) -> dict[str, objec
     }
 
 
-DRAWN = DrawnSet(draw, FPS, num_train=700, num_held_out=128)
+DRAWN = {"streams": DrawnSet(draw, FPS, num_train=700, num_held_out=128)}

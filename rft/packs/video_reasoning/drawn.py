@@ -99,4 +99,4 @@ def _loose(items: Sequence[str], parts: Sequence[str], rng: random.Random) -> tu
     return tuple(said)
 
 
-DRAWN = DrawnSet(draw, Fraction(2), num_train=3000)
+DRAWN = {"video_reasoning": DrawnSet(draw, Fraction(2), num_train=3000)}

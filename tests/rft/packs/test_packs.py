@@ -54,6 +54,12 @@ def test_packs_are_listed_with_their_tasks_and_formats() -> None:
     assert sorted(named) == sorted(set(named))
 
 
+def test_every_drawn_set_has_a_name_and_a_recipe_of_its_own() -> None:
+    recipes = (Path(__file__).parents[3] / "recipes").glob("tiny_*.yaml")
+    names = [name for module in modules_named("rft.packs", "drawn").values() for name in module.DRAWN]
+    assert sorted(names) == sorted(recipe.stem.removeprefix("tiny_") for recipe in recipes)
+
+
 def test_every_pack_has_its_page_in_the_docs() -> None:
     docs = Path(__file__).parents[3] / "docs"
     index = (docs / "packs.md").read_text(encoding="utf-8")

@@ -67,5 +67,5 @@ def test_held_out_rows_do_not_depend_on_the_number_of_others(tmp_path: Path) -> 
 
 
 def test_a_pack_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--pack lit: no pack with drawn clips"):
+    with pytest.raises(DataError, match=r"--pack lit: no pack draws clips of this name"):
         drawn_set("lit")

@@ -36,4 +36,4 @@ def test_the_loose_annotator_errs_in_about_half_of_the_captions() -> None:
         values.append(task.measure(row["demonstration"], target))
     assert 0.6 < np.mean([value["event_f1"] for value in values]) < 0.75
     assert all(value["well_formed"] == 1 for value in values)
-    assert DRAWN.num_train > DRAWN.num_held_out
+    assert DRAWN["captions"].num_train > DRAWN["captions"].num_held_out

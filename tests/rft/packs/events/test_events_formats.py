@@ -1,6 +1,7 @@
 """Published annotations of events: counts of the real files, blind figures on them, and E.T. Bench's forms."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,49 @@ def test_dense_captions() -> None:
                     round(found[f"{n} equal parts"]["SODA_d"].value, 3)) for n in (1, 3, 5, 8, 10)}  # fmt: skip
     # By the released metric code of VidChapters and of SODA.
     assert measured == {1: (0.004, 0.041), 3: (0.076, 0.161), 5: (0.149, 0.237), 8: (0.218, 0.298), 10: (0.237, 0.309)}
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "rows", "left_out"),
+    [
+        ("youcook2", "YouCook2/yc2_train.json", 1292, (7, 34, 0)),
+        ("youcook2", "YouCook2/yc2_val.json", 444, (4, 9, 0)),
+        ("activitynet_dense", "ActivityNet/activitynet_annotation/train.json", 3555, (2, 4516, 1936)),
+        ("activitynet_dense", "ActivityNet/activitynet_annotation/val.json", 1683, (1, 2215, 1018)),
+        ("activitynet_dense", "ActivityNet/activitynet_annotation/val_2.json", 2119, (0, 2766, 0)),
+    ],
+)
+def test_events_to_put_in_order(name: str, source: str, rows: int, left_out: tuple[int, ...]) -> None:
+    converted = convert(name, annotations(source), ConvertOptions(task="event_order"))
+    reasons = Counter(anomaly.detail for anomaly in converted.anomalies["no_annotation"])
+    why = ("captions are alike or empty", "events overlap, or end before they start", "fewer than 3 events")
+    assert (len(converted.rows), tuple(reasons[reason] for reason in why)) == (rows, left_out)
+    assert reasons.total() == sum(left_out)
+
+
+def test_events_are_shown_in_any_order_and_asked_in_that_of_time(tmp_path: Path) -> None:
+    told = {number: f"step {number}" for number in range(8)}
+    video = {"duration": 80.0, "timestamps": [[10 * n, 10 * n + 10] for n in told], "sentences": list(told.values())}
+    (tmp_path / "yc2_val.json").write_text(json.dumps({f"v_{i}": video for i in range(40)}))
+    rows = convert("youcook2", tmp_path / "yc2_val.json", ConvertOptions(task="event_order")).rows
+    shown = [dict(zip(row["names"], row["captions"], strict=True)) for row in rows]
+    for row, captions in zip(rows, shown, strict=True):
+        in_order = [captions[letter] for letter in row["target"]["order"]]
+        assert in_order == sorted(captions.values())
+    assert {len(captions) for captions in shown} == {3, 4, 5}
+    assert len({tuple(captions.values()) for captions in shown}) > 30
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "tasks"),
+    [
+        ("qvhighlights", HIGHLIGHTS, ("saliency", "event_spans")),
+        ("youcook2", "YouCook2/yc2_val.json", ("timed_captions", "event_order")),
+    ],
+)
+def test_one_run_can_have_both_kinds_of_rows(name: str, source: str, tasks: tuple[str, str]) -> None:
+    rows = [row for task in tasks for row in convert(name, annotations(source), ConvertOptions(task=task)).rows]
+    assert len({row["id"] for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ TASK = TASKS["mask_grid"]
 
 def clips(held_out: bool, num: int = 60) -> list[DrawnClip]:
     rng = random.Random(0)
-    draw = DRAWN.draw_held_out if held_out else DRAWN.draw
+    draw = DRAWN["masks"].draw_held_out if held_out else DRAWN["masks"].draw
     assert draw is not None
     return [draw(rng) for _ in range(num)]
 
@@ -22,7 +22,7 @@ def test_targets_are_the_pixels_that_are_drawn() -> None:
         present, absent = (TASK.read_target(row["target"]) for row in clip.rows)
         assert (present.subsets(), absent.subsets()) == (("seen", "present"), ("seen", "absent"))
         ((mask,), (time_s,)) = present.track.masks, present.track.times_s
-        frame = int(time_s * DRAWN.fps)
+        frame = int(time_s * DRAWN["masks"].fps)
         changed = (clip.pixels[frame] != clip.blank[frame]).any(axis=2)
         assert mask.area == changed.sum() > 0
         assert all(mask.has(row, column) == changed[row, column] for row in range(0, 56, 5) for column in range(56))
@@ -32,7 +32,7 @@ def test_every_clip_has_a_question_about_what_is_not_there() -> None:
     reasons = {"other time": 0, "other name": 0}
     for clip in clips(held_out=False):
         _, row = clip.rows
-        frame = int(row["target"]["times"][0] * DRAWN.fps)
+        frame = int(row["target"]["times"][0] * DRAWN["masks"].fps)
         is_there = bool((clip.pixels[frame] != clip.blank[frame]).any())
         reasons["other name" if is_there else "other time"] += 1
     assert min(reasons.values()) > 15, reasons
