@@ -1,4 +1,4 @@
-"""Published annotations of events: QVHighlights, dense captions and chapters, TimeIT, E.T. Bench."""
+"""Published annotations of events: QVHighlights, dense captions, E.T. Bench; those of instructions.py and museg.py."""
 
 import random
 import re
@@ -7,34 +7,40 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, FiniteFloat
 
-from rewards.parsing import parse_timed_texts, parse_words
+from rewards.parsing import parse_words
 from rft.data.convert.dense_events import SUFFIXES, VideoEvents
 from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.packs.events.instructions import INSTRUCTIONS, PART_S, quoted_event
 from rft.packs.events.matching import Event
+from rft.packs.events.museg import museg
 
-PART_S = 2.0
-"""Seconds of QVHighlights' clips."""
 FEWEST_ORDERED = 3
 LETTERS_ORDERED = "ABCDE"
 """Names of the events to put in order: as many as there are letters at most."""
 
+_TIMECHAT = ".caption_coco_format"
 _Q_SPLITS = {f"highlight_{split}{end}": split for split in ("train", "val", "test") for end in ("_release", "_with_gt")}
-_QUOTED = re.compile(r"['\"](.+)['\"]", re.DOTALL)
+_Q_SPLITS |= {f"{split}{_TIMECHAT}": f"timechat_{split}" for split in ("train", "val")}
 _FIRST_OPTION = re.compile(r"\s*\(A\)")
 
 
 class Highlights(BaseModel):
-    """{"qid", "query", "vid", "duration", "relevant_windows", "relevant_clip_ids", "saliency_scores"}."""
+    """{"qid", "query", "vid", "duration", "relevant_windows", "relevant_clip_ids", "saliency_scores"}.
+
+    TimeChat's copy says "id", "caption", "image_id" (a file's name) and "timestamp" for four of them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    qid: int
-    query: str
-    vid: str
+    qid: int = Field(validation_alias=AliasChoices("qid", "id"))
+    query: str = Field(validation_alias=AliasChoices("query", "caption"))
+    vid: str = Field(validation_alias=AliasChoices("vid", "image_id"))
     duration: float = Field(gt=0, allow_inf_nan=False)
-    relevant_windows: tuple[tuple[FiniteFloat, FiniteFloat], ...]
+    relevant_windows: tuple[tuple[FiniteFloat, FiniteFloat], ...] = Field(
+        validation_alias=AliasChoices("relevant_windows", "timestamp")
+    )
     relevant_clip_ids: tuple[int, ...]
     saliency_scores: tuple[tuple[FiniteFloat, ...], ...]
 
@@ -44,19 +50,35 @@ class Highlights(BaseModel):
         nothing = (0.0,) * len(self.saliency_scores[0])
         return [list(scores.get(part, nothing)) for part in range(int(self.duration / PART_S))]
 
+    def videos(self) -> list[str]:
+        """Where the video may be; TimeChat's copy puts "v_" before the name."""
+        if self.vid.endswith(".mp4"):
+            return [self.vid, self.vid.removeprefix("v_")]
+        return [f"{self.vid}{suffix}" for suffix in SUFFIXES]
+
+
+class TimeChatHighlights(BaseModel):
+    """The queries whose videos TimeChat had: {"annotations": [...]}."""
+
+    model_config = ConfigDict(frozen=True)
+
+    annotations: tuple[Highlights, ...]
+
 
 def _qvhighlights(request: SourceRequest) -> Published:
     split = request.split_among(_Q_SPLITS)
     dataset = f"qvhighlights/{split}"
-    queries = read_json(request.source, tuple[Highlights, ...])
+    if request.source.stem.endswith(_TIMECHAT):
+        queries = read_json(request.source, TimeChatHighlights).annotations
+    else:
+        queries = read_json(request.source, tuple[Highlights, ...])
     drafts = []
     for query in queries:
         key, target = str(query.qid), {"part_s": PART_S, "saliency": query.saliency()}
         if request.task == "event_spans":
             key, target = f"{key}/spans", {"spans": [list(window) for window in query.relevant_windows]}
-        videos = [f"{query.vid}{suffix}" for suffix in SUFFIXES]
         row = {"duration_s": query.duration, "query": query.query, "target": target}
-        drafts.append(request.draft(dataset, key, videos, **row))
+        drafts.append(request.draft(dataset, key, query.videos(), **row))
     levels = {least: sum(not _reaches(query, least) for query in queries) for least in (3, 4)}
     facts = (
         ("queries by number of windows", value_counts(str(len(query.relevant_windows)) for query in queries)),
@@ -117,40 +139,6 @@ def _order_row(told: Sequence[Event], rng: random.Random) -> dict[str, Any] | st
     }
 
 
-class Conversation(BaseModel):
-    """{"video": "a.mp4", "QA": [{"q": "...", "a": "..."}]}."""
-
-    model_config = ConfigDict(frozen=True)
-
-    video: str
-    QA: tuple[Mapping[str, str], ...]
-
-
-def _timeit(request: SourceRequest) -> Published:
-    """Grounding as one span, everything else with spans and words as captions; lists of scores are left out."""
-    drafts, anomalies = [], []
-    for number, conversation in enumerate(read_json(request.source, tuple[Conversation, ...])):
-        for place, pair in enumerate(conversation.QA):
-            key = f"{number}/{place}"
-            events = parse_timed_texts(pair["a"])
-            if events is None:
-                row_id = f"{request.own_dataset}/{key}"
-                anomalies.append(Anomaly("no_annotation", row_id, "the answer names no start and end"))
-                continue
-            videos = [conversation.video, conversation.video.rpartition("/")[2]]
-            drafts.append(request.draft(request.own_dataset, key, videos, **_timed_row(pair["q"], events)))
-    facts = (("answers by task", value_counts(draft.fields["task"] for draft in drafts)),)
-    return Published(tuple(drafts), facts, (), tuple(anomalies))
-
-
-def _timed_row(question: str, events: Sequence[tuple[tuple[float, float], str]]) -> dict[str, Any]:
-    words = [(list(span), text.removeprefix("seconds").strip(" ,.")) for span, text in events]
-    if len(words) == 1 and not words[0][1]:
-        return {"task": "temporal_grounding", "query": _query(question), "target": {"span": words[0][0]}}
-    captions = [{"span": span, "text": text} for span, text in words]
-    return {"task": "timed_captions", "query": question, "target": {"captions": captions}}
-
-
 class ETSample(BaseModel):
     """One sample of E.T. Bench: `tgt` in seconds, `p` the place of the right one of the options `o`, `g` captions."""
 
@@ -207,13 +195,7 @@ def _et_fields(sample: ETSample) -> dict[str, Any]:
         captions = [{"span": span, "text": text} for span, text in zip(spans, sample.g or (), strict=False)]
         return {"query": sample.q, "target": {"captions": captions}}
     key = {"event_spans": "spans", "event_moment": "moments", "event_matching": "any_of"}.get(task)
-    return {"query": _query(sample.q), "target": {key: spans} if key else {"span": spans[0] if spans else []}}
-
-
-def _query(prompt: str) -> str:
-    """The quoted event of a prompt, or the whole prompt."""
-    quoted = _QUOTED.search(prompt)
-    return quoted[1] if quoted else prompt
+    return {"query": quoted_event(sample.q), "target": {key: spans} if key else {"span": spans[0] if spans else []}}
 
 
 def _pairs(times: Any) -> list[list[float]]:
@@ -235,6 +217,7 @@ FORMATS = {
     "activitynet_dense": _dense_captions(
         "activitynet_dense", {"train": "train", "val_1": "val_1", "val_2": "val_2", "val": "val_1"}
     ),
-    "timeit": Format((), _timeit),
     "et_bench": Format((), _et_bench),
+    "museg": Format((), museg),
+    **INSTRUCTIONS,
 }
