@@ -27,20 +27,30 @@ _HIGHLIGHTS = re.compile(
     rf"There are (\d+) highlight moments in the {_NUMBERS} seconds?\. Their saliency scores are {_NUMBERS}\.?"
 )
 _CLIP_NAME = re.compile(rf"_({_N})_({_N})\.\w+$")
-_TIME_TOKEN = re.compile(r"<([\d.]+)>")
+_BRACKETED_TIME = re.compile(r"<(\d*\.\d+|\d+\.?)>")
 _QUOTED = re.compile(r"(?<!\w)['\"](.+)['\"](?!\w)", re.DOTALL)
 _ASKS_WHEN = re.compile(r"\bwhen\b|\bat (?:what|which) (?:time|point)\b", re.IGNORECASE)
 _BEFORE_INSTRUCTION = "possible transcribed speech, "
 _BEFORE_QUERY = "sentence query: "
 
 
+class Asked(BaseModel):
+    """An instruction, a question, or both, and the answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    i: str = ""
+    q: str = ""
+    a: str
+
+
 class Conversation(BaseModel):
-    """{"video": "a.mp4", "QA": [{"i": "...", "q": "...", "a": "..."}]}; `start`, `end`: seconds of a part of it."""
+    """{"video": "a.mp4", "QA": [{"q": "...", "a": "..."}]}; `start`, `end`: the part that is shown, in seconds."""
 
     model_config = ConfigDict(frozen=True)
 
     video: str
-    QA: tuple[Mapping[str, str], ...]
+    QA: tuple[Asked, ...]
     start: FiniteFloat | None = None
     end: FiniteFloat | None = None
 
@@ -74,12 +84,12 @@ class Dialogue(BaseModel):
 
 
 class ReasonedVideo(BaseModel):
-    """Questions of one training video: {"duration": 82.7, "QA": [{"q": "When ...?", "a": "<10.2> <15.5> He ..."}]}."""
+    """Questions about a training video: {"duration": 82.7, "QA": [{"q": "When ...?", "a": "<10.2> <15.5> He ..."}]}."""
 
     model_config = ConfigDict(frozen=True)
 
     duration: float = Field(gt=0, allow_inf_nan=False)
-    QA: tuple[Mapping[str, str], ...]
+    QA: tuple[Asked, ...]
 
 
 class ReasonedQuestion(BaseModel):
@@ -139,7 +149,7 @@ def _events(answer: str) -> list[tuple[list[float], str]]:
         words = [answer[match.end() : end].strip(" .,") for match, end in zip(found, ends, strict=True)]
         times = [[float(time) for time in match.groups() if time is not None] for match in found]
         return list(zip(times, words, strict=True))
-    spoken = list(_WORDS_FIRST.finditer(answer))
+    spoken = list(_WORDS_FIRST.finditer(answer)) if _WORDS_FIRST.match(answer) else []
     is_all = sum(match.end() - match.start() for match in spoken) == len(answer)
     return [([float(match[2]), float(match[3])], match[1]) for match in spoken] if is_all else []
 
@@ -182,8 +192,8 @@ def _timeit(request: SourceRequest) -> Published:
         part = {} if one.start is None or one.end is None else {"start_s": one.start, "end_s": one.end}
         videos = [one.video, one.video.rpartition("/")[2]]
         for place, qa in enumerate(one.QA):
-            question = f"{qa.get('i', '')} {qa.get('q', '')}".strip()
-            found.append((f"{number}/{place}", videos, part, timed_fields(question, qa.get("a", ""), one.video)))
+            fields = timed_fields(f"{qa.i} {qa.q}".strip(), qa.a, one.video)
+            found.append((f"{number}/{place}", videos, part, fields))
     return _published(request, found)
 
 
@@ -211,15 +221,14 @@ def _activitynet_rtl(request: SourceRequest) -> Published:
     """Questions whose answer is `<start> <end>` in seconds somewhere in an explanation, which is left out."""
     source = read_json(request.source, Reasoned).root
     if isinstance(source, dict):
-        asked = [(vid, one.duration, qa["q"], qa["a"]) for vid, one in source.items() for qa in one.QA]
+        asked = [(video, one.duration, qa.q, qa.a) for video, one in source.items() for qa in one.QA]
     else:
-        asked = [(one.vid, one.duration, one.question, one.answer) for one in source]
+        asked = [(f"v_{one.vid}", one.duration, one.question, one.answer) for one in source]
     found = []
-    for number, (vid, duration_s, question, answer) in enumerate(asked):
-        times = [float(time) for time in _TIME_TOKEN.findall(answer)[:2]]
+    for number, (video, duration_s, question, answer) in enumerate(asked):
+        times = [float(time) for time in _BRACKETED_TIME.findall(answer)[:2]]
         fields = _grounding(question, min(times), max(times)) if len(times) == 2 else "no two times in brackets"
-        videos = [f"v_{vid.removeprefix('v_')}{suffix}" for suffix in SUFFIXES]
-        found.append((str(number), videos, {"duration_s": duration_s}, fields))
+        found.append((str(number), [f"{video}{suffix}" for suffix in SUFFIXES], {"duration_s": duration_s}, fields))
     return _published(request, found)
 
 
