@@ -66,13 +66,14 @@ def write_needles(
         raise DataError("\n".join(problems))
     frames = _haystack_frames(haystacks, max(lengths), fps, directory / "haystack")
     rows: list[Mapping[str, Any]] = []
+    dataset = f"needles/{source.stem}"
     for number, needle in enumerate(needles):
         shown = [_needle_frames(source.parent / name, frames[0], fps, directory / "needles") for name in needle.hops]
         for length in lengths:
             for depth in depths if len(shown) == 1 else (0.0,):
                 name = f"{number:04d}_{length}" + (f"_{depth:.2f}" if len(shown) == 1 else "")
                 _write_video(directory / "videos" / name, frames[:length], shown, depth)
-                rows += _rows(name, needle, length, depth, fps)
+                rows += ({**row, "dataset": dataset} for row in _rows(name, needle, length, depth, fps))
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     (directory / "rows.jsonl").write_text(text, encoding="utf-8")
     return len(rows)

@@ -10,12 +10,14 @@ from annotation_files import annotations
 from PIL import Image
 
 from rft.__main__ import main
+from rft.data.convert.conversion import convert
 from rft.data.dataset import read_rows
 from rft.data.video import decode
 from rft.errors import DataError
+from rft.evaluation.predictions import read_predictions
 from rft.packs.needles.compose import NEEDLE_FRAMES, split_question, write_needles
 from rft.packs.needles.drawn import COLOURS, draw
-from rft.packs.needles.tasks import NeedleTarget, released_answer
+from rft.packs.needles.tasks import CircularTarget, NeedleTarget, first_letter_anywhere, first_token_letter
 from rft.synthetic.clips import RGB
 from rft.tasks import TASKS
 from rft.types import Video, VideoSampling
@@ -57,6 +59,7 @@ def test_a_needle_stands_at_its_depth(tmp_path: Path, film: Path) -> None:
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [(row["target"]["frames"], row["target"]["depth"]) for row in rows] == [(6, 0), (6, 1), (10, 0), (10, 1)]
     assert rows[0]["options"] == ["white", "red"]
+    assert {row["dataset"] for row in rows} == {"needles/needles"}
     bright = [np.flatnonzero(seen(out / "rows.jsonl", i)[:, 0] > 200).tolist() for i in range(4)]
     first, last = list(range(NEEDLE_FRAMES)), list(range(6, 10))
     assert bright == [first, [2, 3, 4, 5], first, last]
@@ -127,8 +130,85 @@ def test_figures_by_length_and_depth() -> None:
     assert several.subsets() == ("5 hops", "several hops, 1,000 frames")
     judged = [(one, {"accuracy": 1.0})] * 3 + [(NeedleTarget("A", 2000, 0.5, 1), {"accuracy": 0.0})]
     assert TASKS["needle"].corpus_metrics(judged) == {"mean_over_cells": 0.5}
-    values = {text: released_answer(f"<answer>{text}</answer>", one).value for text in ("A", "(a)", "A.", "(A) x", "")}
-    assert values == {"A": 1.0, "(a)": 1.0, "A.": 0.0, "(A) x": 0.0, "": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_a"),
+    [("A", 1), ("(a)", 1), ("A.", 1), ("(A) white", 1), ("A, B", 1), (" A", 0), ("Answer: A", 0), ("B", 0), ("", 0)],
+)
+def test_videochat_flash_reads_the_first_token(answer: str, is_a: int) -> None:
+    assert first_token_letter(f"<answer>{answer}</answer>", NeedleTarget("A", 1000, 0.5, 1)).value == is_a
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [("C", "C"), ("C.", "C"), ("B or A", "A"), ("CAT", "A"), ("Answer: D", "A"), ("the D", "D"), ("none. B", ""),
+     ("b", ""), ("E", ""), ("", "")],
+)  # fmt: skip
+def test_vnbench_reads_the_first_of_a_to_d_anywhere(answer: str, letter: str) -> None:
+    scores = {c: first_letter_anywhere(f"<answer>{answer}</answer>", CircularTarget(c, "q", 0, 4)) for c in "ABCD"}
+    assert [choice for choice, score in scores.items() if score.value] == list(letter)
+    assert {score.fault for score in scores.values()} == {None if letter else "unreadable"}
+
+
+def circular_accuracy(answers: dict[str, list[list[float]]]) -> float:
+    """Of answers by question and try, where each question has two tries."""
+    judged = [
+        (CircularTarget("A", question, place, 2), {"accuracy": value})
+        for question, of_question in answers.items()
+        for place, values in enumerate(of_question)
+        for value in values
+    ]
+    return TASKS["circular_choice"].corpus_metrics(judged)["circular_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
+    [
+        ({"p": [[1], [1]], "q": [[1], [0]]}, 0.5),
+        ({"p": [[1], [1]], "q": [[1]]}, 0.5),
+        # Two answers to a try: 1 in 2 times 1 in 1.
+        ({"p": [[1, 0], [1, 1]]}, 0.5),
+        # A question that is drawn twice counts twice.
+        ({"p": [[1, 1], [1, 1]], "q": [[0], [1]]}, 2 / 3),
+    ],
+)
+def test_a_question_is_right_in_all_its_tries(answers: dict[str, list[list[float]]], right: float) -> None:
+    assert circular_accuracy(answers) == pytest.approx(right)
+
+
+def test_intervals_draw_the_tries_of_a_question_together(tmp_path: Path) -> None:
+    lines = [
+        {"id": f"{q}/{place}", "task": "circular_choice", "video": f"{q}.mp4", "completion": f"<answer>{said}</answer>",
+         "target": {"choice": "A", "question": str(q), "try": place, "tries": 2}}
+        for q in range(20) for place, said in enumerate("AA" if q < 10 else "AB")
+    ]  # fmt: skip
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    result, _ = read_predictions([path], None)
+    estimates = result.estimates("circular_choice", "greedy")
+    assert (estimates["accuracy"].value, estimates["circular_accuracy"].value) == (0.75, 0.5)
+    # Right or wrong by question: 1.96 standard errors are 0.22.
+    assert estimates["circular_accuracy"].low == pytest.approx(0.28, abs=0.04)
+
+
+def test_vnbench_becomes_a_row_for_each_try(tmp_path: Path) -> None:
+    one = {"video": "./VNBench/film_cnt_edit1.mp4", "question": "How many?", "type": "cnt_edit1", "needle_time": [3.5]}
+    tries = [{"options": [5, 4, 6], "gt": 6, "try": 0}, {"options": [6, 5, 4], "gt": 6, "try": 1}]
+    source = tmp_path / "VNBench.json"
+    source.write_text(json.dumps([one | each for each in tries]))
+    rows = convert("vnbench", source).rows
+    assert [row["id"] for row in rows] == ["vnbench/cnt_edit1/film_cnt_edit1/0", "vnbench/cnt_edit1/film_cnt_edit1/1"]
+    assert rows[1]["target"] == {"choice": "A", "question": "film_cnt_edit1", "try": 1, "tries": 2}
+    assert (rows[0]["options"], rows[0]["video"]) == (["5", "4", "6"], "VNBench/film_cnt_edit1.mp4")
+    source.write_text(json.dumps([one | tries[0] | {"gt": 9}]))
+    assert [anomaly.kind for anomaly in convert("vnbench", source).refused] == ["blank_text"]
+
+
+def test_a_try_that_cannot_be_is_refused() -> None:
+    data = {"choice": "A", "question": "q", "try": 2, "tries": 2}
+    with pytest.raises(ValueError, match="try: 2 is no whole number from 0 to 1"):
+        TASKS["circular_choice"].read_target(data)
 
 
 def test_drawn_needles_are_in_the_pixels_alone() -> None:
