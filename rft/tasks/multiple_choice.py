@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ class MultipleChoiceRow(Row):
 class MultipleChoice(Task):
     name = "multiple_choice"
     row_type = MultipleChoiceRow
-    target_type = ChoiceTarget
+    target_type: ClassVar[type[ChoiceTarget]] = ChoiceTarget
     example = MultipleChoiceRow(
         id="example",
         task="multiple_choice",

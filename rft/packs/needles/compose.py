@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rft.data.convert.source import read_json
 from rft.data.decoders import open_source
-from rft.errors import DataError
+from rft.errors import DataError, refuse
 from rft.tasks import TASKS
 
 NEEDLE_FRAMES = 4
@@ -56,35 +56,45 @@ def write_needles(
     """Writes rows.jsonl and the videos, one for each needle, length in frames and depth; returns the number of rows.
 
     `source`: a published needle file; its images and clips stand below its folder, clips as video files or folders of
-    frames, of `fps` too. A single needle is put at each depth; several are spread evenly from the first frame to the
-    last, whatever the depths. Raises DataError with every problem: needles that are missing, haystacks that are too
-    short, questions without options.
+    frames, of `fps` too. A single needle is put at each depth, 0 to 1; several are spread evenly from the first frame
+    to the last, whatever the depths. The rows' data set is "needles/" and the name of the file. Raises DataError with
+    every problem: needles that are missing, questions without options, haystacks or lengths that are too short.
     """
     needles = read_json(source, tuple[PublishedNeedle, ...])
-    problems = [problem for number, needle in enumerate(needles) for problem in _problems(number, needle, source)]
-    if problems:
-        raise DataError("\n".join(problems))
+    of_needles = (problem for number, needle in enumerate(needles) for problem in _problems(number, needle, source))
+    refuse([*_asked_problems(lengths, depths, fps), *of_needles])
     frames = _haystack_frames(haystacks, max(lengths), fps, directory / "haystack")
     rows: list[Mapping[str, Any]] = []
-    dataset = f"needles/{source.stem}"
     for number, needle in enumerate(needles):
-        shown = [_needle_frames(source.parent / name, frames[0], fps, directory / "needles") for name in needle.hops]
-        for length in lengths:
-            for depth in depths if len(shown) == 1 else (0.0,):
-                name = f"{number:04d}_{length}" + (f"_{depth:.2f}" if len(shown) == 1 else "")
+        shown = [
+            _needle_frames(source.parent / name, frames[0], fps, directory / "needles" / f"{number:04d}_{hop}")
+            for hop, name in enumerate(needle.hops)
+        ]
+        for length in dict.fromkeys(lengths):
+            for depth in dict.fromkeys(depths) if len(shown) == 1 else (0.0,):
+                name = f"{number:04d}_{length}" + (f"_{depth:g}" if len(shown) == 1 else "")
                 _write_video(directory / "videos" / name, frames[:length], shown, depth)
-                rows += ({**row, "dataset": dataset} for row in _rows(name, needle, length, depth, fps))
+                rows += _rows(f"needles/{source.stem}", name, needle, length, depth, fps)
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     (directory / "rows.jsonl").write_text(text, encoding="utf-8")
     return len(rows)
 
 
-def _rows(name: str, needle: PublishedNeedle, length: int, depth: float, fps: float) -> Iterator[dict[str, Any]]:
+def _asked_problems(lengths: Sequence[int], depths: Sequence[float], fps: float) -> Iterator[str]:
+    yield from (f"--frames: {length} is no whole number above 0" for length in lengths if length < 1)
+    yield from (f"--depths: {depth:g} is not from 0 (start) to 1 (end)" for depth in depths if not 0 <= depth <= 1)
+    if not 0 < fps < float("inf"):
+        yield f"--fps: {fps:g} is no number above 0"
+
+
+def _rows(
+    dataset: str, name: str, needle: PublishedNeedle, length: int, depth: float, fps: float
+) -> Iterator[dict[str, Any]]:
     for place, (text, letter) in enumerate(needle.questions):
         question, options = split_question(text)
         target = {"choice": letter, "frames": length, "depth": depth, "hops": len(needle.hops)}
-        row = {"id": f"{name}_{place}", "task": "needle", "video": f"videos/{name}", "source_fps": fps,
-               "question": question, "options": options, "target": target}  # fmt: skip
+        row = {"id": f"{dataset}/{name}_{place}", "task": "needle", "video": f"videos/{name}", "source_fps": fps,
+               "question": question, "options": options, "target": target, "dataset": dataset}  # fmt: skip
         task = TASKS["needle"]
         try:
             task.target(task.row_type.model_validate(row))
@@ -136,16 +146,19 @@ def _frames_at(path: Path, fps: float, most: int | None = None) -> Iterator[np.n
     return source.read(np.clip(np.searchsorted(times, wanted - 1e-6), 0, len(times) - 1).tolist())
 
 
-def _needle_frames(path: Path, like: Path, fps: float, folder: Path) -> list[Path]:
-    """Files of the frames that show a needle, at the size of the haystack's: an image in several, a clip in its own."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _needle_frames(path: Path, like: Path, fps: float, file: Path) -> list[Path]:
+    """Files of the frames that show a needle, at the size of the haystack's: an image in several, a clip in its own.
+
+    `file`: their name, without number and ending.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(like) as frame:
         size = frame.size
     if path.is_dir() or (guess_type(path.name)[0] or "").startswith("video/"):
         pictures = [Image.fromarray(frame) for frame in _frames_at(path, fps)]
-        return [_fitted(picture, size, folder / f"{path.stem}_{n:06d}.jpg") for n, picture in enumerate(pictures)]
+        return [_fitted(picture, size, Path(f"{file}_{n:06d}.jpg")) for n, picture in enumerate(pictures)]
     with Image.open(path) as picture:
-        return [_fitted(picture.convert("RGB"), size, folder / f"{path.stem}.jpg")] * NEEDLE_FRAMES
+        return [_fitted(picture.convert("RGB"), size, Path(f"{file}.jpg"))] * NEEDLE_FRAMES
 
 
 def _fitted(picture: Image.Image, size: tuple[int, int], file: Path) -> Path:
@@ -159,13 +172,15 @@ def _fitted(picture: Image.Image, size: tuple[int, int], file: Path) -> Path:
 
 def _write_video(folder: Path, frames: Sequence[Path], needles: Sequence[Sequence[Path]], depth: float) -> None:
     """A folder of links: the frames, of which those at each needle's place are the needle's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shown = dict(enumerate(frames))
+    placed: dict[int, Path] = {}
     for number, needle in enumerate(needles):
         last = max(len(frames) - len(needle), 0)
         place = number * last // (len(needles) - 1) if len(needles) > 1 else int(depth * last)
-        shown |= dict(zip(range(place, len(frames)), needle, strict=False))
-    for number, file in shown.items():
+        placed |= dict(zip(range(place, len(frames)), needle, strict=False))
+    if len(placed) < sum(map(len, needles)):
+        raise DataError(f"--frames: {len(frames)} are too few for all frames of needle {folder.name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, file in (dict(enumerate(frames)) | placed).items():
         link = folder / f"{number:06d}.jpg"
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(file, folder))

@@ -80,10 +80,10 @@ class Needle(MultipleChoice):
     published_rewards: ClassVar[Rewards] = {"choice_accuracy": first_token_letter}
 
     def corpus_metrics(self, judged: Sequence[tuple[NeedleTarget, Mapping[str, float]]]) -> dict[str, float]:
-        """Mean over the cells of length and depth, as VideoChat-Flash's heat map counts."""
-        cells: dict[tuple[int, float], list[float]] = {}
+        """Mean over the cells of length and depth (of length, for several hops), as VideoChat-Flash counts."""
+        cells: dict[tuple[int, float, bool], list[float]] = {}
         for target, values in judged:
-            cells.setdefault((target.frames, target.depth), []).append(values["accuracy"])
+            cells.setdefault((target.frames, target.depth, target.hops > 1), []).append(values["accuracy"])
         return {"mean_over_cells": fmean(map(fmean, cells.values()))}
 
 

@@ -1,6 +1,7 @@
 """Needles: videos that are composed, questions that are read, figures by length and depth."""
 
 import json
+import math
 import random
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_a_needle_stands_at_its_depth(tmp_path: Path, film: Path) -> None:
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [(row["target"]["frames"], row["target"]["depth"]) for row in rows] == [(6, 0), (6, 1), (10, 0), (10, 1)]
     assert rows[0]["options"] == ["white", "red"]
-    assert {row["dataset"] for row in rows} == {"needles/needles"}
+    assert (rows[0]["id"], rows[0]["dataset"]) == ("needles/needles/0000_6_0_0", "needles/needles")
     bright = [np.flatnonzero(seen(out / "rows.jsonl", i)[:, 0] > 200).tolist() for i in range(4)]
     first, last = list(range(NEEDLE_FRAMES)), list(range(6, 10))
     assert bright == [first, [2, 3, 4, 5], first, last]
@@ -105,6 +106,35 @@ def test_what_cannot_be_a_needle_is_named(tmp_path: Path, film: Path, needle: di
         write_needles(published(tmp_path, [needle]), [film], [10], [0.5], tmp_path / "out")
 
 
+def test_every_argument_that_cannot_be_is_named(tmp_path: Path, film: Path) -> None:
+    source = published(tmp_path, [{"question": QUESTION, "answer": "A", "image": "none.png"}])
+    with pytest.raises(DataError) as error:
+        write_needles(source, [film], [0, 5], [0.5, 50, math.nan], tmp_path / "out", fps=0)
+    named = (
+        "--frames: 0 is no",
+        "--depths: 50 is not",
+        "--depths: nan is not",
+        "--fps: 0 is no",
+        "none.png is not there",
+    )
+    assert [part for part in named if part not in str(error.value)] == []
+
+
+def test_needles_that_would_cover_one_another_are_refused(tmp_path: Path, film: Path) -> None:
+    needle = {"images": ["red.png", "blue.png", "white.png"], "question1": QUESTION, "answer1": "A"}
+    with pytest.raises(DataError, match="--frames: 10 are too few for all frames of needle 0000_10"):
+        write_needles(published(tmp_path, [needle]), [film], [10], [0.5], tmp_path / "out")
+
+
+def test_images_of_one_name_in_two_folders_are_two(tmp_path: Path, film: Path) -> None:
+    for colour in ("red", "blue"):
+        (tmp_path / colour).mkdir()
+        Image.new("RGB", (28, 28), colour).save(tmp_path / colour / "bus.png")
+    needles = [{"question": QUESTION, "answer": "A", "image": f"{colour}/bus.png"} for colour in ("red", "blue")]
+    assert write_needles(published(tmp_path, needles), [film], [10, 10], [0.0], tmp_path / "out") == 2
+    assert [int(seen(tmp_path / "out" / "rows.jsonl", number)[0].argmax()) for number in range(2)] == [0, 2]
+
+
 def test_a_haystack_that_is_too_short_is_named(tmp_path: Path, film: Path) -> None:
     source = published(tmp_path, [{"question": QUESTION, "answer": "A", "image": "red.png"}])
     with pytest.raises(DataError, match="the haystacks have 10 frames at 1 per second, of 11: give more"):
@@ -130,6 +160,8 @@ def test_figures_by_length_and_depth() -> None:
     assert several.subsets() == ("5 hops", "several hops, 1,000 frames")
     judged = [(one, {"accuracy": 1.0})] * 3 + [(NeedleTarget("A", 2000, 0.5, 1), {"accuracy": 0.0})]
     assert TASKS["needle"].corpus_metrics(judged) == {"mean_over_cells": 0.5}
+    at_start = [(NeedleTarget("B", 1000, 0.0, 1), {"accuracy": 1.0}), (several, {"accuracy": 0.0})]
+    assert TASKS["needle"].corpus_metrics([*judged, *at_start]) == {"mean_over_cells": 0.5}
 
 
 @pytest.mark.parametrize(
