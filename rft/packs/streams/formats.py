@@ -8,10 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
 LETTERS = "ABCDEFG"
-YES_NO = ("No", "Yes")
 
 LEAST_S = 0.1
 """End of a question that is asked at 0 s, of the first frame: a clip has to have a length."""
+
+
+OVBENCH_SUBTASKS = {
+    "FuturePrediction": ("action anticipation", "goal and step prediction", "movement prediction"),
+    "Hallucination": ("action persistence", "step verification", "object presence"),
+    "PastMemory": ("action retrieval", "procedure recall", "trajectory retrieval"),
+    "SpatialPerception": ("action location", None, "object position"),
+    "SpatioTemporalPerception": ("action trajectory", None, "object trajectory"),
+    "TemporalPerception": ("action sequence", "step localization", "object existence state"),
+}
+"""Type of a question -> its subtask in the published table, by column of OVBENCH_SOURCES."""
+OVBENCH_SOURCES = {"ava": 0, "coin": 1, "hirest": 1, "tao": 2}
 
 
 class OVQuestion(BaseModel):
@@ -22,38 +33,43 @@ class OVQuestion(BaseModel):
     question: str
     candidates: tuple[str, ...]
     answer: str
-    sub_answer_type: str
+    answer_type: str
     video: str
     end: float = Field(ge=0, allow_inf_nan=False)
     fps: float | None = None
 
 
 def _ovbench(request: SourceRequest) -> Published:
-    """One row per question; the kind is the label with its source, as one label means another question elsewhere."""
-    source = request.split_among({name: name for name in ("ava", "coin", "hirest", "tao")})
+    """One row per question; the four sources are one data set, whose kinds are the 16 subtasks."""
+    source = request.split_among({name: name for name in OVBENCH_SOURCES})
+    drafts, anomalies, at_start = [], [], 0
     questions = read_json(request.source, tuple[OVQuestion, ...])
-    drafts, at_start = [], 0
     for number, one in enumerate(questions):
         at_start += one.end == 0
         letter = LETTERS[one.candidates.index(one.answer)] if one.answer in one.candidates else ""
+        kind = OVBENCH_SUBTASKS.get(one.answer_type, (None,) * 3)[OVBENCH_SOURCES[source]]
+        key = f"{source}/{number}"
+        if kind is None:
+            anomalies.append(Anomaly("no_annotation", f"ovbench/{key}", f"no subtask of {source}: {one.answer_type}"))
+            continue
         drafts.append(
             request.draft(
-                f"ovbench/{source}",
-                number,
+                "ovbench",
+                key,
                 [one.video],
                 end_s=max(one.end, LEAST_S),
                 source_fps=one.fps,
                 question=one.question,
                 options=list(one.candidates),
-                target={"choice": letter, "kind": f"{source} {one.sub_answer_type}"},
+                target={"choice": letter, "kind": kind},
             )
         )
     facts = (
         ("questions by number of options", value_counts(str(len(one.candidates)) for one in questions)),
-        ("questions by kind", value_counts(one.sub_answer_type for one in questions)),
+        ("questions by kind", value_counts(draft.fields["target"]["kind"] for draft in drafts)),
         (f"asked at 0 s, taken as at {LEAST_S:g} s", f"{at_start:,}"),
     )
-    return Published(tuple(drafts), facts)
+    return Published(tuple(drafts), facts, (), tuple(anomalies))
 
 
 class OVOItem(BaseModel):
@@ -73,7 +89,10 @@ class OVOItem(BaseModel):
 
 
 def _ovo_bench(request: SourceRequest) -> Published:
-    """Questions with options and yes-no questions as choices, repetitions as counts; each time of asking is a row."""
+    """Each time of asking is a row, `ovo_bench/ID/PLACE`: its place in `test_info`, 0 for questions with options.
+
+    Repetitions are counts; what asks for a step, or whether something can be answered yet, is yes or no.
+    """
     drafts: list[Draft] = []
     anomalies = []
     items = read_json(request.source, tuple[OVOItem, ...])
@@ -91,7 +110,7 @@ def _ovo_bench(request: SourceRequest) -> Published:
 def _ovo_rows(item: OVOItem) -> Iterator[dict[str, Any]]:
     if item.realtime is not None and item.gt is not None:
         choice = LETTERS[item.gt] if 0 <= item.gt < len(LETTERS) else ""
-        target: dict[str, Any] = {"choice": choice, "kind": item.task}
+        target: dict[str, Any] = {"choice": choice, "kind": f"ovo {item.task}"}
         yield {"task": "stream_choice", "end_s": max(item.realtime, LEAST_S), "question": item.question,
                "options": list(item.options), "target": target}  # fmt: skip
     for asked in item.test_info:
@@ -105,8 +124,7 @@ def _ovo_rows(item: OVOItem) -> Iterator[dict[str, Any]]:
                 if "step" in asked
                 else (f"Can this be answered from what has been seen so far: {item.question}")
             )
-            target = {"choice": LETTERS[asked["type"]], "kind": item.task}
-            yield fields | {"task": "stream_choice", "question": step, "options": list(YES_NO), "target": target}
+            yield fields | {"task": "stream_yes_no", "question": step, "target": {"yes": asked["type"] == 1}}
 
 
 class ProactiveOutputs(BaseModel):

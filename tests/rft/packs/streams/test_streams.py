@@ -3,6 +3,7 @@
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rewards.types import Target
 from rft.data.convert.conversion import ConvertOptions, convert
 from rft.data.video import decode
+from rft.evaluation.suites import all_suites
 from rft.packs.streams.drawn import COLOURS, QUESTIONS, draw
-from rft.packs.streams.tasks import (
+from rft.packs.streams.published import released_choice, released_count, released_reply, released_yes_no
+from rft.packs.streams.rewards import count_match, reply_in_time, yes_no_match
+from rft.packs.streams.targets import (
     CountTarget,
     ReplyTarget,
     StreamChoiceTarget,
+    YesNoTarget,
     answered_count,
     answered_reply,
-    count_match,
-    released_choice,
-    reply_in_time,
+    answered_yes_no,
 )
 from rft.synthetic.clips import RGB
 from rft.tasks import TASKS
@@ -30,6 +34,18 @@ from rft.types import Video, VideoSampling
 
 DUE = ReplyTarget(8.0, "a goal is shown")
 EARLY = ReplyTarget(None, "a goal is shown")
+
+JUDGED: list[tuple[Any, Target]] = [
+    (reply_in_time, DUE),
+    (released_reply, DUE),
+    (count_match, CountTarget(3)),
+    (released_count, CountTarget(3)),
+    (yes_no_match, YesNoTarget(True)),
+    (released_yes_no, YesNoTarget(True)),
+    (released_choice, StreamChoiceTarget("A", "now")),
+    (released_choice, StreamChoiceTarget("A", "ovo EPM")),
+]
+"""Every reward with a target."""
 
 
 def said(text: str) -> str:
@@ -57,11 +73,74 @@ def test_a_reply_in_time(text: str, due: float, early: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("3", 3), ("3 times.", 3), ("it is 3", 3), ("3 or 4", None), ("three", None), ("-3", None)]
+    ("text", "count", "released"),
+    [
+        ("3", 3, 1.0),
+        ("3 times.", 3, 1.0),
+        ("it is 3", 3, 1.0),
+        ("They long jumped three times.", 3, 0.0),
+        ("two men did it 3 times", 3, 1.0),
+        ("once", 1, 0.0),
+        ("one or two", None, 0.0),
+        ("3 or 4", None, 0.0),
+        ("-3", None, 1.0),
+        ("many", None, 0.0),
+    ],
 )
-def test_a_count(text: str, count: int | None) -> None:
+def test_a_count(text: str, count: int | None, released: float) -> None:
     assert answered_count(text) == count
     assert count_match(said(text), CountTarget(3)).value == float(count == 3)
+    assert released_count(said(text), CountTarget(3)).value == released
+
+
+@pytest.mark.parametrize(
+    ("text", "yes", "released_as_yes", "released_as_no"),
+    [
+        ("Yes", True, 1.0, 0.0),
+        ("No.", False, 0.0, 1.0),
+        ("yes", True, 0.0, 0.0),
+        ("Y", True, 1.0, 0.0),
+        ("No, there is none", False, 0.0, 1.0),
+        ("Yes and No", None, 1.0, 1.0),
+        ("None", None, 0.0, 1.0),
+    ],
+)
+def test_yes_or_no(text: str, yes: bool | None, released_as_yes: float, released_as_no: float) -> None:
+    assert answered_yes_no(text) is yes
+    for true, released in ((True, released_as_yes), (False, released_as_no)):
+        assert yes_no_match(said(text), YesNoTarget(true)).value == float(yes is true)
+        assert released_yes_no(said(text), YesNoTarget(true)).value == released
+
+
+@pytest.mark.parametrize(
+    ("text", "due", "early"),
+    [
+        ("8: so a goal is shown", 1.0, 0.0),
+        ("6: a goal is shown", 1.0, 0.0),
+        ("10.5: a goal is shown", 0.0, 0.0),
+        ("8: A goal is shown", 0.0, 0.0),
+        ("wait", 0.0, 1.0),
+        ("a goal is shown", 0.0, 0.0),
+    ],
+)
+def test_the_released_measure_of_a_reply(text: str, due: float, early: float) -> None:
+    assert (released_reply(said(text), DUE).value, released_reply(said(text), EARLY).value) == (due, early)
+
+
+@pytest.mark.parametrize(
+    ("text", "ovo", "streamingbench"),
+    [
+        ("B", "B", "B"),
+        ("(B) Sofa", "B", ""),
+        ("b", "", ""),
+        ("ABCD", "ABCD", "A"),
+        ("B. A Cat", "ABC", "B"),
+    ],
+)
+def test_a_choice_is_read_as_its_benchmark_does(text: str, ovo: str, streamingbench: str) -> None:
+    for kind, letters in (("ovo EPM", ovo), ("streamingbench Counting", streamingbench)):
+        hits = [x for x in "ABCDE" if released_choice(said(text), StreamChoiceTarget(x, kind)).value]
+        assert "".join(hits) == letters
 
 
 @pytest.mark.parametrize(
@@ -88,10 +167,8 @@ def test_what_the_released_scorer_reads(text: str, letter: str | None) -> None:
 
 @given(st.text(max_size=50) | st.text("0123456789.: ,wait()abc-\n", max_size=50))
 def test_no_text_raises_or_leaves_the_range(text: str) -> None:
-    answered_count(text), answered_reply(text)
-    for reward, target in (
-        (reply_in_time, DUE), (count_match, CountTarget(3)), (released_choice, StreamChoiceTarget("A", "now"))
-    ):  # fmt: skip
+    answered_count(text), answered_reply(text), answered_yes_no(text)
+    for reward, target in JUDGED:
         assert 0.0 <= reward(said(text), target).value <= 1.0
 
 
@@ -99,7 +176,8 @@ def test_no_text_raises_or_leaves_the_range(text: str) -> None:
 def test_long_texts_take_no_time(piece: str) -> None:
     text = said(piece * (1_000_000 // len(piece)))
     spent_s = time.process_time()
-    reply_in_time(text, DUE), count_match(text, CountTarget(3)), released_choice(text, StreamChoiceTarget("A", "now"))
+    for reward, target in JUDGED:
+        reward(text, target)
     assert time.process_time() - spent_s < 2
 
 
@@ -117,18 +195,24 @@ def test_a_question_without_its_time_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "at_start"), [("ava", 1396, 0), ("coin", 1948, 0), ("hirest", 1714, 0), ("tao", 1947, 31)]
+    ("name", "rows", "kinds", "at_start"),
+    [("ava", 1396, 6, 0), ("coin", 1948, 4, 0), ("hirest", 1714, 4, 0), ("tao", 1947, 6, 31)],
 )
-def test_ovbench(name: str, rows: int, at_start: int) -> None:
+def test_ovbench(name: str, rows: int, kinds: int, at_start: int) -> None:
     converted = convert("ovbench", annotations(f"OVBench/{name}.json"))
     assert (len(converted.rows), converted.refused) == (rows, [])
+    assert len({row["target"]["kind"] for row in converted.rows}) == kinds
+    assert {row["dataset"] for row in converted.rows} == {"ovbench"}
     assert ("asked at 0 s, taken as at 0.1 s", str(at_start)) in converted.facts
 
 
 def test_ovo_bench_and_proactive_outputs() -> None:
     converted = convert("ovo_bench", annotations("OVOBench/ovo_bench_new.json"), ConvertOptions())
     tasks = [row["task"] for row in converted.rows]
-    assert {task: tasks.count(task) for task in set(tasks)} == {"stream_choice": 1468 + 629 + 240, "stream_count": 698}
+    counts = {"stream_choice": 1468, "stream_yes_no": 629 + 240, "stream_count": 698}
+    assert {task: tasks.count(task) for task in set(tasks)} == counts
+    (suite,) = (suite for suite in all_suites() if suite.name == "ovo_bench")
+    assert {row["dataset"] for row in converted.rows} == set(suite.sets)
     proactive = convert("streamingbench_proactive", annotations("StreamingBench/questions_proactive_50.json"))
     assert len(proactive.rows) == 102
     assert sum(row["target"]["due_s"] is None for row in proactive.rows) == 51
