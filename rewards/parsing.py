@@ -7,7 +7,6 @@ Digits are ASCII; times with an exponent or a thousands comma are not read.
 import functools
 import math
 import re
-from itertools import chain
 
 from rewards.types import Box, Span
 
@@ -42,6 +41,9 @@ _BOXES = re.compile(rf"[^\[(]*+({_list_of(_FOUR, '++')})[^\])]*+")
 _BLANK_OUT = str.maketrans("[](),", "     ")
 _TIMES = re.compile(_TIME)
 _AROUND_WORDS = " \t\r\n,;:.()[]-|"
+_MARK_BEHIND = re.compile(r"\s*+[^\w\s]")
+_WORD_BEHIND = re.compile(r"[ \t]*+\w")
+_WORD_BEFORE = re.compile(r"(?<!\bfrom)(?<!\bbetween)(?<=\w)[ \t]+$", re.IGNORECASE)
 _LONE_LETTER = re.compile(r"[\W_]*+([A-G])[\W_]*+", re.IGNORECASE)
 _LEADING_LETTER = re.compile(r"[\W_]*+([A-G])\s*+(?:[).:]|[-\u2010-\u2015]\s++(?!(?-i:[A-G])\b))", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"(?:answer|option|choice)(?:\s++is\b)?+[\s:(*\"']++([A-G])(?!\w|\s++\w)", re.IGNORECASE)
@@ -82,18 +84,39 @@ def parse_span(text: str) -> Span | None:
 
 @read_once
 def parse_timed_texts(text: str) -> tuple[tuple[Span, str], ...] | None:
-    """Every range of times in a text, in the order written, with the text between it and the next one.
+    """Events of a text, in the order written: each range of times with the text between it and the next one.
 
     Ranges as in `parse_span`: "0 - 2.5, a cut. 2.5 - 4 seconds: a fall" gives (0.0, 2.5) "a cut" and (2.5, 4.0)
-    "a fall". None where there is none, a chain like "1 to 2 to 3", or a time that is not finite.
+    "a fall". Where the first range has a mark behind it, one between words is part of them: "0 - 2.5, cook for 10-12
+    minutes" is one event. None where there is none, a chain like "1 to 2 to 3", or a time that is not finite.
     """
-    found = list(_RANGE.finditer(text)) if len(text) <= LONGEST_ANSWER else []
+    found = _ranges(text)
+    if found and _MARK_BEHIND.match(text, found[0].end()):
+        found = [found[0], *(match for match in found[1:] if not _is_between_words(text, match))]
     ends = [match.start() for match in found[1:]] + [len(text)]
-    spans = [(_clock_s(match[1]), _clock_s(match[2])) for match in found]
-    if not found or any(match[3] for match in found) or not all(map(math.isfinite, chain.from_iterable(spans))):
-        return None
-    words = [text[match.end() : end].strip(_AROUND_WORDS) for match, end in zip(found, ends, strict=True)]
-    return tuple(zip(spans, words, strict=True))
+    words = [text[match.end() : end].strip(_AROUND_WORDS) for match, end in zip(found, ends, strict=False)]
+    return tuple(zip(map(_span_of, found), words, strict=True)) or None
+
+
+@read_once
+def parse_ranges(text: str) -> tuple[Span, ...] | None:
+    """Every range of times in a text, in the order written; None as for `parse_timed_texts`."""
+    return tuple(map(_span_of, _ranges(text))) or None
+
+
+def _ranges(text: str) -> list[re.Match[str]]:
+    found = list(_RANGE.finditer(text)) if len(text) <= LONGEST_ANSWER else []
+    usable = all(match[3] is None and all(map(math.isfinite, _span_of(match))) for match in found)
+    return found if usable else []
+
+
+def _span_of(match: re.Match[str]) -> Span:
+    return (_clock_s(match[1]), _clock_s(match[2]))
+
+
+def _is_between_words(text: str, match: re.Match[str]) -> bool:
+    before = text[max(0, match.start() - 12) : match.start()]
+    return _WORD_BEFORE.search(before) is not None and _WORD_BEHIND.match(text, match.end()) is not None
 
 
 @read_once

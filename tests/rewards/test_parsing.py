@@ -2,9 +2,19 @@ import time
 
 import pytest
 
-from rewards.parsing import LONGEST_ANSWER, answer_text, parse_boxes, parse_choice, parse_span, parse_spans, tag_text
+from rewards.parsing import (
+    LONGEST_ANSWER,
+    answer_text,
+    parse_boxes,
+    parse_choice,
+    parse_ranges,
+    parse_span,
+    parse_spans,
+    parse_timed_texts,
+    tag_text,
+)
 
-PARSERS = [answer_text, parse_span, parse_spans, parse_boxes, parse_choice]
+PARSERS = [answer_text, parse_span, parse_spans, parse_ranges, parse_timed_texts, parse_boxes, parse_choice]
 
 HUGE = [
     "[",
@@ -130,6 +140,30 @@ def test_parse_span(text: str, span: tuple[float, float] | None) -> None:
 )
 def test_parse_spans(text: str, spans: tuple[tuple[float, float], ...] | None) -> None:
     assert parse_spans(text) == spans
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 - 2.5, a cut. 2.5 - 4 seconds: a fall", ["a cut", "a fall"]),
+        ("From 0 to 2, a cut, from 2 to 4 a fall", ["a cut, from", "a fall"]),
+        ("0 - 9, bake for 10-12 minutes. 9 - 12, eat", ["bake for 10-12 minutes", "eat"]),
+        ("0 - 9: add 2 to 3 cloves", ["add 2 to 3 cloves"]),
+        # A mark, an end or no mark behind the first range: each range is an event.
+        ("0 - 9, bake it, 10 - 12 eat it", ["bake it", "eat it"]),
+        ("0 - 9, bake it 10 - 12, eat it", ["bake it", "eat it"]),
+        ("0 - 9 bake it 10 - 12 eat it", ["bake it", "eat it"]),
+        ("0 - 9, bake for 10-12", ["bake for", ""]),
+        ("1 to 2 to 3", None),
+        ("0 - 9, bake for 1 to 2 to 3 minutes", None),
+        ("9 minutes", None),
+    ],
+)
+def test_parse_timed_texts(text: str, words: list[str] | None) -> None:
+    events, ranges = parse_timed_texts(text), parse_ranges(text)
+    assert (None if events is None else [said for _, said in events]) == words
+    assert (events is None) == (ranges is None)
+    assert {span for span, _ in events or ()} <= set(ranges or ())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel
 
-from rewards.parsing import parse_timed_texts
+from rewards.parsing import parse_ranges
 from rft.data.convert.dense_events import SUFFIXES
 from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 
@@ -124,9 +124,9 @@ def timed_fields(question: str, answer: str, video: str) -> dict[str, Any] | str
         return _saliency(instruction, video, *highlights.groups())
     if alone := _SPAN_ALONE.fullmatch(answer) or _MOMENT_ALONE.fullmatch(answer):
         return _grounding(instruction, float(alone[1]), float(alone[alone.lastindex or 1]))
-    ranges = parse_timed_texts(answer) or ()
+    ranges = parse_ranges(answer) or ()
     if len(ranges) == 1 and _ASKS_WHEN.search(instruction):
-        return _grounding(instruction, *ranges[0][0])
+        return _grounding(instruction, *ranges[0])
     events = _events(answer)
     lengths = {len(times) for times, _ in events}
     if lengths == {1}:

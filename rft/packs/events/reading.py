@@ -2,7 +2,7 @@
 
 import re
 
-from rewards.parsing import LONGEST_ANSWER, parse_spans, parse_timed_texts, parse_words, read_once
+from rewards.parsing import LONGEST_ANSWER, parse_ranges, parse_spans, parse_words, read_once
 from rewards.types import Span
 
 MOST_EVENTS = 100
@@ -23,11 +23,7 @@ def answered_spans(answer: str) -> tuple[Span, ...] | None:
     """
     if answer.strip(" .").casefold() in ("none", "[]"):
         return ()
-    listed = parse_spans(answer)
-    if listed:
-        return listed
-    timed = parse_timed_texts(answer)
-    return tuple(span for span, _ in timed) if timed else None
+    return parse_spans(answer) or parse_ranges(answer)
 
 
 @read_once

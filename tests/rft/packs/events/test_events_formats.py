@@ -11,6 +11,7 @@ from rft.data.convert.conversion import Conversion, ConvertOptions, convert
 from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.evaluate import RowSet
 from rft.evaluation.published_results import published_results
+from rft.packs.events.rewards import event_captions
 from rft.tasks import TASKS
 from rft.types import Prompt
 
@@ -60,6 +61,9 @@ def test_dense_captions() -> None:
     converted = convert("youcook2", annotations("YouCook2/yc2_val.json"))
     assert (len(converted.rows), converted.anomalies) == (457, {})
     assert ("events", "3,492") in converted.facts
+    of_task = TASKS["timed_captions"]
+    targets = [of_task.read_target(row["target"]) for row in converted.rows]
+    assert {event_captions(target.written(), target).value for target in targets} == {1.0}
     found = baselines_of(converted).estimates["youcook2/val"]
     measured = {n: (round(found[f"{n} equal parts"]["F1"].value, 3),
                     round(found[f"{n} equal parts"]["SODA_d"].value, 3)) for n in (1, 3, 5, 8, 10)}  # fmt: skip
