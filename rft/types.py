@@ -72,13 +72,13 @@ class Video:
     """
 
     path: Path
-    """A video file, or a folder of frames in name order."""
+    """A video file, a folder of frames in name order, or a list of them (.txt)."""
     sampling: VideoSampling
     start_s: float | None = None
     """Where the clip begins in the file; None: at its start. Times in targets count from here."""
     end_s: float | None = None
     source_fps: float | None = None
-    """Frames per second of a folder of frames; a file states its own."""
+    """Frames per second of a folder or list of frames; a file states its own."""
     windows: tuple[Span, ...] = ()
     """Parts of the clip that frames are taken from, in seconds from its start, disjoint and in order; (): all of it."""
     shuffle_seed: int | None = None

@@ -18,6 +18,9 @@ from rft.data.shards import find_member, media_exists, open_member
 from rft.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+LIST_SUFFIX = ".txt"
+"""Of a list of frames: the path of one image a line, from the list's folder."""
+
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 """Formats of single images, by Pillow's names."""
 
@@ -32,7 +35,7 @@ THREADS_FROM_PIXELS = 320 * 240
 
 @dataclass(frozen=True, slots=True)
 class FrameSource:
-    """A video file, image file or folder of frames; the times are read without decoding."""
+    """A video file, image file, folder or list of frames; the times are read without decoding."""
 
     timestamps_s: tuple[float, ...]
     """[frames], in display order, the first at 0."""
@@ -43,9 +46,9 @@ class FrameSource:
 
 
 def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> FrameSource:
-    """The frames of `path`: a video file, or a folder of images with its `source_fps`; with pillow, an image."""
+    """The frames of `path`: a video file, a folder or list of images with its `source_fps`; with pillow, an image."""
     if path.is_dir() and reader != "pillow":
-        return _folder(path, source_fps)
+        return _of_images(path, image_files(path), source_fps)
     if not media_exists(path):
         raise ClipError(f"{path}: {'image' if reader == 'pillow' else 'video'} not found")
     member = find_member(path)
@@ -55,6 +58,8 @@ def open_source(path: Path, source_fps: float | None, reader: ReaderName) -> Fra
         raise ClipError(f"{path}: empty file")
     if reader == "pillow":
         return FrameSource((0.0,), 0.0, partial(_read_image, path))
+    if path.suffix == LIST_SUFFIX and member is None:
+        return _of_images(path, listed_images(path), source_fps)
     video = VideoFile(path)
     read = partial(_read_torchcodec, path, len(video.timestamps_s)) if reader == "torchcodec" else video.read
     return FrameSource(video.timestamps_s, video.average_fps, read)
@@ -260,11 +265,10 @@ def load_torchcodec() -> Any:
     return VideoDecoder
 
 
-def _folder(path: Path, source_fps: float | None) -> FrameSource:
-    """A folder of images, one per frame, in name order; numbers in names are compared by value."""
+def _of_images(path: Path, files: Sequence[Path], source_fps: float | None) -> FrameSource:
+    """The frames of a folder or list of images, one per frame."""
     if source_fps is None:
-        raise ClipError(f"{path}: a folder of frames needs source_fps in its row")
-    files = image_files(path)
+        raise ClipError(f"{path}: a folder or list of frames needs source_fps in its row")
     if not files:
         raise ClipError(f"{path}: folder without {', '.join(IMAGE_SUFFIXES)} files")
     return FrameSource(tuple(i / source_fps for i in range(len(files))), source_fps, partial(_read_images, files))
@@ -310,3 +314,11 @@ def image_files(folder: Path) -> list[Path]:
         return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
     return sorted((file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), key=key)
+
+
+def listed_images(path: Path) -> list[Path]:
+    """The images that a list names, in its order. Raises ClipError where it is no text."""
+    try:
+        return [path.parent / line for line in path.read_text("utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ClipError(f"{path}: a list of frames has the path of one image a line, in UTF-8: {error}") from error

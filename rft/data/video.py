@@ -18,7 +18,7 @@ import numpy as np
 from rft.data import decode_process
 from rft.data.cache import FolderCache
 from rft.data.child_process import ChildProcesses
-from rft.data.decoders import FrameSource, open_source
+from rft.data.decoders import LIST_SUFFIX, FrameSource, listed_images, open_source
 from rft.data.frames import (
     TIME_TOLERANCE_S,
     ClipError,
@@ -184,18 +184,23 @@ def clip_key(media: Medium, decoder: DecoderName = "pyav", factor: int = 28) -> 
 
 
 def content_of(media: Medium) -> str:
-    """Fingerprint of the file or folder as it is now. Raises ClipError if there is none, StorageError if its storage
-    does not answer."""
+    """Fingerprint of the file, or of all files of the folder or list, as they are now.
+
+    Raises ClipError if one is missing, StorageError if their storage does not answer.
+    """
     path = media.path
     if problem := path_problem(path):
         raise ClipError(f"{path}: {problem}")
     try:
-        if not path.is_dir():
+        if path.is_dir():
+            entries = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(path) if e.is_file())
+        elif path.suffix == LIST_SUFFIX:
+            entries = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in listed_images(path)]
+        else:
             return _file_content(path)
-        entries = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(path) if e.is_file())
         return hashlib.blake2b(repr(entries).encode(), digest_size=16).hexdigest()
     except FileNotFoundError as error:
-        raise ClipError(f"{path}: {type(media).__name__.lower()} not found") from error
+        raise ClipError(f"{error.filename}: {type(media).__name__.lower()} not found") from error
     except OSError as error:
         kind = StorageError if error.errno in STORAGE_ERRORS else ClipError
         raise kind(f"{path}: cannot be read: {error.strerror}") from error

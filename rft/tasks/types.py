@@ -72,7 +72,7 @@ class Row(BaseModel):
     task: str
     """Name of the task, a key of TASKS."""
     video: str | None = Field(None, min_length=1)
-    """A video file or a folder of frames."""
+    """A video file, a folder of frames, or a list of them (.txt)."""
     image: str | None = Field(None, min_length=1)
     """An image file: jpg, png or webp. A row with neither video nor image is a text-only prompt."""
     media: tuple[Part, ...] | None = Field(None, min_length=2)
@@ -83,7 +83,7 @@ class Row(BaseModel):
     end_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     """End of the clip in the file; default: the file's end."""
     source_fps: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """Frames per second of a folder of frames; a file states its own."""
+    """Frames per second of a folder or list of frames; a file states its own."""
     view: View | None = None
     """Shows the clip otherwise: "mirrored", "reversed" or "blank" (grey); the target is that of what is shown."""
     duration_s: float | None = Field(None, gt=0, allow_inf_nan=False)

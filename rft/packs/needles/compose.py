@@ -1,7 +1,6 @@
-"""Puts needles into long videos: folders of frames whose images are links, and rows about them."""
+"""Puts needles into long videos, which are lists of frames, and writes rows about them."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from mimetypes import guess_type
@@ -73,7 +72,7 @@ def write_needles(
         for length in dict.fromkeys(lengths):
             for depth in dict.fromkeys(depths) if len(shown) == 1 else (0.0,):
                 name = f"{number:04d}_{length}" + (f"_{depth:g}" if len(shown) == 1 else "")
-                _write_video(directory / "videos" / name, frames[:length], shown, depth)
+                _write_video(directory / "videos" / f"{name}.txt", frames[:length], shown, depth)
                 rows += _rows(f"needles/{source.stem}", name, needle, length, depth, fps)
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     (directory / "rows.jsonl").write_text(text, encoding="utf-8")
@@ -93,7 +92,7 @@ def _rows(
     for place, (text, letter) in enumerate(needle.questions):
         question, options = split_question(text)
         target = {"choice": letter, "frames": length, "depth": depth, "hops": len(needle.hops)}
-        row = {"id": f"{dataset}/{name}_{place}", "task": "needle", "video": f"videos/{name}", "source_fps": fps,
+        row = {"id": f"{dataset}/{name}_{place}", "task": "needle", "video": f"videos/{name}.txt", "source_fps": fps,
                "question": question, "options": options, "target": target, "dataset": dataset}  # fmt: skip
         task = TASKS["needle"]
         try:
@@ -170,17 +169,15 @@ def _fitted(picture: Image.Image, size: tuple[int, int], file: Path) -> Path:
     return file
 
 
-def _write_video(folder: Path, frames: Sequence[Path], needles: Sequence[Sequence[Path]], depth: float) -> None:
-    """A folder of links: the frames, of which those at each needle's place are the needle's."""
+def _write_video(file: Path, frames: Sequence[Path], needles: Sequence[Sequence[Path]], depth: float) -> None:
+    """A list of frames, of which those at each needle's place are the needle's."""
     placed: dict[int, Path] = {}
     for number, needle in enumerate(needles):
         last = max(len(frames) - len(needle), 0)
         place = number * last // (len(needles) - 1) if len(needles) > 1 else int(depth * last)
         placed |= dict(zip(range(place, len(frames)), needle, strict=False))
     if len(placed) < sum(map(len, needles)):
-        raise DataError(f"--frames: {len(frames)} are too few for all frames of needle {folder.name}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, file in (dict(enumerate(frames)) | placed).items():
-        link = folder / f"{number:06d}.jpg"
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(file, folder))
+        raise DataError(f"--frames: {len(frames)} are too few for all frames of needle {file.stem}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shown = (placed.get(number, frame) for number, frame in enumerate(frames))
+    file.write_text("".join(f"../{frame.parent.name}/{frame.name}\n" for frame in shown), encoding="utf-8")

@@ -8,6 +8,8 @@ from PIL import Image
 
 from rft.data.decoders import VideoFile, image_files, open_source
 from rft.data.frames import ClipError
+from rft.data.video import content_of
+from rft.types import Video, VideoSampling
 
 
 def shades(path: Path, indices: list[int]) -> list[float]:
@@ -179,6 +181,27 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
     assert [frame[0, 0, 0] for frame in source.read([0, 2])] == [1, 10]
     with pytest.raises(ClipError, match="source_fps"):
         open_source(tmp_path, None, "pyav")
+
+
+def test_a_list_of_frames(tmp_path: Path) -> None:
+    for number in (1, 2):
+        Image.new("RGB", (8, 6), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "videos").mkdir()
+    listed = tmp_path / "videos" / "film.txt"
+    listed.write_text("../2.png\n../1.png\n../2.png\n")
+    source = open_source(listed, 4.0, "pyav")
+    assert source.timestamps_s == (0.0, 0.25, 0.5)
+    assert [frame[0, 0, 0] for frame in source.read([0, 1, 2])] == [2, 1, 2]
+    video = Video(listed, VideoSampling(1.0, 4, 64, 784, 784, 784 * 64), source_fps=4.0)
+    before = content_of(video)
+    Image.new("RGB", (8, 6), (3, 0, 0)).save(tmp_path / "2.png", compress_level=0)
+    assert content_of(video) != before
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ClipError, match=r"1\.png: video not found"):
+        content_of(video)
+    listed.write_bytes(b"\xff")
+    with pytest.raises(ClipError, match="path of one image a line"):
+        open_source(listed, 4.0, "pyav")
 
 
 def test_images_of_a_folder_must_be_whole_and_of_one_size(tmp_path: Path) -> None:
