@@ -35,7 +35,7 @@ def _vnbench(request: SourceRequest) -> Published:
     for one in questions:
         options = [str(option) for option in one.options]
         letter = LETTERS[options.index(str(one.gt))] if str(one.gt) in options[: len(LETTERS)] else ""
-        target = {"choice": letter, "question": one.name, "try": one.place, "tries": tries[one.name]}
+        target = {"choice": letter, "tries_of": one.name, "try": one.place, "tries": tries[one.name]}
         videos = [one.video.removeprefix("./"), PurePosixPath(one.video).name]
         key = f"{one.name}/{one.place}"
         fields = {"question": one.question, "options": options, "target": target}

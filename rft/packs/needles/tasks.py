@@ -91,9 +91,9 @@ class Needle(MultipleChoice):
 class CircularTarget(ChoiceTarget):
     """The right letter in one try of a question: CircularTarget("C", "film_3", 0, 4) is the first of four."""
 
-    json_form = '{"choice": "C", "question": "film_3", "try": 0, "tries": 4}'
-    json_keys: ClassVar[tuple[tuple[str, ...], ...]] = (("choice", "question", "try", "tries"),)
-    text_keys: ClassVar[tuple[str, ...]] = ("choice", "question")
+    json_form = '{"choice": "C", "tries_of": "film_3", "try": 0, "tries": 4}'
+    json_keys: ClassVar[tuple[tuple[str, ...], ...]] = (("choice", "tries_of", "try", "tries"),)
+    text_keys: ClassVar[tuple[str, ...]] = ("choice", "tries_of")
 
     question: str
     """What the tries of a question have in common: its name."""
@@ -104,7 +104,7 @@ class CircularTarget(ChoiceTarget):
 
     @classmethod
     def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
-        question, tries = read_text("question", data["question"], problems), _count("tries", data["tries"], problems)
+        question, tries = read_text("tries_of", data["tries_of"], problems), _count("tries", data["tries"], problems)
         place = data["try"]
         if type(place) is not int or not 0 <= place < tries:
             problems.append(f"try: {shown(place)} is no whole number from 0 to {tries - 1}")
@@ -112,7 +112,7 @@ class CircularTarget(ChoiceTarget):
         return cls(read_choice(data["choice"], problems), question, place, tries)
 
     def to_json(self) -> dict[str, object]:
-        return {"choice": self.choice, "question": self.question, "try": self.place, "tries": self.tries}
+        return {"choice": self.choice, "tries_of": self.question, "try": self.place, "tries": self.tries}
 
 
 def first_letter_anywhere(completion: str, target: CircularTarget) -> Score:
@@ -141,7 +141,7 @@ class CircularChoice(MultipleChoice):
         video="film_3.mp4",
         question="In which order do the fruits appear?",
         options=("kiwi, plum", "plum, kiwi"),
-        target={"choice": "B", "question": "film_3", "try": 0, "tries": 2},
+        target={"choice": "B", "tries_of": "film_3", "try": 0, "tries": 2},
     )
     published_rewards: ClassVar[Rewards] = {"choice_accuracy": first_letter_anywhere}
 

@@ -212,7 +212,7 @@ def test_a_question_is_right_in_all_its_tries(answers: dict[str, list[list[float
 def test_intervals_draw_the_tries_of_a_question_together(tmp_path: Path) -> None:
     lines = [
         {"id": f"{q}/{place}", "task": "circular_choice", "video": f"{q}.mp4", "completion": f"<answer>{said}</answer>",
-         "target": {"choice": "A", "question": str(q), "try": place, "tries": 2}}
+         "target": {"choice": "A", "tries_of": str(q), "try": place, "tries": 2}}
         for q in range(20) for place, said in enumerate("AA" if q < 10 else "AB")
     ]  # fmt: skip
     path = tmp_path / "answers.jsonl"
@@ -231,14 +231,14 @@ def test_vnbench_becomes_a_row_for_each_try(tmp_path: Path) -> None:
     source.write_text(json.dumps([one | each for each in tries]))
     rows = convert("vnbench", source).rows
     assert [row["id"] for row in rows] == ["vnbench/cnt_edit1/film_cnt_edit1/0", "vnbench/cnt_edit1/film_cnt_edit1/1"]
-    assert rows[1]["target"] == {"choice": "A", "question": "film_cnt_edit1", "try": 1, "tries": 2}
+    assert rows[1]["target"] == {"choice": "A", "tries_of": "film_cnt_edit1", "try": 1, "tries": 2}
     assert (rows[0]["options"], rows[0]["video"]) == (["5", "4", "6"], "VNBench/film_cnt_edit1.mp4")
     source.write_text(json.dumps([one | tries[0] | {"gt": 9}]))
     assert [anomaly.kind for anomaly in convert("vnbench", source).refused] == ["blank_text"]
 
 
 def test_a_try_that_cannot_be_is_refused() -> None:
-    data = {"choice": "A", "question": "q", "try": 2, "tries": 2}
+    data = {"choice": "A", "tries_of": "q", "try": 2, "tries": 2}
     with pytest.raises(ValueError, match="try: 2 is no whole number from 0 to 1"):
         TASKS["circular_choice"].read_target(data)
 
