@@ -1,4 +1,4 @@
-"""Published questions along streams: OVBench, OVO-Bench, StreamingBench's proactive outputs."""
+"""Published questions along streams: OVBench, OVO-Bench, StreamingBench."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.packs.streams.streamingbench import read_choices, read_proactive_outputs
 
 LETTERS = "ABCDEFG"
 
@@ -127,48 +128,9 @@ def _ovo_rows(item: OVOItem) -> Iterator[dict[str, Any]]:
             yield fields | {"task": "stream_yes_no", "question": step, "target": {"yes": asked["type"] == 1}}
 
 
-class ProactiveOutputs(BaseModel):
-    """{"time": "[0:09:40 - 0:10:10]", "questions": [{"question", "ground_truth_time_stamp", ...}], "video_path"}."""
-
-    model_config = ConfigDict(frozen=True)
-
-    time: str
-    questions: tuple[Mapping[str, Any], ...]
-    video_path: str
-
-
-WATCHED_S = 4.0
-"""Seconds past the true time up to which StreamingBench polls."""
-
-
-def _proactive(request: SourceRequest) -> Published:
-    """Two rows per question: one asked while the evidence is not there yet, one at the end of the polling."""
-    drafts, anomalies = [], []
-    for number, sample in enumerate(read_json(request.source, tuple[ProactiveOutputs, ...])):
-        for place, one in enumerate(sample.questions):
-            asked_s, due_s = _clock_s(one["time_stamp"]), _clock_s(one["ground_truth_time_stamp"])
-            row = {"question": one["question"], "start_s": asked_s}
-            video = [sample.video_path.removeprefix("./"), sample.video_path.rpartition("/")[2]]
-            if due_s < asked_s:
-                row_id = f"streamingbench/{number}/{place}"
-                anomalies.append(Anomaly("no_annotation", row_id, "due before it is asked"))
-                continue
-            text = one["ground_truth_output"]
-            ends = {"due": due_s + WATCHED_S} | ({"early": (asked_s + due_s) / 2} if due_s > asked_s else {})
-            for when, end_s in ends.items():
-                target = {"due_s": due_s - asked_s if when == "due" else None, "text": text}
-                key = f"{number}/{place}/{when}"
-                drafts.append(request.draft("streamingbench/proactive", key, video, end_s=end_s, target=target, **row))
-    return Published(tuple(drafts), (), (), tuple(anomalies))
-
-
-def _clock_s(clock: str) -> float:
-    hours, minutes, seconds = clock.split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-
-
 FORMATS = {
     "ovbench": Format(("stream_choice",), _ovbench),
     "ovo_bench": Format((), _ovo_bench),
-    "streamingbench_proactive": Format(("stream_reply",), _proactive),
+    "streamingbench": Format(("stream_choice",), read_choices),
+    "streamingbench_proactive": Format(("stream_reply",), read_proactive_outputs),
 }

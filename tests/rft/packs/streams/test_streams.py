@@ -218,6 +218,34 @@ def test_ovo_bench_and_proactive_outputs() -> None:
     assert sum(row["target"]["due_s"] is None for row in proactive.rows) == 51
 
 
+STREAMINGBENCH = """[
+  {"video_path": "./videos/a.mp4", "questions": [
+    {"task_type": "Counting", "question": "How many?", "time_stamp": "0:01:02", "answer": "B",
+     "options": ["A. A. one", "B. two", "dogs", "C. three", "D. four", "E. Translated"]},
+    {"task_type": "Counting", "question": "And now?", "time_stamp": "00:12450", "answer": "A",
+     "options": ["1", "2", "3", "4"]}]},
+  [{"video_path": "./videos/b.mp4", "questions": [
+    {"task_type": "Sequential Question Answering", "question": "Who?", "time_stamp": "00:24", "answer": "D",
+     "options": ["Ann", "B. Bo", "Cy", "Di"]}]},
+   {"video_path": "./videos/b.mp4", "questions": [
+    {"task_type": "Sequential Question Answering", "question": "Where is she?", "time_stamp": "00:01:00",
+     "answer": "A", "options": ["A. here", "C. up", "B. there", "D. gone"]}]}]
+]"""
+
+
+def test_streamingbench(tmp_path: Path) -> None:
+    file = tmp_path / "questions.json"
+    file.write_text(STREAMINGBENCH)
+    converted = convert("streamingbench", file)
+    now, who, where = converted.rows
+    assert (now["id"], now["video"], now["end_s"]) == ("streamingbench/real/0/0", "videos/a.mp4", 62)
+    assert (now["options"], now["target"]["kind"]) == (["one", "two dogs", "three", "four"], "streamingbench Counting")
+    assert (who["dataset"], who["options"]) == ("streamingbench/sequential", ["Ann", "Bo", "Cy", "Di"])
+    assert where["question"] == "Asked at 24 seconds: Who? Answer: Di\nWhere is she?"
+    assert where["options"] == ["here", "there", "up", "gone"]
+    assert [one.row_id for one in converted.anomalies["no_annotation"]] == ["streamingbench/real/0/1"]
+
+
 def test_frames_after_the_question_change_nothing(tmp_path: Path) -> None:
     # At 4 frames per second frame 12 is that of the question's time.
     noise = np.random.default_rng(0).integers(0, 255, (24, 56, 56, 3), np.uint8)
