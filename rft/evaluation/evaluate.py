@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rewards import REWARDS, RewardFn
 from rewards.published import PUBLISHED_EVAL
 from rewards.types import Fault, Target, fault_of
+from rft.errors import DataError
 from rft.evaluation.intervals import Estimate, bootstrap, bootstrap_all, intervals, means
 from rft.tasks import TASKS
 from rft.tasks.types import Task
@@ -284,6 +285,27 @@ def parser_tables(task: Task) -> dict[Parser, Mapping[str, RewardFn]]:
     is_published = all(name in published for name, _ in task.rewards)
     ours = {**REWARDS, **task.own_rewards}
     return {"lenient": ours, **({"strict": {**ours, **published}} if is_published else {})}
+
+
+def also_measured(result: EvalResult, also: str) -> EvalResult:
+    """The result with what `also` stands for in `more_metrics` of its tasks, by our parser.
+
+    A failed completion is measured as an empty one. Raises DataError where no task of the samples has that name.
+    """
+    tasks = {sample.task: TASKS[sample.task].more_metrics for sample in result.samples}
+    if not any(also in more for more in tasks.values()):
+        known = ", ".join(sorted({name for more in tasks.values() for name in more})) or "nothing more"
+        raise DataError(f"--also: {also!r} is not measured for {', '.join(sorted(tasks))}, but {known}.")
+    samples = list(result.samples)
+    for task in (task for task, more in tasks.items() if also in more):
+        places = [i for i, sample in enumerate(samples) if sample.task == task]
+        texts = ("" if samples[i].finish_reason == "error" else samples[i].completion for i in places)
+        values = tasks[task][also]([(text, samples[i].target) for text, i in zip(texts, places, strict=True)])
+        for i, more_values in zip(places, values, strict=True):
+            ours = samples[i].parsed["lenient"]
+            parsed = {**samples[i].parsed, "lenient": replace(ours, values=ours.values | more_values)}
+            samples[i] = replace(samples[i], parsed=parsed)
+    return replace(result, samples=tuple(samples))
 
 
 def corpus_estimates(

@@ -1,7 +1,7 @@
 """Row and Task: the form of a data row, its question to the policy, and the metrics of answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,6 +21,8 @@ OF_CLIPS = ("start_s", "end_s", "source_fps", "view", "duration_s", "frame_times
 T = TypeVar("T")
 Rewards = Mapping[str, RewardFn]
 """Reward name -> reward of the parser that reads the completion."""
+MoreMetrics = Mapping[str, Callable[[Sequence[tuple[str, Any]]], list[dict[str, float]]]]
+"""Name -> function of many (completion, target) that gives each one's further metrics."""
 HeldOut = Sequence[tuple[T, float | None]]
 """(target, length of its clip in seconds or None) of each held-out row."""
 Answers = dict[str, list[str]]
@@ -166,6 +168,8 @@ class Task(ABC):
     """Reward name -> reward that only this task has, in addition to REWARDS."""
     published_rewards: ClassVar[Rewards] = {}
     """Reward name -> the reward as released code computes it, faults included, in addition to PUBLISHED_EVAL."""
+    more_metrics: ClassVar[MoreMetrics] = {}
+    """What `rft eval --also NAME` measures: metrics that need another library, or many completions at once."""
     main_metric: ClassVar[str]
     """Name of the metric that represents the task in tables; one of those of `metrics`."""
 

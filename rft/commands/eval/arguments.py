@@ -11,6 +11,8 @@ def add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL_DIR", nargs="?", help=text)
     text = "measure stored completions in place of a model: shards of `rft eval -o`, or lines of docs/evaluation.md"
     parser.add_argument("--predictions", metavar="FILE", type=Path, nargs="+", action="extend", help=text)
+    text = "with --predictions: further metrics, such as coco_scores of timed_captions (docs/packs/events.md)"
+    parser.add_argument("--also", metavar="NAME", help=text)
     text = (
         "measure a baseline, an answer made without the video, such as whole_video; all: every one that fits the rows"
     )
@@ -43,6 +45,8 @@ def measure(args: argparse.Namespace) -> None:
 
     if args.task is not None:
         args.task = requested_task(args.task)
+    if args.also and not args.predictions:
+        args.refuse("--also goes with --predictions; store completions with -o first")
     if args.model is None:
         _eval_offline(args)
         return
@@ -67,6 +71,6 @@ def _eval_offline(args: argparse.Namespace) -> None:
     if args.power:
         print(power(args.power, args.task, args.data, args.points, args.json))
     elif args.predictions:
-        print(evaluate_predictions(args.predictions, args.task, args.data, args.json))
+        print(evaluate_predictions(args.predictions, args.task, args.data, args.json, args.also))
     else:
         print(evaluate_baseline(args.baseline, args.task, args.data, args.json))

@@ -8,7 +8,7 @@ from rft.data.dataset import read_rows
 from rft.errors import DataError
 from rft.evaluation.baselines import Baselines, measure_baselines
 from rft.evaluation.comparison import figures, result_tables
-from rft.evaluation.evaluate import EvalResult
+from rft.evaluation.evaluate import EvalResult, also_measured
 from rft.evaluation.predictions import read_predictions
 from rft.tables import plain
 from rft.tasks import TASKS
@@ -20,12 +20,16 @@ ALL = "all"
 SHOWN_IDS = 5
 
 
-def evaluate_predictions(paths: Sequence[Path], task: str | None, data: Sequence[Path], as_json: bool) -> str:
+def evaluate_predictions(
+    paths: Sequence[Path], task: str | None, data: Sequence[Path], as_json: bool, also: str | None = None
+) -> str:
     """The figures of stored completions, as tables or JSON; `data`: their rows, where they are at hand.
 
-    Raises DataError with every problem.
+    `also`: a name in `more_metrics` of a task. Raises DataError with every problem.
     """
     result, missing = read_predictions(paths, task, read_rows(data, None, TASKS) if data else None)
+    if also:
+        result = also_measured(result, also)
     once = {sample.prompt_id: sample for sample in result.samples}
     baselines = measure_baselines(list(once.values()), {}, result.seed)
     if as_json:

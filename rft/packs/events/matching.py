@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import combinations, pairwise
 
 from rewards.caption import harmonic_mean
@@ -64,25 +65,29 @@ def iou_times(likeness: Likeness) -> Callable[[Event, Event], float]:
     return similarity
 
 
+def caption_pairs(answered: Sequence[Event], true: Sequence[Event], threshold: float) -> list[tuple[str, str | None]]:
+    """Each answered caption with every true one whose span it overlaps by that IoU, or with None where there is none.
+
+    True events that are left out are in no pair. Source: the dense captioning evaluation of ActivityNet, densevid_eval.
+    """
+    pairs: list[tuple[str, str | None]] = []
+    for span, text in answered:
+        fitting = [(text, words) for other, words in true if interval_iou(span, other) >= threshold]
+        pairs += fitting or [(text, None)]
+    return pairs
+
+
 def caption_score(answered: Sequence[Event], true: Sequence[Event], likeness: Likeness) -> float:
     """Mean likeness of captions whose spans fit, in [0, 1]; 0 for no events.
 
-    At each of `DENSE_THRESHOLDS` an answered event is paired with every true one that it overlaps by that IoU, or with
-    nothing, which counts 0; mean over the pairs, then over the thresholds. True events that are left out cost nothing.
-    Source: the pairs of the dense captioning evaluation of ActivityNet, densevid_eval.
+    Mean over the `caption_pairs`, 0 for one without a true caption, at each of `DENSE_THRESHOLDS`, then over these.
     """
-    fits = [
-        [
-            (iou, likeness(text, words))
-            for other, words in true
-            if (iou := interval_iou(span, other)) >= DENSE_THRESHOLDS[0]
-        ]
-        for span, text in answered
-    ]
+    known = cache(likeness)
     means = []
-    for t in DENSE_THRESHOLDS:
-        pairs = [value for fit in fits for value in [v for iou, v in fit if iou >= t] or [0.0]]
-        means.append(sum(pairs) / max(len(pairs), 1))
+    for threshold in DENSE_THRESHOLDS:
+        pairs = caption_pairs(answered, true, threshold)
+        values = [0.0 if words is None else known(text, words) for text, words in pairs]
+        means.append(sum(values) / max(len(values), 1))
     return sum(means) / len(means)
 
 

@@ -10,6 +10,7 @@ from rewards.caption import harmonic_mean
 from rewards.parsing import answer_text, parse_timed_texts, parse_words
 from rewards.types import Span
 from rft.packs.events import published
+from rft.packs.events.coco_scores import coco_scores
 from rft.packs.events.matching import DENSE_THRESHOLDS, average_precision, covered_share, mean_f1, pair_f1, word_f1
 from rft.packs.events.reading import MOST_EVENTS, answered_order, answered_saliency, answered_spans
 from rft.packs.events.rewards import (
@@ -36,7 +37,7 @@ from rft.packs.events.targets import (
 )
 from rft.tasks.spans import span_baselines
 from rft.tasks.temporal_grounding import TemporalGroundingRow
-from rft.tasks.types import Answers, HeldOut, Rewards, Row, Task, majority
+from rft.tasks.types import Answers, HeldOut, MoreMetrics, Rewards, Row, Task, majority
 
 SALIENCY_LEVELS = {"Fair": 2, "Good": 3, "VeryGood": 4}
 """Name -> least score of a highlight. Source: QVHighlights."""
@@ -177,6 +178,7 @@ class TimedCaptions(Task):
         "event_chrf": event_chrf,
         "caption_chrf": caption_chrf,
     }
+    more_metrics: ClassVar[MoreMetrics] = {"coco_scores": coco_scores}
     main_metric = "SODA_words"
 
     def question(self, row: DenseRow, target: TimedCaptionsTarget) -> str:

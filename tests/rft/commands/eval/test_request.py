@@ -12,6 +12,7 @@ from rft.errors import RecipeError
         ["--data", "r.jsonl"],
         ["--baseline", "all"],
         ["--predictions", "p", "--shard", "0/2"],
+        ["model", "--data", "d", "--also", "coco_scores"],
     ],
 )
 def test_the_ways_to_evaluate_exclude_each_other(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
