@@ -132,7 +132,8 @@ def convert(name: str, source: Path, options: ConvertOptions = ConvertOptions())
     task = chosen or (known.tasks[0] if known.tasks else "")
     if task and task not in TASKS:
         raise DataError(f"{name}: its rows are of task {task}, which is not known. Give --task FILE.py:TASK.")
-    published = known.read(SourceRequest(source, task, options.split, options.columns))
+    is_usual = not known.tasks or task == known.tasks[0]
+    published = known.read(SourceRequest(source, task, options.split, options.columns, is_usual))
     examined: list[Examined] = []
     missing: list[Anomaly] = []
     exists = cache(Path.exists)

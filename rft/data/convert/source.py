@@ -43,6 +43,8 @@ class SourceRequest:
     """Split of the rows; None: the one in the file's name."""
     columns: Mapping[str, str] | None = None
     """Row key -> column of the source; for the generic format."""
+    has_usual_task: bool = True
+    """Whether this is the task that rows of the format usually have; other rows name theirs in their ids."""
 
     def split_among(self, known: Mapping[str, str]) -> str:
         """The requested split, or the one that `known` gives for the file's name. DataError: neither is there."""
@@ -61,6 +63,7 @@ class SourceRequest:
 
     def draft(self, dataset: str, key: object, videos: Sequence[str], **fields: Any) -> Draft:
         """Row `key` of a data set; `videos`: where its video may be, the usual place first. None: no such field."""
+        key = key if self.has_usual_task else f"{key}/{self.task}"
         row = {"id": f"{dataset}/{key}", "task": self.task, "video": videos[0], **fields, "dataset": dataset}
         return Draft({key: value for key, value in row.items() if value is not None}, tuple(videos[1:]))
 

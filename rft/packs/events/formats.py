@@ -74,11 +74,11 @@ def _qvhighlights(request: SourceRequest) -> Published:
         queries = read_json(request.source, tuple[Highlights, ...])
     drafts = []
     for query in queries:
-        key, target = str(query.qid), {"part_s": PART_S, "saliency": query.saliency()}
+        target: dict[str, Any] = {"part_s": PART_S, "saliency": query.saliency()}
         if request.task == "event_spans":
-            key, target = f"{key}/spans", {"spans": [list(window) for window in query.relevant_windows]}
+            target = {"spans": [list(window) for window in query.relevant_windows]}
         row = {"duration_s": query.duration, "query": query.query, "target": target}
-        drafts.append(request.draft(dataset, key, query.videos(), **row))
+        drafts.append(request.draft(dataset, query.qid, query.videos(), **row))
     levels = {least: sum(not _reaches(query, least) for query in queries) for least in (3, 4)}
     facts = (
         ("queries by number of windows", value_counts(str(len(query.relevant_windows)) for query in queries)),
@@ -102,8 +102,7 @@ def _dense_captions(name: str, splits: Mapping[str, str]) -> Format:
                 anomalies.append(Anomaly("no_annotation", f"{dataset}/{video}", row))
                 continue
             places = [f"{video}{suffix}" for suffix in SUFFIXES]
-            key = f"{video}/order" if asks_order else video
-            drafts.append(request.draft(dataset, key, places, duration_s=events.duration, **row))
+            drafts.append(request.draft(dataset, video, places, duration_s=events.duration, **row))
         counts = Counter(len(events.timestamps) for events in videos.values())
         left_out = value_counts(anomaly.detail for anomaly in anomalies)
         facts = (
