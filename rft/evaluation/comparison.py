@@ -142,13 +142,16 @@ def paired_changes(before: EvalResult, after: EvalResult, name: str, mode: Mode)
 
 
 def result_tables(result: EvalResult | None, baselines: Baselines) -> tuple[TextTable, ...]:
-    """One table per set of rows: baselines, the model under every parser, published figures where comparable."""
+    """Per set of rows a table of baselines, the model under every parser and published figures where comparable.
+
+    Behind it one by part where the set has several, and at the end one per suite.
+    """
     sets = baselines.sets | (result.sets if result else {})
     tables = []
     for name, rows in sets.items():
         main = TASKS[rows.task].main_metric
         tables.append(_set_table(name, rows, result, baselines, main))
-        if result and name in result.sets and (of_subsets := _subset_table(name, result, main)).rows:
+        if result and name in result.sets and len((of_subsets := _subset_table(name, result, main)).rows) > 1:
             tables.append(of_subsets)
     suites, columns = _suites(result, baselines)
     return (*tables, *(suite.table(columns) for suite in suites))

@@ -15,6 +15,9 @@ from PIL import Image
 from rewards.types import Target
 from rft.data.convert.conversion import ConvertOptions, convert
 from rft.data.video import decode
+from rft.evaluation.baselines import measure_baselines
+from rft.evaluation.comparison import result_tables
+from rft.evaluation.evaluate import EvalResult, judge
 from rft.evaluation.suites import all_suites
 from rft.packs.streams.drawn import COLOURS, QUESTIONS, draw
 from rft.packs.streams.published import released_choice, released_count, released_reply, released_yes_no
@@ -30,7 +33,7 @@ from rft.packs.streams.targets import (
 )
 from rft.synthetic.clips import RGB
 from rft.tasks import TASKS
-from rft.types import Video, VideoSampling
+from rft.types import Prompt, Video, VideoSampling
 
 DUE = ReplyTarget(8.0, "a goal is shown")
 EARLY = ReplyTarget(None, "a goal is shown")
@@ -185,6 +188,14 @@ def test_the_mean_over_kinds_is_not_the_mean_over_rows() -> None:
     judged = [(StreamChoiceTarget("A", "now"), {"accuracy": 1.0})] * 3
     judged += [(StreamChoiceTarget("A", "past"), {"accuracy": 0.0})]
     assert TASKS["stream_choice"].corpus_metrics(judged) == {"mean_over_kinds": 0.5}
+
+
+@pytest.mark.parametrize(("kinds", "tables"), [(("ovo EPM", "ovo EPM"), 1), (("ovo EPM", "ovo ASI"), 2)])
+def test_a_set_of_one_kind_has_no_table_by_part(kinds: tuple[str, ...], tables: int) -> None:
+    targets = [StreamChoiceTarget("A", kind) for kind in kinds]
+    prompts = [Prompt(str(i), "stream_choice", "", None, target) for i, target in enumerate(targets)]
+    result = EvalResult(tuple(judge(one, "greedy", 0, said("A"), "stop", 1, 0) for one in prompts), 0)
+    assert len(result_tables(result, measure_baselines(prompts, {}, 0))) == tables
 
 
 def test_a_question_without_its_time_is_refused() -> None:
