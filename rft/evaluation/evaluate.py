@@ -1,5 +1,6 @@
 """Evaluation: greedy and sampled completions under each task's metrics, with two parsers."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ MODES: tuple[Mode, ...] = ("greedy", "sampled")
 Parser = Literal["lenient", "strict"]
 """lenient: the rewards of fidelity `corrected`; strict: released evaluation code, that of VideoChat-R1 or of a pack."""
 PARSERS: tuple[Parser, ...] = ("lenient", "strict")
+
+_NUMBER = re.compile(r"(\d[\d,]*(?:\.\d+)?)")
 
 WELL_FORMED = "well_formed"
 """The metric of every task that is 1 where the completion has the requested form."""
@@ -126,7 +129,7 @@ class EvalResult:
         return means | TASKS[self.sets[name].task].corpus_metrics(judged)
 
     def subsets(self, name: str, mode: Mode) -> dict[str, tuple[int, Estimate]]:
-        """Part of the set (see Target.subsets) -> number of its rows, main metric; in the order of their names."""
+        """Part of the set (see Target.subsets) -> number of its rows, main metric; in the order of `by_number`."""
         main, rows = TASKS[self.sets[name].task].main_metric, self.rows(name, mode)
         parts: dict[str, set[str]] = defaultdict(set)
         for sample in self.of(name, mode):
@@ -134,7 +137,7 @@ class EvalResult:
                 parts[part].add(sample.prompt_id)
         units = self.units
         estimates = {}
-        for part in sorted(parts):
+        for part in sorted(parts, key=by_number):
             ids = sorted(parts[part])
             values = [{main: rows[row][main]} for row in ids]
             estimates[part] = (len(ids), bootstrap(values, self.seed, [units[row] for row in ids])[main])
@@ -199,6 +202,12 @@ class EvalResult:
             **{mode: means(of_mode) for mode, of_mode in estimates.items()},
             "intervals": {mode: intervals(of_mode) for mode, of_mode in estimates.items()},
         }
+
+
+def by_number(part: str) -> list[str | float]:
+    """Key to sort parts by: texts by letter, the numbers in them by value, "500 frames" before "1,000 frames"."""
+    chunks = enumerate(_NUMBER.split(part))
+    return [float(chunk.replace(",", "")) if place % 2 else chunk for place, chunk in chunks]
 
 
 def row_sets(target_rows: Iterable[Prompt | Sample]) -> dict[str, RowSet]:

@@ -1,13 +1,12 @@
 """Did it learn: the figures of each set of held-out rows, and their course over the steps."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from rft.evaluation.comparison import cell
-from rft.evaluation.evaluate import MODES, RowSet
+from rft.evaluation.evaluate import MODES, RowSet, by_number
 from rft.evaluation.intervals import Estimate, bootstrap
 from rft.evaluation.published_results import published_results
 from rft.evaluation.suites import Figures, best_baselines, measured_suites
@@ -155,15 +154,11 @@ def grids(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         for mode, parts in of_set.get("subsets", {}).items():
             sides = {part: part.rpartition(", ")[::2] for part in parts}
             cells = {sides[part]: value for part, value in parts.items() if parts.keys() >= set(sides[part])}
-            rows, columns = (sorted({pair[i] for pair in cells}, key=_by_number) for i in (0, 1))
+            rows, columns = (sorted({pair[i] for pair in cells}, key=by_number) for i in (0, 1))
             values = [[cells.get((row, column)) for column in columns] for row in rows]
             if cells:
                 found.append({"name": name, "mode": mode, "rows": rows, "columns": columns, "values": values})
     return found
-
-
-def _by_number(part: str) -> tuple[list[float], str]:
-    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", part.replace(",", ""))], part
 
 
 def evaluation_lines(result_name: str, of_set: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

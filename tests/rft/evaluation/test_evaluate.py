@@ -13,7 +13,7 @@ from rewards.targets.span import SpanTarget
 from rft.errors import CheckpointError
 from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import Comparison, figures, result_tables
-from rft.evaluation.evaluate import EvalResult, evaluate, parser_tables
+from rft.evaluation.evaluate import EvalResult, by_number, evaluate, parser_tables
 from rft.evaluation.intervals import bootstrap, means
 from rft.evaluation.predictions import read_result, write_result
 from rft.tasks import TASKS
@@ -350,6 +350,11 @@ class Shades(TemporalGrounding):
 class Placed(SpanTarget):
     def subsets(self) -> tuple[str, ...]:
         return ("early" if self.start_s < 5 else "late", "all")
+
+
+def test_parts_stand_in_the_order_of_their_numbers() -> None:
+    ordered = ["2 hops", "10 hops", "500 frames", "500 frames, depth 1.00", "10,000 frames", "depth 0.05", "depth 0.50"]
+    assert sorted(sorted(ordered), key=by_number) == ordered
 
 
 def test_metrics_of_all_completions_and_of_parts(monkeypatch: pytest.MonkeyPatch) -> None:
