@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
+from rft.errors import DataError
 from rft.packs.streams.streamingbench import read_choices, read_proactive_outputs
 
 LETTERS = "ABCDEFG"
 
 LEAST_S = 0.1
 """End of a question that is asked at 0 s, of the first frame: a clip has to have a length."""
-
 
 OVBENCH_SUBTASKS = {
     "FuturePrediction": ("action anticipation", "goal and step prediction", "movement prediction"),
@@ -24,6 +24,7 @@ OVBENCH_SUBTASKS = {
 }
 """Type of a question -> its subtask in the published table, by column of OVBENCH_SOURCES."""
 OVBENCH_SOURCES = {"ava": 0, "coin": 1, "hirest": 1, "tao": 2}
+"""Source, as the file is named -> its column."""
 
 
 class OVQuestion(BaseModel):
@@ -43,6 +44,8 @@ class OVQuestion(BaseModel):
 def _ovbench(request: SourceRequest) -> Published:
     """One row per question; the four sources are one data set, whose kinds are the 16 subtasks."""
     source = request.split_among({name: name for name in OVBENCH_SOURCES})
+    if source not in OVBENCH_SOURCES:
+        raise DataError(f"--split: {source!r} is no source of OVBench. Give one of {', '.join(OVBENCH_SOURCES)}.")
     drafts, anomalies, at_start = [], [], 0
     questions = read_json(request.source, tuple[OVQuestion, ...])
     for number, one in enumerate(questions):

@@ -15,6 +15,7 @@ from PIL import Image
 from rewards.types import Target
 from rft.data.convert.conversion import ConvertOptions, convert
 from rft.data.video import decode
+from rft.errors import DataError
 from rft.evaluation.baselines import measure_baselines
 from rft.evaluation.comparison import result_tables
 from rft.evaluation.evaluate import EvalResult, judge
@@ -215,6 +216,13 @@ def test_ovbench(name: str, rows: int, kinds: int, at_start: int) -> None:
     assert len({row["target"]["kind"] for row in converted.rows}) == kinds
     assert {row["dataset"] for row in converted.rows} == {"ovbench"}
     assert ("asked at 0 s, taken as at 0.1 s", str(at_start)) in converted.facts
+
+
+def test_ovbench_has_four_sources(tmp_path: Path) -> None:
+    file = tmp_path / "questions.json"
+    file.write_text("[]")
+    with pytest.raises(DataError, match="'lvis' is no source of OVBench. Give one of ava, coin, hirest, tao"):
+        convert("ovbench", file, ConvertOptions(split="lvis"))
 
 
 def test_ovo_bench_and_proactive_outputs() -> None:
