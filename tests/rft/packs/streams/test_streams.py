@@ -221,7 +221,7 @@ def test_ovbench(name: str, rows: int, kinds: int, at_start: int) -> None:
 def test_ovbench_has_four_sources(tmp_path: Path) -> None:
     file = tmp_path / "questions.json"
     file.write_text("[]")
-    with pytest.raises(DataError, match="'lvis' is no source of OVBench. Give one of ava, coin, hirest, tao"):
+    with pytest.raises(DataError, match=r"'lvis' is no source of OVBench\. Give one of ava, coin, hirest, tao"):
         convert("ovbench", file, ConvertOptions(split="lvis"))
 
 
