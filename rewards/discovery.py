@@ -14,12 +14,17 @@ def classes_in(package: str, base: type) -> list[Any]:
     return [kind for name in names for kind in classes_of(importlib.import_module(f"{package}.{name}"), base)]
 
 
-def classes_of(module: ModuleType, base: type) -> list[Any]:
-    """The subclasses of `base` that a module defines, in the order of their names."""
+def classes_of(module: ModuleType, base: type, within: str | None = None) -> list[Any]:
+    """The subclasses of `base` that a module defines, in the order of their names.
+
+    `within`: a package; classes that the module imports from its files count too.
+    """
     classes = [
         kind
         for _, kind in inspect.getmembers(module, inspect.isclass)
-        if issubclass(kind, base) and kind is not base and kind.__module__ == module.__name__
+        if issubclass(kind, base)
+        and kind is not base
+        and (kind.__module__ == module.__name__ or (within and kind.__module__.startswith(f"{within}.")))
     ]
     for kind in classes:
         lacks = getattr(kind, "__abstractmethods__", ())

@@ -3,6 +3,7 @@
 They stand in suites.yaml of each pack (docs/packs.md). A mean is there only where each of its sets was measured.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -114,7 +115,10 @@ class MeasuredSuite:
     def remark(self) -> str:
         """Where the published figures are from, or why they are not comparable."""
         if self.comparable:
-            sources = dict.fromkeys(f"{one.model}: {one.source}" for one in self.comparable)
+            models: dict[str, list[str]] = defaultdict(list)
+            for one in self.comparable:
+                models[one.source].append(one.model)
+            sources = (f"{source} ({', '.join(of_source)})" for source, of_source in models.items())
             return "; ".join(filter(None, (self.suite.paper, *sources, self.suite.remark)))
         measured = " or ".join(f"{rows:,}" for rows in sorted({one.rows for one in self.suite.results}))
         return f"the sources measured {measured} rows, these are {self.num_rows:,}" if measured else "no figures"

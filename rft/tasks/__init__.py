@@ -78,7 +78,11 @@ def _task_of(kind: Any, source: str) -> Task:
     return task
 
 
-_PACKED = [kind for module in modules_named("rft.packs", "tasks").values() for kind in classes_of(module, Task)]
+_PACKED = [
+    kind
+    for pack, module in modules_named("rft.packs", "tasks").items()
+    for kind in classes_of(module, Task, f"rft.packs.{pack}")
+]
 
 TASKS = TaskTable([task_type() for task_type in (*classes_in(__name__, Task), *_PACKED)])
 """Name -> task."""

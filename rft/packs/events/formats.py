@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, FiniteFloat
 
 from rewards.parsing import parse_words
+from rewards.targets.choice import LETTERS
 from rft.data.convert.dense_events import SUFFIXES, VideoEvents
 from rft.data.convert.source import Anomaly, Draft, Format, Published, SourceRequest, read_json, value_counts
 from rft.packs.events.instructions import INSTRUCTIONS, PART_S, quoted_event
@@ -23,6 +24,7 @@ LETTERS_ORDERED = "ABCDE"
 _TIMECHAT = ".caption_coco_format"
 _Q_SPLITS = {f"highlight_{split}{end}": split for split in ("train", "val", "test") for end in ("_release", "_with_gt")}
 _Q_SPLITS |= {f"{split}{_TIMECHAT}": f"timechat_{split}" for split in ("train", "val")}
+_FORM = re.compile(r"\s*The format of your response")
 _FIRST_OPTION = re.compile(r"\s*\(A\)")
 
 
@@ -139,7 +141,10 @@ def _order_row(told: Sequence[Event], rng: random.Random) -> dict[str, Any] | st
 
 
 class ETSample(BaseModel):
-    """One sample of E.T. Bench: `tgt` in seconds, `p` the place of the right one of the options `o`, `g` captions."""
+    """One sample of E.T. Bench: times `src` of the prompt and `tgt` of the answer in seconds, captions `g`.
+
+    `p` is the place of the right one of the options `o`, which are texts or spans.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -149,20 +154,20 @@ class ETSample(BaseModel):
     video: str
     duration: float = Field(gt=0, allow_inf_nan=False)
     q: str
+    src: tuple[FiniteFloat, FiniteFloat] | None = None
     tgt: Any = None
     p: int | None = None
-    o: tuple[str, ...] | None = None
+    o: tuple[str | tuple[FiniteFloat, FiniteFloat], ...] | None = None
     g: tuple[str, ...] | None = None
 
 
 ET_TASKS = {
-    **dict.fromkeys(("rar", "eca", "rvq"), "multiple_choice"),
-    **dict.fromkeys(("tvg", "epm"), "temporal_grounding"),
+    **dict.fromkeys(("rar", "eca", "rvq"), "event_choice"),
+    **dict.fromkeys(("tvg", "epm", "tem"), "event_matching"),
     **dict.fromkeys(("tal", "evs"), "event_spans"),
     **dict.fromkeys(("dvc", "slc"), "timed_captions"),
     "vhd": "event_moment",
-    "tem": "event_matching",
-    "gvq": "grounded_qa",
+    "gvq": "event_question",
 }
 """Task of E.T. Bench -> task of its rows."""
 
@@ -177,24 +182,35 @@ def _et_bench(request: SourceRequest) -> Published:
             continue
         row = {"task": ET_TASKS[sample.task], "duration_s": sample.duration, **_et_fields(sample)}
         draft = request.draft("et_bench", key, [sample.video], **row)
-        drafts.append(Draft({**draft.fields, "dataset": f"et_bench/{sample.task}"}, draft.other_places))
+        of_source = f"et_bench/{sample.task}/{sample.source}"
+        drafts.append(Draft({**draft.fields, "dataset": of_source}, draft.other_places))
     counts = value_counts(draft.fields["dataset"].partition("/")[2] for draft in drafts)
-    return Published(tuple(drafts), (("samples by task", counts),), (), tuple(anomalies))
+    return Published(tuple(drafts), (("samples by task and source", counts),), (), tuple(anomalies))
 
 
 def _et_fields(sample: ETSample) -> dict[str, Any]:
     """Question and target of a sample, in the fields of its task."""
     task, spans = ET_TASKS[sample.task], _pairs(sample.tgt)
-    choice = {"choice": "ABCDEFG"[sample.p]} if sample.p is not None and 0 <= sample.p < 7 else {}
-    if task in ("multiple_choice", "grounded_qa"):
-        question = _FIRST_OPTION.split(sample.q)[0]
-        target = choice if task == "multiple_choice" else {**choice, "spans": spans}
-        return {"question": question, "options": list(sample.o or ()), "target": target}
+    if task in ("event_choice", "event_question"):
+        options = [one if isinstance(one, str) else f"{one[0]:g} - {one[1]:g}" for one in sample.o or ()]
+        choice = {"choice": LETTERS[sample.p]} if sample.p is not None and 0 <= sample.p < len(LETTERS) else {}
+        target = choice if task == "event_choice" else {**choice, "any_of": spans}
+        return {"question": _FIRST_OPTION.split(sample.q)[0], "options": options, "target": target}
     if task == "timed_captions":
         captions = [{"span": span, "text": text} for span, text in zip(spans, sample.g or (), strict=False)]
-        return {"query": sample.q, "target": {"captions": captions}}
-    key = {"event_spans": "spans", "event_moment": "moments", "event_matching": "any_of"}.get(task)
-    return {"query": quoted_event(sample.q), "target": {key: spans} if key else {"span": spans[0] if spans else []}}
+        return {"query": _FORM.split(sample.q)[0], "target": {"captions": captions}}
+    key = {"event_spans": "spans", "event_moment": "moments", "event_matching": "any_of"}[task]
+    return {"query": _et_query(sample), "target": {key: spans}}
+
+
+def _et_query(sample: ETSample) -> str:
+    """What a prompt asks to find, without the form of the answer."""
+    if sample.task == "evs":
+        return "what sums the video up, in about 15 % of its length"
+    if sample.task == "tem" and sample.src:
+        return f"an event like that from {sample.src[0]:g} to {sample.src[1]:g} seconds, at another time"
+    query = quoted_event(_FORM.split(sample.q)[0])
+    return f'the answer to "{query}"' if sample.task == "epm" else query
 
 
 def _pairs(times: Any) -> list[list[float]]:

@@ -18,6 +18,8 @@ Likeness = Callable[[str, str], float]
 
 DENSE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 """IoU thresholds of dense captioning."""
+THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
+"""IoU thresholds of E.T. Bench."""
 
 
 def ordered_f1(answered: Sequence[Event], true: Sequence[Event], similarity: Callable[[Event, Event], float]) -> float:
@@ -150,3 +152,9 @@ def average_precision(relevant: Sequence[bool], scores: Sequence[float]) -> floa
         precisions[recall] = highest
     reached = [precision for recall, precision in precisions.items() if recall]
     return sum(reached) / len(reached)
+
+
+def recalls(iou: float) -> dict[str, float]:
+    """Whether an IoU reaches each threshold of E.T. Bench, and the mean over these."""
+    hits = {f"R@{t}": float(iou >= t) for t in THRESHOLDS}
+    return {"R@0.1:0.7": sum(hits.values()) / len(hits), **hits}

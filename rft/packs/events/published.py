@@ -1,7 +1,8 @@
-"""Released readings and metrics, their faults included: E.T. Bench's of spans, Visual Jigsaw's of an order.
+"""Released readings and metrics, their faults included: E.T. Bench's, and Visual Jigsaw's of an order.
 
 E.T. Bench (arXiv:2409.18111, compute_metrics.py) reads a whole answer without tags; here it reads the text of the last
-answer tag. Its last resort, the likeness of sentences by MiniLM, belongs to options alone and is not needed for spans.
+answer tag. What is left out are its last resorts: the likeness of an answer to the options by MiniLM, and captions
+without "start - end".
 """
 
 import re
@@ -10,13 +11,24 @@ from itertools import pairwise
 
 from rewards.geometry import interval_iou
 from rewards.parsing import LONGEST_ANSWER, answer_text
+from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score, Span
-from rft.packs.events.matching import mean_f1
-from rft.packs.events.targets import AnyOfTarget, MomentTarget, OrderTarget, SpansTarget
+from rft.packs.events.matching import THRESHOLDS, Event, covered_share, iou_of, iou_times, mean_f1, ordered_f1, word_f1
+from rft.packs.events.targets import (
+    AnyOfTarget,
+    LetterAndSpanTarget,
+    MomentTarget,
+    OrderTarget,
+    SpansTarget,
+    TimedCaptionsTarget,
+)
 
-THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
 PLACES_COUNT_ABOVE = 4
 """Visual Jigsaw pays for single places only where there are more pieces."""
+BINS = 1000
+"""Seconds of a clip that its F1 of seconds looks at."""
+MOST_EVENTS = 1000
+"""Most events with captions that are judged."""
 
 # A match that begins inside a number would end where one from its first digit ends.
 _NUMBER = r"(?<![0-9])[0-9]++\.*+[0-9]*+"
@@ -25,6 +37,7 @@ _WORDED = re.compile(rf"({_NUMBER})\s*+(?<= )to \s*+({_NUMBER})")
 _SENTENCE_END = re.compile(r"[!?\n]")
 _EVENT_WORD = re.compile(r"start|end|happen")
 _WHOLE_NUMBER = re.compile(r"\b(?:[0-9]+\.[0-9]+|[0-9]+)\b")
+_BRACKETED = re.compile(r"\(([A-Za-z])\)")
 _SIGNED = re.compile(r"[-+]?[0-9]*\.[0-9]+|[-+]?[0-9]+")
 
 
@@ -40,13 +53,24 @@ def span_set_f1(completion: str, target: SpansTarget) -> Score:
     return Score(value, answer_text(completion), f"{len(spans)} spans for {len(target.spans)}")
 
 
-def best_iou(completion: str, target: AnyOfTarget) -> Score:
-    """Share of the thresholds .1, .3, .5, .7 that the first span reaches with the true span it fits best."""
+def seconds_overlap_f1(completion: str, target: SpansTarget) -> Score:
+    """F1 of the first thousand seconds that are answered and true, ends rounded to seconds, half to even."""
+    spans = _read(completion)
+    if isinstance(spans, Score):
+        return spans
+    answered, true = _bins(spans), _bins(target.spans)
+    total = len(answered) + len(true)
+    value = 2 * len(answered & true) / total if total else 0.0
+    return Score(value, answer_text(completion), f"{len(answered)} seconds for {len(true)}")
+
+
+def best_iou(completion: str, target: AnyOfTarget | LetterAndSpanTarget) -> Score:
+    """IoU of the first span with the true span it fits best."""
     spans = _read(completion)
     if isinstance(spans, Score):
         return spans
     iou = max(interval_iou(spans[0], true) for true in target.spans)
-    return Score(sum(iou >= t for t in THRESHOLDS) / len(THRESHOLDS), answer_text(completion), f"IoU {iou:.3f}")
+    return Score(iou, answer_text(completion), f"IoU {iou:.3f}")
 
 
 def moment_nearness(completion: str, target: MomentTarget) -> Score:
@@ -77,6 +101,77 @@ def order_agreement(completion: str, target: OrderTarget) -> Score:
     return Score(in_place / 5 if is_shared else 0.0, answer, f"{in_place:.2f} in their place")
 
 
+def choice_accuracy(completion: str, target: ChoiceTarget) -> Score:
+    """1 if the first single letter in round brackets, or else the letter that the answer begins with, is the right one.
+
+    A wrong letter in brackets does not stop the second rule.
+    """
+    answer = answer_text(completion)
+    bracketed = _BRACKETED.search(answer) if answer and len(answer) <= LONGEST_ANSWER else None
+    return _letter_score(answer, [bracketed and bracketed[1].upper(), _first_letter(answer)], target.choice)
+
+
+def option_letter(completion: str, target: LetterAndSpanTarget) -> Score:
+    """1 if the answer begins with the right letter: "A", "(A) ..", "A. ..", "Best Option: (A) .."."""
+    answer = answer_text(completion)
+    return _letter_score(answer, [_first_letter(answer)], target.choice)
+
+
+def option_iou(completion: str, target: LetterAndSpanTarget) -> Score:
+    """`best_iou` where `option_letter` is 1, else 0."""
+    letter = option_letter(completion, target)
+    return best_iou(completion, target) if letter.value else letter
+
+
+def event_times(completion: str, target: TimedCaptionsTarget) -> Score:
+    """SODA_d of the events that the released code reads."""
+    events = _read_events(completion)
+    if isinstance(events, Score):
+        return events
+    return _event_score(ordered_f1(events, target.events, iou_of), completion, events)
+
+
+def event_captions(completion: str, target: TimedCaptionsTarget) -> Score:
+    """`event_captions` of the pack, of the events that the released code reads."""
+    events = _read_events(completion)
+    if isinstance(events, Score):
+        return events
+    return _event_score(ordered_f1(events, target.events, iou_times(word_f1)), completion, events)
+
+
+def span_precision(completion: str, target: TimedCaptionsTarget, *, iou: float = 0.5) -> Score:
+    """Share of the events that the released code reads that overlap any true one by more than `iou`."""
+    events = _read_events(completion)
+    if isinstance(events, Score):
+        return events
+    share = covered_share([span for span, _ in events], [span for span, _ in target.events], iou, strictly=True)
+    return _event_score(share, completion, events)
+
+
+def span_recall(completion: str, target: TimedCaptionsTarget, *, iou: float = 0.5) -> Score:
+    """Share of the true events that any event that the released code reads overlaps by more than `iou`."""
+    events = _read_events(completion)
+    if isinstance(events, Score):
+        return events
+    share = covered_share([span for span, _ in target.events], [span for span, _ in events], iou, strictly=True)
+    return _event_score(share, completion, events)
+
+
+def released_events(text: str) -> list[Event]:
+    """Every "number - number" with a caption, in lower case, ends swapped into order; the shorter list decides.
+
+    Captions are the pieces of more than 5 characters that are left where spans, line breaks and "seconds" are taken
+    out, so text before the first span shifts them by one.
+    """
+    text = text[:LONGEST_ANSWER].lower()
+    found = list(_DASHED.finditer(text))
+    spans = _in_order([(match[1], match[2]) for match in found])
+    for written in dict.fromkeys(match[0] for match in found):
+        text = text.replace(written, "\n")
+    pieces = [piece.strip(", ") for piece in text.replace("seconds", "").split("\n") if len(piece) > 5]
+    return list(zip(spans, pieces, strict=False))[:MOST_EVENTS]
+
+
 def released_spans(text: str) -> list[Span]:
     """The spans that the released code reads: with a hyphen, else with " to ", else sentences' numbers in pairs.
 
@@ -89,6 +184,11 @@ def released_spans(text: str) -> list[Span]:
         sentences = [part for part in _SENTENCE_END.split(text) if _EVENT_WORD.search(part)]
         numbers = [match[0] for part in sentences if (match := _WHOLE_NUMBER.search(part))]
         pairs = list(pairwise(numbers))[::2]
+    return _in_order(pairs)
+
+
+def _in_order(pairs: Sequence[tuple[str, str]]) -> list[Span]:
+    """The pairs as spans with their ends in order; [] where one of them is no number."""
     values = [(_float(a), _float(b)) for a, b in pairs]
     spans = [(a, b) for a, b in values if a is not None and b is not None]
     return [(min(span), max(span)) for span in spans] if len(spans) == len(values) else []
@@ -107,6 +207,39 @@ def _listed(texts: Sequence[str]) -> list[int] | list[str]:
         return [int(text) for text in texts]
     except ValueError:
         return [text.strip() for text in texts]
+
+
+def _read_events(completion: str) -> list[Event] | Score:
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    return released_events(answer) or Score(0.0, answer, "nothing that the released code reads", "unreadable")
+
+
+def _event_score(value: float, completion: str, events: Sequence[Event]) -> Score:
+    return Score(value, answer_text(completion), f"{len(events)} events")
+
+
+def _first_letter(answer: str | None) -> str | None:
+    """The letter that an answer begins with, before its end or one of ".", ",", ")" and a blank."""
+    text = (answer or "")[:LONGEST_ANSWER]
+    text = text[12:] if text.lower().startswith("best option:") else text
+    text = text.lstrip().lstrip("(").lstrip()
+    return text[0].upper() if text and (len(text) == 1 or text[1] in ".,) ") else None
+
+
+def _letter_score(answer: str | None, letters: Sequence[str | None], choice: str) -> Score:
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    if not any(letters):
+        return Score(0.0, answer, "no letter that the released code reads", "unreadable")
+    return Score(float(choice in letters), answer, f"read {' and '.join(filter(None, letters))}, right is {choice}")
+
+
+def _bins(spans: Sequence[Span]) -> set[int]:
+    """The seconds of spans, as numbers from 0."""
+    ends = [(max(0, round(min(start, BINS))), round(min(end, BINS))) for start, end in spans]
+    return {second for start, end in ends for second in range(start, end)}
 
 
 def _float(number: str) -> float | None:

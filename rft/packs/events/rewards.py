@@ -3,17 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rewards.choice import choice_accuracy
 from rewards.geometry import interval_iou
 from rewards.parsing import answer_text, parse_timed_texts
 from rewards.reply_cache import Usage
 from rewards.statements import StatementJudge, cost_note, judged
+from rewards.targets.choice import ChoiceTarget
 from rewards.types import Score, Span
 from rft.packs.events.matching import (
+    THRESHOLDS,
     Event,
     average_precision,
     caption_score,
+    covered_share,
     iou_of,
     iou_times,
+    mean_f1,
     ordered_f1,
     pair_f1,
     seconds_f1,
@@ -22,6 +27,7 @@ from rft.packs.events.matching import (
 from rft.packs.events.reading import MOST_EVENTS, answered_order, answered_saliency, answered_spans, answered_time
 from rft.packs.events.targets import (
     AnyOfTarget,
+    LetterAndSpanTarget,
     MomentTarget,
     OrderTarget,
     SaliencyTarget,
@@ -48,6 +54,18 @@ def span_set_f1(completion: str, target: SpansTarget) -> Score:
     return _scored(value, completion, spans, target.duration_s, f"{len(spans)} spans for {len(target.spans)}")
 
 
+def any_to_any_f1(completion: str, target: SpansTarget) -> Score:
+    """F1 of precision and recall at IoU .1, .3, .5 and .7, mean over them, in [0, 1]; any span may cover any other.
+
+    A metric rather than a reward: repeats cost nothing. Source: E.T. Bench (arXiv:2409.18111).
+    """
+    spans = _spans_of(completion)
+    if isinstance(spans, Score):
+        return spans
+    value = mean_f1(spans, target.spans, THRESHOLDS)
+    return _scored(value, completion, spans, target.duration_s, f"{len(spans)} spans for {len(target.spans)}")
+
+
 def seconds_overlap_f1(completion: str, target: SpansTarget) -> Score:
     """F1 of the answered and the true seconds, in [0, 1]; seconds that are named twice count once.
 
@@ -60,7 +78,7 @@ def seconds_overlap_f1(completion: str, target: SpansTarget) -> Score:
     return _scored(value, completion, spans, target.duration_s, f"{len(spans)} spans for {len(target.spans)}")
 
 
-def best_iou(completion: str, target: AnyOfTarget) -> Score:
+def best_iou(completion: str, target: AnyOfTarget | LetterAndSpanTarget) -> Score:
     """IoU of the one answered span with the true span that it fits best, in [0, 1].
 
     Several answered spans earn 0. Source: E.T. Bench (arXiv:2409.18111), temporal event matching.
@@ -73,6 +91,17 @@ def best_iou(completion: str, target: AnyOfTarget) -> Score:
         return Score(0.0, answer, f"{len(spans)} spans, one was asked for", "wrong_count")
     value = max(interval_iou(spans[0], true) for true in target.spans)
     return _scored(value, completion, spans, target.duration_s, f"best of {len(target.spans)} true spans")
+
+
+def option_letter(completion: str, target: LetterAndSpanTarget) -> Score:
+    """1 if the last <answer> names the right option's letter and no other, else 0."""
+    return choice_accuracy(completion, ChoiceTarget(target.choice))
+
+
+def option_iou(completion: str, target: LetterAndSpanTarget) -> Score:
+    """`best_iou` where the letter is right, else 0. Source: E.T. Bench (arXiv:2409.18111), grounded questions."""
+    letter = option_letter(completion, target)
+    return best_iou(completion, target) if letter.value else letter
 
 
 def moment_nearness(completion: str, target: MomentTarget, *, reach: float = 0.25) -> Score:
@@ -98,6 +127,25 @@ def moment_nearness(completion: str, target: MomentTarget, *, reach: float = 0.2
 def event_times(completion: str, target: TimedCaptionsTarget) -> Score:
     """F1 of answered and true events by IoU alone, matched in order of time, in [0, 1]. Source: SODA_d."""
     return _scored_events(completion, target, lambda events: ordered_f1(events, target.events, iou_of))
+
+
+def span_precision(completion: str, target: TimedCaptionsTarget, *, iou: float = 0.5) -> Score:
+    """Share of the answered events that overlap any true one by more than `iou`, in [0, 1]; repeats cost nothing.
+
+    A metric rather than a reward, as `span_recall` is. Source: densevid_eval.
+    """
+    true = [span for span, _ in target.events]
+    return _scored_events(
+        completion, target, lambda events: covered_share([span for span, _ in events], true, iou, strictly=True)
+    )
+
+
+def span_recall(completion: str, target: TimedCaptionsTarget, *, iou: float = 0.5) -> Score:
+    """Share of the true events that any answered one overlaps by more than `iou`, in [0, 1]. Source: densevid_eval."""
+    true = [span for span, _ in target.events]
+    return _scored_events(
+        completion, target, lambda events: covered_share(true, [span for span, _ in events], iou, strictly=True)
+    )
 
 
 def event_captions(completion: str, target: TimedCaptionsTarget) -> Score:

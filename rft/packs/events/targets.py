@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from rewards.parsing import parse_timed_texts
+from rewards.targets.choice import choice_problem, read_choice
 from rewards.targets.span import read_span
 from rewards.targets.values import read_list, read_numbers, read_text, shown, write_number
 from rewards.types import Fault, Span, Target
@@ -67,13 +68,42 @@ class AnyOfTarget(Target):
         return f"<answer>{write_span(self.spans[0])}</answer>"
 
     def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
-        problem = spans_problem(answer)
-        if problem is None and len(answered_spans(answer) or ()) != 1:
-            return "the answer is more than one span", "wrong_count"
-        return problem
+        return one_span_problem(answer)
 
     def time_spans(self) -> dict[str, Span]:
         return {f"any_of[{i}]": span for i, span in enumerate(self.spans)}
+
+
+@dataclass(frozen=True, slots=True)
+class LetterAndSpanTarget(Target):
+    """The right option's letter, and spans of which one is to be given with it: ("A", ((16.8, 19.5),))."""
+
+    json_form = '{"choice": "A", "any_of": [[start_s, end_s], ...]}'
+    json_keys = (("choice", "any_of"),)
+    answer_form = "<answer>(letter) start - end</answer>"
+    text_keys = ("choice",)
+
+    choice: str
+    spans: tuple[Span, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], problems: list[str]) -> Self:
+        return cls(read_choice(data["choice"], problems), _read_spans("any_of", data["any_of"], problems))
+
+    def to_json(self) -> dict[str, object]:
+        return {"choice": self.choice, "any_of": [list(span) for span in self.spans]}
+
+    def written(self) -> str:
+        return f"<answer>({self.choice}) {write_span(self.spans[0])}</answer>"
+
+    def format_problem(self, answer: str, completion: str) -> tuple[str, Fault] | None:
+        return choice_problem(answer) or one_span_problem(answer)
+
+    def time_spans(self) -> dict[str, Span]:
+        return {f"any_of[{i}]": span for i, span in enumerate(self.spans)}
+
+    def category(self) -> str | None:
+        return self.choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +275,14 @@ def order_problem(names: Sequence[str]) -> tuple[str, Fault] | None:
     if not names:
         return "the answer holds no names", "unreadable"
     return (f"{len(names)} names, more than {MOST_EVENTS}", "wrong_count") if len(names) > MOST_EVENTS else None
+
+
+def one_span_problem(answer: str) -> tuple[str, Fault] | None:
+    """(note, fault) of an answer that is not one span, else None."""
+    problem = spans_problem(answer)
+    if problem is None and len(answered_spans(answer) or ()) != 1:
+        return "the answer is not one span", "wrong_count"
+    return problem
 
 
 def _read_spans(where: str, value: object, problems: list[str]) -> tuple[Span, ...]:

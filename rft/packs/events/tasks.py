@@ -1,4 +1,4 @@
-"""Tasks about events: all spans, one like the shown one, one moment, captions with times, order, what stands out."""
+"""Tasks about events: all spans, one span, one moment, captions with times, order, what stands out; questions."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,12 @@ from rewards.parsing import answer_text, parse_timed_texts, parse_words
 from rewards.types import Span
 from rft.packs.events import published
 from rft.packs.events.coco_scores import coco_scores
-from rft.packs.events.matching import DENSE_THRESHOLDS, average_precision, covered_share, mean_f1, pair_f1, word_f1
+from rft.packs.events.matching import DENSE_THRESHOLDS, THRESHOLDS, average_precision, pair_f1, recalls, word_f1
+from rft.packs.events.questions import EventChoice as EventChoice
+from rft.packs.events.questions import EventQuestion as EventQuestion
 from rft.packs.events.reading import MOST_EVENTS, answered_order, answered_saliency, answered_spans
 from rft.packs.events.rewards import (
+    any_to_any_f1,
     best_iou,
     caption_chrf,
     event_captions,
@@ -24,6 +27,8 @@ from rft.packs.events.rewards import (
     order_agreement,
     saliency_ap,
     seconds_overlap_f1,
+    span_precision,
+    span_recall,
     span_set_f1,
 )
 from rft.packs.events.targets import (
@@ -42,6 +47,9 @@ from rft.tasks.types import Answers, HeldOut, MoreMetrics, Rewards, Row, Task, m
 SALIENCY_LEVELS = {"Fair": 2, "Good": 3, "VeryGood": 4}
 """Name -> least score of a highlight. Source: QVHighlights."""
 
+ALL_THRESHOLDS = tuple(sorted({*THRESHOLDS, *DENSE_THRESHOLDS}))
+"""IoU thresholds of events with captions: those of dense captioning and of E.T. Bench."""
+
 SPLITS = (1, 2, 3, 5, 8, 10)
 """Numbers of equal parts of the clip that the blind baselines answer."""
 
@@ -59,8 +67,16 @@ class EventSpans(Task):
         target={"spans": [[1.5, 3.0], [20.0, 24.5]]},
     )
     rewards = (("span_set_f1", 1.0),)
-    own_rewards: ClassVar[Rewards] = {"span_set_f1": span_set_f1, "seconds_overlap_f1": seconds_overlap_f1}
-    published_rewards: ClassVar[Rewards] = {"span_set_f1": published.span_set_f1}
+    own_rewards: ClassVar[Rewards] = {
+        "span_set_f1": span_set_f1,
+        "any_to_any_f1": any_to_any_f1,
+        "seconds_overlap_f1": seconds_overlap_f1,
+    }
+    published_rewards: ClassVar[Rewards] = {
+        "span_set_f1": published.span_set_f1,
+        "any_to_any_f1": published.span_set_f1,
+        "seconds_overlap_f1": published.seconds_overlap_f1,
+    }
     main_metric = "span_f1"
 
     def question(self, row: TemporalGroundingRow, target: SpansTarget) -> str:
@@ -73,8 +89,8 @@ class EventSpans(Task):
         spans = answered_spans(answer_text(completion) or "") or ()
         return {
             "span_f1": rewards["span_set_f1"](completion, target).value,
-            "seconds_f1": seconds_overlap_f1(completion, target).value,
-            "any_to_any_F1": mean_f1(spans[:MOST_EVENTS], target.spans, published.THRESHOLDS),
+            "seconds_f1": rewards["seconds_overlap_f1"](completion, target).value,
+            "any_to_any_F1": rewards["any_to_any_f1"](completion, target).value,
             "right_count": float(len(spans) == len(target.spans)),
         }
 
@@ -94,7 +110,7 @@ class EventMatching(Task):
         task="event_matching",
         video="match.mp4",
         duration_s=30.0,
-        query="what happens from 1.5 to 3.0 seconds",
+        query="an event like that from 1.5 to 3.0 seconds, at another time",
         target={"any_of": [[20.0, 24.5]]},
     )
     rewards = (("best_iou", 1.0),)
@@ -104,13 +120,13 @@ class EventMatching(Task):
 
     def question(self, row: TemporalGroundingRow, target: AnyOfTarget) -> str:
         return (
-            f"Find another part of the video like this one: {row.query.strip().rstrip('.')}. "
+            f"Find one part of the video that shows this: {row.query.strip().rstrip('.')}. "
             "Give its start and end in seconds."
         )
 
     def metrics(self, completion: str, target: AnyOfTarget, rewards: Rewards) -> dict[str, float]:
         iou = rewards["best_iou"](completion, target).value
-        return {"mIoU": iou, **{f"R@{t}": float(iou >= t) for t in published.THRESHOLDS}}
+        return {"mIoU": iou, **recalls(iou)}
 
     def baselines(self, train: Sequence[AnyOfTarget], rows: HeldOut[AnyOfTarget]) -> Answers:
         spans = span_baselines([target.spans for target in train], [clip_s for _, clip_s in rows])
@@ -174,9 +190,17 @@ class TimedCaptions(Task):
     own_rewards: ClassVar[Rewards] = {
         "event_times": event_times,
         "event_captions": event_captions,
+        "span_precision": span_precision,
+        "span_recall": span_recall,
         "event_judged": event_judged,
         "event_chrf": event_chrf,
         "caption_chrf": caption_chrf,
+    }
+    published_rewards: ClassVar[Rewards] = {
+        "event_times": published.event_times,
+        "event_captions": published.event_captions,
+        "span_precision": published.span_precision,
+        "span_recall": published.span_recall,
     }
     more_metrics: ClassVar[MoreMetrics] = {"coco_scores": coco_scores}
     main_metric = "SODA_words"
@@ -186,24 +210,27 @@ class TimedCaptions(Task):
         return f"{asked.rstrip('.')}. Give start and end in seconds of each event, and what happens."
 
     def metrics(self, completion: str, target: TimedCaptionsTarget, rewards: Rewards) -> dict[str, float]:
-        events = (parse_timed_texts(answer_text(completion) or "") or ())[:MOST_EVENTS]
-        spans, true = [span for span, _ in events], [span for span, _ in target.events]
-        precision = [covered_share(spans, true, t, strictly=True) for t in DENSE_THRESHOLDS]
-        recall = [covered_share(true, spans, t, strictly=True) for t in DENSE_THRESHOLDS]
+        words = " ".join(text for _, text in parse_timed_texts(answer_text(completion) or "") or ())
+        precision = {t: rewards["span_precision"](completion, target, iou=t).value for t in ALL_THRESHOLDS}
+        recall = {t: rewards["span_recall"](completion, target, iou=t).value for t in ALL_THRESHOLDS}
+        means = (sum(of[t] for t in DENSE_THRESHOLDS) / len(DENSE_THRESHOLDS) for of in (precision, recall))
         return {
             "SODA_words": rewards["event_captions"](completion, target).value,
             "SODA_d": rewards["event_times"](completion, target).value,
-            "F1_of_video": harmonic_mean(sum(precision) / 4, sum(recall) / 4),
-            **{f"P@{t}": value for t, value in zip(DENSE_THRESHOLDS, precision, strict=True)},
-            **{f"R@{t}": value for t, value in zip(DENSE_THRESHOLDS, recall, strict=True)},
-            "word_F1": word_f1(" ".join(text for _, text in events), " ".join(text for _, text in target.events)),
+            "F1_of_video": harmonic_mean(*means),
+            **{f"P@{t}": value for t, value in precision.items()},
+            **{f"R@{t}": value for t, value in recall.items()},
+            "word_F1": word_f1(words, " ".join(text for _, text in target.events)),
         }
 
     def corpus_metrics(self, judged: Sequence[tuple[TimedCaptionsTarget, Mapping[str, float]]]) -> dict[str, float]:
-        """F1 of mean precision and mean recall at each threshold, mean over the thresholds, as VidChapters counts."""
-        values = [values for _, values in judged]
-        means = {key: sum(v[key] for v in values) / len(values) for key in values[0] if key[:2] in ("P@", "R@")}
-        return {"F1": sum(harmonic_mean(means[f"P@{t}"], means[f"R@{t}"]) for t in DENSE_THRESHOLDS) / 4}
+        """F1 of mean precision and mean recall, mean over thresholds: those of VidChapters, and of E.T. Bench."""
+        f1 = {}
+        for t in ALL_THRESHOLDS:
+            precision, recall = (sum(values[f"{of}@{t}"] for _, values in judged) / len(judged) for of in "PR")
+            f1[t] = harmonic_mean(precision, recall)
+        named = {"F1": DENSE_THRESHOLDS, "F1@0.1:0.7": THRESHOLDS}
+        return {name: sum(f1[t] for t in thresholds) / len(thresholds) for name, thresholds in named.items()}
 
     def baselines(self, train: Sequence[TimedCaptionsTarget], rows: HeldOut[TimedCaptionsTarget]) -> Answers:
         words = Counter(text for target in train for _, text in target.events).most_common(1)

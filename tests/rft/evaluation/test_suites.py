@@ -105,7 +105,7 @@ def test_tables_and_json_have_the_model_and_the_best_baseline(tmp_path: Path, mo
         ("    shape", "accuracy", "1.000", "0.250", "0.125", "0.600", "0.200"),
         ("  timing", "accuracy", "1.000", "0.000", "0.000", "0.500", "-"),
     )
-    assert "Published: A Bench, arXiv:0000.00000; Large: table 1; Small: table 1; judged by rule." in table.caption
+    assert "Published: A Bench, arXiv:0000.00000; table 1 (Large, Small); judged by rule." in table.caption
     of_suite = figures(result, baselines)["suites"]["bench"]
     assert of_suite["means"]["seeing"] == {"best baseline": 1.0, "greedy, lenient": 0.5, "greedy, strict": 0.25}
     assert of_suite["published"]["Small"] == {"colour": 0.4, "shape": 0.2}

@@ -11,6 +11,7 @@ from rft.commands.list import listing
 from rft.data.convert.conversion import pack_formats
 from rft.data.convert.formats import FORMATS
 from rft.evaluation.evaluate import parser_tables
+from rft.evaluation.suites import all_suites
 from rft.tasks import TASKS
 from rft.tasks.types import Task
 
@@ -43,6 +44,16 @@ def test_every_parser_can_judge_the_baselines(task: Task) -> None:
     for baseline, (text,) in answers.items():
         for parser, rewards in parser_tables(task).items():
             assert 0 <= task.measure(text, target, rewards)[task.main_metric] <= 1, (baseline, parser)
+
+
+def test_suites_take_metrics_that_a_task_measures() -> None:
+    measured = set()
+    for task in TASKS.values():
+        target = task.target(task.example)
+        values = task.measure(task.target_completion(target, False), target)
+        measured |= values.keys() | task.corpus_metrics([(target, values)]).keys()
+    stated = {(suite.name, node.metric) for suite in all_suites() for _, node in suite.nodes if node.sets}
+    assert {one for one in stated if one[1] not in measured} == set()
 
 
 def test_packs_are_listed_with_their_tasks_and_formats() -> None:
