@@ -93,7 +93,8 @@ def _rows(
         question, options = split_question(text)
         target = {"choice": letter, "frames": length, "depth": depth, "hops": len(needle.hops)}
         row = {"id": f"{dataset}/{name}_{place}", "task": "needle", "video": f"videos/{name}.txt", "source_fps": fps,
-               "question": question, "options": options, "target": target, "dataset": dataset}  # fmt: skip
+               "duration_s": length / fps, "question": question, "options": options, "target": target,
+               "dataset": dataset}  # fmt: skip
         task = TASKS["needle"]
         try:
             task.target(task.row_type.model_validate(row))

@@ -150,16 +150,17 @@ class CircularChoice(MultipleChoice):
 
         With several answers to each try: the chance that one of each, drawn at random, are all right.
         """
-        questions: dict[str, dict[int, list[float]]] = {}
-        missing: dict[str, bool] = {}
+        questions: dict[tuple[str, int], dict[int, list[float]]] = {}
         for target, values in judged:
-            tries = questions.setdefault(target.question, {})
-            tries.setdefault(target.place, []).append(values["accuracy"])
-            missing[target.question] = len(tries) < target.tries
+            of_question = questions.setdefault((target.question, target.tries), {})
+            of_question.setdefault(target.place, []).append(values["accuracy"])
         # A question that the bootstrap draws twice counts twice.
-        weights = {name: max(map(len, tries.values())) for name, tries in questions.items()}
-        right = {name: 0.0 if missing[name] else prod(map(fmean, tries.values())) for name, tries in questions.items()}
-        return {"circular_accuracy": sum(weights[name] * right[name] for name in questions) / sum(weights.values())}
+        weights = [max(map(len, answers.values())) for answers in questions.values()]
+        right = [
+            prod(map(fmean, answers.values())) if len(answers) == tries else 0.0
+            for (_, tries), answers in questions.items()
+        ]
+        return {"circular_accuracy": fmean(right, weights)}
 
 
 def _count(key: str, value: object, problems: list[str]) -> int:
