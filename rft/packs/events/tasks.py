@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import ClassVar
 
 from pydantic import Field
@@ -49,6 +50,9 @@ SALIENCY_LEVELS = {"Fair": 2, "Good": 3, "VeryGood": 4}
 
 ALL_THRESHOLDS = tuple(sorted({*THRESHOLDS, *DENSE_THRESHOLDS}))
 """IoU thresholds of events with captions: those of dense captioning and of E.T. Bench."""
+SHARES = tuple(f"{of}@{t}" for of in "PR" for t in ALL_THRESHOLDS)
+"""Metrics of events with captions: precision and recall at each threshold."""
+_shares = itemgetter(*SHARES)
 
 SPLITS = (1, 2, 3, 5, 8, 10)
 """Numbers of equal parts of the clip that the blind baselines answer."""
@@ -225,10 +229,9 @@ class TimedCaptions(Task):
 
     def corpus_metrics(self, judged: Sequence[tuple[TimedCaptionsTarget, Mapping[str, float]]]) -> dict[str, float]:
         """F1 of mean precision and mean recall, mean over thresholds: those of VidChapters, and of E.T. Bench."""
-        f1 = {}
-        for t in ALL_THRESHOLDS:
-            precision, recall = (sum(values[f"{of}@{t}"] for _, values in judged) / len(judged) for of in "PR")
-            f1[t] = harmonic_mean(precision, recall)
+        columns = zip(*(_shares(values) for _, values in judged), strict=True)
+        means = dict(zip(SHARES, (sum(column) / len(judged) for column in columns), strict=True))
+        f1 = {t: harmonic_mean(means[f"P@{t}"], means[f"R@{t}"]) for t in ALL_THRESHOLDS}
         named = {"F1": DENSE_THRESHOLDS, "F1@0.1:0.7": THRESHOLDS}
         return {name: sum(f1[t] for t in thresholds) / len(thresholds) for name, thresholds in named.items()}
 

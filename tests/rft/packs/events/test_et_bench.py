@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rewards.targets.choice import ChoiceTarget
 from rewards.types import Target
 from rft.commands.eval.offline import evaluate_predictions
-from rft.data.convert.conversion import convert
+from rft.data.convert.conversion import Conversion, convert
 from rft.evaluation.evaluate import parser_tables
 from rft.evaluation.suites import all_suites
 from rft.packs.events import published
@@ -71,19 +71,15 @@ ANSWERED: list[tuple[dict[str, object], str]] = [
 """A sample of every task and source, and an answer to it."""
 
 
-def convert_samples(folder: Path, samples: list[dict[str, object]]) -> list[dict[str, Any]]:
+def convert_samples(folder: Path, samples: list[dict[str, object]]) -> Conversion:
     path = folder / "etbench.json"
     path.write_text(json.dumps(samples))
-    converted = convert("et_bench", path)
-    assert {kind: len(of_kind) for kind, of_kind in converted.anomalies.items() if kind == "no_annotation"} == (
-        {"no_annotation": 1} if any(one["task"] == "new" for one in samples) else {}
-    )
-    return list(converted.rows)
+    return convert("et_bench", path)
 
 
 def measured(folder: Path, without: str = "") -> dict[str, Any]:
     """The suite as `rft eval --json` prints it. `without`: data set that is not measured."""
-    rows = convert_samples(folder, [one for one, _ in ANSWERED])
+    rows = convert_samples(folder, [one for one, _ in ANSWERED]).rows
     kept = [(row, answer) for row, (_, answer) in zip(rows, ANSWERED, strict=True) if row["dataset"] != without]
     data, answers = folder / "rows.jsonl", folder / "answers.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row, _ in kept))
@@ -94,8 +90,10 @@ def measured(folder: Path, without: str = "") -> dict[str, Any]:
 
 
 def test_samples_become_rows_of_their_tasks(tmp_path: Path) -> None:
-    rows = convert_samples(tmp_path, [*(one for one, _ in ANSWERED), sample("new", "s", "What?")])
-    by_set = {row["dataset"].removeprefix("et_bench/"): row for row in rows}
+    converted = convert_samples(tmp_path, [*(one for one, _ in ANSWERED), sample("new", "s", "What?")])
+    (unknown,) = converted.anomalies["no_annotation"]
+    assert (unknown.row_id, unknown.detail) == ("et_bench/new/s/0", "unknown task 'new'")
+    by_set = {row["dataset"].removeprefix("et_bench/"): row for row in converted.rows}
     assert {
         name: (row["task"], row["target"]) for name, row in by_set.items() if name.endswith(("qvhighlights", "4d"))
     } == {
@@ -120,7 +118,7 @@ def test_samples_become_rows_of_their_tasks(tmp_path: Path) -> None:
     }
     assert by_set["tvg/charades_sta"]["query"] == "a man's hand"
     (suite,) = (suite for suite in all_suites() if suite.name == "et_bench")
-    assert {row["dataset"] for row in rows} == set(suite.sets)
+    assert {row["dataset"] for row in converted.rows} == set(suite.sets)
 
 
 def test_sums(tmp_path: Path) -> None:
