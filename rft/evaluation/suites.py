@@ -131,7 +131,7 @@ class MeasuredSuite:
             values += [node.reported(one.values) for one in self.comparable]
             cells = ("-" if value is None else f"{value:.3f}" for value in values)
             lines.append((f"{'  ' * depth}{node.name}", node.metric, *cells))
-        gap = f" Not measured, so that no mean has them: {', '.join(self.missing)}." if self.missing else ""
+        gap = f" Not measured: {', '.join(self.missing)}; a mean that needs them is -." if self.missing else ""
         caption = f"Means in which each part and each set of rows counts alike.{gap} Published: {self.remark}."
         num_sets, num_rows = f"{len(self.counts)} of {len(self.suite.sets)} sets", f"{self.num_rows:,} rows"
         heads = ("", "metric", *measured, *(one.model for one in self.comparable))

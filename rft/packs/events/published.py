@@ -1,8 +1,7 @@
 """Released readings and metrics, their faults included: E.T. Bench's, and Visual Jigsaw's of an order.
 
 E.T. Bench (arXiv:2409.18111, compute_metrics.py) reads a whole answer without tags; here it reads the text of the last
-answer tag. What is left out are its last resorts: the likeness of an answer to the options by MiniLM, and captions
-without "start - end".
+answer tag. What is left out is its last resort for letters, the likeness of an answer to the options by MiniLM.
 """
 
 import re
@@ -29,6 +28,8 @@ BINS = 1000
 """Seconds of a clip that its F1 of seconds looks at."""
 MOST_EVENTS = 1000
 """Most events with captions that are judged."""
+LONE_S = 20.0
+"""Seconds to each side of a lone time."""
 
 # A match that begins inside a number would end where one from its first digit ends.
 _NUMBER = r"(?<![0-9])[0-9]++\.*+[0-9]*+"
@@ -38,6 +39,13 @@ _SENTENCE_END = re.compile(r"[!?\n]")
 _EVENT_WORD = re.compile(r"start|end|happen")
 _WHOLE_NUMBER = re.compile(r"\b(?:[0-9]+\.[0-9]+|[0-9]+)\b")
 _BRACKETED = re.compile(r"\(([A-Za-z])\)")
+_CLOCK = re.compile(rf"({_NUMBER}):({_NUMBER})")
+_NUMBERS = re.compile(r"[0-9]+\.*[0-9]*(?!\.)")
+_START_TIME = re.compile(rf"start(?:ing)? time: ({_NUMBER})")
+_END_TIME = re.compile(rf"end(?:ing)? time: ({_NUMBER})")
+_STARTS_AND_ENDS = re.compile(rf"start time {_NUMBER}, end time {_NUMBER}")
+_DESCRIPTION = re.compile(r"description: (.*)")
+_STARRED = re.compile(r"\*\s*(.*)")
 _SIGNED = re.compile(r"[-+]?[0-9]*\.[0-9]+|[-+]?[0-9]+")
 
 
@@ -161,15 +169,26 @@ def released_events(text: str) -> list[Event]:
     """Every "number - number" with a caption, in lower case, ends swapped into order; the shorter list decides.
 
     Captions are the pieces of more than 5 characters that are left where spans, line breaks and "seconds" are taken
-    out, so text before the first span shifts them by one.
+    out, so text before the first span shifts them by one. Without spans "start time: 3, end time: 9 .. description: .."
+    is read; where nothing is found, one event, by the first line or sentence with one or two numbers.
     """
-    text = text[:LONGEST_ANSWER].lower()
-    found = list(_DASHED.finditer(text))
-    spans = _in_order([(match[1], match[2]) for match in found])
+    text = text[:LONGEST_ANSWER]
+    lower = text.lower()
+    found = list(_DASHED.finditer(lower))
+    pairs, pieces = [(match[1], match[2]) for match in found], []
     for written in dict.fromkeys(match[0] for match in found):
-        text = text.replace(written, "\n")
-    pieces = [piece.strip(", ") for piece in text.replace("seconds", "").split("\n") if len(piece) > 5]
-    return list(zip(spans, pieces, strict=False))[:MOST_EVENTS]
+        lower = lower.replace(written, "\n")
+    if pairs:
+        pieces = lower.replace("seconds", "").split("\n")
+    elif pairs := list(zip(_START_TIME.findall(lower), _END_TIME.findall(lower), strict=False)):
+        pieces = _DESCRIPTION.findall(lower) or _STARRED.findall(lower)
+    elif _STARTS_AND_ENDS.search(lower):
+        return []  # the released code raises
+    spans = _in_order(pairs)
+    if pairs and not spans:
+        return []
+    captions = [piece.strip().strip(", ").rstrip() for piece in pieces if len(piece) > 5]
+    return list(zip(spans, captions, strict=False))[:MOST_EVENTS] or _lone_event(text)
 
 
 def released_spans(text: str) -> list[Span]:
@@ -207,6 +226,36 @@ def _listed(texts: Sequence[str]) -> list[int] | list[str]:
         return [int(text) for text in texts]
     except ValueError:
         return [text.strip() for text in texts]
+
+
+def _lone_event(text: str) -> list[Event]:
+    """The first line, or sentence of a text of one line, in which a time is found, as an event."""
+    pieces = text.split("\n") if "\n" in text else [f"{piece}." for piece in text.split(".") if len(piece) > 7]
+    for piece in pieces:
+        parts = [part.strip(",") for part in piece.split("seconds")]
+        span = _lone_span(parts[0]) if len(piece) > 7 else None
+        if span:
+            return [(span, parts[-1].strip())]
+    return []
+
+
+def _lone_span(text: str) -> Span | None:
+    """A span by "3 - 9", "1:05 .. 1:20", two numbers, or by one clock time or number, which gets 40 seconds."""
+    dashed, clocks = _DASHED.search(text), _CLOCK.findall(text)
+    if dashed:
+        times = [_float(dashed[1]), _float(dashed[2])]
+    elif text.count(":") in (1, 2):
+        are_whole = all(part.isdigit() for clock in clocks for part in clock)
+        times = [60.0 * int(m) + int(s) for m, s in clocks] if are_whole and len(clocks) == text.count(":") else []
+    else:
+        times = [_float(number) for number in _NUMBERS.findall(text)]
+    known = [time_s for time_s in times if time_s is not None]
+    if len(known) < len(times) or len(times) not in (1, 2):
+        return None
+    first, last = min(known), max(known)
+    if len(known) == 1:
+        first, last = (first - LONE_S, first + LONE_S) if first > LONE_S else (first, first + 2 * LONE_S)
+    return round(first, 2), round(last, 2)
 
 
 def _read_events(completion: str) -> list[Event] | Score:

@@ -85,7 +85,7 @@ def test_no_mean_of_what_happens_to_be_there(tmp_path: Path, gone: str, unknown:
     assert measured.missing == (gone,)
     table = measured.table({"greedy": accuracies(known)})
     assert {row[0].strip() for row in table.rows if row[2] == "-"} == unknown
-    assert f"no mean has them: {gone}." in table.caption
+    assert f"Not measured: {gone}; a mean that needs them is -." in table.caption
     assert suite.of({"other/test": 3}) is None
 
 

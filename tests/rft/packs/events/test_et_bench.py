@@ -229,8 +229,18 @@ def test_bins_of_seconds(text: str, value: float) -> None:
         ("In a pan: 0 - 4, cut it. 4 - 8, fry it.", [((0, 4), "in a pan:"), ((4, 8), "cut it.")]),
         # Pieces of five characters are no captions.
         ("0 - 4 ab 4 - 8, fry.", [((0, 4), "fry.")]),
-        ("0 to 4, cut it", []),
         ("1..2.. - 4, cut it", []),
+        # Start and end apart; the shorter list of times and descriptions decides.
+        ("Start time: 9.5, end time: 3s, description: cut it.\nStart time: 10, end time: 12", [((3, 9.5), "cut it.")]),
+        ("start time 3, end time 9: cut it", []),
+        # Nothing else is found: one event, with 20 seconds to each side of a lone time.
+        ("0 to 4, cut it", [((0, 4), "0 to 4, cut it.")]),
+        ("0 - 4; 6 - 8.5", [((0, 4), "0 - 4; 6 - 8.")]),
+        ("At 50 seconds, he cuts it.\nAt 60 he fries it.", [((30, 70), "he cuts it.")]),
+        ("He cuts it.\nAt 0:12 he fries it.", [((12, 52), "At 0:12 he fries it.")]),
+        ("From 1:05 to 1:20 he cuts it", [((65, 80), "From 1:05 to 1:20 he cuts it.")]),
+        ("From 1 to 2 to 3 he cuts it", []),
+        ("He cuts it", []),
     ],
 )
 def test_events_that_the_released_code_reads(text: str, events: list[tuple[tuple[float, float], str]]) -> None:
