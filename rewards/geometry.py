@@ -23,6 +23,16 @@ def interval_iou(a: Span, b: Span) -> float:
     return min(1.0, common / union) if union > 0 else 0.0
 
 
+def interval_giou(a: Span, b: Span) -> float:
+    """Generalised IoU of two spans, in [-1, 1]: IoU, less the share of the hull of both that neither covers.
+
+    Source: Rezatofighi et al., arXiv:1902.09630, there for boxes.
+    """
+    hull = max(a[1], b[1]) - min(a[0], b[0])
+    gap = max(a[0], b[0]) - min(a[1], b[1])
+    return interval_iou(a, b) - (gap / hull if gap > 0 else 0.0)
+
+
 def spans_iou(a: Iterable[Span], b: Iterable[Span]) -> float:
     """Intersection over union of two sets of spans, overlaps inside a set counted once; reversed spans are empty."""
     a, b = merged(a), merged(b)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from rewards.geometry import interval_iou, spans_iou
+from rewards.geometry import interval_giou, interval_iou, spans_iou
 from rewards.parsing import answer_text, parse_span, parse_spans, tag_text
 from rewards.targets.grounded_choice import GroundedChoiceTarget
 from rewards.targets.span import SpanTarget
@@ -72,10 +72,7 @@ def generalised_iou(completion: str, target: SpanTarget) -> Score:
     span = answered_span(completion)
     if isinstance(span, Score):
         return span
-    target_span = (target.start_s, target.end_s)
-    hull = max(span[1], target_span[1]) - min(span[0], target_span[0])
-    gap = max(span[0], target_span[0]) - min(span[1], target_span[1])
-    giou = interval_iou(span, target_span) - (gap / hull if gap > 0 else 0.0)
+    giou = interval_giou(span, (target.start_s, target.end_s))
     return Score((1.0 + giou) / 2.0, answer_text(completion), f"generalised IoU {giou:.3f}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rewards.choice import choice_accuracy
-from rewards.geometry import interval_iou
+from rewards.geometry import interval_giou, interval_iou
 from rewards.parsing import answer_text, parse_timed_texts
 from rewards.reply_cache import Usage
 from rewards.statements import StatementJudge, cost_note, judged
@@ -75,6 +75,20 @@ def seconds_overlap_f1(completion: str, target: SpansTarget) -> Score:
     if isinstance(spans, Score):
         return spans
     value = seconds_f1(spans, target.spans)
+    return _scored(value, completion, spans, target.duration_s, f"{len(spans)} spans for {len(target.spans)}")
+
+
+def paired_giou(completion: str, target: SpansTarget) -> Score:
+    """Mean of (1 + GIoU) / 2 over the pairs of answered and true spans in written order, in [0, 1].
+
+    A span without partner, answered or true, counts as a pair of 0: one that is left out shifts all later ones.
+    Source: MUSEG (arXiv:2505.20715), local matching.
+    """
+    spans = _spans_of(completion)
+    if isinstance(spans, Score):
+        return spans
+    values = [(1 + interval_giou(*pair)) / 2 for pair in zip(spans, target.spans, strict=False)]
+    value = sum(values) / max(len(spans), len(target.spans)) if spans or target.spans else 1.0
     return _scored(value, completion, spans, target.duration_s, f"{len(spans)} spans for {len(target.spans)}")
 
 

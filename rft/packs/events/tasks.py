@@ -26,6 +26,7 @@ from rft.packs.events.rewards import (
     event_times,
     moment_nearness,
     order_agreement,
+    paired_giou,
     saliency_ap,
     seconds_overlap_f1,
     span_precision,
@@ -75,6 +76,7 @@ class EventSpans(Task):
         "span_set_f1": span_set_f1,
         "any_to_any_f1": any_to_any_f1,
         "seconds_overlap_f1": seconds_overlap_f1,
+        "paired_giou": paired_giou,
     }
     published_rewards: ClassVar[Rewards] = {
         "span_set_f1": published.span_set_f1,

@@ -34,6 +34,7 @@ from rft.packs.events.rewards import (
     event_times,
     moment_nearness,
     order_agreement,
+    paired_giou,
     saliency_ap,
     seconds_overlap_f1,
     span_set_f1,
@@ -56,8 +57,8 @@ COLOURS = OrderTarget(("red", "dark green", "blue"))
 SALIENT = SaliencyTarget(2.0, ((0.0, 0.0), (4.0, 3.0), (1.0, 0.0), (4.0, 2.0)))
 
 ALL = [(span_set_f1, TWO), (seconds_overlap_f1, TWO), (best_iou, ANY), (moment_nearness, MOMENT), (event_times, STEPS),
-       (event_captions, STEPS), (event_judged, STEPS), (saliency_ap, SALIENT), (published.span_set_f1, TWO),
-       (published.best_iou, ANY), (published.moment_nearness, MOMENT)]  # fmt: skip
+       (paired_giou, TWO), (event_captions, STEPS), (event_judged, STEPS), (saliency_ap, SALIENT),
+       (published.span_set_f1, TWO), (published.best_iou, ANY), (published.moment_nearness, MOMENT)]  # fmt: skip
 
 
 def said(text: str) -> str:
@@ -86,6 +87,23 @@ def test_spans_of_an_event(text: str, f1: float, seconds: float, released: float
     assert span_set_f1(said(text), TWO).value == pytest.approx(f1)
     assert seconds_overlap_f1(said(text), TWO).value == pytest.approx(seconds)
     assert published.span_set_f1(said(text), TWO).value == pytest.approx(released)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0 - 4, 6 - 8", 1.0),
+        # The gap of 2 s in a hull of 8, and the one of 2 s in a hull of 8.
+        ("6 - 8, 0 - 4", (1 - 2 / 8) / 2),
+        ("0 - 4", 1 / 2),
+        ("6 - 8", (1 - 2 / 8) / 2 / 2),
+        ("0 - 4, 6 - 8, 9 - 10", 2 / 3),
+        ("4 - 0", 0.0),
+        ("none", 0.0),
+    ],
+)
+def test_spans_paired_as_written(text: str, value: float) -> None:
+    assert paired_giou(said(text), TWO).value == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
