@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rewards.targets.choice import ChoiceTarget
 from rft.packs.events import published
 from rft.packs.events.matching import recalls
 from rft.packs.events.rewards import option_iou, option_letter
 from rft.packs.events.targets import LetterAndSpanTarget
-from rft.tasks.multiple_choice import MultipleChoiceRow
+from rft.tasks.multiple_choice import MultipleChoice, MultipleChoiceRow
 from rft.tasks.spans import span_baselines
 from rft.tasks.types import Answers, HeldOut, Rewards, Task, majority, option_lines, option_problems
 
 
-class EventChoice(Task):
+class EventChoice(MultipleChoice):
+    """A multiple choice whose strict reading is that of E.T. Bench."""
+
     name = "event_choice"
-    row_type = MultipleChoiceRow
-    target_type = ChoiceTarget
     example = MultipleChoiceRow(
         id="example",
         task="event_choice",
@@ -25,22 +24,7 @@ class EventChoice(Task):
         options=("He falls", "He waves", "He runs"),
         target={"choice": "B"},
     )
-    rewards = (("choice_accuracy", 1.0),)
     published_rewards: ClassVar[Rewards] = {"choice_accuracy": published.choice_accuracy}
-    main_metric = "accuracy"
-
-    def question(self, row: MultipleChoiceRow, target: ChoiceTarget) -> str:
-        return f"{row.question.strip()}\n{option_lines(row.options)}\nGive the letter of the right option."
-
-    def row_problems(self, row: MultipleChoiceRow, target: ChoiceTarget) -> list[str]:
-        return option_problems(row.options, target.choice)
-
-    def metrics(self, completion: str, target: ChoiceTarget, rewards: Rewards) -> dict[str, float]:
-        return {"accuracy": rewards["choice_accuracy"](completion, target).value}
-
-    def baselines(self, train: Sequence[ChoiceTarget], rows: HeldOut[ChoiceTarget]) -> Answers:
-        letter = majority([target.choice for target in train or [target for target, _ in rows]]) or "A"
-        return {"majority": [ChoiceTarget(letter).written()] * len(rows)}
 
 
 class EventQuestion(Task):
