@@ -1,9 +1,11 @@
 """Likeness of captions by a library that is an extra to install."""
 
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any
 
 from rft.errors import RewardError
 from rft.packs.events.matching import Likeness
+from rft.packs.events.reading import MOST_EVENTS
 
 
 @cache
@@ -17,9 +19,13 @@ def chrf() -> Likeness:
         from sacrebleu.metrics import CHRF
     except ImportError as error:
         raise RewardError("sacrebleu is not installed. Install rft with its extra `text-scores`.") from error
-    measure = CHRF()
+
+    @lru_cache(maxsize=MOST_EVENTS)
+    def held_against(true: str) -> Any:
+        # Each true caption is held against many: sacrebleu takes its n-grams once where it is told before.
+        return CHRF(references=[[true.casefold()]])
 
     def likeness(answered: str, true: str) -> float:
-        return min(1.0, float(measure.sentence_score(answered.casefold(), [true.casefold()]).score) / 100)
+        return min(1.0, float(held_against(true).corpus_score([answered.casefold()], None).score) / 100)
 
     return likeness
