@@ -303,8 +303,8 @@ def also_measured(result: EvalResult, also: str) -> EvalResult:
     """
     tasks = {sample.task: TASKS[sample.task].more_metrics for sample in result.samples}
     if not any(also in more for more in tasks.values()):
-        known = ", ".join(sorted({name for more in tasks.values() for name in more})) or "nothing more"
-        raise DataError(f"--also: {also!r} is not measured for {', '.join(sorted(tasks))}, but {known}.")
+        known = ", ".join(sorted({name for more in tasks.values() for name in more})) or "no further metrics"
+        raise DataError(f"--also: {also!r} is not measured for {', '.join(sorted(tasks))}; there is {known}.")
     samples = list(result.samples)
     for task in (task for task, more in tasks.items() if also in more):
         places = [i for i, sample in enumerate(samples) if sample.task == task]

@@ -81,7 +81,11 @@ def _scorers() -> tuple[Any, Meteor, Cider]:
         try:
             score, scores = process.compute_score(*_by_number(pairs))
         except (OSError, ValueError) as error:
-            raise DataError("METEOR's Java process ended. It takes 1.3 GB of memory.") from error
+            raise DataError("METEOR's Java process ended. It takes 1.4 GB of memory.") from error
+        finally:
+            # The library keeps its lock where it raises, and waits for it for ever when it closes the process.
+            if process.lock.locked():
+                process.lock.release()
         return float(score), scores
 
     return PTBTokenizer(), meteor, lambda pairs: float(rarity.compute_score(*_by_number(pairs))[0])
@@ -95,8 +99,9 @@ def _by_number(pairs: Pairs) -> tuple[dict[int, list[str]], dict[int, list[str]]
 def _words(tokenizer: Any, captions: Iterable[str]) -> Mapping[str, str]:
     """Caption -> its words in small letters, without punctuation, at most `MOST_WORDS` of them."""
     texts = list(dict.fromkeys(captions))
-    # The tokenizer reads a caption a line, and Java has more ends of a line than one.
-    lines = {i: [{"caption": " ".join(text.split())}] for i, text in enumerate(texts)}
+    # The tokenizer reads a caption a line of UTF-8, and Java has more ends of a line than one.
+    plain = [" ".join(text.split()).encode(errors="replace").decode() for text in texts]
+    lines = {i: [{"caption": caption}] for i, caption in enumerate(plain)}
     try:
         tokenized = tokenizer.tokenize(lines)
     except OSError as error:

@@ -3,8 +3,10 @@
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -76,12 +78,46 @@ def test_missing_java_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         coco_scores([(said("0 - 4, cut"), STEPS)])
 
 
+class DeadMeteor:
+    """The library's METEOR whose Java has ended: it keeps its lock where it raises."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def compute_score(self, true: object, answered: object) -> None:
+        self.lock.acquire()
+        raise BrokenPipeError
+
+
+class Words:
+    """The library's tokenizer; of captions of one letter it knows none, as if Java had ended."""
+
+    def tokenize(self, captions: dict[int, list[dict[str, str]]]) -> dict[int, list[str]]:
+        return {i: [one["caption"]] for i, (one,) in captions.items() if len(one["caption"]) > 1}
+
+
+@pytest.mark.parametrize(("text", "says"), [("0 - 4, cut", "METEOR's Java"), ("0 - 4, x", "tokenizer: Java ended")])
+def test_java_that_ends_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, says: str) -> None:
+    dead = DeadMeteor()
+    fakes = {"cider.cider": ("Cider", object), "meteor.meteor": ("Meteor", lambda: dead)}
+    for name, (scorer, fake) in (fakes | {"tokenizer.ptbtokenizer": ("PTBTokenizer", Words)}).items():
+        module = ModuleType(name)
+        setattr(module, scorer, fake)
+        monkeypatch.setitem(sys.modules, f"pycocoevalcap.{name}", module)
+    (tmp_path / "java").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match=says):
+        coco_scores([(said(text), STEPS)])
+    assert not dead.lock.locked()
+
+
 def test_scores_of_the_library() -> None:
     pytest.importorskip("pycocoevalcap", reason="the extra coco-scores")
     if shutil.which("java") is None:
         pytest.skip("no java")
-    # Ends of a line that Java knows, the sign that divides METEOR's input, an event without words.
-    odd = "0 - 4, Cut\u2028the ||| onion \x85! 4 - 8, ."
+    # Ends of a line that Java knows, the sign that divides METEOR's input, half a character,
+    # an event without words.
+    odd = "0 - 4, Cut\u2028the ||| onion \x85\ud800! 4 - 8, ."
     texts = ["0 - 4, Cut the onion. 4 - 8, fry it", "0 - 4, fry it. 4 - 8, cut the onion.", "soon", odd]
     right, crossed, unread, strange = coco_scores([(said(text), STEPS) for text in texts])
     # Two captions with words of their own: the first has n-grams of up to three words, the second of up to two.
@@ -107,4 +143,4 @@ def test_further_metrics_are_printed_beside_the_others(
     figures = json.loads(capsys.readouterr().out)["eval"]["timed_captions"]["greedy"]
     assert (figures["length"], figures["SODA_d"]) == (2.0, 0.0)
     assert main(["eval", "--predictions", str(path), "--also", "widths"]) == 2
-    assert "'widths' is not measured for timed_captions, but lengths" in capsys.readouterr().err
+    assert "'widths' is not measured for timed_captions; there is lengths" in capsys.readouterr().err
