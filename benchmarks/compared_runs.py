@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class RunSettings:
 
     steps: int
     ahead: int = 0
+    """Above 1: with `rollout.partial`."""
     has_cold_start: bool = False
     stall_timeout_s: float = 150.0
     """Of engines and learner; they start within this time on a busy machine too."""
@@ -80,6 +81,8 @@ def write_recipe(folder: Path, settings: RunSettings) -> Path:
         "eval": {"every": 4, "max_rows": 4},
         "save_every": 3,
     }
+    if settings.ahead > 1:
+        keys["rollout"]["partial"] = True
     if settings.has_cold_start:
         cold = {"data": [str(data / "cold_start.jsonl")], "steps": 6, "learning_rate": 3e-3, "rows_per_step": 8}
         keys["cold_start"] = cold
@@ -191,6 +194,17 @@ def differences(run: RunDir, expected: RunDir, last_step: int) -> list[str]:
         if tensors(run.checkpoint(last_step) / name) != tensors(expected.checkpoint(last_step) / name):
             found.append(name)
     return found
+
+
+def prompt_differences(run: RunDir, expected: RunDir, last_step: int) -> list[str]:
+    """Steps whose prompts, or numbers of completions, are others: what must be equal with partial rollouts too."""
+    steps = {f"prompts of step {step}": run.rollouts_file(step).name for step in range(1, last_step + 1)}
+    return [step for step, name in steps.items() if _answered(run, name) != _answered(expected, name)]
+
+
+def _answered(run: RunDir, name: str) -> Counter[str]:
+    """Prompt id -> number of its completions in a file of rollouts."""
+    return Counter(one["prompt_id"] for one in records(run, "rollouts", name) or ())
 
 
 def seeded_metrics(run: RunDir) -> Mapping[int, dict[str, Any]]:

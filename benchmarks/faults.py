@@ -7,8 +7,9 @@
 
 Every fault is injected into `rft train` on a tiny policy, ten steps on the CPU, at each place of a step and at moments
 that differ by seed. Where the run does not get over it by itself, `rft train --resume` continues. Metrics, stored
-rollouts, evaluations, policy and optimizer are compared with those of a run that nothing disturbed. A try takes one to
-two minutes on two idle cores. Figures go to benchmarks/results/faults.json.
+rollouts, evaluations, policy and optimizer are compared with those of a run that nothing disturbed; with `--ahead 2`,
+which has `rollout.partial`, the prompts of each step, as no two such runs are equal. A try takes one to two minutes on
+two idle cores. Figures go to benchmarks/results/faults.json.
 """
 
 import argparse
@@ -21,7 +22,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compared_runs import RunSettings, differences, end_of, train_command, undisturbed
+from benchmarks.compared_runs import (
+    RunSettings,
+    differences,
+    end_of,
+    prompt_differences,
+    train_command,
+    undisturbed,
+)
 from benchmarks.fault_injection import FAULTS, PLACES, Try
 from benchmarks.report import store
 from rft.runs.run_dir import RunDir
@@ -36,7 +44,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/faults"))
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), help="faults")
     parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES))
-    parser.add_argument("--ahead", type=int, nargs="+", choices=(0, 1), default=[0, 1])
+    parser.add_argument("--ahead", type=int, nargs="+", choices=(0, 1, 2), default=[0, 1])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the moments")
     parser.add_argument("--tables", action="store_true", help="try nothing")
     args = parser.parse_args()
@@ -80,7 +88,7 @@ def attempt(folder: Path, each: Try) -> dict[str, Any]:
         outcome |= {"resumed": resumed.status, "left": first.left + resumed.left}
         if resumed.status:
             return outcome | {"said": resumed.printed[-1000:], "differs": ["not finished"]}
-    outcome["differs"] = differences(run, expected, STEPS)
+    outcome["differs"] = (prompt_differences if each.ahead > 1 else differences)(run, expected, STEPS)
     if not outcome["differs"]:
         shutil.rmtree(run.path)
     return outcome

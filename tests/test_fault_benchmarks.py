@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmarks import faults, soak
-from benchmarks.compared_runs import differences, end_of, end_processes_of
+from benchmarks.compared_runs import differences, end_of, end_processes_of, prompt_differences
 from benchmarks.fault_injection import FAULTS, PLACES, Fault, Place, Try, inject, is_called, strike
 from rft.files import write_records
 from rft.runs.run_dir import RunDir
@@ -93,6 +93,18 @@ def test_runs_are_compared_in_all_that_is_seeded(tmp_path: Path) -> None:
     ]
     write_records(other.eval_file("final"), [])
     assert "eval/final.jsonl.zst" in differences(other, one, 1)
+
+
+def test_partial_rollouts_are_compared_in_their_prompts(tmp_path: Path) -> None:
+    runs = {name: RunDir(tmp_path / name) for name in ("one", "same", "fewer")}
+    for name, ids in (("one", "aabb"), ("same", "abab"), ("fewer", "aab")):
+        runs[name].rollouts.mkdir(parents=True)
+        for step in (1, 2):
+            write_records(runs[name].rollouts_file(step), [{"prompt_id": one} for one in (ids if step == 1 else "cc")])
+    assert prompt_differences(runs["same"], runs["one"], 2) == []
+    assert prompt_differences(runs["fewer"], runs["one"], 2) == ["prompts of step 1"]
+    runs["same"].rollouts_file(2).unlink()
+    assert prompt_differences(runs["same"], runs["one"], 2) == ["prompts of step 2"]
 
 
 def test_what_a_command_leaves_is_named_and_ended(tmp_path: Path) -> None:
