@@ -1,12 +1,14 @@
 """What holds for the tasks of every pack; what is true of one alone is tested beside this file."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from rewards import REWARDS, accepted_targets
 from rewards.discovery import modules_named
+from rewards.parsing import LONGEST_ANSWER
 from rft.commands.list import listing
 from rft.data.convert.conversion import pack_formats
 from rft.data.convert.formats import FORMATS
@@ -44,6 +46,23 @@ def test_every_parser_can_judge_the_baselines(task: Task) -> None:
     for baseline, (text,) in answers.items():
         for parser, rewards in parser_tables(task).items():
             assert 0 <= task.measure(text, target, rewards)[task.main_metric] <= 1, (baseline, parser)
+
+
+ODD_PIECES = ("1 - 2, a. ", "(A) ", "[[0.1, 1:02], ", "start time: 1, end time: 2 description: x\n", "a | b, wait {<")
+
+
+@pytest.mark.parametrize("task", PACKED, ids=lambda task: task.name)
+def test_odd_answers_are_judged_in_bounded_time(task: Task) -> None:
+    target = task.target(task.example)
+    spent_s = time.process_time()
+    for piece in ODD_PIECES:
+        # As long as answers that are parsed may be, and a few pieces cut anywhere.
+        for length in (LONGEST_ANSWER - 100, *range(1, 3 * len(piece))):
+            text = f"<answer>{(piece * length)[:length]}</answer>"
+            for parser, rewards in parser_tables(task).items():
+                values = task.measure(text, target, rewards)
+                assert all(0 <= value <= 1 for value in values.values()), (parser, text[:80])
+    assert time.process_time() - spent_s < 10
 
 
 def test_suites_take_metrics_that_a_task_measures() -> None:
