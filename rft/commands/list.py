@@ -54,8 +54,8 @@ def losses() -> dict[str, str]:
 def packs() -> dict[str, str]:
     """Pack name -> first line of its docstring, and its tasks."""
     lines = {}
-    for name, module in modules_named("rft.packs", "tasks").items():
-        tasks_of_pack = [task.name for task in TASKS.values() if type(task).__module__ == module.__name__]
+    for name in modules_named("rft.packs", "tasks"):
+        tasks_of_pack = [task.name for task in TASKS.values() if type(task).__module__.startswith(f"rft.packs.{name}.")]
         about = (importlib.import_module(f"rft.packs.{name}").__doc__ or "").partition("\n")[0]
         lines[name] = f"{about} Tasks: {', '.join(tasks_of_pack)}"
     return lines

@@ -1,6 +1,7 @@
 """What holds for the tasks of every pack; what is true of one alone is tested beside this file."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def test_suites_take_metrics_that_a_task_measures() -> None:
 def test_packs_are_listed_with_their_tasks_and_formats() -> None:
     text = listing()
     assert all(pack in text for pack in modules_named("rft.packs", "tasks"))
+    (packs,) = re.findall(r"^packs\n((?:  .*\n)+)", text, re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(re.findall(r"Tasks: (.*)", packs)))) == sorted(t.name for t in PACKED)
     assert all(f"  {name} " in text for name in [*(task.name for task in PACKED), *pack_formats()])
     assert not set(pack_formats()) & set(FORMATS)
     named = [name for module in modules_named("rft.packs", "formats").values() for name in module.FORMATS]
