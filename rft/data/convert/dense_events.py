@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from rft.data.convert.source import Format, Published, SourceRequest, read_json
+from rft.data.convert.source import Anomaly, Format, Published, SourceRequest, read_json
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 """Endings of videos; most were published as .mp4."""
@@ -20,11 +20,11 @@ class VideoEvents(BaseModel):
     timestamps: tuple[tuple[FiniteFloat, FiniteFloat], ...]
     sentences: tuple[str, ...]
 
-    @model_validator(mode="after")
-    def _paired(self) -> "VideoEvents":
-        if len(self.timestamps) != len(self.sentences):
-            raise ValueError(f"{len(self.timestamps)} timestamps but {len(self.sentences)} sentences")
-        return self
+    @property
+    def problem(self) -> str | None:
+        """Why its sentences cannot be told by their times; None: they can."""
+        spans, sentences = len(self.timestamps), len(self.sentences)
+        return None if spans == sentences else f"{spans} timestamps but {sentences} sentences"
 
 
 def dense_events_format(name: str, splits: Mapping[str, str], warning: str) -> Format:
@@ -33,7 +33,8 @@ def dense_events_format(name: str, splits: Mapping[str, str], warning: str) -> F
     def read(request: SourceRequest) -> Published:
         """One draft per sentence. DataError: the file has another shape."""
         split = request.split_among(splits)
-        videos = read_json(request.source, dict[str, VideoEvents])
+        found = read_json(request.source, dict[str, VideoEvents])
+        videos = {video: events for video, events in found.items() if events.problem is None}
         drafts = tuple(
             request.draft(
                 f"{name}/{split}",
@@ -49,6 +50,11 @@ def dense_events_format(name: str, splits: Mapping[str, str], warning: str) -> F
         spans = Counter((video, span) for video, events in videos.items() for span in events.timestamps)
         shared = sum(count for count in spans.values() if count > 1)
         facts = (("queries that share their span with another of the video", f"{shared:,}"),)
-        return Published(drafts, facts, () if split == "train" else (warning,))
+        anomalies = tuple(
+            Anomaly("no_annotation", f"{name}/{split}/{video}", events.problem)
+            for video, events in found.items()
+            if events.problem
+        )
+        return Published(drafts, facts, () if split == "train" else (warning,), anomalies)
 
     return Format(("temporal_grounding",), read)

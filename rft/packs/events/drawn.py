@@ -69,10 +69,7 @@ def _chapters(rng: random.Random) -> DrawnClip:
     edges = [0, *sorted(rng.sample(range(2, DURATION_S - 1, 2), number - 1)), DURATION_S]
     colours = rng.sample(COLOURS, number)
     spans = [(float(edges[i]), float(edges[i + 1])) for i in range(number)]
-    pixels = grey_noise(rng, int(DURATION_S * FPS))
-    blank = pixels.copy()
-    for span, colour in zip(spans, colours, strict=True):
-        _band(pixels, span, RGB[colour])
+    pixels, blank = _banded(rng, spans, colours)
     events = tuple((span, f"{colour} band") for span, colour in zip(spans, colours, strict=True))
     said = tuple(
         (_loose(span, rng), f"{rng.choice(COLOURS) if rng.random() < WRONG_COLOUR else text.split()[0]} band")
@@ -88,10 +85,7 @@ def draw_order(rng: random.Random) -> DrawnClip:
     colours = rng.sample(COLOURS, rng.choice((2, 3, 4)))
     edges = [0, *sorted(rng.sample(range(1, DURATION_S), len(colours) - 1)), DURATION_S]
     spans = [(float(start), float(end)) for start, end in pairwise(edges)]
-    pixels = grey_noise(rng, int(DURATION_S * FPS))
-    blank = pixels.copy()
-    for span, colour in zip(spans, colours, strict=True):
-        _band(pixels, span, RGB[colour])
+    pixels, blank = _banded(rng, spans, colours)
     said = rng.sample(colours, len(colours)) if rng.random() < ANY_ORDER else colours
     words = _by_second(list(zip(spans, colours, strict=True)))
     question = "In which order does the band show its colours?"
@@ -109,9 +103,13 @@ def _square(pixels: Pixels, span: Span, rgb: tuple[int, int, int], rng: random.R
     pixels[int(span[0] * FPS) : int(span[1] * FPS), y : y + SIDE // 3, x : x + SIDE // 3] = rgb
 
 
-def _band(pixels: Pixels, span: Span, rgb: tuple[int, int, int]) -> None:
-    """Draws a band of half the frame's height during the span."""
-    pixels[int(span[0] * FPS) : int(span[1] * FPS), SIDE // 4 : 3 * SIDE // 4] = rgb
+def _banded(rng: random.Random, spans: Sequence[Span], colours: Sequence[str]) -> tuple[Pixels, Pixels]:
+    """Noise with a band of half the frame's height in each span's colour, and the noise alone."""
+    pixels = grey_noise(rng, int(DURATION_S * FPS))
+    blank = pixels.copy()
+    for (start, end), colour in zip(spans, colours, strict=True):
+        pixels[int(start * FPS) : int(end * FPS), SIDE // 4 : 3 * SIDE // 4] = RGB[colour]
+    return pixels, blank
 
 
 def _half_seconds(gaps: Sequence[int], lengths: Sequence[int]) -> list[Span]:

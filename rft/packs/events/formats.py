@@ -98,8 +98,10 @@ def _dense_captions(name: str, splits: Mapping[str, str]) -> Format:
         videos = read_json(request.source, dict[str, VideoEvents])
         drafts, anomalies, asks_order = [], [], request.task == "event_order"
         for video, events in videos.items():
-            told = sorted(zip(events.timestamps, events.sentences, strict=True), key=lambda event: event[0])
-            row = _order_row(told, random.Random(f"{name} {video}")) if asks_order else _told_row(told)
+            told = sorted(zip(events.timestamps, events.sentences, strict=False), key=lambda event: event[0])
+            row = events.problem or (
+                _order_row(told, random.Random(f"{name} {video}")) if asks_order else _told_row(told)
+            )
             if isinstance(row, str):
                 anomalies.append(Anomaly("no_annotation", f"{dataset}/{video}", row))
                 continue
@@ -231,6 +233,9 @@ FORMATS = {
     "youcook2": _dense_captions("youcook2", {"yc2_train": "train", "yc2_val": "val"}),
     "activitynet_dense": _dense_captions(
         "activitynet_dense", {"train": "train", "val_1": "val_1", "val_2": "val_2", "val": "val_1"}
+    ),
+    "vidchapters": _dense_captions(
+        "vidchapters", {f"chapters_dvc_{split}": split for split in ("train", "val", "test")}
     ),
     "et_bench": Format((), _et_bench),
     "museg": Format((), museg),

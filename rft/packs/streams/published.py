@@ -10,7 +10,8 @@ from collections.abc import Callable
 from rewards.choice import choice_score
 from rewards.parsing import LONGEST_ANSWER, answer_text
 from rewards.types import Score
-from rft.packs.streams.targets import CountTarget, ReplyTarget, StreamChoiceTarget, YesNoTarget, answered_reply
+from rft.packs.streams.rewards import read_reply
+from rft.packs.streams.targets import CountTarget, ReplyTarget, StreamChoiceTarget, YesNoTarget
 
 NEAR_S = 2.0
 """Most seconds between a reply and its due time, before it or after."""
@@ -56,12 +57,9 @@ def released_reply(completion: str, target: ReplyTarget) -> Score:
 
     Source: StreamingBench, which asks at every second instead of for a time.
     """
-    answer = answer_text(completion)
-    if answer is None:
-        return Score(0.0, None, "no <answer>", "no_tag")
-    reply = answered_reply(answer)
-    if reply is None:
-        return Score(0.0, answer, "neither 'seconds: words' nor 'wait' inside <answer>", "unreadable")
+    answer, reply = answer_text(completion), read_reply(completion)
+    if isinstance(reply, Score):
+        return reply
     time_s, words = reply
     if time_s is None or target.due_s is None:
         return Score(float(time_s is target.due_s), answer, "waited" if time_s is None else "replied")

@@ -40,12 +40,9 @@ def reply_in_time(completion: str, target: ReplyTarget, *, within_s: float = 4.0
     Reads the last <answer> as "seconds: words". A time before the evidence earns 0; promptness falls from 1 at the
     due time to 0 at `within_s` later. Words: those of the target that the reply has, less those it adds (F1).
     """
-    answer = answer_text(completion)
-    if answer is None:
-        return Score(0.0, None, "no <answer>", "no_tag")
-    reply = answered_reply(answer)
-    if reply is None:
-        return Score(0.0, answer, "neither 'seconds: words' nor 'wait' inside <answer>", "unreadable")
+    answer, reply = answer_text(completion), read_reply(completion)
+    if isinstance(reply, Score):
+        return reply
     time_s, words = reply
     if time_s is None or target.due_s is None:
         right = time_s is None and target.due_s is None
@@ -55,6 +52,15 @@ def reply_in_time(completion: str, target: ReplyTarget, *, within_s: float = 4.0
         return Score(0.0, answer, f"replied {-late_s:.2f} s too early")
     said = _word_f1(words, target.text)
     return Score(said * max(0.0, 1 - late_s / within_s), answer, f"words {said:.2f}, {late_s:.2f} s late")
+
+
+def read_reply(completion: str) -> tuple[float | None, str] | Score:
+    """(seconds, words) of the last <answer>, see `answered_reply`; or the score of a completion without."""
+    answer = answer_text(completion)
+    if answer is None:
+        return Score(0.0, None, "no <answer>", "no_tag")
+    problem = "neither 'seconds: words' nor 'wait' inside <answer>"
+    return answered_reply(answer) or Score(0.0, answer, problem, "unreadable")
 
 
 def _word_f1(text: str, other: str) -> float:

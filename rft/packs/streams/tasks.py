@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from rewards.parsing import answer_text, parse_choice
+from rewards.types import Target
 from rft.packs.streams.published import released_choice, released_count, released_reply, released_yes_no
 from rft.packs.streams.rewards import count_match, reply_in_time, yes_no_match
 from rft.packs.streams.targets import (
@@ -34,6 +35,12 @@ def _time_problems(row: Row) -> list[str]:
 
 def _now(row: Row) -> str:
     return "" if row.end_s is None else f"It is now {row.end_s - (row.start_s or 0.0):g} seconds into the video. "
+
+
+def _majority_answers(train: Sequence[Target], rows: HeldOut[Target]) -> Answers:
+    """The most frequent answer, of the rows themselves where there are no training targets."""
+    answer = majority([target.category() or "" for target in train or [target for target, _ in rows]])
+    return {"majority": [f"<answer>{answer}</answer>"] * len(rows)} if answer else {}
 
 
 class StreamChoice(Task):
@@ -118,8 +125,7 @@ class StreamCount(Task):
         }
 
     def baselines(self, train: Sequence[CountTarget], rows: HeldOut[CountTarget]) -> Answers:
-        count = majority([str(target.count) for target in train or [target for target, _ in rows]])
-        return {"majority": [f"<answer>{count}</answer>"] * len(rows)} if count else {}
+        return _majority_answers(train, rows)
 
 
 class StreamYesNo(Task):
@@ -149,8 +155,7 @@ class StreamYesNo(Task):
         return {"accuracy": rewards["yes_no_match"](completion, target).value}
 
     def baselines(self, train: Sequence[YesNoTarget], rows: HeldOut[YesNoTarget]) -> Answers:
-        word = majority([target.word for target in train or [target for target, _ in rows]])
-        return {"majority": [f"<answer>{word}</answer>"] * len(rows)} if word else {}
+        return _majority_answers(train, rows)
 
 
 class StreamReply(Task):

@@ -300,14 +300,16 @@ def test_repeated_rows_are_counted_and_ids_taken_twice_are_refused(tmp_path: Pat
     assert [anomaly.detail for anomaly in taken.refused] == ["an earlier row has this id"]
 
 
+def test_a_video_whose_sentences_have_no_times_is_left_out(tmp_path: Path) -> None:
+    lone = {"a": {"duration": 9, "timestamps": [[0, 1]], "sentences": []}}
+    conversion = convert("charades_sta", source(tmp_path, "train.json", EVENTS | lone))
+    assert [anomaly.detail for anomaly in conversion.anomalies["no_annotation"]] == ["1 timestamps but 0 sentences"]
+    assert {row["id"].split("/")[2] for row in conversion.rows} == set(EVENTS)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        (
-            "charades_sta",
-            {"a": {"duration": 1, "timestamps": [[0, 1]], "sentences": []}},
-            "1 timestamps but 0 sentences",
-        ),
         ("charades_sta", {"a": {"duration": 0, "timestamps": [], "sentences": []}}, "train.json: a.duration: "),
         ("charades_sta", [], "train.json: : Input should be a valid dictionary"),
         ("nextgqa", [{**QUESTION, "answer": "C"}, {**QUESTION, "glue": [[1]]}], r"0.answer: (.|\n)*1.glue.0.1: Field"),

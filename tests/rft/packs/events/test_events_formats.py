@@ -72,6 +72,17 @@ def test_dense_captions() -> None:
     assert measured == {1: (0.004, 0.041), 3: (0.076, 0.161), 5: (0.149, 0.237), 8: (0.218, 0.298), 10: (0.237, 0.309)}
 
 
+def test_chapters_past_the_end_leave_out_their_video(tmp_path: Path) -> None:
+    cut = {"duration": 60.0, "timestamps": [[0, 30], [30, 60]], "sentences": ["Intro", "Cut", "Outro"], "path": "b.npy"}
+    whole = {"duration": 90.0, "timestamps": [[0, 20], [20, 90]], "sentences": ["Intro", "Sharpening a knife"]}
+    (tmp_path / "chapters_dvc_val.json").write_text(json.dumps({"a": whole, "b": cut}))
+    converted = convert("vidchapters", tmp_path / "chapters_dvc_val.json")
+    (row,) = converted.rows
+    assert (row["id"], row["dataset"], row["video"]) == ("vidchapters/val/a", "vidchapters/val", "a.mp4")
+    assert row["target"]["captions"][1] == {"span": [20, 90], "text": "Sharpening a knife"}
+    assert [anomaly.detail for anomaly in converted.anomalies["no_annotation"]] == ["2 timestamps but 3 sentences"]
+
+
 @pytest.mark.parametrize(
     ("name", "source", "rows", "left_out"),
     [
